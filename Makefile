@@ -1,0 +1,44 @@
+# The door for people: `make help`. The first call sets up .venv; later ones start at once.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: help setup sweep-exp1 test format table data preview clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY)  ## make .venv and install (done by the other targets when needed)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "birds needs Python 3.11 or newer; make PYTHON=python3.11 ...")'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+sweep-exp1: $(READY)  ## experiment 1 (splits 70 and 90, variants A, B1, B2), then its table; ARGS="seed=0,1,2" adds to it
+	@$(RUN) train.py -m sweeps=exp1 $(ARGS)
+
+table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
+	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
+
+test: $(READY)  ## format, lint, types and tests; PYTEST="-k split" picks tests
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/pytest $(PYTEST)
+
+format: $(READY)  ## format and fix what can be fixed
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+data: $(READY)  ## how to obtain BIRDS 525 SPECIES
+	@$(VENV)/bin/birds data obtain
+
+preview: $(READY)  ## a contact sheet of the embedded birds: preview.png
+	@$(VENV)/bin/birds data preview
+
+clean:  ## remove runs and caches, keep .venv
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""From records to answers: frame, intervals, tables. Needs neither torch nor a network."""

@@ -1,0 +1,41 @@
+"""The finished runs of a sweep as one frame, and which runs it still lacks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from birds.record import load_records
+from birds.refusals import nearest
+from birds.spec import Refused
+
+
+def sweep_keys(runs_dir: Path, name: str) -> list[str]:
+    """The keys of the classifier runs a sweep asked for. Raises Refused when there is no such sweep."""
+    file = runs_dir / "sweeps" / name / "sweep.json"
+    try:
+        asked: list[dict[str, Any]] = json.loads(file.read_text())["runs"]
+    except (OSError, ValueError, KeyError):
+        known = sorted(path.parent.name for path in runs_dir.glob("sweeps/*/sweep.json"))
+        there = f"There are: {', '.join(known)}" if known else "None was run yet: make sweep-exp1"
+        raise Refused(f"no sweep {name!r} in {runs_dir}{nearest(name, known)} {there}") from None
+    return list(dict.fromkeys(run["key"] for run in asked))
+
+
+def sweep_frame(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
+    """The records of a sweep's finished runs, one row each, and the keys of those that are missing."""
+    keys = sweep_keys(runs_dir, name)
+    frame = load_records(runs_dir, keys)
+    finished = set(frame["key"]) if len(frame) else set()
+    return frame, [key for key in keys if key not in finished]
+
+
+def pretraining_seconds(runs_dir: Path, frame: pd.DataFrame) -> pd.Series:
+    """For each classifier, the training seconds of the pretraining it stands on (shared with others); 0 for none."""
+    keys = [key for key in dict.fromkeys(frame["pretrained_key"]) if isinstance(key, str)]
+    records = load_records(runs_dir, keys)
+    seconds = dict(zip(records["key"], records["cost_seconds"], strict=True)) if len(records) else {}
+    return frame["pretrained_key"].map(lambda key: float(seconds.get(key, 0.0)))

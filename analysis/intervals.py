@@ -1,0 +1,57 @@
+"""How sure a number is: intervals over test photos for one run, over seeds for several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL = 0.95
+RESAMPLES = 2000
+
+
+def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Macro F1 of confusion matrices (..., S, S) with true species in rows; species without photos are left out."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    shown, said = confusion.sum(-1), confusion.sum(-2)
+    total = shown + said
+    f1 = np.divide(2 * hits, total, out=np.zeros(hits.shape), where=total > 0)
+    mean: NDArray[np.float64] = f1.sum(-1) / np.maximum((total > 0).sum(-1), 1)
+    return mean
+
+
+def photo_bootstrap(
+    label: NDArray[np.int64], predicted: NDArray[np.int64], species: int
+) -> dict[str, tuple[float, float]]:
+    """95 % percentile intervals of accuracy and macro F1 over resampled photos (Efron 1979, 10.1214/aos/1176344552).
+
+    Args:
+        label: true species, (N,).
+        predicted: predicted species, (N,).
+        species: how many species there are.
+    """
+    random = np.random.default_rng(0)
+    cell = label * species + predicted
+    drawn = cell[random.integers(0, len(cell), (RESAMPLES, len(cell)))]
+    offset = np.arange(RESAMPLES)[:, None] * species**2
+    counts = np.bincount((drawn + offset).ravel(), minlength=RESAMPLES * species**2)
+    confusion = counts.reshape(RESAMPLES, species, species)
+    accuracy = np.trace(confusion, axis1=1, axis2=2) / len(cell)
+    return {"accuracy": _middle(accuracy), "macro_f1": _middle(macro_f1(confusion))}
+
+
+def _middle(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def seed_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's 95 % interval of the mean over seeds. Raises ValueError with fewer than two."""
+    from scipy import stats
+
+    if len(values) < 2:
+        raise ValueError("an interval over seeds needs two or more")
+    mean, error = float(np.mean(values)), float(stats.sem(values))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
+    return mean - half, mean + half

@@ -1,0 +1,127 @@
+"""The result table of a sweep: what each variant reaches at each split, how sure that is, and what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.frame import pretraining_seconds, sweep_frame
+from analysis.intervals import photo_bootstrap, seed_interval
+from birds.spec import Refused
+from birds.store import RunFolder, write_text
+
+METRICS = ("accuracy", "macro_f1")
+
+
+def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
+    """One row per split, variant and budget: mean, low and high of each metric, cost; and the missing runs' keys.
+
+    low and high are Student's 95 % interval over seeds, or with one seed the bootstrap interval over its test photos.
+    Raises Refused when there is no such sweep or none of its runs is finished.
+    """
+    frame, missing = sweep_frame(runs_dir, name)
+    if frame.empty:
+        raise Refused(f"the sweep {name!r} has no finished run yet ({len(missing)} asked for)")
+    frame = frame.assign(pretraining_seconds=pretraining_seconds(runs_dir, frame))
+    rows = []
+    for _, cell in frame.groupby([_family(frame), "variant"], sort=False):
+        rows.append(_row(runs_dir, cell))
+    table = pd.DataFrame(rows).sort_values(["split", "variant"], kind="stable", ignore_index=True)
+    return table, missing
+
+
+def _family(frame: pd.DataFrame) -> pd.Series:
+    return frame["family"].rename("cell")
+
+
+def _row(runs_dir: Path, cell: pd.DataFrame) -> dict[str, object]:
+    first = cell.iloc[0]
+    row: dict[str, object] = {
+        "split": int(first["split"]),
+        "variant": first["variant"],
+        "seeds": len(cell),
+        "labelled": int(first["photos_labelled"]),
+        "unlabelled": int(first["photos_unlabelled"]),
+        "test": int(first["photos_test"]),
+    }
+    bootstrap = _bootstrap(runs_dir, first["key"]) if len(cell) == 1 else {}
+    for metric in METRICS:
+        values = cell[f"test_{metric}"].tolist()
+        low, high = seed_interval(values) if len(values) > 1 else bootstrap.get(metric, (np.nan, np.nan))
+        row |= {metric: float(np.mean(values)), f"{metric}_low": low, f"{metric}_high": high}
+    row["train_seconds"] = float(cell["cost_seconds"].mean())
+    row["pretraining_seconds"] = float(cell["pretraining_seconds"].mean())
+    row["parameters"] = int(first["cost_parameters"])
+    row["parameters_trained"] = int(first["cost_parameters_trained"])
+    return row
+
+
+def _bootstrap(runs_dir: Path, key: str) -> dict[str, tuple[float, float]]:
+    try:
+        with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
+            label, logits = saved["test_label"], saved["test_logits"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return photo_bootstrap(label, logits.argmax(1), logits.shape[1])
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """The table for people, percentages with their intervals, as Markdown."""
+    head = [
+        "split",
+        "variant",
+        "seeds",
+        "labelled",
+        "accuracy %",
+        "macro F1 %",
+        "training s",
+        "pretraining s",
+        "parameters",
+    ]
+    rows = [head, ["---"] * len(head)]
+    for r in table.to_dict("records"):
+        shown = [_percent(r, metric) for metric in METRICS]
+        cost = [f"{r['train_seconds']:.0f}", f"{r['pretraining_seconds']:.0f}", f"{r['parameters']:,}"]
+        rows.append(
+            [f"{r['split']}/{100 - r['split']}", r["variant"], str(r["seeds"]), str(r["labelled"]), *shown, *cost]
+        )
+    width = [max(len(row[k]) for row in rows) for k in range(len(head))]
+    rows[1] = ["-" * w for w in width]
+    return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(row, width, strict=True)) + " |" for row in rows)
+
+
+def _percent(row: dict[str, float], metric: str) -> str:
+    mean, low, high = (100 * row[name] for name in (metric, f"{metric}_low", f"{metric}_high"))
+    return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def print_sweep_table(runs_dir: Path, name: str) -> None:
+    """Print a sweep's table, or why there is none yet."""
+    try:
+        table, missing = sweep_table(runs_dir, name)
+    except Refused as refusal:
+        print(refusal)
+    else:
+        write_and_print(runs_dir, name, table, missing)
+
+
+def write_and_print(runs_dir: Path, name: str, table: pd.DataFrame, missing: list[str]) -> None:
+    """Print a sweep's table and write it under `tables/`, as CSV and Markdown; says which runs are missing."""
+    text = f"{as_markdown(table)}\n\n{_note(table, missing)}"
+    folder = runs_dir / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"{name}.md", f"{text}\n")
+    write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    print(f"\n{text}\nWritten: {folder / name}.csv and .md")
+
+
+def _note(table: pd.DataFrame, missing: list[str]) -> str:
+    over = "seeds (Student's t)" if table["seeds"].max() > 1 else f"the {table['test'].iloc[0]} test photos of one seed"
+    note = f"In brackets: 95 % interval over {over}. Split: unlabelled/labelled per cent of the training photos."
+    if missing:
+        note += (
+            f"\nNot finished: {len(missing)} of {len(missing) + int(table['seeds'].sum())} runs; ask again to run them."
+        )
+    return note

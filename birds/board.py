@@ -1,0 +1,101 @@
+"""The state of every run of a sweep, shown live: a table in a terminal, a line per change elsewhere."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from birds.spec import RunSpec
+from birds.store import RunFolder
+
+
+class State(enum.Enum):
+    """Where a run is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+
+
+STYLE = {State.RUNNING: "cyan", State.FINISHED: "green", State.FAILED: "bold red", State.BLOCKED: "red"}
+
+
+class Board:
+    """Runs by key, in the order in which they should start, and their states."""
+
+    def __init__(self, runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:
+        self.runs = dict(runs)
+        self.console = Console(stderr=True)
+        self._folders = {key: RunFolder(runs_dir, key) for key in runs}
+        finished = {key: folder.record() is not None for key, folder in self._folders.items()}
+        self.states = {key: State.FINISHED if finished[key] else State.WAITING for key in runs}
+        self._live: Live | None = None
+        self._started = time.monotonic()
+
+    def count(self, state: State) -> int:
+        """How many runs are in this state."""
+        return sum(value is state for value in self.states.values())
+
+    def next_ready(self) -> str | None:
+        """The first waiting run whose needs are met; runs whose needs failed are blocked on the way."""
+        for key, spec in self.runs.items():
+            if self.states[key] is not State.WAITING:
+                continue
+            needed = self.states[spec.needs.key] if spec.needs else State.FINISHED
+            if needed is State.FINISHED:
+                return key
+            if needed in (State.FAILED, State.BLOCKED):
+                self.set(key, State.BLOCKED)
+        return None
+
+    def set(self, key: str, state: State) -> None:
+        """Move a run to a state, and say so where there is no live table."""
+        self.states[key] = state
+        if self._live is None:
+            spent = time.monotonic() - self._started
+            self.console.print(f"{spent:6.1f}s  {key}  {self.runs[key].title:32}  {state.value}", highlight=False)
+
+    def __enter__(self) -> Board:
+        if self.console.is_terminal:
+            self._live = Live(self.table(), console=self.console, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.update(self.table())
+            self._live.stop()
+
+    def refresh(self) -> None:
+        """Bring the live table up to date."""
+        if self._live is not None:
+            self._live.update(self.table())
+
+    def table(self) -> Table:
+        """Run, state, epoch, loss and time left of every run."""
+        table = Table("run", "what", "state", "epoch", "loss", "valid", "left")
+        for key, spec in self.runs.items():
+            state = self.states[key]
+            told = self._folders[key].progress() if state is not State.WAITING else {}
+            running = state is State.RUNNING
+            table.add_row(
+                key,
+                spec.title,
+                f"[{STYLE.get(state, 'dim')}]{state.value}[/]",
+                f"{told['epoch']}/{told['epochs']}" if "epoch" in told else "",
+                f"{told['loss']:.4f}" if "loss" in told else "",
+                f"{told['valid_loss']:.4f}" if "valid_loss" in told else "",
+                f"{told['seconds_left']:.0f} s" if running and "seconds_left" in told else "",
+            )
+        return table

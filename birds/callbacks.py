@@ -1,0 +1,118 @@
+"""What watches a training: curves in a CSV, progress for whoever looks, checkpoints, early stopping."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from birds.spec import Training
+from birds.store import RunFolder, write_text
+
+MONITORED = "valid_loss"
+
+
+class Curves(Callback):
+    """One row an epoch in `curves.csv`, whatever the tracking; the run's progress; the seconds of all attempts."""
+
+    def __init__(self, folder: RunFolder, training: Training, say: Callable[[str], object]) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.train_seconds = 0.0
+        self.fit_seconds = 0.0
+        self._folder = folder
+        self._training = training
+        self._say = say
+        self._started = self._epoch_started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "train_seconds": self.train_seconds, "fit_seconds": self.fit_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+        self.train_seconds = state_dict["train_seconds"]
+        self.fit_seconds = state_dict["fit_seconds"]
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._epoch_started = time.perf_counter()
+        if trainer.current_epoch == 0:
+            self._folder.report(state="running", epoch=0, epochs=self._training.epochs)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.train_seconds += time.perf_counter() - self._epoch_started
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._folder.assert_mine()
+        self.fit_seconds += time.perf_counter() - self._epoch_started
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        pl_module.log("lr", lr)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step} | metrics | {"lr": lr}
+        row["seconds"] = round(self.fit_seconds, 3)
+        self.rows.append(row)
+        if not math.isfinite(metrics["train_loss"]):
+            raise FloatingPointError(f"the loss became {metrics['train_loss']} in epoch {row['epoch']}: lower the lr")
+        write_text(self._folder.curves_file, as_csv(self.rows))
+        self._report(row)
+
+    def _report(self, row: dict[str, float]) -> None:
+        done, epochs = len(self.rows), self._training.epochs
+        self._folder.report(
+            state="running",
+            epoch=done,
+            epochs=epochs,
+            loss=row["train_loss"],
+            valid_loss=row[MONITORED],
+            seconds_left=self.fit_seconds / done * (epochs - done),
+        )
+        shown = " ".join(f"{name}={row[name]:.4f}" for name in sorted(row) if name.endswith(("loss", "accuracy")))
+        self._say(f"epoch {done}/{epochs} {shown} {self.fit_seconds:.0f}s")
+
+
+def as_csv(rows: list[dict[str, float]]) -> str:
+    """The rows as CSV text; the columns are those of the last row."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[-1]), extrasaction="ignore", restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def watching(folder: RunFolder, training: Training, say: Callable[[str], object]) -> list[Callback]:
+    """The callbacks of a run: curves first, then early stopping, then the best and the last checkpoint."""
+    where: dict[str, Any] = {"dirpath": folder.checkpoint("best").parent, "enable_version_counter": False}
+    return [
+        Curves(folder, training, say),
+        EarlyStopping(monitor=MONITORED, patience=training.patience),
+        ModelCheckpoint(
+            filename="best",
+            monitor=MONITORED,
+            save_top_k=1,
+            save_weights_only=True,
+            save_on_train_epoch_end=True,
+            **where,
+        ),
+        ModelCheckpoint(filename="last", monitor=None, save_on_train_epoch_end=True, **where),
+    ]
+
+
+def stopped_early(checkpoint: dict[str, Any]) -> bool:
+    """Whether a training checkpoint was written after patience ran out: Lightning forgets this when it resumes."""
+    states = [state for name, state in checkpoint["callbacks"].items() if name.startswith("EarlyStopping")]
+    return any(state["wait_count"] >= state["patience"] for state in states)
+
+
+def read_checkpoint(folder: RunFolder, which: str) -> dict[str, Any] | None:
+    """A checkpoint on the CPU, or None when it is missing or was cut short."""
+    path = folder.checkpoint(which)
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch raises RuntimeError, EOFError or UnpicklingError on a file that was cut short
+        return None
+    return found

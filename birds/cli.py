@@ -1,0 +1,111 @@
+"""`birds`: look at data, read results, use a model. Training is `python train.py`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from birds.refusals import exit_status
+from birds.spec import Refused
+
+HOW_TO_OBTAIN = """\
+BIRDS 525 SPECIES is known on Kaggle as gpiosenka/100-bird-species (about 2 GB, 90,000 photos).
+
+  With Kaggle's own client (may ask for a free account's token in ~/.kaggle/kaggle.json):
+    pip install kagglehub
+    python -c "import kagglehub; print(kagglehub.dataset_download('gpiosenka/100-bird-species'))"
+
+  If Kaggle no longer has it, from a mirror on the Hugging Face hub, with its own client:
+    pip install huggingface_hub
+    hf download chriamue/bird-species-dataset --repo-type dataset --include "data/*.tar.gz" --local-dir birds525
+    for part in train valid test; do tar xzf birds525/data/$part.tar.gz -C birds525; done
+
+Then say where it is, once:
+    export BIRDS525_ROOT=/the/folder/that/holds/train,valid,test
+and look at it:
+    birds data check "$BIRDS525_ROOT"
+
+Without it, data=synthetic (the default) needs nothing, and data=folder data.root=FOLDER reads any folder of classes."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="birds", description=__doc__)
+    top.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    table = commands.add_parser("table", help="print a sweep's result table, write it as CSV and Markdown")
+    table.add_argument(
+        "sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last unnamed one)"
+    )
+    table.set_defaults(act=_table)
+
+    predict = commands.add_parser("predict", help="species of photos, with probabilities, by a finished run")
+    predict.add_argument("run", help="key (or its beginning) or folder of a classifier's run")
+    predict.add_argument("photos", nargs="+", type=Path)
+    predict.add_argument("--picture", type=Path, help="write the photos with their species into this PNG")
+    predict.set_defaults(act=_predict)
+
+    data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    obtain = data.add_parser("obtain", help="how to obtain BIRDS 525 SPECIES")
+    obtain.set_defaults(act=lambda args: print(HOW_TO_OBTAIN))
+    check = data.add_parser("check", help="count; list unreadable files, exact and near duplicates")
+    check.add_argument("root", type=Path)
+    check.set_defaults(act=_check)
+    preview = data.add_parser("preview", help="write a contact sheet")
+    preview.add_argument("root", type=Path, nargs="?", help="a folder of classes (default: the embedded birds)")
+    preview.add_argument("--out", type=Path, default=Path("preview.png"))
+    preview.set_defaults(act=_preview)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `birds` command: exits with 0, or 2 and a sentence."""
+    args = parser().parse_args(arguments)
+    sys.exit(exit_status(lambda: args.act(args)))
+
+
+def _table(args: argparse.Namespace) -> None:
+    from analysis.tables import sweep_table, write_and_print
+
+    table, missing = sweep_table(args.runs_dir, args.sweep)
+    write_and_print(args.runs_dir, args.sweep, table, missing)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from birds.predict import annotated, find_run, predict
+
+    predictions = predict(find_run(args.runs_dir, args.run), args.photos)
+    for prediction in predictions:
+        print(prediction.path)
+        print("\n".join(f"  {probability:6.1%}  {name}" for name, probability in prediction.ranked))
+    if args.picture:
+        annotated(predictions).save(args.picture)
+        print(f"Written: {args.picture}")
+
+
+def _check(args: argparse.Namespace) -> None:
+    from birds.data.check import as_text, check_folder
+
+    report = check_folder(args.root)
+    print(as_text(report, args.root))
+    if report.unreadable:
+        raise Refused(
+            f"{len(report.unreadable)} unreadable photos: repair them or train with data.skip_unreadable=true"
+        )
+
+
+def _preview(args: argparse.Namespace) -> None:
+    from birds.data.prepare import ensure_rendered
+    from birds.data.preview import contact_sheet
+
+    root = args.root
+    if root is None:
+        root = args.runs_dir / "synthetic"
+        ensure_rendered({"name": "synthetic", "root": str(root), "seed": 0})
+    contact_sheet(root).save(args.out)
+    print(f"Written: {args.out}")

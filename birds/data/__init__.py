@@ -1,0 +1,1 @@
+"""Photos on disk to batches on the device."""

@@ -1,0 +1,161 @@
+"""The photos of one run as batches: gathered from the shared cache, augmented on the device.
+
+Pretraining sees the unlabelled training photos, classifiers the labelled ones; validation and test photos are never
+among them. Order and looks of an epoch are functions of (seed, epoch), so a resumed run sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from birds.data.augment import augment, to_float, view_parameters
+from birds.data.photos import Photos
+from birds.data.split import Split
+from birds.randomness import stream
+from birds.spec import ClassifySpec, RunSpec
+
+Batch = dict[str, Tensor]
+EVALUATION_BATCH = 64
+
+
+class BirdsDataModule(L.LightningDataModule):
+    """Batches for one run. A batch is a dict: photo (B, 3, H, W), label (B,), row (B,), or feature (B, F) for photo.
+
+    Args:
+        spec: the run.
+        photos: the data set.
+        pixels: its decoded photos, uint8 (N, H, W, 3).
+        split: the cut of its training photos.
+    """
+
+    def __init__(self, spec: RunSpec, photos: Photos, pixels: NDArray[np.uint8], split: Split) -> None:
+        super().__init__()
+        self.spec = spec
+        self.photos = photos
+        self.pixels = pixels
+        rows = split.labelled if isinstance(spec, ClassifySpec) else split.unlabelled
+        self.rows = {"train": rows, "valid": photos.rows("valid"), "test": photos.rows("test")}
+        self._features: dict[str, Float[Tensor, "V N F"]] | None = None
+        per_pass = math.ceil(len(rows) / spec.training.batch)
+        self.passes = math.ceil(spec.training.min_steps / per_pass)
+        self.steps_per_epoch = min(self.passes * per_pass, spec.training.max_steps or self.passes * per_pass)
+
+    def views_of_epoch(self, epoch: int) -> list[int]:
+        """The number of the view that each pass of an epoch shows."""
+        shown = range(epoch * self.passes, (epoch + 1) * self.passes)
+        cycle = self.spec.views if isinstance(self.spec, ClassifySpec) else None
+        return [view % cycle if cycle else view for view in shown]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """One epoch of the training photos in its own order."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        plan: list[list[tuple[int, int]]] = []
+        for number, view in enumerate(self.views_of_epoch(epoch), epoch * self.passes):
+            order = stream(self.spec.seed, "order", number).permutation(len(self.rows["train"]))
+            parts = np.array_split(order, math.ceil(len(order) / self.spec.training.batch))
+            plan += [[(view, int(k)) for k in part] for part in parts]
+        return self._loader("train", plan[: self.steps_per_epoch])
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation photos in their order, as they are."""
+        return self._loader("valid", self._in_order("valid"))
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """The test photos, then the validation photos: both are predicted with the best checkpoint."""
+        return [self._loader(part, self._in_order(part)) for part in ("test", "valid")]
+
+    def _in_order(self, part: str) -> list[list[tuple[int, int]]]:
+        count = len(self.rows[part])
+        return [[(0, k) for k in range(a, min(a + EVALUATION_BATCH, count))] for a in range(0, count, EVALUATION_BATCH)]
+
+    def _loader(self, part: str, plan: list[list[tuple[int, int]]]) -> DataLoader[Batch]:
+        photos: Dataset[Batch] = _Part(self, part)
+        return DataLoader(photos, batch_sampler=plan, collate_fn=lambda batch: batch)
+
+    @property
+    def photos_per_epoch(self) -> int:
+        """How many photos, counted with their repetitions, an epoch trains on (rounded to whole batches)."""
+        full = math.ceil(len(self.rows["train"]) / self.spec.training.batch) * self.passes
+        return round(self.passes * len(self.rows["train"]) * self.steps_per_epoch / full)
+
+    def batch(self, part: str, places: list[tuple[int, int]]) -> Batch:
+        """The photos at `places`, each (view, position in the part), as a batch on the CPU."""
+        view, position = (np.array(column) for column in zip(*places, strict=True))
+        rows = self.rows[part][position]
+        batch: Batch = {"row": torch.from_numpy(rows), "label": torch.from_numpy(self.photos.label[rows])}
+        if self._features is not None:
+            return batch | {"feature": self._features[part][view, position]}
+        batch["photo"] = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2)
+        if part == "train" and self.spec.training.augment:
+            batch["look"] = torch.from_numpy(self._looks(view, position))
+        return batch
+
+    def _looks(self, view: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.float32]:
+        seed, photos, strength = self.spec.seed, len(self.rows["train"]), self.spec.training.augment
+        return np.stack(
+            [view_parameters(seed, int(v), photos, strength)[k] for v, k in zip(view, position, strict=True)]
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Scale to fractions and augment, on whatever device the batch is on."""
+        if "photo" in batch:
+            batch["photo"] = to_float(batch["photo"])
+            if "look" in batch:
+                batch["photo"] = augment(batch["photo"], batch.pop("look"))
+        return batch
+
+    def use_features(self, encode: Callable[[Tensor], Float[Tensor, "B F"]], device: torch.device) -> None:
+        """Replace photos by their features, computed once per view: what a frozen encoder allows.
+
+        Args:
+            encode: photo (B, 3, H, W) of fractions -> feature (B, F).
+            device: where `encode` works.
+        """
+        views = (self.spec.views or 1) if isinstance(self.spec, ClassifySpec) and self.spec.training.augment else 1
+        features = {
+            part: torch.stack([self._encoded(part, v, encode, device) for v in range(views if part == "train" else 1)])
+            for part in self.rows
+        }
+        if views == 1 and isinstance(self.spec, ClassifySpec):
+            features["train"] = features["train"].expand(self.spec.views or 1, -1, -1)
+        self._features = features
+
+    def _encoded(self, part: str, view: int, encode: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
+        out = []
+        for places in self._in_order(part):
+            batch: dict[str, Any] = self.batch(part, [(view, k) for _, k in places])
+            moved = self.on_after_batch_transfer({name: value.to(device) for name, value in batch.items()}, 0)
+            out.append(encode(moved["photo"]).float().cpu())
+        return torch.cat(out)
+
+    def evaluation_batches(self, part: str) -> Iterator[Batch]:
+        """The photos of one part in order, as fractions, for pictures."""
+        for places in self._in_order(part):
+            yield self.on_after_batch_transfer(self.batch(part, places), 0)
+
+
+class _Part(Dataset[Batch]):
+    """One part of the data set, fetched a whole batch at a time."""
+
+    def __init__(self, data: BirdsDataModule, part: str) -> None:
+        self._data = data
+        self._part = part
+
+    def __len__(self) -> int:
+        return len(self._data.rows[self._part])
+
+    def __getitem__(self, place: tuple[int, int]) -> Batch:
+        return self._data.batch(self._part, [place])
+
+    def __getitems__(self, places: list[tuple[int, int]]) -> Batch:
+        return self._data.batch(self._part, places)

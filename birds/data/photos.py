@@ -1,0 +1,219 @@
+"""One reader for folders of classes: `train|valid|test/<SPECIES>/NNN.jpg` as BIRDS 525 is published, or flat.
+
+Folders are the truth: a photo's species is the folder it lies in, and `birds.csv` (header or none) is not needed.
+Names are compared without case, underscores or repeated blanks; a name that stands in one part only is matched to its
+closest unmatched spelling among the training species (BIRDS 525 spells PARAKETT AUKLET two ways). A part that is
+missing is cut from the training photos. The outcome has a digest over contents, so the same photos elsewhere on disk
+are the same data set. No torch here: a sweep that finds all its runs finished never imports it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birds.data.contents import Contents, read_contents
+from birds.randomness import stream
+from birds.spec import Refused
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+PARTS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
+VALID_SHARE = 0.1  # of a species' training photos, where the data set brings no validation part
+ALIKE = 0.9  # similarity from which two spellings are one species; PARAKETT AKULET / AUKLET has 0.94
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """One file: its path under the root, its species as spelled in the training part, and its part."""
+
+    path: str
+    species: str
+    part: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """The photos of a data set after selection, in an order that does not depend on their parts.
+
+    `label[i]` is the index of photo i's species in `species`; `part[i]` is train, valid or test; `content[i]` the hash
+    of its file. `notes` counts what the reader did: duplicates dropped, unreadable files skipped, spellings joined.
+    """
+
+    root: Path
+    species: tuple[str, ...]
+    paths: tuple[str, ...]
+    label: NDArray[np.int64]
+    part: NDArray[np.str_]
+    content: tuple[str, ...]
+    notes: dict[str, int]
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hex digits over species, parts and contents: equal photos in equal roles, equal digest."""
+        lines = sorted(
+            f"{self.species[k]}\t{p}\t{c}" for k, p, c in zip(self.label, self.part, self.content, strict=True)
+        )
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+    def rows(self, part: str) -> NDArray[np.int64]:
+        """The row numbers of one part, ascending."""
+        return np.flatnonzero(self.part == part)
+
+
+def read_photos(
+    root: Path, cache_dir: Path, *, species: int, move_to_test: int, seed: int, skip_unreadable: bool = False
+) -> Photos:
+    """Read, select and deal out the photos under `root`.
+
+    Keeps the `species` species with most training photos (ties by name), moves `move_to_test` seeded training photos of
+    each to the test part, and drops from train (then from valid) every photo whose exact content is in a later part.
+    Raises Refused on a missing or empty root, a class without photos or too small, unreadable photos unless skipped.
+    """
+    found, notes = scan_folder(root)
+    kept, names = _largest_species(found, species, root)
+    contents = read_contents(root, [photo.path for photo in kept], cache_dir)
+    kept = _readable(kept, contents, root, skip=skip_unreadable)
+    notes["unreadable_skipped"] = len(contents) - len(kept)
+    kept = _with_all_parts(kept, names, move_to_test, seed)
+    dealt = _without_leaks(kept, contents)
+    notes["duplicates_dropped"] = len(kept) - len(dealt)
+    order = {name: k for k, name in enumerate(names)}
+    dealt.sort(key=lambda photo: (order[photo.species], photo.path))
+    return Photos(
+        root=root,
+        species=names,
+        paths=tuple(photo.path for photo in dealt),
+        label=np.array([order[photo.species] for photo in dealt], dtype=np.int64),
+        part=np.array([photo.part for photo in dealt]),
+        content=tuple(contents[photo.path].sha for photo in dealt),
+        notes=notes,
+    )
+
+
+def scan_folder(root: Path) -> tuple[list[Photo], dict[str, int]]:
+    """Every photo under `root` with its species and part, and counts of stray files and joined spellings.
+
+    Raises Refused when the root is missing or holds no photo, or a class folder is empty.
+    """
+    if not root.is_dir():
+        raise Refused(f"data.root={root} is no folder; give the folder that holds the photos, or see `make data`")
+    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    parts = [name for name in folders if name.casefold() in PARTS]
+    notes = {"stray_files": sum(entry.is_file() for entry in os.scandir(root)), "spellings_joined": 0}
+    if not parts:
+        found = _photos_in(root, "", "train")
+    else:
+        found = [photo for part in parts for photo in _photos_in(root, part, PARTS[part.casefold()])]
+        found, notes["spellings_joined"] = _one_spelling(found)
+    if not found:
+        raise Refused(
+            f"data.root={root} holds no photo: expected train|valid|test/<species>/ or one folder per species"
+        )
+    return found, notes
+
+
+def _photos_in(root: Path, part_folder: str, part: str) -> list[Photo]:
+    photos: list[Photo] = []
+    base = root / part_folder
+    for entry in sorted(os.scandir(base), key=lambda e: e.name):
+        if not entry.is_dir() or entry.name.startswith("."):
+            continue
+        names = sorted(n for n in os.listdir(entry.path) if os.path.splitext(n)[1].lower() in EXTENSIONS)
+        if not names and part == "train":
+            raise Refused(f"the class {entry.name!r} has no photos in {base}: fill its folder or remove it")
+        prefix = f"{part_folder}/{entry.name}" if part_folder else entry.name
+        photos += [Photo(f"{prefix}/{name}", entry.name, part) for name in names]
+    return photos
+
+
+def plain_name(name: str) -> str:
+    """A species name without case, underscores, apostrophes and repeated blanks: what two spellings share."""
+    return " ".join(name.replace("_", " ").replace("'", "").casefold().split())
+
+
+def _one_spelling(found: Sequence[Photo]) -> tuple[list[Photo], int]:
+    """Give every photo the spelling its species has in the training part; count the species that were respelled."""
+    spelled: dict[str, str] = {}
+    for photo in sorted(found, key=lambda p: p.part != "train"):
+        spelled.setdefault(plain_name(photo.species), photo.species)
+    train = {plain_name(photo.species) for photo in found if photo.part == "train"}
+    elsewhere = defaultdict(set)
+    for photo in found:
+        if photo.part != "train":
+            elsewhere[photo.part].add(plain_name(photo.species))
+    joined: dict[str, str] = {}
+    for names in elsewhere.values():
+        for name in sorted(names - train):
+            near = difflib.get_close_matches(name, sorted(train - names), n=1, cutoff=ALIKE)
+            if near:
+                joined[name] = near[0]
+    plain = {photo.species: plain_name(photo.species) for photo in found}
+    respelled = [dataclasses.replace(p, species=spelled[joined.get(plain[p.species], plain[p.species])]) for p in found]
+    changed = {old.species for old, new in zip(found, respelled, strict=True) if old.species != new.species}
+    return respelled, len(changed)
+
+
+def _largest_species(found: Sequence[Photo], species: int, root: Path) -> tuple[list[Photo], tuple[str, ...]]:
+    count = Counter(photo.species for photo in found if photo.part == "train")
+    if len(count) < 2:
+        raise Refused(f"data.root={root} has training photos of {len(count)} species; two or more are needed")
+    names = sorted(sorted(count, key=lambda name: (-count[name], name))[:species])
+    chosen = frozenset(names)
+    return [photo for photo in found if photo.species in chosen], tuple(names)
+
+
+def _readable(kept: list[Photo], contents: dict[str, Contents], root: Path, *, skip: bool) -> list[Photo]:
+    broken = [photo.path for photo in kept if contents[photo.path].error]
+    if broken and not skip:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise Refused(
+            f"unreadable photo {root / broken[0]}{more} ({contents[broken[0]].error}): "
+            "repair it, or leave such photos out with data.skip_unreadable=true"
+        )
+    return [photo for photo in kept if not contents[photo.path].error]
+
+
+def _with_all_parts(kept: list[Photo], names: Iterable[str], move_to_test: int, seed: int) -> list[Photo]:
+    """Cut a validation part where there is none, then move seeded training photos of each species to the test part."""
+    have_valid = any(photo.part == "valid" for photo in kept)
+    have_test = any(photo.part == "test" for photo in kept)
+    if not have_test and move_to_test == 0:
+        raise Refused("this data set brings no test part; choose data.move_to_test=1 or more")
+    by_species = defaultdict(list)
+    for photo in kept:
+        if photo.part == "train":
+            by_species[photo.species].append(photo)
+    moved: dict[str, str] = {}
+    for name in names:
+        photos = sorted(by_species[name], key=lambda photo: photo.path)
+        to_valid = 0 if have_valid else max(1, round(VALID_SHARE * len(photos)))
+        if len(photos) < move_to_test + to_valid + 2:
+            raise Refused(
+                f"{name} has {len(photos)} training photos: too few to move {move_to_test} to test"
+                + (f" and {to_valid} to validation" if to_valid else "")
+                + " and keep 2; choose a smaller data.move_to_test or fewer data.species"
+            )
+        order = stream(seed, f"parts/{plain_name(name)}").permutation(len(photos))
+        for k in order[:move_to_test]:
+            moved[photos[k].path] = "test"
+        for k in order[move_to_test : move_to_test + to_valid]:
+            moved[photos[k].path] = "valid"
+    return [dataclasses.replace(photo, part=moved.get(photo.path, photo.part)) for photo in kept]
+
+
+def _without_leaks(kept: Sequence[Photo], contents: dict[str, Contents]) -> list[Photo]:
+    """Drop from train what stands in valid or test, and from valid what stands in test, by exact content."""
+    sha = {photo.path: contents[photo.path].sha for photo in kept}
+    test = {sha[p.path] for p in kept if p.part == "test"}
+    valid = {sha[p.path] for p in kept if p.part == "valid"}
+    forbidden = {"train": test | valid, "valid": test, "test": frozenset()}
+    return [photo for photo in kept if sha[photo.path] not in forbidden[photo.part]]

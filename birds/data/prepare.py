@@ -1,0 +1,46 @@
+"""From a configuration's `data` group to photos that are there: the embedded birds are rendered on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from birds.data.photos import Photos, read_photos
+from birds.spec import DataChoices, Refused, Runtime
+
+
+def find_root(data: Mapping[str, Any]) -> Path:
+    """The folder of photos that the `data` group names. Raises Refused when it names none."""
+    if not data["root"]:
+        raise Refused(f"data={data['name']} needs data.root=FOLDER" + (f": {data['hint']}" if data.get("hint") else ""))
+    return Path(data["root"]).expanduser().resolve()
+
+
+def ensure_rendered(data: Mapping[str, Any]) -> None:
+    """Render the embedded birds into their root when `data` is the synthetic set and they are not there."""
+    if data["name"] == "synthetic":
+        from birds.data.synthetic import write_synthetic
+
+        try:
+            write_synthetic(find_root(data), seed=int(data["seed"]))
+        except ValueError as error:
+            raise Refused(str(error)) from None
+
+
+def load_photos(data: DataChoices, runtime: Runtime) -> Photos:
+    """The photos a spec chose, from where this machine has them. Raises Refused when they changed since."""
+    photos = read_photos(
+        runtime.data_root,
+        runtime.cache_dir,
+        species=data.species,
+        move_to_test=data.move_to_test,
+        seed=data.seed,
+        skip_unreadable=runtime.skip_unreadable,
+    )
+    if photos.digest != data.digest:
+        raise Refused(
+            f"the photos in {runtime.data_root} changed since this run was asked for "
+            f"(digest {photos.digest}, not {data.digest}); ask again"
+        )
+    return photos

@@ -1,0 +1,1 @@
+"""Metrics as functions of saved predictions and restored photos, and what a run costs."""

@@ -1,0 +1,75 @@
+"""A U-Net whose encoder every variant shares.
+
+It differs from Ronneberger et al. (2015, arXiv:1505.04597) in three ways. The stem folds blocks of pixels into channels
+(space to depth), so no convolution runs at full resolution, where most of the time goes and where a skip connection
+would let the photo through unchanged; padding keeps sizes; and skip connections can be dropped per photo in training so
+that the deepest features must carry the photo alone part of the time (an autoencoder with plain skips copies its input
+and learns nothing).
+
+Letters: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+PIXEL_MEAN, PIXEL_SPREAD = 0.5, 0.25  # of photos as fractions; fixed, so that the network carries its own scaling
+
+
+def _block(before: int, after: int) -> nn.Sequential:
+    """Two 3x3 convolutions, each with BatchNorm and ReLU."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise((before, after, after)):
+        layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """Photo (B, 3, H, W) of fractions -> feature pyramid, finest first: (B, widths[k], H / (stem 2^k), ...)."""
+
+    def __init__(self, stem: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.stem = stem
+        self.widths = tuple(widths)
+        self.levels = nn.ModuleList(_block(a, b) for a, b in pairwise((3 * stem * stem, *widths)))
+
+    def forward(self, photo: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        x = F.pixel_unshuffle((photo - PIXEL_MEAN) / PIXEL_SPREAD, self.stem)
+        x = x.contiguous(memory_format=torch.channels_last)
+        pyramid: list[Tensor] = []
+        for level in self.levels:
+            x = level(F.max_pool2d(x, 2) if pyramid else x)
+            pyramid.append(x)
+        return pyramid
+
+
+class UNet(nn.Module):
+    """An encoder and the decoder that turns its pyramid back into a photo."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        widths = encoder.widths
+        self.levels = nn.ModuleList(_block(deep + fine, fine) for fine, deep in pairwise(widths))
+        self.out = nn.Conv2d(widths[0], 3 * encoder.stem**2, 1)
+
+    def decode(self, pyramid: Sequence[Tensor], keep: Bool[Tensor, " B"] | None = None) -> Float[Tensor, "B 3 H W"]:
+        """The photo, as fractions, from its pyramid; photos that `keep` rules out go without their skip connections."""
+        x = pyramid[-1]
+        for level, skip in zip(reversed(self.levels), reversed(pyramid[:-1]), strict=True):
+            if keep is not None:
+                skip = skip * keep[:, None, None, None].to(skip.dtype)
+            x = level(torch.cat([F.interpolate(x, scale_factor=2.0), skip], dim=1))
+        restored = F.pixel_shuffle(self.out(x), self.encoder.stem)
+        return PIXEL_MEAN + PIXEL_SPREAD * restored.float()
+
+
+def build(stem: int, widths: Sequence[int]) -> Encoder:
+    """An untrained encoder: `stem` pixels a side folded into channels, one level for each of `widths`."""
+    return Encoder(stem, widths)

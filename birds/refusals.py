@@ -1,0 +1,99 @@
+"""The border to the command line: what went wrong in a line or two, and the exit status.
+
+2 for what a person asked and cannot be had (nothing was started), 1 for runs that failed, 130 for Ctrl-C. Hydra's own
+errors are translated here, once, with the nearest name that exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from birds.spec import Refused
+from birds.store import FULL
+
+INTERRUPTED = 130
+
+
+class RunsFailed(RuntimeError):
+    """Some runs of a sweep failed; what and why was said already."""
+
+
+def exit_status(command: Callable[[], object]) -> int:
+    """Call `command`; print its error if it is one that people can act on. Other errors keep their traceback."""
+    try:
+        command()
+    except Refused as refusal:
+        return _say(str(refusal), 2)
+    except RunsFailed as failure:
+        return _say(str(failure), 1)
+    except KeyboardInterrupt:
+        return _say("stopped; finished runs are kept, and the same command goes on from here", INTERRUPTED)
+    except OSError as error:
+        if error.errno in FULL:
+            return _say(f"disk full while writing {error.filename or 'a file'}: free some room and ask again", 2)
+        if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
+            return _say(f"cannot write {error.filename}: {error.strerror}; choose another with runs_dir=FOLDER", 2)
+        raise
+    except Exception as error:
+        translated = _hydra_sentence(error)
+        if translated is None:
+            raise
+        return _say(translated, 2)
+    return 0
+
+
+def _say(words: str, status: int) -> int:
+    print(f"birds: {words}", file=sys.stderr)
+    return status
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean X?` for the closest of `names`, or nothing."""
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _hydra_sentence(error: Exception) -> str | None:
+    """A Hydra or OmegaConf error in a sentence; None for anything else."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    text = f"{error}\n{error.__cause__ or ''}"
+    if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'[\s\S]*?Available options in '[^']*':\n([\s\S]*)", text):
+        group, option, listed = found.groups()
+        options = [line.strip() for line in listed.splitlines() if line.startswith("\t")]
+        return f"unknown {group}={option}{nearest(option, options)} There are: {', '.join(options)}"
+    if found := re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text):
+        key = re.sub(r"\[.*", "", found[2])
+        return f"unknown key {key}{nearest(key, _known_keys())} See python train.py --help"
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return f"unknown key {found[1]}{nearest(found[1], _known_keys())} See python train.py --help"
+    return " ".join(line.strip() for line in str(error).splitlines()[:2])
+
+
+def _known_keys() -> Iterator[str]:
+    """Every key of every configuration file, dotted, groups included."""
+    import yaml
+
+    configs = Path(sys.argv[0]).resolve().parent / "configs"
+    for file in sorted(configs.rglob("*.yaml")):
+        group = ".".join(file.parent.relative_to(configs).parts)
+        loaded = yaml.safe_load(file.read_text()) or {}
+        if group:
+            yield group
+        yield from _dotted({k: v for k, v in loaded.items() if k not in ("defaults", "hydra")}, group)
+
+
+def _dotted(values: dict[str, Any], prefix: str) -> Iterator[str]:
+    for name, value in values.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        yield key
+        if isinstance(value, dict):
+            yield from _dotted(value, key)

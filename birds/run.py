@@ -1,0 +1,235 @@
+"""One run, from its spec to its record. Read `run` first: it is the whole of it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+import warnings
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+
+from birds.callbacks import Curves, read_checkpoint, stopped_early, watching
+from birds.data.cache import decoded_photos
+from birds.data.module import BirdsDataModule
+from birds.data.prepare import load_photos
+from birds.data.split import Split, draw_split
+from birds.machine import Machine, resolve
+from birds.metrics.classification import classification_metrics
+from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
+from birds.pictures import save_reconstructions
+from birds.record import Record, make_record
+from birds.spec import PretrainSpec, Refused, RunSpec, Runtime
+from birds.store import FULL, RunFolder, disk_full, write_atomically
+from birds.tasks.classify import Classify
+from birds.tasks.reconstruct import Reconstruct
+from birds.tracking import Tracker, tracker
+
+
+def run(spec: RunSpec, runtime: Runtime) -> Record:
+    """Do this run, or take its finished result; whatever it needs is done first.
+
+    A run that was killed goes on from its last epoch. Raises Refused for what a person can cure; whatever is raised,
+    `failure.txt` in the run folder tells it.
+    """
+    folder = RunFolder(runtime.runs_dir, spec)
+    say = _voice(spec, runtime)
+    if (finished := folder.record()) is not None:
+        say(f"found, finished: {folder.record_file}")
+        return finished
+    if spec.needs is not None:
+        run(spec.needs, runtime)
+    with folder.claimed(spec, waiting=lambda who: say(f"waiting: {who} works on it")):
+        if (finished := folder.record()) is not None:
+            return finished
+        try:
+            record = _record(spec, runtime, folder)
+            folder.checkpoint("last").unlink(missing_ok=True)
+            return folder.finish(record)
+        except BaseException as error:
+            folder.fail(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise Refused(disk_full(folder.path)) from None
+            raise
+
+
+def _voice(spec: RunSpec, runtime: Runtime) -> Any:
+    def say(words: str) -> None:
+        if not runtime.quiet:
+            print(f"{spec.key} {spec.title}: {words}", file=sys.stderr, flush=True)
+
+    return say
+
+
+def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder) -> Record:
+    """Train, test and measure."""
+    _hush()
+    machine = resolve(runtime)
+    started = time.perf_counter()
+    photos = load_photos(spec.data, runtime)
+    pixels = decoded_photos(photos, runtime.cache_dir, spec.data.size)
+    rows = photos.rows("train")
+    split = draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
+    data = BirdsDataModule(spec, photos, pixels, split)
+    task = _task(spec, data, runtime)
+    log = tracker(spec, folder.tracking, runtime.tracking)
+    trainer, curves = _trainer(spec, runtime, folder, machine, log)
+    if isinstance(task, Classify) and task.frozen and runtime.features == "cached":
+        _encode_once(task, data, trainer, machine)
+    _fit(trainer, task, data, folder)
+    measured = _tested(trainer, task, data, folder, log)
+    measured |= _counts(data, split) | machine.record() | _costs(task, data, curves, machine)
+    measured["cost_seconds"] = curves.fit_seconds
+    measured["cost_attempt_seconds"] = time.perf_counter() - started
+    record = make_record(spec, split.digest, measured)
+    if log:
+        log.summarize({k: v for k, v in measured.items() if isinstance(v, int | float | str)})
+        log.finish()
+    return record
+
+
+def _hush() -> None:
+    """Keep Lightning's chatter out of the logs; its warnings here are about choices that were made on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for about in (
+        ".*does not have many workers.*",
+        ".*smaller than the logging interval.*",
+        ".*not empty.*",
+        ".*in eval mode.*",
+    ):
+        warnings.filterwarnings("ignore", message=about)
+
+
+def _task(spec: RunSpec, data: BirdsDataModule, runtime: Runtime) -> Classify | Reconstruct:
+    """The untrained task; a classifier that stands on a pretraining gets its encoder."""
+    if isinstance(spec, PretrainSpec):
+        return Reconstruct(spec, data.steps_per_epoch)
+    task = Classify(spec, len(data.photos.species), data.steps_per_epoch)
+    if spec.pretrained is not None:
+        task.encoder.load_state_dict(_pretrained_encoder(spec.pretrained, runtime))
+    return task
+
+
+def _pretrained_encoder(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch.Tensor]:
+    """The encoder's weights from a finished pretraining; if its checkpoint was lost or cut short, it is redone."""
+    folder = RunFolder(runtime.runs_dir, spec)
+    checkpoint = read_checkpoint(folder, "best")
+    if checkpoint is None:
+        _voice(spec, runtime)("its checkpoint is missing or cut short: doing it again")
+        folder.record_file.unlink(missing_ok=True)
+        run(spec, runtime)
+        checkpoint = read_checkpoint(folder, "best")
+        assert checkpoint is not None
+    prefix = "unet.encoder."
+    weights: dict[str, torch.Tensor] = checkpoint["state_dict"]
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _trainer(
+    spec: RunSpec, runtime: Runtime, folder: RunFolder, machine: Machine, log: Tracker | None
+) -> tuple[L.Trainer, Curves]:
+    callbacks = watching(folder, spec.training, _voice(spec, runtime))
+    trainer = L.Trainer(
+        **machine.trainer_options(),
+        max_epochs=spec.training.epochs,
+        logger=log or False,
+        log_every_n_steps=10,
+        callbacks=callbacks,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        gradient_clip_val=1.0,
+        plugins=[LightningEnvironment()],  # under SLURM too: this harness requeues, Lightning must not
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder.path,
+    )
+    assert isinstance(callbacks[0], Curves)
+    return trainer, callbacks[0]
+
+
+def _encode_once(task: Classify, data: BirdsDataModule, trainer: L.Trainer, machine: Machine) -> None:
+    """Let the frozen encoder see every view once, under the precision that training has."""
+    task.to(machine.device).eval()
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        data.use_features(task.features, machine.device)
+
+
+def _fit(trainer: L.Trainer, task: L.LightningModule, data: BirdsDataModule, folder: RunFolder) -> None:
+    """Train to the end, from the last checkpoint where there is a whole one."""
+    last = read_checkpoint(folder, "last")
+    if last is not None and read_checkpoint(folder, "best") is None:
+        last = None
+    if last is None:
+        folder.checkpoint("last").unlink(missing_ok=True)
+    if last is None or not stopped_early(last):
+        trainer.fit(
+            task, data, ckpt_path=folder.checkpoint("last") if last else None, weights_only=True if last else None
+        )
+    else:
+        curves = next(c for c in trainer.callbacks if isinstance(c, Curves))  # type: ignore[attr-defined]
+        curves.load_state_dict(last["callbacks"]["Curves"])
+
+
+def _tested(
+    trainer: L.Trainer, task: Classify | Reconstruct, data: BirdsDataModule, folder: RunFolder, log: Tracker | None
+) -> dict[str, Any]:
+    """Metrics of the best checkpoint on test and validation photos; predictions and pictures into the folder."""
+    best = read_checkpoint(folder, "best")
+    assert best is not None
+    task.load_state_dict(best["state_dict"])
+    trainer.test(task, data, verbose=False)
+    measured: dict[str, Any] = {"best_epoch": best["epoch"], "epochs": _epochs(folder)}
+    if isinstance(task, Reconstruct):
+        path = save_reconstructions(task, data, folder.pictures / "reconstructions.png")
+        if log:
+            log.picture("reconstructions", path, "shown, restored, restored without skip connections")
+        return measured | task.tested()
+    predicted = task.tested()
+    _save_predictions(predicted, data, folder)
+    for part, saved in predicted.items():
+        measured |= classification_metrics(saved["logits"], saved["label"], prefix=f"{part}_")
+    if log:
+        test = predicted["test"]
+        log.confusion(test["label"].tolist(), test["logits"].argmax(1).tolist(), list(data.photos.species))
+    return measured
+
+
+def _epochs(folder: RunFolder) -> int:
+    return max(0, len(folder.curves_file.read_text().splitlines()) - 1)
+
+
+def _save_predictions(predicted: dict[str, dict[str, torch.Tensor]], data: BirdsDataModule, folder: RunFolder) -> None:
+    arrays: dict[str, Any] = {"species": np.array(data.photos.species)}
+    paths = np.array(data.photos.paths)
+    for part, saved in predicted.items():
+        arrays |= {f"{part}_logits": saved["logits"].numpy(), f"{part}_label": saved["label"].numpy()}
+        arrays[f"{part}_photo"] = paths[saved["row"].numpy()]
+    write_atomically(folder.predictions_file, lambda file: np.savez_compressed(file, **arrays))
+
+
+def _counts(data: BirdsDataModule, split: Split) -> dict[str, Any]:
+    notes = {f"data_{name}": count for name, count in data.photos.notes.items()}
+    return notes | {
+        "photos_labelled": len(split.labelled),
+        "photos_unlabelled": len(split.unlabelled),
+        "photos_valid": len(data.rows["valid"]),
+        "photos_test": len(data.rows["test"]),
+        "species": list(data.photos.species),
+    }
+
+
+def _costs(task: Classify | Reconstruct, data: BirdsDataModule, curves: Curves, machine: Machine) -> dict[str, Any]:
+    task.to(machine.device).eval()
+    forward: Any = task if isinstance(task, Classify) else lambda x: task.unet.decode(task.unet.encoder(x))
+    seen = len(curves.rows) * data.photos_per_epoch
+    return {
+        **parameter_counts(task),
+        "cost_flops_per_photo": forward_flops(forward, data.spec.data.size, machine.device),
+        "cost_images_per_second": seen / curves.train_seconds if curves.train_seconds else 0.0,
+        **peak_memory_mb(machine.device),
+    }

@@ -1,0 +1,1 @@
+"""What is trained, as LightningModules: restoring photos, and telling species apart."""

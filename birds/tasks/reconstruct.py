@@ -1,0 +1,91 @@
+"""Pretraining: an autoencoder restores unlabelled photos from what its pretext leaves of them.
+
+With `skips=dropout` each training photo loses all its skip connections with probability `skip_drop`, and validation is
+the mean of the losses with and without them: a loss with the skips alone would stop as soon as copying works.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from birds.data.module import Batch
+from birds.metrics.reconstruction import photo_scores, reconstruction_metrics
+from birds.models import build_encoder
+from birds.models.unet import UNet
+from birds.pretext import build_pretext
+from birds.randomness import stream_seed
+from birds.spec import PretrainSpec
+from birds.tasks.schedule import optimizer_and_schedule
+
+
+class Reconstruct(L.LightningModule):
+    """A U-Net and its pretext.
+
+    Args:
+        spec: the pretraining run.
+        steps_per_epoch: for the length of the schedule.
+    """
+
+    def __init__(self, spec: PretrainSpec, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.steps_per_epoch = steps_per_epoch
+        torch.manual_seed(stream_seed(spec.seed, "encoder"))
+        self.unet = UNet(build_encoder(spec.encoder))
+        self.pretext = build_pretext(spec.pretext, spec.encoder.widths[-1])
+        self._scores: dict[str, list[Tensor]] = {}
+
+    def _random(self, purpose: str, *position: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(stream_seed(self.spec.seed, purpose, *position))
+
+    def forward(
+        self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, keep: Tensor | None = None
+    ) -> Float[Tensor, "B 3 H W"]:
+        """The restored photo; `keep` (B,) says which photos have their skip connections."""
+        pyramid = self.unet.encoder(self.pretext.corrupt(photo, random))
+        return self.unet.decode([*pyramid[:-1], self.pretext.latent(pyramid[-1], random)], keep)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        photo, random = batch["photo"], self._random("corrupt", self.global_step)
+        keep = None
+        if self.spec.skips == "dropout":
+            keep = torch.rand(len(photo), generator=random, device=photo.device) >= self.spec.skip_drop
+        loss = self.pretext.loss(self(photo, random, keep), photo)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(photo))
+        return loss
+
+    def _with_and_without_skips(self, photo: Tensor, index: int) -> dict[str, Tensor]:
+        none = torch.zeros(len(photo), dtype=torch.bool, device=photo.device)
+        ways = {"": None, "without_skips_": none}
+        return {name: self(photo, self._random("evaluate", index), keep) for name, keep in ways.items()}
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        photo = batch["photo"]
+        restored = self._with_and_without_skips(photo, index)
+        losses = {name: self.pretext.loss(way, photo) for name, way in restored.items()}
+        loss = sum(losses.values()) / 2 if self.spec.skips == "dropout" else losses[""]
+        named = {"valid_loss": loss, "valid_loss_without_skips": losses["without_skips_"]}
+        self.log_dict(named, batch_size=len(photo))
+
+    def on_test_epoch_start(self) -> None:
+        self._scores = {}
+
+    def test_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
+        part = ("test", "valid")[dataloader_idx]
+        for name, restored in self._with_and_without_skips(batch["photo"], index).items():
+            self._scores.setdefault(f"{part}_{name}", []).append(photo_scores(restored, batch["photo"]).cpu())
+
+    def tested(self) -> dict[str, Any]:
+        """The reconstruction metrics of the test and validation photos of the last test."""
+        metrics: dict[str, Any] = {}
+        for prefix, scores in self._scores.items():
+            metrics |= reconstruction_metrics(torch.cat(scores), prefix=prefix)
+        return metrics
+
+    def configure_optimizers(self) -> Any:
+        return optimizer_and_schedule(self.parameters(), self.spec.training, self.steps_per_epoch)
