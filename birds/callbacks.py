@@ -56,9 +56,8 @@ class Curves(Callback):
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step} | metrics | {"lr": lr}
         row["seconds"] = round(self.fit_seconds, 3)
         self.rows.append(row)
-        if not math.isfinite(metrics["train_loss"]):
-            raise FloatingPointError(f"the loss became {metrics['train_loss']} in epoch {row['epoch']}: lower the lr")
         write_text(self._folder.curves_file, as_csv(self.rows))
+        refuse_to_diverge(row)
         self._report(row)
 
     def _report(self, row: dict[str, float]) -> None:
@@ -73,6 +72,13 @@ class Curves(Callback):
         )
         shown = " ".join(f"{name}={row[name]:.4f}" for name in sorted(row) if name.endswith(("loss", "accuracy")))
         self._say(f"epoch {done}/{epochs} {shown} {self.fit_seconds:.0f}s")
+
+
+def refuse_to_diverge(row: dict[str, float]) -> None:
+    """Raise FloatingPointError when a loss of an epoch is not a finite number."""
+    for name in ("train_loss", MONITORED):
+        if not math.isfinite(row[name]):
+            raise FloatingPointError(f"{name} became {row[name]} in epoch {row['epoch']}: lower the learning rate")
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:

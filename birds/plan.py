@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -41,30 +42,36 @@ class Planned:
 def plan_run(config: DictConfig) -> Planned:
     """The run a composed configuration asks for. Raises Refused, with the cure, when it cannot be done."""
     values: Any = OmegaConf.to_container(config, resolve=True)
-    runs_dir = Path(values["runs_dir"]).expanduser().resolve()
-    cache_dir = Path(values["cache_dir"]).expanduser().resolve()
-    _refuse_unwritable(runs_dir)
-    _refuse_unwritable(cache_dir)
-    spec_from_config(values, "unknown")  # nonsense dies before photos are read
-    photos = _photos(json.dumps(values["data"], sort_keys=True), cache_dir)
+    spec_from_config(values, "unknown")  # nonsense dies before photos are read or a folder is made
+    _refuse_odd_runtime(values)
+    runtime = _runtime(values)
+    _refuse_unwritable(runtime.runs_dir, "runs_dir")
+    _refuse_unwritable(runtime.cache_dir, "cache_dir")
+    photos = _photos(json.dumps(values["data"], sort_keys=True), runtime.cache_dir)
     spec = spec_from_config(values, photos.digest)
     rows = photos.rows("train")
     draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
-    runtime = _runtime(values, runs_dir, cache_dir)
-    return Planned(spec, runtime, _slots(values["slots"]), bool(values["dry_run"]), str(values["sweep"]))
+    return Planned(spec, runtime, values["slots"], values["dry_run"], str(values["sweep"]))
 
 
-def _slots(slots: int | str) -> int | str:
-    if slots != "auto" and (not isinstance(slots, int) or slots < 1):
-        raise Refused(f"slots={slots}: choose auto or how many runs go side by side, 1 or more")
-    return slots
+def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
+    """Refuse what would only be found out when a run starts, or would be taken for something else."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(values["device"])):
+        raise Refused(f"device={values['device']} is not supported; choose auto, cpu, cuda or cuda:N")
+    for name, meaning in (("slots", "how many runs go side by side"), ("threads", "how many threads a run has")):
+        if values[name] != "auto" and (type(values[name]) is not int or values[name] < 1):
+            raise Refused(f"{name}={values[name]}: choose auto or {meaning}, 1 or more")
+    switches = {"dry_run": values["dry_run"], "data.skip_unreadable": values["data"]["skip_unreadable"]}
+    for name, switch in switches.items():
+        if not isinstance(switch, bool):
+            raise Refused(f"{name}={switch}: choose true or false")
 
 
-def _runtime(values: Mapping[str, Any], runs_dir: Path, cache_dir: Path) -> Runtime:
+def _runtime(values: Mapping[str, Any]) -> Runtime:
     try:
         return Runtime(
-            runs_dir=runs_dir,
-            cache_dir=cache_dir,
+            runs_dir=Path(str(values["runs_dir"])).expanduser().resolve(),
+            cache_dir=Path(str(values["cache_dir"])).expanduser().resolve(),
             data_root=find_root(values["data"]),
             skip_unreadable=values["data"]["skip_unreadable"],
             tracking=values["tracking"]["mode"],
@@ -76,14 +83,14 @@ def _runtime(values: Mapping[str, Any], runs_dir: Path, cache_dir: Path) -> Runt
         raise Refused(f"{first['loc'][0]}={first['input']}: {first['msg'][0].lower() + first['msg'][1:]}") from None
 
 
-def _refuse_unwritable(folder: Path) -> None:
+def _refuse_unwritable(folder: Path, key: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise Refused(f"cannot write in {folder}: {error.strerror}; choose another with runs_dir=FOLDER") from None
+        raise Refused(f"cannot write in {folder}: {error.strerror}; choose another with {key}=FOLDER") from None
 
 
 @lru_cache(maxsize=8)

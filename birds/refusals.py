@@ -33,14 +33,8 @@ def exit_status(command: Callable[[], object]) -> int:
         return _say(str(failure), 1)
     except KeyboardInterrupt:
         return _say("stopped; finished runs are kept, and the same command goes on from here", INTERRUPTED)
-    except OSError as error:
-        if error.errno in FULL:
-            return _say(f"disk full while writing {error.filename or 'a file'}: free some room and ask again", 2)
-        if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
-            return _say(f"cannot write {error.filename}: {error.strerror}; choose another with runs_dir=FOLDER", 2)
-        raise
     except Exception as error:
-        translated = _hydra_sentence(error)
+        translated = _hydra_sentence(error) or _disk_sentence(error)
         if translated is None:
             raise
         return _say(translated, 2)
@@ -52,14 +46,28 @@ def _say(words: str, status: int) -> int:
     return status
 
 
+def _disk_sentence(error: Exception) -> str | None:
+    """A disk that is full or may not be written, in a sentence; None for anything else."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in FULL:
+        return f"disk full while writing {error.filename or 'a file'}: free some room and ask again"
+    if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
+        return f"cannot write {error.filename}: {error.strerror}; choose another with runs_dir=FOLDER"
+    return None
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest of `names`, or nothing."""
+    """`; did you mean X?` for the closest of `names`, or a full stop where none is close."""
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else "."
 
 
 def _hydra_sentence(error: Exception) -> str | None:
-    """A Hydra or OmegaConf error in a sentence; None for anything else."""
+    """A Hydra or OmegaConf error in a sentence; None for anything else.
+
+    A missing configuration is an OSError too, so this is asked before `_disk_sentence`.
+    """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -68,6 +76,7 @@ def _hydra_sentence(error: Exception) -> str | None:
     text = f"{error}\n{error.__cause__ or ''}"
     if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'[\s\S]*?Available options in '[^']*':\n([\s\S]*)", text):
         group, option, listed = found.groups()
+        listed = listed.partition("Config search path:")[0]
         options = [line.strip() for line in listed.splitlines() if line.startswith("\t")]
         return f"unknown {group}={option}{nearest(option, options)} There are: {', '.join(options)}"
     if found := re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text):
@@ -75,6 +84,10 @@ def _hydra_sentence(error: Exception) -> str | None:
         return f"unknown key {key}{nearest(key, _known_keys())} See python train.py --help"
     if found := re.search(r"Could not override '([^']+)'", text):
         return f"unknown key {found[1]}{nearest(found[1], _known_keys())} See python train.py --help"
+    if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
+        return f"{found[1]} asks for several runs: put -m first, as in python train.py -m {found[1]}"
+    if found := re.search(r"Error parsing override '([^']*)'", text):
+        return f"cannot read {found[1]!r}: expected key=value, as in split=70"
     return " ".join(line.strip() for line in str(error).splitlines()[:2])
 
 

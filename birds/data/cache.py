@@ -35,9 +35,11 @@ def decode_photo(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """RGB, with transparency shown on white."""
+    """RGB, with transparency shown on white and 16 bits of grey as 8 (Pillow alone would turn them white)."""
     if image.mode == "RGB":
         return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")

@@ -96,7 +96,8 @@ def exact_duplicates(looks: dict[str, Look]) -> list[list[str]]:
     """Groups of paths whose bytes are equal."""
     groups = defaultdict(list)
     for path, look in looks.items():
-        groups[look.sha].append(path)
+        if look.sha:
+            groups[look.sha].append(path)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -120,11 +121,10 @@ def csv_rows_without_file(root: Path, paths: set[str]) -> int | None:
     files = sorted(root.glob("*.csv"))
     if not files:
         return None
-    absent = 0
+    absent, parts = 0, {path.split("/")[0] for path in paths}
     with files[0].open(newline="", encoding="utf-8", errors="replace") as file:
         for row in csv.reader(file):
             named = [cell for cell in row if "/" in cell and "." in cell]
-            parts = {path.split("/")[0] for path in paths}
             absent += bool(named) and named[0].split("/")[0] in parts and named[0] not in paths
     return absent
 

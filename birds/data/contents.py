@@ -38,8 +38,7 @@ def read_contents(root: Path, paths: Sequence[str], cache_dir: Path) -> dict[str
     known = _read_index(index_file)
     stale = []
     for path in paths:
-        stat = os.stat(root / path)
-        if path not in known or (known[path].size, known[path].mtime_ns) != (stat.st_size, stat.st_mtime_ns):
+        if path not in known or (known[path].size, known[path].mtime_ns) != _stamp(root / path):
             stale.append(path)
     if stale:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -52,8 +51,11 @@ def read_contents(root: Path, paths: Sequence[str], cache_dir: Path) -> dict[str
 
 def contents_of(path: Path) -> Contents:
     """Read one file: its hash, and the decoder's complaint (empty when it decodes)."""
-    stat = path.stat()
-    data = path.read_bytes()
+    size, mtime_ns = _stamp(path)
+    try:
+        data = path.read_bytes()
+    except OSError as complaint:  # a link to nothing, a folder called x.jpg, no permission
+        return Contents(size, mtime_ns, "", complaint.strerror or type(complaint).__name__)
     error = ""
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -63,7 +65,16 @@ def contents_of(path: Path) -> Contents:
         error = str(complaint).replace(repr(complaint), "")[:80] or type(complaint).__name__
         if "BytesIO" in error:
             error = "not an image"
-    return Contents(stat.st_size, stat.st_mtime_ns, hashlib.sha256(data).hexdigest()[:16], error)
+    return Contents(size, mtime_ns, hashlib.sha256(data).hexdigest()[:16], error)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size in bytes and time in ns of a file; (-1, -1) when there is none behind the name."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _read_index(index_file: Path) -> dict[str, Contents]:
@@ -72,5 +83,5 @@ def _read_index(index_file: Path) -> dict[str, Contents]:
         if saved["version"] != VERSION:
             return {}
         return {path: Contents(*row) for path, row in saved["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -58,10 +58,9 @@ class Photos:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hex digits over species, parts and contents: equal photos in equal roles, equal digest."""
-        lines = sorted(
-            f"{self.species[k]}\t{p}\t{c}" for k, p, c in zip(self.label, self.part, self.content, strict=True)
-        )
+        """Twelve hex digits over species, parts and contents in order: equal digests, equal rows, so equal cuts."""
+        rows = zip(self.label, self.part, self.content, strict=True)
+        lines = [f"{self.species[k]}\t{part}\t{content}" for k, part, content in rows]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
     def rows(self, part: str) -> NDArray[np.int64]:
@@ -123,13 +122,16 @@ def scan_folder(root: Path) -> tuple[list[Photo], dict[str, int]]:
 
 def _photos_in(root: Path, part_folder: str, part: str) -> list[Photo]:
     photos: list[Photo] = []
-    base = root / part_folder
-    for entry in sorted(os.scandir(base), key=lambda e: e.name):
+    above = root / part_folder
+    for entry in sorted(os.scandir(above), key=lambda e: e.name):
         if not entry.is_dir() or entry.name.startswith("."):
             continue
-        names = sorted(n for n in os.listdir(entry.path) if os.path.splitext(n)[1].lower() in EXTENSIONS)
+        inside = os.listdir(entry.path)
+        names = sorted(name for name in inside if os.path.splitext(name)[1].lower() in EXTENSIONS)
         if not names and part == "train":
-            raise Refused(f"the class {entry.name!r} has no photos in {base}: fill its folder or remove it")
+            if "train" in map(str.casefold, inside):
+                raise Refused(f"{above} holds a data set one folder further down: choose data.root={entry.path}")
+            raise Refused(f"the class {entry.name!r} has no photos in {above}: fill its folder or remove it")
         prefix = f"{part_folder}/{entry.name}" if part_folder else entry.name
         photos += [Photo(f"{prefix}/{name}", entry.name, part) for name in names]
     return photos
@@ -158,12 +160,15 @@ def _one_spelling(found: Sequence[Photo]) -> tuple[list[Photo], int]:
                 joined[name] = near[0]
     plain = {photo.species: plain_name(photo.species) for photo in found}
     respelled = [dataclasses.replace(p, species=spelled[joined.get(plain[p.species], plain[p.species])]) for p in found]
-    changed = {old.species for old, new in zip(found, respelled, strict=True) if old.species != new.species}
+    changed = {new.species for old, new in zip(found, respelled, strict=True) if old.species != new.species}
     return respelled, len(changed)
 
 
 def _largest_species(found: Sequence[Photo], species: int, root: Path) -> tuple[list[Photo], tuple[str, ...]]:
     count = Counter(photo.species for photo in found if photo.part == "train")
+    if not count:
+        parts = " and ".join(sorted({photo.part for photo in found}))
+        raise Refused(f"data.root={root} has no train part, only {parts}; add train/<species>/ folders")
     if len(count) < 2:
         raise Refused(f"data.root={root} has training photos of {len(count)} species; two or more are needed")
     names = sorted(sorted(count, key=lambda name: (-count[name], name))[:species])

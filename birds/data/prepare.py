@@ -14,7 +14,7 @@ def find_root(data: Mapping[str, Any]) -> Path:
     """The folder of photos that the `data` group names. Raises Refused when it names none."""
     if not data["root"]:
         raise Refused(f"data={data['name']} needs data.root=FOLDER" + (f": {data['hint']}" if data.get("hint") else ""))
-    return Path(data["root"]).expanduser().resolve()
+    return Path(str(data["root"])).expanduser().resolve()
 
 
 def ensure_rendered(data: Mapping[str, Any]) -> None:

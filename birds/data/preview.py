@@ -1,4 +1,7 @@
-"""A contact sheet: one row per species, eight training photos each. Would a person tell the species apart?"""
+"""A contact sheet: one row per species, eight training photos each. Would a person tell the species apart?
+
+Where there is no training part, the photos of the others are shown; an unreadable photo leaves its place empty.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from birds.data.cache import decode_photo
+from birds.data.contents import contents_of
 from birds.data.photos import scan_folder
 
 PHOTOS = 8
@@ -20,9 +24,8 @@ def contact_sheet(root: Path) -> Image.Image:
     """The sheet of the first 60 species by name. Raises Refused when there are no photos."""
     found, _ = scan_folder(root)
     by_species = defaultdict(list)
-    for photo in found:
-        if photo.part == "train":
-            by_species[photo.species].append(photo.path)
+    for photo in [photo for photo in found if photo.part == "train"] or found:
+        by_species[photo.species].append(photo.path)
     names = sorted(by_species)[:MOST_SPECIES]
     sheet = Image.new("RGB", (MARGIN + PHOTOS * THUMBNAIL, len(names) * THUMBNAIL), "white")
     pen = ImageDraw.Draw(sheet)
@@ -30,6 +33,7 @@ def contact_sheet(root: Path) -> Image.Image:
         pen.multiline_text((6, row * THUMBNAIL + 32), name.replace("_", " ").replace(" ", "\n", 1), fill="black")
         step = max(1, len(by_species[name]) // PHOTOS)
         for column, path in enumerate(by_species[name][::step][:PHOTOS]):
-            thumbnail = Image.fromarray(decode_photo(root / path, THUMBNAIL))
-            sheet.paste(thumbnail, (MARGIN + column * THUMBNAIL, row * THUMBNAIL))
+            if not contents_of(root / path).error:
+                thumbnail = Image.fromarray(decode_photo(root / path, THUMBNAIL))
+                sheet.paste(thumbnail, (MARGIN + column * THUMBNAIL, row * THUMBNAIL))
     return sheet

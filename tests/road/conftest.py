@@ -1,0 +1,115 @@
+"""A small folder of photos and the real command line, for tests of the whole road."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "data=folder",
+    "data.move_to_test=2",
+    "budget=smoke",
+    "encoder.widths=[8,16,24,32]",
+    "tracking=none",
+    "device=cpu",
+]
+FINISHED = "record.json"
+MEASURED_ANEW = ("cost_", "git_", "host", "package_versions", "python_version")
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three species told apart by the direction of their stripes: 18 training, 6 validation and 6 test photos each."""
+    root = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[0:96, 0:96]
+    for name, (a, b) in {"ACROSS": (0, 1), "DOWN": (1, 0), "SLANTED": (1, 1)}.items():
+        for part, count in {"train": 18, "valid": 6, "test": 6}.items():
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for k in range(count):
+                wave = 0.5 + 0.4 * np.sin((a * x + b * y) / random.uniform(2, 4) + random.uniform(0, 6))
+                photo = wave[..., None] * random.uniform(0.3, 1, 3) + random.normal(0, 0.08, (96, 96, 3))
+                Image.fromarray((photo.clip(0, 1) * 255).astype(np.uint8)).save(folder / f"{k:03}.jpg")
+    return root
+
+
+class Road:
+    """`python train.py` and `birds` on the small folder, with runs in one place."""
+
+    def __init__(self, photos: Path, runs_dir: Path) -> None:
+        self.runs_dir = runs_dir
+        self._settings = [*SMALL, f"data.root={photos}", f"runs_dir={runs_dir}", f"cache_dir={photos.parent}/cache"]
+        self._env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+
+    def start(self, *overrides: str) -> subprocess.Popen[str]:
+        """Start training and do not wait."""
+        multirun, own = overrides[:1] == ("-m",), [word for word in overrides if word != "-m"]
+        command = [sys.executable, str(ROOT / "train.py"), *["-m"] * multirun, *self._settings, *own]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command,
+            cwd=self.runs_dir.parent,
+            env=self._env,
+            text=True,
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=True,
+        )
+
+    def train(self, *overrides: str, status: int = 0) -> str:
+        """Train; the words on both streams. Fails unless the exit status is as expected."""
+        process = self.start(*overrides)
+        out, err = process.communicate(timeout=280)
+        assert process.returncode == status, f"exit status {process.returncode}\n{out}\n{err}"
+        return out + err
+
+    def birds(self, *words: str, status: int = 0) -> str:
+        """The `birds` command on these runs."""
+        command = [sys.executable, "-m", "birds", "--runs-dir", str(self.runs_dir), *words]
+        done = subprocess.run(
+            command, cwd=self.runs_dir.parent, env=self._env, text=True, capture_output=True, check=False
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Every finished run's record by key."""
+        return {f.parent.name: json.loads(f.read_text()) for f in self.runs_dir.glob(f"*/{FINISHED}")}
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """The records without what is measured anew each time (seconds, memory, versions)."""
+        return {
+            key: {name: value for name, value in record.items() if not name.startswith(MEASURED_ANEW)}
+            for key, record in self.records().items()
+        }
+
+    def kill_when(self, moment: Callable[[], bool], *overrides: str) -> None:
+        """Start training, and kill -9 it with its children as soon as `moment` has come."""
+        process = self.start(*overrides)
+        deadline = time.monotonic() + 120
+        while not moment():
+            assert process.poll() is None, "".join(process.communicate())
+            assert time.monotonic() < deadline, "the moment never came"
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def road(photo_folder: Path, tmp_path: Path) -> Road:
+    """The road with an empty runs folder."""
+    (tmp_path / "runs").mkdir()
+    return Road(photo_folder, tmp_path / "runs")

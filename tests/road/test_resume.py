@@ -1,0 +1,86 @@
+"""A run killed with -9 at any moment, asked again, ends with the numbers of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from road.conftest import Road
+
+ASKED = ("split=50", "variant=B2", "budget.pretrain.epochs=4", "budget.classify.epochs=4")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Road:
+    runs_dir = tmp_path_factory.mktemp("undisturbed") / "runs"
+    runs_dir.mkdir()
+    road = Road(photo_folder, runs_dir)
+    road.train(*ASKED)
+    return road
+
+
+def progress(runs_dir: Path, stage: str) -> Iterator[dict[str, int]]:
+    for spec in runs_dir.glob("*/spec.json"):
+        if json.loads(spec.read_text())["stage"] == stage and (spec.parent / "progress.json").exists():
+            yield json.loads((spec.parent / "progress.json").read_text())
+
+
+def reached(stage: str, epoch: int) -> Callable[[Path], bool]:
+    return lambda runs_dir: any(p["epoch"] >= epoch for p in progress(runs_dir, stage))
+
+
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "as the first lock is taken": lambda runs_dir: any(runs_dir.glob("*/attempt.json")),
+    "after a first epoch of pretraining": reached("pretrain", 1),
+    "as pretraining has finished": lambda runs_dir: any(runs_dir.glob("*/record.json")),
+    "in the middle of classification": reached("classify", 2),
+    "after the last epoch, before the record": reached("classify", 4),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_and_asked_again_equals_undisturbed(road: Road, undisturbed: Road, moment: str) -> None:
+    road.kill_when(lambda: MOMENTS[moment](road.runs_dir), *ASKED)
+    said = road.train(*ASKED)
+    assert road.results() == undisturbed.results()
+    if moment == "in the middle of classification":
+        assert "epoch 1/4" not in said, "it began again instead of going on"
+
+
+def test_a_killed_sweep_goes_on(road: Road, undisturbed: Road) -> None:
+    sweep = ("-m", "variant=B2,A", *[word for word in ASKED if not word.startswith("variant")])
+    road.kill_when(lambda: reached("pretrain", 2)(road.runs_dir), *sweep)
+    road.train(*sweep)
+    results = road.results()
+    assert len(results) == 3
+    for key, result in undisturbed.results().items():
+        assert results[key] == result
+
+
+@pytest.mark.parametrize("which", ["record.json", "checkpoints/best.ckpt"])
+def test_a_finished_pretraining_that_was_cut_short_is_noticed_and_redone(
+    road: Road, undisturbed: Road, which: str
+) -> None:
+    shutil.copytree(undisturbed.runs_dir, road.runs_dir, dirs_exist_ok=True)
+    for key, record in undisturbed.records().items():
+        if record["stage"] == "classify":
+            shutil.rmtree(road.runs_dir / key)
+        else:
+            file = road.runs_dir / key / which
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    road.train(*ASKED)
+    assert road.results() == undisturbed.results()
+
+
+def test_a_last_checkpoint_cut_short_is_noticed(road: Road, undisturbed: Road) -> None:
+    def second_checkpoint() -> bool:
+        return reached("pretrain", 2)(road.runs_dir) and any(road.runs_dir.glob("*/checkpoints/last.ckpt"))
+
+    road.kill_when(second_checkpoint, *ASKED)
+    for file in road.runs_dir.glob("*/checkpoints/last.ckpt"):
+        file.write_bytes(file.read_bytes()[:1000])
+    road.train(*ASKED)
+    assert road.results() == undisturbed.results()

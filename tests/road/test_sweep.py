@@ -1,0 +1,119 @@
+"""The main road: one command from photos to a table, and what happens when it is asked again, fails or is stopped."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import time
+from pathlib import Path
+from collections import Counter
+
+import pytest
+from road.conftest import Road
+
+SWEEP = ("-m", "split=50,75", "variant=A,B1,B2")
+
+
+def test_six_classifiers_share_two_pretrainings_and_end_in_a_table(road: Road) -> None:
+    dry = road.train(*SWEEP, "dry_run=true")
+    assert dry.count("to do") == 8
+    assert dry.count("after ") == 4
+    assert not road.records()
+
+    said = road.train(*SWEEP)
+    records = road.records()
+    assert Counter(r["stage"] for r in records.values()) == {"pretrain": 2, "classify": 6}
+    assert "8 runs: 0 found finished, 8 to do" in said
+    assert "| 75/25" in said
+    with (road.runs_dir / "tables" / "last.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["split"], row["variant"]) for row in rows] == [(s, v) for s in ("50", "75") for v in ("A", "B1", "B2")]
+    for row in rows:
+        assert float(row["accuracy_low"]) <= float(row["accuracy"]) <= float(row["accuracy_high"])
+    for record in records.values():
+        assert record["cost_parameters"] >= record["cost_parameters_trained"] > 0
+        assert record["cost_flops_per_photo"] > 0
+        assert (road.runs_dir / record["key"] / "curves.csv").read_text().startswith("epoch,")
+    by_split = {split: {r["split_digest"] for r in records.values() if r["split"] == split} for split in (50, 75)}
+    assert all(len(digests) == 1 for digests in by_split.values())
+
+    started = time.monotonic()
+    again = road.train(*SWEEP)
+    assert "8 runs: 8 found finished, 0 to do" in again
+    assert time.monotonic() - started < 15
+    assert road.records() == records
+    assert road.birds("table").splitlines()[1:10] == again[again.index("| split") :].splitlines()[:9]
+
+
+def test_a_failing_run_stops_no_other_and_is_all_that_is_done_again(road: Road) -> None:
+    sweep = ("-m", "split=50", "budget.classify.weight_decay=0.05,1e35")
+    said = road.train(*sweep, status=1)
+    assert len(road.records()) == 1
+    assert "FloatingPointError" in said
+    assert "failure.txt" in said
+    assert "1 of 2 runs did not finish" in said
+    again = road.train(*sweep, status=1)
+    assert "2 runs: 1 found finished, 1 to do" in again
+
+
+def test_what_needs_a_failed_pretraining_is_not_started(road: Road) -> None:
+    said = road.train("-m", "split=50", "variant=A,B1,B2", "budget.pretrain.weight_decay=1e35", status=1)
+    assert [r["variant"] for r in road.records().values()] == ["A"]
+    assert said.count("not started:") == 2
+
+
+def children_of(group: int) -> list[int]:
+    """The living processes of a group; dead ones that nobody has waited for have no command line."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.getpgid(int(name)) == group and Path(f"/proc/{name}/cmdline").read_text():
+                    found.append(int(name))
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+    return found
+
+
+def test_ctrl_c_ends_the_children_and_loses_nothing(road: Road) -> None:
+    sweep = ("-m", "split=50", "variant=A,B2", "budget.pretrain.epochs=500", "budget.pretrain.patience=500", "slots=2")
+    process = road.start(*sweep)
+    deadline = time.monotonic() + 120
+    while not road.records() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command goes on from here" in err
+    time.sleep(1)
+    assert children_of(process.pid) == []
+    assert [r["variant"] for r in road.records().values()] == ["A"]
+
+
+def test_two_people_start_the_same_run(road: Road) -> None:
+    both = [road.start("split=50") for _ in range(2)]
+    said = ["".join(process.communicate(timeout=200)) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert len(road.records()) == 1
+    assert sum("epoch 2/2" in words for words in said) == 1
+
+
+@pytest.mark.parametrize("features", ["cached", "live"])
+def test_a_single_run_does_its_own_pretraining(road: Road, features: str) -> None:
+    said = road.train("split=50", "variant=B1", f"features={features}")
+    assert sorted(r["stage"] for r in road.records().values()) == ["classify", "pretrain"]
+    assert "test accuracy" in said
+
+
+def test_photos_to_species(road: Road, tmp_path_factory: pytest.TempPathFactory) -> None:
+    road.train("split=50")
+    key = next(iter(road.records()))
+    photo = next(iter((tmp_path_factory.getbasetemp()).glob("photos*/test/DOWN/000.jpg")))
+    said = road.birds("predict", key[:8], str(photo), "--picture", str(road.runs_dir / "p.png"))
+    assert all(name in said for name in ("ACROSS", "DOWN", "SLANTED"))
+    shares = [float(line.split("%")[0]) for line in said.splitlines() if "%" in line]
+    assert sum(shares) == pytest.approx(100, abs=0.3)
+    assert shares == sorted(shares, reverse=True)
+    assert (road.runs_dir / "p.png").stat().st_size > 1000
+    assert "is not an image" in road.birds("predict", key[:8], __file__, status=2)
