@@ -51,6 +51,8 @@ def plan_run(config: DictConfig) -> Planned:
     spec = spec_from_config(values, photos.digest)
     rows = photos.rows("train")
     draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
+    for run in filter(None, (spec.needs, spec)):
+        RunFolder(runtime.runs_dir, run).record()  # refuses one of another recipe
     return Planned(spec, runtime, values["slots"], values["dry_run"], str(values["sweep"]))
 
 

@@ -80,7 +80,8 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder) -> Record:
     log = tracker(spec, folder.tracking, runtime.tracking)
     trainer, curves = _trainer(spec, runtime, folder, machine, log)
     if isinstance(task, Classify) and task.frozen and runtime.features == "cached":
-        _encode_once(task, data, trainer, machine)
+        with trainer.precision_plugin.forward_context():
+            task.encode_once(data, machine.device)
     _fit(trainer, task, data, folder)
     measured = _tested(trainer, task, data, folder, log)
     measured |= _counts(data, split) | machine.record() | _costs(task, data, curves, machine)
@@ -150,13 +151,6 @@ def _trainer(
     )
     assert isinstance(callbacks[0], Curves)
     return trainer, callbacks[0]
-
-
-def _encode_once(task: Classify, data: BirdsDataModule, trainer: L.Trainer, machine: Machine) -> None:
-    """Let the frozen encoder see every view once, under the precision that training has."""
-    task.to(machine.device).eval()
-    with torch.no_grad(), trainer.precision_plugin.forward_context():
-        data.use_features(task.features, machine.device)
 
 
 def _fit(trainer: L.Trainer, task: L.LightningModule, data: BirdsDataModule, folder: RunFolder) -> None:

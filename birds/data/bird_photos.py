@@ -258,7 +258,7 @@ class Painter:
         """Legs, and a branch or a steep reed under them."""
         rng = self.rng
         hips = self.body([(-0.06, 0.8), (0.1, 0.85)])
-        feet = hips + [0, self.unit * self.look.shape["legs"] * rng.uniform(0.8, 1.1)]
+        feet = hips + np.array([0, self.unit * self.look.shape["legs"] * rng.uniform(0.8, 1.1)])
         angle = rng.normal(0, 0.25) if rng.random() < 0.75 else rng.choice([-1, 1]) * rng.uniform(0.8, 1.3)
         perch = _frame(feet.mean(0), angle, 2 * self.side, self.unit * rng.uniform(0.02, 0.07))
         along, thick = np.linspace(-1, 1, 9), rng.uniform(1.4, 2.6, 9)

@@ -101,8 +101,15 @@ def read_photos(
 def scan_folder(root: Path) -> tuple[list[Photo], dict[str, int]]:
     """Every photo under `root` with its species and part, and counts of stray files and joined spellings.
 
-    Raises Refused when the root is missing or holds no photo, or a class folder is empty.
+    Raises Refused when the root is missing, holds no photo or cannot be read, or a class folder is empty.
     """
+    try:
+        return _scan(root)
+    except OSError as error:
+        raise Refused(f"cannot read {error.filename}: {error.strerror}; mend it or take it out of data.root") from None
+
+
+def _scan(root: Path) -> tuple[list[Photo], dict[str, int]]:
     if not root.is_dir():
         raise Refused(f"data.root={root} is no folder; give the folder that holds the photos, or see `make data`")
     folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
@@ -127,7 +134,7 @@ def _photos_in(root: Path, part_folder: str, part: str) -> list[Photo]:
         if not entry.is_dir() or entry.name.startswith("."):
             continue
         inside = os.listdir(entry.path)
-        names = sorted(name for name in inside if os.path.splitext(name)[1].lower() in EXTENSIONS)
+        names = sorted(name for name in inside if _is_photo(name))
         if not names and part == "train":
             if "train" in map(str.casefold, inside):
                 raise Refused(f"{above} holds a data set one folder further down: choose data.root={entry.path}")
@@ -135,6 +142,11 @@ def _photos_in(root: Path, part_folder: str, part: str) -> list[Photo]:
         prefix = f"{part_folder}/{entry.name}" if part_folder else entry.name
         photos += [Photo(f"{prefix}/{name}", entry.name, part) for name in names]
     return photos
+
+
+def _is_photo(name: str) -> bool:
+    """Whether a file's name is one of a photo; `._001.jpg`, which macOS leaves beside `001.jpg`, is none."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
 
 
 def plain_name(name: str) -> str:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from birds.data.module import Batch
+from birds.data.module import Batch, BirdsDataModule
 from birds.models import build_encoder
 from birds.models.head import Head, pooled
 from birds.randomness import stream_seed
@@ -44,6 +44,7 @@ class Classify(L.LightningModule):
         self.frozen = spec.transfer == "frozen"
         if self.frozen:
             self.encoder.requires_grad_(False)
+            self.encoder.eval()  # Lightning trains modules in the mode they come in
         self._predicted: dict[str, list[dict[str, Tensor]]] = {}
 
     def train(self, mode: bool = True) -> Classify:
@@ -55,6 +56,12 @@ class Classify(L.LightningModule):
     def features(self, photo: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
         """What the head gets to see of each photo."""
         return pooled(self.encoder(photo))
+
+    @torch.no_grad()
+    def encode_once(self, data: BirdsDataModule, device: torch.device) -> None:
+        """Let the frozen encoder see every view once; from then on batches of `data` hold features."""
+        self.to(device).encoder.eval()
+        data.use_features(self.features, device)
 
     def forward(self, photo: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B S"]:
         """Logits of photos as fractions."""

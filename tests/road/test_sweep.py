@@ -6,8 +6,8 @@ import csv
 import os
 import signal
 import time
-from pathlib import Path
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from road.conftest import Road

@@ -1,0 +1,103 @@
+"""Tables and intervals from records alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from contracts.test_configs import spec
+
+from analysis.intervals import macro_f1, photo_bootstrap, seed_interval
+from analysis.tables import as_markdown, sweep_table, write_and_print
+from birds.record import make_record
+from birds.spec import ClassifySpec, PretrainSpec, Refused
+from birds.store import RunFolder
+
+
+def finish(runs_dir: Path, made: ClassifySpec | PretrainSpec, **measured: object) -> str:
+    folder = RunFolder(runs_dir, made)
+    counts = {"photos_labelled": 30, "photos_unlabelled": 270, "photos_test": 50, "cost_parameters_trained": 7}
+    with folder.claimed(made):
+        folder.finish(make_record(made, "cut", {"cost_parameters": 1234, "cost_seconds": 9.0} | counts | measured))
+    return made.key
+
+
+def sweep(runs_dir: Path, name: str, keys: list[str]) -> None:
+    folder = runs_dir / "sweeps" / name
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text(json.dumps({"runs": [{"key": key} for key in keys]}))
+
+
+def three_seeds(runs_dir: Path) -> None:
+    keys = []
+    for seed, accuracy in enumerate((0.5, 0.6, 0.7)):
+        made = spec("variant=B2", f"seed={seed}")
+        assert made.pretrained is not None
+        finish(runs_dir, made.pretrained, cost_seconds=100.0)
+        keys.append(finish(runs_dir, made, test_accuracy=accuracy, test_macro_f1=accuracy - 0.1))
+    sweep(runs_dir, "seeds", [*keys, spec("variant=A").key])
+
+
+def test_seeds_become_one_row_with_students_interval(tmp_path: Path) -> None:
+    three_seeds(tmp_path)
+    table, missing = sweep_table(tmp_path, "seeds")
+    row = table.iloc[0]
+    assert (row["seeds"], row["variant"], row["pretraining_seconds"]) == (3, "B2", 100.0)
+    assert row["accuracy"] == pytest.approx(0.6)
+    assert row["accuracy_high"] - row["accuracy"] == pytest.approx(4.3027 * 0.1 / 3**0.5, abs=1e-4)
+    assert missing == [spec("variant=A").key]
+
+
+def test_the_table_reads_as_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    three_seeds(tmp_path)
+    table, missing = sweep_table(tmp_path, "seeds")
+    write_and_print(tmp_path, "seeds", table, missing)
+    golden = (Path(__file__).parents[1] / "golden" / "table.md").read_text()
+    assert (tmp_path / "tables" / "seeds.md").read_text() == golden
+    assert as_markdown(table) in capsys.readouterr().out
+
+
+def test_one_seed_gets_the_interval_over_its_test_photos(tmp_path: Path) -> None:
+    made = spec("variant=A")
+    key = finish(tmp_path, made, test_accuracy=0.8, test_macro_f1=0.8)
+    label = np.arange(100) % 2
+    logits = np.eye(2)[np.where(np.arange(100) < 80, label, 1 - label)]
+    np.savez(RunFolder(tmp_path, key).predictions_file, test_label=label, test_logits=logits)
+    sweep(tmp_path, "one", [key])
+    row = sweep_table(tmp_path, "one")[0].iloc[0]
+    assert 0.70 < row["accuracy_low"] < 0.75
+    assert 0.85 < row["accuracy_high"] < 0.90
+
+
+def test_no_such_sweep_names_the_nearest(tmp_path: Path) -> None:
+    sweep(tmp_path, "exp1", [])
+    with pytest.raises(Refused, match="did you mean exp1"):
+        sweep_table(tmp_path, "exp2")
+
+
+def test_a_sweep_without_finished_runs_says_so(tmp_path: Path) -> None:
+    sweep(tmp_path, "exp1", ["0" * 12])
+    with pytest.raises(Refused, match="no finished run yet"):
+        sweep_table(tmp_path, "exp1")
+
+
+def test_macro_f1_by_hand() -> None:
+    assert macro_f1(np.array([[2, 0], [1, 1]])) == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert macro_f1(np.array([[3, 0, 0], [0, 2, 0], [0, 0, 0]])) == pytest.approx(1.0)
+
+
+def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
+    random, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        label = random.integers(0, 3, 150)
+        predicted = np.where(random.random(150) < 0.7, label, (label + 1) % 3)
+        low, high = photo_bootstrap(label, predicted, 3)["accuracy"]
+        covered += low <= 0.7 <= high
+    assert 180 <= covered <= 199
+
+
+def test_an_interval_over_one_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="two or more"):
+        seed_interval([0.5])

@@ -1,0 +1,58 @@
+"""What the U-Net's skip connections do, and what salt and pepper does to a photo."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from birds.models.head import Head, pooled
+from birds.models.unet import Encoder, UNet
+from birds.pretext.denoise import salt_and_pepper
+
+
+@pytest.fixture
+def unet() -> UNet:
+    torch.manual_seed(0)
+    return UNet(Encoder(2, (8, 12, 16))).eval()
+
+
+def test_without_skips_the_photo_comes_from_the_deepest_level_alone(unet: UNet) -> None:
+    pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
+    other = [level + 1 for level in pyramid[:-1]] + [pyramid[-1]]
+    keep = torch.tensor([True, False])
+    change = (unet.decode(pyramid, keep) - unet.decode(other, keep)).abs().amax((1, 2, 3))
+    assert change[0] > 1e-3
+    assert change[1] == 0
+
+
+def test_keeping_every_skip_is_the_plain_u_net(unet: UNet) -> None:
+    pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
+    torch.testing.assert_close(unet.decode(pyramid), unet.decode(pyramid, torch.tensor([True, True])))
+
+
+def test_the_encoder_can_be_larger_than_its_training_photos(unet: UNet) -> None:
+    assert unet.decode(unet.encoder(torch.rand(1, 3, 96, 160))).shape == (1, 3, 96, 160)
+
+
+def test_features_are_mean_and_maximum_of_every_level(unet: UNet) -> None:
+    pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
+    features = pooled(pyramid)
+    assert features.shape == (2, 2 * (8 + 12 + 16))
+    torch.testing.assert_close(features[:, :8], pyramid[0].mean((2, 3)))
+    torch.testing.assert_close(features[:, -16:], pyramid[-1].amax((2, 3)))
+
+
+def test_an_untrained_head_holds_every_species_equally_likely() -> None:
+    assert Head(10, 4, 0.0).eval()(torch.rand(3, 10)).abs().max() == 0
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.6, 1.0])
+def test_salt_and_pepper_replaces_its_fraction_half_black_half_white(noise: float) -> None:
+    photo = torch.full((8, 3, 64, 64), 0.5)
+    noisy = salt_and_pepper(photo, noise, torch.Generator().manual_seed(0))
+    black, white = (noisy == 0).float().mean().item(), (noisy == 1).float().mean().item()
+    assert black == pytest.approx(noise / 2, abs=0.01)
+    assert white == pytest.approx(noise / 2, abs=0.01)
+    assert ((noisy == noisy[:, :1]).all(dim=1)).all(), "a pixel is replaced in all its channels"
+    again = salt_and_pepper(photo, noise, torch.Generator().manual_seed(0))
+    assert torch.equal(noisy, again)
