@@ -21,7 +21,10 @@ def main(config: DictConfig) -> float | None:
         print(describe([planned]))
         return None
     from birds.run import run
+    from birds.tracking import said_aloud
 
+    if words := said_aloud(planned.runtime.runs_dir, planned.runtime.tracking):
+        print(words)
     record = run(planned.spec, planned.runtime)
     print(f"{planned.spec.title}: test accuracy {record.value('test_accuracy'):.3f}, {planned.folder.record_file}")
     return float(record.value("valid_accuracy"))

@@ -106,5 +106,5 @@ class Tracker(Logger):
 
     def finish(self) -> None:
         """Close the run."""
-        self._with(lambda logger: logger.experiment.finish(quiet=True))
+        self._with(lambda logger: logger.experiment.finish())
         self._wandb = None
