@@ -1,0 +1,55 @@
+"""What many tests need: small folders of photos, and the real photos where this machine has them."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+settings.register_profile("birds", deadline=None)  # how long an example takes says more of the machine than of us
+settings.load_profile("birds")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _draw(seed: int, size: int = 40) -> Image.Image:
+    patches = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    return Image.fromarray(patches).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _write(root: Path, counts: Mapping[str, int]) -> Path:
+    for k, (folder, count) in enumerate(sorted(counts.items())):
+        (root / folder).mkdir(parents=True)
+        for number in range(1, count + 1):
+            _draw(1000 * k + number).save(root / folder / f"{number:03d}.jpg")
+    return root
+
+
+@pytest.fixture(scope="session")
+def draw_photo() -> Callable[..., Image.Image]:
+    """A function (seed, size=40) that draws soft coloured patches; another seed gives another photo."""
+    return _draw
+
+
+@pytest.fixture(scope="session")
+def write_photos() -> Callable[[Path, Mapping[str, int]], Path]:
+    """A function that writes distinct photos under a root, given counts by folder such as `{"train/ROBIN": 8}`."""
+    return _write
+
+
+@pytest.fixture
+def photos_in(tmp_path: Path) -> Callable[[Mapping[str, int]], Path]:
+    """A function that writes photos, given counts by folder, into this test's own root and returns that root."""
+    return lambda counts: _write(tmp_path / "photos", counts)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets that lies beside the project, where there is one."""
+    folder = Path(os.environ.get("BIRDS_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real photos on this machine: {folder} is absent (set BIRDS_SHARED_DATA)")
+    return folder

@@ -1,0 +1,203 @@
+"""What cannot be had is refused by the real command line: status 2, a line or two with the cure, nothing started."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from birds.spec import RECIPE
+
+TRAIN = Path(__file__).resolve().parent.parent / "train.py"
+KEY = re.compile(r"[0-9a-f]{12}")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory, write_photos) -> Path:
+    """Three species with twelve training photos each."""
+    parts = {"train": 12, "valid": 2, "test": 2}
+    counts = {f"{part}/{name}": count for part, count in parts.items() for name in ("CROW", "ROBIN", "WREN")}
+    return write_photos(tmp_path_factory.mktemp("asked") / "photos", counts)
+
+
+def call(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("BIRDS", "HYDRA"))}
+    environment["OMP_NUM_THREADS"] = "1"
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def train(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`python train.py` in `cwd`; the runs folder is `cwd/runs`."""
+    return call([sys.executable, str(TRAIN), *words], cwd)
+
+
+def birds(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The `birds` command in `cwd`."""
+    return call([sys.executable, "-c", "from birds.cli import main; main()", *words], cwd)
+
+
+def these(root: Path) -> list[str]:
+    """The words that choose a small folder of photos."""
+    return ["data=folder", f"data.root={root}", "data.move_to_test=2", "budget=smoke", "tracking=none"]
+
+
+def started(runs_dir: Path) -> list[str]:
+    """The key folders and records under a runs folder."""
+    return [str(path) for path in runs_dir.rglob("*") if KEY.fullmatch(path.name) or path.name == "record.json"]
+
+
+def assert_refused(asked: subprocess.CompletedProcess[str], *phrases: str) -> None:
+    assert asked.returncode == 2, asked.stderr
+    lines = asked.stderr.strip().splitlines()
+    assert "Traceback" not in asked.stderr
+    assert len(lines) <= 2, asked.stderr
+    assert lines[-1].startswith("birds: ")
+    for phrase in phrases:
+        assert phrase in lines[-1]
+
+
+WRONG_WORDS = [
+    (["splt=70"], ["unknown key splt; did you mean split?"]),
+    (["data.rot=x"], ["unknown key data.rot; did you mean data.root?"]),
+    (["budget.clasify.lr=1"], ["did you mean budget.classify?"]),
+    (["variants=A"], ["unknown key variants; did you mean variant?"]),
+    (["xyzzy=1"], ["unknown key xyzzy. See python train.py --help"]),
+    (["variant=B9"], ["unknown variant=B9", "There are: A, B1, B2, DAE"]),
+    (["data=flder"], ["unknown data=flder; did you mean folder?", "There are: birds525, folder, synthetic"]),
+    (["budget=huge"], ["unknown budget=huge", "There are: full, laptop, smoke"]),
+    (["split"], ["cannot read 'split': expected key=value"]),
+    (["split==70"], ["cannot read 'split==70': expected key=value"]),
+    (["split=70,90"], ["several runs: put -m first", "python train.py -m split=70,90"]),
+    (["split=${nothing}"], ["Interpolation key 'nothing' not found"]),
+]
+WRONG_VALUES = [
+    (["split=0"], ["split=0", "choose 1 to 99"]),
+    (["split=100"], ["split=100", "choose 1 to 99"]),
+    (["split=170"], ["split=170", "choose 1 to 99"]),
+    (["split=abc"], ["split=abc", "choose 1 to 99"]),
+    (["split=99"], ["split=99 leaves CROW with no labelled photo out of its 10", "choose a smaller split"]),
+    (["split=2"], ["split=2 leaves CROW with no unlabelled photo out of its 10", "choose a larger split"]),
+    (["seed=-1"], ["seed=-1", "0 or more"]),
+    (["noise=-0.1"], ["noise=-0.1", "choose 0 to 1"]),
+    (["noise=2", "variant=DAE"], ["noise=2", "choose 0 to 1"]),
+    (["data.size=100"], ["photos of 100 px", "choose 128 or more"]),
+    (["data.size=136"], ["data.size=136 is not a multiple of 16", "encoder=unet_s", "choose 128"]),
+    (["data.size=big"], ["data.size=big"]),
+    (["data.move_to_test=11"], ["CROW has 12 training photos", "choose a smaller data.move_to_test"]),
+    (["data.species=1"], ["data.species=1", "greater than or equal to 2"]),
+    (["data.skip_unreadable=perhaps"], ["data.skip_unreadable=perhaps: choose true or false"]),
+    (["budget.classify.lr=-1"], ["lr=-1", "greater than 0"]),
+    (["slots=0"], ["slots=0: choose auto or how many runs go side by side"]),
+    (["slots=true"], ["slots=True: choose auto"]),
+    (["threads=0"], ["threads=0: choose auto"]),
+    (["device=tpu"], ["device=tpu is not supported; choose auto, cpu, cuda or cuda:N"]),
+    (["device=1"], ["device=1 is not supported; choose auto, cpu, cuda or cuda:N"]),
+    (["precision=64"], ["precision=64", "'32', 'bf16' or '16'"]),
+    (["features=hot"], ["features=hot", "'cached' or 'live'"]),
+    (["dry_run=perhaps"], ["dry_run=perhaps: choose true or false"]),
+]
+
+
+@pytest.mark.parametrize(("words", "phrases"), WRONG_WORDS + WRONG_VALUES, ids=lambda given: " ".join(given)[:40])
+def test_what_cannot_be_had_is_refused_with_the_cure(photos, tmp_path, words, phrases):
+    assert_refused(train(tmp_path, *these(photos), *words), *phrases)
+    assert started(tmp_path) == []
+
+
+def test_a_bad_value_inside_a_sweep_stops_all_of_it(photos, tmp_path):
+    asked = train(tmp_path, "-m", *these(photos), "split=70,170", "variant=A,B1")
+    assert_refused(asked, "split=170", "choose 1 to 99", "asked by: ", "split=170 variant=A")
+    assert started(tmp_path) == []
+
+
+def test_a_species_too_small_for_one_split_of_a_sweep_stops_all_of_it(photos, tmp_path):
+    assert_refused(train(tmp_path, "-m", *these(photos), "split=70,99"), "split=99 leaves CROW", "asked by: ")
+    assert started(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "phrases"),
+    [
+        (["data=folder"], ["data=folder needs data.root=FOLDER", "train|valid|test/<class>/"]),
+        (["data=birds525"], ["data=birds525 needs data.root=FOLDER", "BIRDS525_ROOT", "make data"]),
+        (["data=folder", "data.root=nowhere"], ["nowhere is no folder", "give the folder that holds the photos"]),
+        (["data=folder", "data.root=empty"], ["empty holds no photo: expected train|valid|test/<species>/"]),
+        (["data=folder", "data.root=2024"], ["2024 is no folder"]),
+        (["data=folder", "data.root=above"], ["one folder further down: choose data.root=", "above/birds"]),
+    ],
+    ids=lambda given: " ".join(given)[:40],
+)
+def test_photos_that_are_not_there(tmp_path, words, phrases):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "above/birds/train").mkdir(parents=True)
+    assert_refused(train(tmp_path, *words), *phrases)
+    assert started(tmp_path) == []
+
+
+def test_a_class_with_no_photos(photos, tmp_path):
+    root = shutil.copytree(photos, tmp_path / "photos")
+    (root / "train/ZEBRA FINCH").mkdir()
+    assert_refused(train(tmp_path, *these(root)), "class 'ZEBRA FINCH' has no photos", "fill its folder or remove it")
+    assert started(tmp_path) == []
+
+
+def test_an_unreadable_photo_is_named_and_can_be_left_out(photos, tmp_path):
+    root = shutil.copytree(photos, tmp_path / "photos")
+    (root / "train/ROBIN/004.jpg").write_bytes(b"\xff\xd8 cut short")
+    asked = train(tmp_path, *these(root))
+    assert_refused(asked, f"unreadable photo {root}/train/ROBIN/004.jpg", "data.skip_unreadable=true")
+    asked = train(tmp_path, *these(root), "data.skip_unreadable=true", "dry_run=true")
+    assert asked.returncode == 0, asked.stderr
+    assert KEY.match(asked.stdout)
+    assert started(tmp_path) == []
+
+
+@pytest.mark.parametrize("door", [[], ["-m"]])
+def test_a_runs_folder_that_cannot_be_written(photos, tmp_path, door):
+    (tmp_path / "file").write_text("in the way")
+    asked = train(tmp_path, *door, *these(photos), f"runs_dir={tmp_path}/file/runs")
+    assert_refused(asked, "cannot write", f"{tmp_path}/file", "runs_dir=FOLDER")
+
+
+def test_a_cache_folder_that_cannot_be_written(photos, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    asked = train(tmp_path, *these(photos), f"cache_dir={tmp_path}/file/cache")
+    assert_refused(asked, f"cannot write in {tmp_path}/file/cache", "cache_dir=FOLDER")
+    assert started(tmp_path) == []
+
+
+@pytest.mark.parametrize("door", [[], ["-m"]])
+def test_a_record_of_another_recipe_is_not_taken_for_this_one(photos, tmp_path, door):
+    key = train(tmp_path, *these(photos), "dry_run=true").stdout.split()[0]
+    names = ("family", "stage", "variant", "data_digest", "split_digest", "data_name", "git_sha")
+    old = dict.fromkeys(names, "") | {"recipe": RECIPE + 1, "key": key, "split": 90, "seed": 0, "git_dirty": False}
+    record = tmp_path / "runs" / key / "record.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps(old))
+    asked = train(tmp_path, *door, *these(photos))
+    assert not (tmp_path / "runs/sweeps/last/sweep.json").exists()
+    assert_refused(asked, f"a record of recipe {RECIPE + 1}", f"not of run {key}", "move that folder away or choose")
+    assert started(tmp_path) == [str(record.parent), str(record)]
+    assert json.loads(record.read_text()) == old
+
+
+def test_looking_for_what_is_not_there(tmp_path):
+    assert_refused(birds(tmp_path, "table", "nosuch"), "nosuch")
+    assert_refused(
+        birds(tmp_path, "predict", "nosuch", "x.jpg"), "no single run 'nosuch' (none in runs)", "dry_run=true"
+    )
+    assert_refused(birds(tmp_path, "data", "check", "nosuch"), "nosuch is no folder")
+    assert_refused(birds(tmp_path, "data", "preview", "nosuch"), "nosuch is no folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unreadable_photos_found_by_the_check(photos, tmp_path):
+    root = shutil.copytree(photos, tmp_path / "photos")
+    (root / "train/ROBIN/004.jpg").write_bytes(b"")
+    asked = birds(tmp_path, "data", "check", str(root))
+    assert_refused(asked, "1 unreadable photos", "data.skip_unreadable=true")
+    assert "train/ROBIN/004.jpg" in asked.stdout
