@@ -1,4 +1,7 @@
-"""The door to training: `python train.py split=90 variant=B2`, or `-m split=70,90 variant=A,B1,B2` for a sweep."""
+"""The door to training: `python train.py split=90 variant=B2`, or `-m split=70,90 variant=A,B1,B2` for a sweep.
+
+`-m` goes first; the keys are in configs/config.yaml.
+"""
 
 import os
 import sys
@@ -14,20 +17,10 @@ os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `exit_status`, which says
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 def main(config: DictConfig) -> float | None:
     """One run, and the pretraining it needs. Returns its validation accuracy, for hyper-parameter search."""
-    from birds.plan import describe, plan_run
+    from birds.conduct import conduct
+    from birds.refusals import result_or_exit
 
-    planned = plan_run(config)
-    if planned.dry_run:
-        print(describe([planned]))
-        return None
-    from birds.run import run
-    from birds.tracking import said_aloud
-
-    if words := said_aloud(planned.runtime.runs_dir, planned.runtime.tracking):
-        print(words)
-    record = run(planned.spec, planned.runtime)
-    print(f"{planned.spec.title}: test accuracy {record.value('test_accuracy'):.3f}, {planned.folder.record_file}")
-    return float(record.value("valid_accuracy"))
+    return result_or_exit(lambda: conduct(config))
 
 
 if __name__ == "__main__":

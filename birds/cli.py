@@ -9,6 +9,7 @@ from pathlib import Path
 
 from birds.refusals import exit_status
 from birds.spec import Refused
+from birds.store import find_run
 
 HOW_TO_OBTAIN = """\
 BIRDS 525 SPECIES is known on Kaggle as gpiosenka/100-bird-species (about 2 GB, 90,000 photos).
@@ -77,9 +78,10 @@ def _table(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from birds.predict import annotated, find_run, predict
+    folder = find_run(args.runs_dir, args.run)
+    from birds.predict import annotated, predict
 
-    predictions = predict(find_run(args.runs_dir, args.run), args.photos)
+    predictions = predict(folder, args.photos)
     for prediction in predictions:
         print(prediction.path)
         print("\n".join(f"  {probability:6.1%}  {name}" for name, probability in prediction.ranked))

@@ -25,18 +25,6 @@ class Prediction:
     ranked: list[tuple[str, float]]
 
 
-def find_run(runs_dir: Path, name: str) -> RunFolder:
-    """The run folder of a key, the beginning of a key, or a path. Raises Refused when it is not exactly one."""
-    path = Path(name)
-    if (path / "spec.json").exists():
-        return RunFolder(path.resolve().parent, path.resolve().name)
-    found = sorted(p.parent.name for p in runs_dir.glob(f"{name}*/spec.json"))
-    if len(found) != 1:
-        many = f"{len(found)} runs start so: {', '.join(found[:4])}" if found else f"none in {runs_dir}"
-        raise Refused(f"no single run {name!r} ({many}); `python train.py ... dry_run=true` prints keys")
-    return RunFolder(runs_dir, found[0])
-
-
 def load_classifier(folder: RunFolder) -> tuple[Classify, list[str]]:
     """The trained classifier in evaluation mode and its species. Raises Refused when the run is not one."""
     spec = read_spec(folder.spec_file.read_text())

@@ -11,12 +11,13 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from birds.spec import Refused
 from birds.store import FULL
 
 INTERRUPTED = 130
+T = TypeVar("T")
 
 
 class RunsFailed(RuntimeError):
@@ -39,6 +40,17 @@ def exit_status(command: Callable[[], object]) -> int:
             raise
         return _say(translated, 2)
     return 0
+
+
+def result_or_exit(task: Callable[[], T]) -> T:
+    """What `task` returns; where it fails, say why as `exit_status` does and leave the process with that status.
+
+    Inside a Hydra job this keeps Hydra from announcing an error that was said already.
+    """
+    result: list[T] = []
+    if status := exit_status(lambda: result.append(task())):
+        raise SystemExit(status)
+    return result[0]
 
 
 def _say(words: str, status: int) -> int:

@@ -126,13 +126,18 @@ class Run(Choices):
         return self._identity()
 
 
-class PretrainSpec(Run):
+class Skips(Choices):
+    """How the autoencoder's skip connections are trained: `skip_drop` is how often a photo goes without them."""
+
+    skips: Literal["plain", "dropout"]
+    skip_drop: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class PretrainSpec(Run, Skips):
     """One pretraining of an autoencoder, reduced to what it reads; classifiers share it."""
 
     stage: Literal["pretrain"] = "pretrain"
     pretext: PretextChoices
-    skips: Literal["plain", "dropout"]
-    skip_drop: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @property
     def family(self) -> str:
@@ -219,16 +224,19 @@ def spec_from_config(config: Mapping[str, Any], data_digest: str) -> ClassifySpe
         config: the resolved configuration as plain containers.
         data_digest: `Photos.digest` of the data set that `config["data"]` selects.
     """
+    head = "frozen" if config["variant"]["transfer"] == "frozen" else "classify"
     try:
-        return _build(config, data_digest)
+        return _build(config, data_digest, head)
     except ValidationError as error:
-        raise Refused(_sentence(error)) from None
+        raise Refused(_sentence(error, head)) from None
     except ValueError as error:
         raise Refused(str(error)) from None
 
 
-def _build(config: Mapping[str, Any], data_digest: str) -> ClassifySpec:
+def _build(config: Mapping[str, Any], data_digest: str, head: str) -> ClassifySpec:
     refuse_noise(config["noise"])
+    skips = {"skips": config["skips"], "skip_drop": config["skip_drop"] if config["skips"] == "dropout" else 0.0}
+    Skips.model_validate(skips)  # also for variants that do not read them
     transfer, budget = config["variant"]["transfer"], config["budget"]
     data = {k: config["data"][k] for k in ("name", "size", "species", "move_to_test", "seed")}
     shared = {
@@ -238,7 +246,6 @@ def _build(config: Mapping[str, Any], data_digest: str) -> ClassifySpec:
         "encoder": config["encoder"],
         "budget": budget["name"],
     }
-    head = "frozen" if transfer == "frozen" else "classify"
     pretrained = None
     if transfer != "scratch":
         pretext = dict(config["pretext"])
@@ -246,8 +253,7 @@ def _build(config: Mapping[str, Any], data_digest: str) -> ClassifySpec:
             **shared,
             "training": budget["pretrain"],
             "pretext": {"name": pretext.pop("name"), "options": pretext},
-            "skips": config["skips"],
-            "skip_drop": config["skip_drop"] if config["skips"] == "dropout" else 0.0,
+            **skips,
         }
     return ClassifySpec.model_validate(
         {
@@ -269,10 +275,12 @@ _MEANINGS = {
 }
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first complaint of a pydantic error as one sentence: what was asked, why not."""
+def _sentence(error: ValidationError, head: str) -> str:
+    """The first complaint of a pydantic error as one sentence: the key as it was asked, why not."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part not in ("pretrained",))
+    section = "pretrain" if first["loc"][:1] == ("pretrained",) else head
+    place = ".".join(str(part) for part in first["loc"] if part != "pretrained")
+    place = place.replace("training.", f"budget.{section}.") if place.startswith("training.") else place
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
     return f"{place}={first['input']}: {_MEANINGS.get(place, first['msg'][0].lower() + first['msg'][1:])}"

@@ -155,3 +155,15 @@ class RunFolder:
         self.assert_mine()
         write_text(self.record_file, record.to_json())
         return record
+
+
+def find_run(runs_dir: Path, name: str) -> RunFolder:
+    """The run folder of a key, the beginning of a key, or a path. Raises Refused when it is not exactly one."""
+    path = Path(name)
+    if (path / "spec.json").exists():
+        return RunFolder(path.resolve().parent, path.resolve().name)
+    found = sorted(p.parent.name for p in runs_dir.glob(f"{name}*/spec.json"))
+    if len(found) != 1:
+        many = f"{len(found)} runs start so: {', '.join(found[:4])}" if found else f"none in {runs_dir}"
+        raise Refused(f"no single run {name!r} ({many}); `python train.py ... dry_run=true` prints keys")
+    return RunFolder(runs_dir, found[0])

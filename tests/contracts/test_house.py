@@ -19,12 +19,20 @@ LAYERS = [
     ["birds.tasks"],
     ["birds.machine", "birds.tracking", "birds.callbacks", "birds.pictures", "birds.plan", "birds.board"],
     ["birds.run", "birds.predict"],
-    ["birds.launcher"],
-    ["birds.cli", "hydra_plugins", "train"],
+    ["birds.launcher", "birds.conduct"],
+    ["birds.cli", "birds.__main__", "hydra_plugins", "train"],
 ]
 ANYWHERE = {"birds", "birds.refusals"}  # the border: may be imported from every layer, imports only words
 ONLY_IN = {"wandb": {"birds.tracking"}, "submitit": {"birds.launcher"}, "hydra": {"birds.launcher", "birds.refusals"}}
-TORCH_FREE = ["birds.plan", "birds.board", "birds.cli", "birds.launcher", "analysis.tables", "birds.data.check"]
+TORCH_FREE = [
+    "birds.plan",
+    "birds.board",
+    "birds.cli",
+    "birds.launcher",
+    "birds.conduct",
+    "analysis.tables",
+    "birds.data.check",
+]
 
 
 def modules() -> dict[str, Path]:

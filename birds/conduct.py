@@ -1,0 +1,26 @@
+"""What `python train.py` does with one composed configuration."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from birds.plan import describe, plan_run
+
+
+def conduct(config: DictConfig) -> float | None:
+    """Plan a run and do it, or with `dry_run` say what it would be. Returns its validation accuracy.
+
+    Raises Refused, with the cure, before anything is started.
+    """
+    planned = plan_run(config)
+    if planned.dry_run:
+        print(describe([planned]))
+        return None
+    from birds.run import run
+    from birds.tracking import said_aloud
+
+    if words := said_aloud(planned.runtime.runs_dir, planned.runtime.tracking):
+        print(words)
+    record = run(planned.spec, planned.runtime)
+    print(f"{planned.spec.title}: test accuracy {record.value('test_accuracy'):.3f}, {planned.folder.record_file}")
+    return float(record.value("valid_accuracy"))
