@@ -205,3 +205,18 @@ def test_unreadable_photos_found_by_the_check(photos, tmp_path):
     asked = birds(tmp_path, "data", "check", str(root))
     assert_refused(asked, "1 unreadable photos", "data.skip_unreadable=true")
     assert "train/ROBIN/004.jpg" in asked.stdout
+
+
+def test_a_disk_that_fills_up_loses_nothing(photos, tmp_path):
+    """A limit on the size of files stands in for the disk: first the cache does not fit, then a checkpoint."""
+    for limit in (200_000, 3_000_000):
+        words = [sys.executable, str(TRAIN), *these(photos)]
+        limited = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+        asked = call([sys.executable, "-c", f"{limited}; os.execv(sys.argv[1], sys.argv[1:])", *words], tmp_path)
+        assert asked.returncode == 2, asked.stderr
+        assert "disk full while writing" in asked.stderr.splitlines()[-1]
+        assert "Traceback" not in asked.stderr
+        assert not list((tmp_path / "runs").glob("*/record.json"))
+        assert not list((tmp_path / "runs").rglob("*.draft"))
+    assert train(tmp_path, *these(photos)).returncode == 0
+    assert len(list((tmp_path / "runs").glob("*/record.json"))) == 1
