@@ -100,7 +100,7 @@ def _print_failures(board: Board, first: Planned) -> None:
         if board.states[key] not in (State.FAILED, State.BLOCKED):
             continue
         folder = RunFolder(first.runtime.runs_dir, spec)
-        why = (folder.failure() or "").strip().splitlines()[-TAIL_LINES:]
+        why = (folder.failure() or "it left no word").strip().splitlines()[-TAIL_LINES:]
         if board.states[key] is State.BLOCKED:
             why = [f"not started: {spec.needs.key if spec.needs else '?'}, which it needs, failed"]
         board.console.print(f"\n{key} {spec.title} {board.states[key].value}:", style="bold red")

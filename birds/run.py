@@ -48,9 +48,9 @@ def run(spec: RunSpec, runtime: Runtime) -> Record:
         if (finished := folder.record()) is not None:
             return finished
         try:
-            record = _record(spec, runtime, folder)
-            folder.checkpoint("last").unlink(missing_ok=True)
-            return folder.finish(record)
+            record = folder.finish(_record(spec, runtime, folder))
+            folder.checkpoint("last").unlink(missing_ok=True)  # optimizer state, of no use to a finished run
+            return record
         except BaseException as error:
             folder.fail(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
             if isinstance(error, OSError) and error.errno in FULL:

@@ -10,11 +10,14 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from birds.spec import ClassifySpec, RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROJECT = "birds"
 
@@ -29,6 +32,22 @@ def said_aloud(runs_dir: Path, mode: str) -> str | None:
     if mode == "offline":
         return f"W&B is offline; send it with: wandb sync {runs_dir}/*/tracking/wandb/offline-run-*"
     return "W&B is online." if mode == "online" else None
+
+
+def log_table(name: str, frame: pd.DataFrame, mode: str, runs_dir: Path) -> None:
+    """Show a table of results in W&B, as a run of its own in the group of that name. A failure is said and forgotten."""
+    if mode == "none":
+        return
+    try:
+        import wandb
+
+        (runs_dir / "tracking").mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("WANDB_SILENT", "true")
+        project = os.environ.get("WANDB_PROJECT", PROJECT)
+        with wandb.init(project=project, group=name, job_type="table", dir=runs_dir / "tracking", mode=mode) as run:
+            run.log({name: wandb.Table(dataframe=frame)})
+    except Exception as error:  # as for a run's tracking: the table is written already
+        warnings.warn(f"W&B did not take the table {name}: {type(error).__name__}: {error}", stacklevel=2)
 
 
 class Tracker(Logger):
