@@ -35,7 +35,7 @@ def said_aloud(runs_dir: Path, mode: str) -> str | None:
 
 
 def log_table(name: str, frame: pd.DataFrame, mode: str, runs_dir: Path) -> None:
-    """Show a table of results in W&B, as a run of its own in the group of that name. A failure is said and forgotten."""
+    """Show a table of results in W&B, as a run of its own in the group of that name. A failure is said once."""
     if mode == "none":
         return
     try:
