@@ -1,20 +1,25 @@
-"""A finished classifier at work: photos to species with probabilities, and an annotated picture."""
+"""A finished classifier at work: photos to species with probabilities, and an annotated picture.
+
+torch is imported only where a checkpoint is opened; `birds.quantize.predict` shares the rest and does without it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
-from birds.callbacks import read_checkpoint
 from birds.data.cache import decode_photo
 from birds.spec import ClassifySpec, Refused, read_spec
 from birds.store import RunFolder
-from birds.tasks.classify import Classify
+
+if TYPE_CHECKING:
+    from birds.tasks.classify import Classify
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,33 +32,44 @@ class Prediction:
 
 def load_classifier(folder: RunFolder) -> tuple[Classify, list[str]]:
     """The trained classifier in evaluation mode and its species. Raises Refused when the run is not one."""
+    from birds.callbacks import read_checkpoint
+    from birds.tasks.classify import Classify
+
     spec = read_spec(folder.spec_file.read_text())
-    record, checkpoint = folder.record(), read_checkpoint(folder, "best")
     if not isinstance(spec, ClassifySpec):
         raise Refused(f"run {folder.key} is a pretraining and knows no species; give a classifier's run")
-    if record is None or checkpoint is None:
+    record = folder.record()
+    if record is None:
         raise Refused(f"run {folder.key} is not finished; ask for it again with train.py")
+    checkpoint = read_checkpoint(folder, "best")
+    if checkpoint is None:
+        raise Refused(
+            f"the checkpoint of run {folder.key} is missing or was cut short ({folder.checkpoint('best')}): "
+            f"remove {folder.record_file} and ask for the run again with train.py"
+        )
     species: list[str] = record.value("species")
     task = Classify(spec, len(species), steps_per_epoch=1)
     task.load_state_dict(checkpoint["state_dict"])
     return task.eval(), species
 
 
-@torch.no_grad()
 def predict(folder: RunFolder, paths: Sequence[Path], top: int = 5) -> list[Prediction]:
     """The likeliest species of each photo. Raises Refused on a file that is no photo."""
+    import torch
+
     task, species = load_classifier(folder)
-    photos = torch.from_numpy(np.stack([_decoded(path, task.spec.data.size) for path in paths]))
-    probability = task(photos.permute(0, 3, 1, 2).float() / 255).softmax(1)
-    best = probability.topk(min(top, len(species)), dim=1)
-    ranked = [
-        [(species[k], p) for p, k in zip(ps, ks, strict=True)]
-        for ps, ks in zip(*(b.tolist() for b in best), strict=True)
-    ]
-    return [Prediction(path, names) for path, names in zip(paths, ranked, strict=True)]
+    photos = torch.from_numpy(read_square_photos(paths, task.spec.data.size))
+    with torch.no_grad():
+        logits = task(photos.permute(0, 3, 1, 2).float() / 255)
+    return ranked(paths, logits.numpy(), species, top)
 
 
-def _decoded(path: Path, size: int) -> np.ndarray:
+def read_square_photos(paths: Sequence[Path], size: int) -> NDArray[np.uint8]:
+    """The photos as training saw them, uint8 (N, size, size, 3). Raises Refused on a file that is no photo."""
+    return np.stack([_decoded(path, size) for path in paths])
+
+
+def _decoded(path: Path, size: int) -> NDArray[np.uint8]:
     try:
         return decode_photo(path, size)
     except (UnidentifiedImageError, OSError) as error:
@@ -63,6 +79,19 @@ def _decoded(path: Path, size: int) -> np.ndarray:
             else f"cannot be read ({error.strerror or error})"
         )
         raise Refused(f"{path} {reason}") from None
+
+
+def ranked(
+    paths: Sequence[Path], logits: NDArray[np.float32], species: Sequence[str], top: int = 5
+) -> list[Prediction]:
+    """Logits (N, S) of the photos as their `top` likeliest species with probabilities."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    probability = odds / odds.sum(axis=1, keepdims=True)
+    best = np.argsort(-probability, axis=1, kind="stable")[:, :top]
+    return [
+        Prediction(path, [(species[k], float(p[k])) for k in order])
+        for path, p, order in zip(paths, probability, best, strict=True)
+    ]
 
 
 def annotated(predictions: Sequence[Prediction], width: int = 320) -> Image.Image:

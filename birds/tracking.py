@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
@@ -34,7 +34,7 @@ def said_aloud(runs_dir: Path, mode: str) -> str | None:
     return "W&B is online." if mode == "online" else None
 
 
-def log_table(name: str, frame: pd.DataFrame, mode: str, runs_dir: Path) -> None:
+def log_table(name: str, frame: pd.DataFrame, mode: Literal["offline", "online", "none"], runs_dir: Path) -> None:
     """Show a table of results in W&B, as a run of its own in the group of that name. A failure is said once."""
     if mode == "none":
         return
