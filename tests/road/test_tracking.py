@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from contracts.test_configs import spec
 from road.conftest import Road
 
@@ -53,7 +54,8 @@ def test_a_tracking_failure_ends_no_run(road: Road) -> None:
 
 
 def test_a_broken_client_is_said_once_and_forgotten(tmp_path: Path) -> None:
-    tracker = Tracker(spec(), tmp_path, "none of the modes")
+    with pytest.warns(UserWarning, match="the run goes on"):
+        tracker = Tracker(spec(), tmp_path, "none of the modes")
     calls = []
 
     class Broken:
