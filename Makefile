@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 test format table data preview clean
+.PHONY: help setup sweep-exp1 table quantize latency test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,12 @@ sweep-exp1: $(READY)  ## experiment 1 (splits 70 and 90, variants A, B1, B2), th
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
+
+quantize: $(READY)  ## the three best models of experiment 1 as ONNX, float and int8 (SWEEP=name)
+	@$(VENV)/bin/birds quantize $(or $(SWEEP),exp1)
+
+latency: $(READY)  ## time those models against the best fp32 can do (SWEEP=name)
+	@$(VENV)/bin/birds latency $(or $(SWEEP),exp1)
 
 test: $(READY)  ## format, lint, types and tests; PYTEST="-k split" picks tests
 	@$(VENV)/bin/ruff format --check .

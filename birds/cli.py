@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from birds.latency.command import add_command as add_latency
+from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
 from birds.spec import Refused
 from birds.store import find_run
@@ -38,16 +40,17 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     table = commands.add_parser("table", help="print a sweep's result table, write it as CSV and Markdown")
-    table.add_argument(
-        "sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last unnamed one)"
-    )
+    table.add_argument("sweep", nargs="?", default="last", help="its name, such as exp1, or latency (default: last)")
     table.set_defaults(act=_table)
 
-    predict = commands.add_parser("predict", help="species of photos, with probabilities, by a finished run")
-    predict.add_argument("run", help="key (or its beginning) or folder of a classifier's run")
-    predict.add_argument("photos", nargs="+", type=Path)
+    predict = commands.add_parser("predict", help="species of photos, with probabilities, by a run or a model file")
+    predict.add_argument("--model", type=Path, help="a file of `birds quantize`, in place of RUN; needs no torch")
+    predict.add_argument("names", nargs="+", metavar="[RUN] PHOTO", help="key or folder of a run, then photos")
     predict.add_argument("--picture", type=Path, help="write the photos with their species into this PNG")
     predict.set_defaults(act=_predict)
+
+    add_quantize(commands)
+    add_latency(commands)
 
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
         required=True, metavar="WHAT"
@@ -71,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _table(args: argparse.Namespace) -> None:
+    if args.sweep == "latency":
+        from analysis.latency import print_latency_table
+
+        return print_latency_table(args.runs_dir)
     from analysis.tables import sweep_table, write_and_print
 
     table, missing = sweep_table(args.runs_dir, args.sweep)
@@ -78,10 +85,17 @@ def _table(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    folder = find_run(args.runs_dir, args.run)
     from birds.predict import annotated, predict
 
-    predictions = predict(folder, args.photos)
+    if args.model:
+        from birds.quantize.predict import predict_with_model
+
+        predictions = predict_with_model(args.model, [Path(name) for name in args.names])
+    elif len(args.names) < 2:
+        raise Refused(f"no photos: birds predict {args.names[0]} PHOTO ..., or birds predict --model FILE PHOTO ...")
+    else:
+        run, *photos = args.names
+        predictions = predict(find_run(args.runs_dir, run), [Path(name) for name in photos])
     for prediction in predictions:
         print(prediction.path)
         print("\n".join(f"  {probability:6.1%}  {name}" for name, probability in prediction.ranked))

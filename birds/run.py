@@ -85,6 +85,7 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder) -> Record:
     _fit(trainer, task, data, folder)
     measured = _tested(trainer, task, data, folder, log)
     measured |= _counts(data, split) | machine.record() | _costs(task, data, curves, machine)
+    measured |= {f"runtime.{name}": value for name, value in runtime.model_dump(mode="json").items()}
     measured["cost_seconds"] = curves.fit_seconds
     measured["cost_attempt_seconds"] = time.perf_counter() - started
     record = make_record(spec, split.digest, measured)

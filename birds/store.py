@@ -86,6 +86,7 @@ class RunFolder:
         self.pictures = self.path / "pictures"
         self.tracking = self.path / "tracking"
         self.jobs = self.path / "jobs"
+        self.models = self.path / "models"
         self._attempt_file = self.path / "attempt.json"
         self._attempt: str | None = None
 

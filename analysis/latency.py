@@ -1,0 +1,200 @@
+"""Latency rows to tables and a picture: one comparison a machine, never one over several.
+
+`runs/latency.jsonl` holds a row for each model, device, number of threads and batch (see `birds.latency.measure`). Of
+each run on each machine the newest race counts, whole: rows of an older one would show models that were not timed side
+by side. Ratios were computed within one race, with their intervals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from birds.spec import Refused
+from birds.store import write_text
+
+CELL = ["device", "threads", "batch"]
+RACE = ["machine", "key", *CELL]
+FEW_CALLS = 100  # the 99th percentile of fewer calls is little more than their maximum
+
+
+def rows_file(runs_dir: Path) -> Path:
+    """Where the rows lie."""
+    return runs_dir / "latency.jsonl"
+
+
+def read_rows(runs_dir: Path) -> pd.DataFrame:
+    """All rows, in the order they were written; a line that was cut short is left out."""
+    try:
+        lines = rows_file(runs_dir).read_text(errors="replace").splitlines()
+    except OSError:
+        return pd.DataFrame()
+    return pd.DataFrame([row for line in lines if (row := _row(line)) is not None])
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and {*RACE, "model", "time"} <= row.keys() else None
+
+
+def latency_table(runs_dir: Path) -> pd.DataFrame:
+    """The newest race of each run, device, threads and batch on each machine; the machine last measured comes first.
+
+    Raises Refused when nothing was measured yet.
+    """
+    rows = read_rows(runs_dir)
+    if rows.empty:
+        raise Refused(f"no latency was measured in {runs_dir} yet; measure it: birds latency SWEEP")
+    newest = rows[rows["time"] == rows.groupby(RACE)["time"].transform("max")]
+    newest = newest.assign(run=newest.apply(_run, axis=1), last=newest.groupby("machine")["time"].transform("max"))
+    order = ["last", "machine", *CELL, "split", "variant", "seed", "key", "baseline", "median_ms"]
+    upwards = [False, True, True, True, True, True, True, True, True, False, False]
+    return newest.sort_values(order, ascending=upwards, kind="stable", ignore_index=True).drop(columns="last")
+
+
+def _run(row: pd.Series) -> str:
+    return f"{row['variant']} {row['split']}/{100 - row['split']} seed {row['seed']}"
+
+
+def cell_title(device: str, threads: int, batch: int) -> str:
+    """A few words for people: what a race was run on and with."""
+    return f"{device}, {threads} thread{'s' if threads > 1 else ''}, batch {batch}"
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """The table for people: for each machine what it is, then one comparison for each device, threads and batch."""
+    machines = [group for _, group in table.groupby("machine", sort=False)]
+    text = "\n\n".join(_machine_text(group) for group in machines)
+    return f"{text}\n\n{NOTE}"
+
+
+CROWDED = """\
+**Measured on a busy machine (load average {:.1f} on {} cores)**: threads that wait for each other suffered
+most, PyTorch's worst of all. Do not quote these factors; measure again when nothing else runs."""
+
+NOTE = """\
+Times are of one call, from uint8 photos in memory to logits in memory. x eager, x best fp32: how many times as fast,
+with a 99.5 % bootstrap interval over rounds, paired by round; = cannot be told apart; * is the best fp32 itself.
+~: 99th percentile of fewer than 100 calls. Opened: from a file to the first answer, in a fresh process with its
+runtime imported; memory: what that process grew by, runtime included."""
+
+
+def _machine_text(rows: pd.DataFrame) -> str:
+    parts = [_about(rows)]
+    for where, cell in rows.groupby(CELL, sort=False):
+        parts.append(f"### {cell_title(*where)}")
+        parts.append(markdown([_shown(row) for row in cell.to_dict("records")]))
+        parts.append("\n".join(_caveats(cell)))
+    parts += ["### Size, start, accuracy", markdown(_weights(rows))]
+    return "\n\n".join(parts)
+
+
+def _about(rows: pd.DataFrame) -> str:
+    last = rows.loc[rows["time"].idxmax()]
+    load = f"{rows['load_before'].min():.1f} to {rows['load_before'].max():.1f}"
+    stolen = "" if rows["stolen"].isna().all() else f"; up to {rows['stolen'].max():.2f} cores taken by other guests"
+    versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
+    sets = " ".join(last["instruction_sets"]) or "unknown"
+    graphics = f" and {last['gpu']}" if last["gpu"] else ""
+    return "\n".join(
+        [
+            f"## {last['cpu']}{graphics}, {last['cores']} cores, {last['memory_gb']} GB (machine {last['machine']})\n",
+            f"Host {last['host']}, {last['system']}; instruction sets: {sets}; "
+            f"clock governor: {last['governor']}; load average before each race: {load}{stolen}.",
+            f"{versions}. Last measured {datetime.fromtimestamp(last['time']):%Y-%m-%d %H:%M}.",
+        ]
+    )
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    best = row["model"] == row["best_fp32"]
+    return {
+        "run": row["run"],
+        "model": row["model"] + " *" * best,
+        "median ms": f"{row['median_ms']:.2f}",
+        "p95 ms": f"{row['p95_ms']:.2f}",
+        "p99 ms": f"{'~' * (row['calls'] < FEW_CALLS)}{row['p99_ms']:.2f}",
+        "images/s": f"{row['images_per_second']:.0f}",
+        "x eager": _faster(row, "ratio_to_eager"),
+        "x best fp32": _faster(row, "ratio_to_best_fp32"),
+        "rounds": str(row["rounds"]),
+    }
+
+
+def _faster(row: dict[str, Any], column: str) -> str:
+    """A ratio of times as a factor of speed, with its interval the right way round."""
+    if pd.isna(row[column]):
+        return ""
+    factor, low, high = (1 / row[name] for name in (column, f"{column}_high", f"{column}_low"))
+    return f"{factor:.2f} [{low:.2f}, {high:.2f}]{' =' * (row[f'{column}_told'] == 'cannot be told')}"
+
+
+def _caveats(cell: pd.DataFrame) -> list[str]:
+    """What a race says of itself, once for each run: how a model fared against itself, and who did not start."""
+    lines = []
+    if cell["load_before"].max() > cell["cores"].max():
+        lines.append(f"- {CROWDED.format(cell['load_before'].max(), cell['cores'].max())}")
+    for _, row in cell.drop_duplicates("key").iterrows():
+        lines.append(f"- {row['run']}: {row['aa_verdict']} ({row['aa_model']})")
+        lines += [f"- {row['run']}: {name} is left out: {why}" for name, why in row["left_out"].items()]
+    return lines
+
+
+def _weights(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """One line a model: what does not depend on threads or batch. Against the checkpoint's size where that is known."""
+    lines = []
+    once = rows.drop_duplicates(["key", "model", "device"])
+    for row in once[once["device"] == once["device"].iloc[0]].to_dict("records"):
+        lines.append(
+            {
+                "run": row["run"],
+                "model": row["model"],
+                "MB": _number(row["bytes"], 1e-6, 2),
+                "import ms": _number(row["import_ms"]),
+                "opened ms": _number(row["load_ms"]),
+                "memory MiB": _number(row["load_mb"]),
+                "accuracy %": _number(row["test_accuracy"], 100, 1),
+                "macro F1 %": _number(row["test_macro_f1"], 100, 1),
+            }
+        )
+    return lines
+
+
+def _number(value: float | None, factor: float = 1, digits: int = 0) -> str:
+    return "" if pd.isna(value) or value is None else f"{factor * value:.{digits}f}"
+
+
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """Rows of equal columns as a Markdown table that also reads well as text."""
+    head = list(rows[0])
+    lines = [head, *([row[name] for name in head] for row in rows)]
+    width = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    lines.insert(1, ["-" * w for w in width])
+    return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, width, strict=True)) + " |" for line in lines)
+
+
+def print_latency_table(runs_dir: Path) -> None:
+    """Print the table; write it as Markdown and CSV, and a Pareto picture for each machine, under `tables/`.
+
+    Raises Refused when nothing was measured yet.
+    """
+    from analysis.pareto import save_pareto
+
+    table = latency_table(runs_dir)
+    folder = runs_dir / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = as_markdown(table)
+    write_text(folder / "latency.md", f"{text}\n")
+    write_text(folder / "latency.csv", table.to_csv(index=False))
+    written = [folder / "latency.md", folder / "latency.csv"]
+    for machine, rows in table.groupby("machine", sort=False):
+        written += save_pareto(rows, folder / f"pareto-{machine}")
+    print(f"\n{text}\nWritten: {', '.join(str(path) for path in written)}")

@@ -1,0 +1,57 @@
+"""`birds quantize`: the best models of a sweep as files, float and int8, with what that costs in accuracy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from birds.quantize.models import BACKENDS
+from birds.store import RunFolder, find_run
+
+
+def add_command(commands: Any) -> None:
+    """Add `quantize` to what argparse's `add_subparsers` returned."""
+    quantize = commands.add_parser(
+        "quantize", help="export a sweep's best models to ONNX, make int8 twins, measure what they lose"
+    )
+    quantize.add_argument("sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last one)")
+    quantize.add_argument("--runs", nargs="+", metavar="KEY", help="these runs instead of the sweep's best")
+    quantize.add_argument("--best", type=int, default=3, help="how many distinct models (default: 3)")
+    quantize.add_argument(
+        "--by", default="valid_accuracy", help="validation metric that ranks them (default: valid_accuracy)"
+    )
+    quantize.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"default: {BACKENDS[0]}")
+    quantize.add_argument(
+        "--calibration", type=int, default=256, help="unlabelled training photos that set the ranges (default: 256)"
+    )
+    quantize.add_argument("--data-root", type=Path, help="where the photos lie, if not where they lay in training")
+    quantize.add_argument("--cache-dir", type=Path, help="where decoded photos lie (default: RUNS_DIR/cache)")
+    quantize.set_defaults(act=quantize_sweep)
+
+
+def quantize_sweep(args: argparse.Namespace) -> None:
+    """Make the models and print their table. Raises Refused for what a person can cure, before any work is done."""
+    folders = _chosen(args)
+    from birds.quantize.make import Order, check_all, quantize_run, warn_without_int8
+    from birds.quantize.tables import models_table, notes
+
+    order = Order(args.backend, args.calibration, args.data_root, args.cache_dir)
+    check_all(folders, order)
+    warn_without_int8()
+    models = [model for folder in folders for model in quantize_run(folder, order, _voice(folder))]
+    print(f"\n{models_table(models)}\n\n{notes(models)}")
+    print(f"Written: {args.runs_dir}/<key>/models/ of {', '.join(folder.key for folder in folders)}")
+
+
+def _chosen(args: argparse.Namespace) -> list[RunFolder]:
+    if args.runs:
+        return list({folder.key: folder for folder in (find_run(args.runs_dir, key) for key in args.runs)}.values())
+    from birds.quantize.rank import best_runs
+
+    return best_runs(args.runs_dir, args.sweep, best=args.best, by=args.by)
+
+
+def _voice(folder: RunFolder) -> Any:
+    return lambda words: print(f"{folder.key}: {words}", file=sys.stderr, flush=True)

@@ -1,0 +1,162 @@
+"""A trained classifier as one ONNX file that takes photos as they come out of a decoder.
+
+The exported graph cuts the middle square out of each photo, resizes it as Pillow does (bicubic, antialiased), scales it
+and classifies it; a square photo of the model's own size passes through unchanged. It computes what the checkpoint
+computes in the way that runtimes are fast at: the stem, which folds blocks of pixels into channels before a 3x3
+convolution, becomes one strided convolution with the same weights (no shuffling of memory), and the scaling of pixels
+goes into those weights.
+
+Letters: B batch, C channels, H height, W width, S species.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from birds.models.head import pooled
+from birds.models.unet import PIXEL_MEAN, PIXEL_SPREAD, Encoder
+from birds.quantize.models import INPUT, OUTPUT, Classifier
+from birds.spec import Refused
+from birds.tasks.classify import Classify
+
+TOLERANCE = 1e-3  # largest difference of a logit between checkpoint and export; rounding alone gives about 1e-5
+
+
+class StridedUNet(nn.Module):
+    """The U-Net's encoder on pixels of 0 to 255: the same function of a photo, without space to depth."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        first: Any = encoder.levels[0]
+        stem, conv, rest = encoder.stem, first[0], list(first)[1:]
+        strided = nn.Conv2d(3, conv.out_channels, 3 * stem, stride=stem, padding=stem, bias=False)
+        scaled = F.pixel_shuffle(conv.weight.detach(), stem) / (255 * PIXEL_SPREAD)
+        strided.weight = nn.Parameter(scaled, requires_grad=False)
+        self.levels = nn.ModuleList([nn.Sequential(strided, *rest), *list(encoder.levels)[1:]])
+
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        x = pixels - 255 * PIXEL_MEAN
+        pyramid: list[Tensor] = []
+        for level in self.levels:
+            x = level(F.max_pool2d(x, 2) if pyramid else x)
+            pyramid.append(x)
+        return pyramid
+
+
+class PhotosToLogits(nn.Module):
+    """A classifier with its preprocessing inside: uint8 (B, H, W, 3) to logits (B, S)."""
+
+    def __init__(self, task: Classify) -> None:
+        super().__init__()
+        self.size = task.spec.data.size
+        self.strided = StridedUNet(task.encoder) if isinstance(task.encoder, Encoder) else None
+        self.task = task
+
+    def forward(self, photo: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B S"]:
+        pixels = resized(photo, self.size)
+        if self.strided is None:
+            features = pooled(self.task.encoder(pixels / 255))
+        else:
+            features = pooled_whole(self.strided(pixels))
+        logits: Tensor = self.task.head(features)
+        return logits
+
+
+def resized(photo: UInt8[Tensor, "B H W 3"], size: int) -> Float[Tensor, "B 3 size size"]:
+    """The middle square of each photo at `size`, pixels of 0 to 255; unchanged when it has that size."""
+    height, width = photo.shape[1], photo.shape[2]
+    side = torch.sym_min(height, width)  # type: ignore[no-untyped-call]
+    top, left = (height - side) // 2, (width - side) // 2
+    square = photo[:, top : top + side, left : left + side]
+    for k in (1, 2):
+        torch._check(square.shape[k] > 0)  # type: ignore[no-untyped-call]
+    pixels = square.permute(0, 3, 1, 2).float()
+    scaled = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True, align_corners=False)
+    return scaled.clamp(0, 255)
+
+
+def pooled_whole(pyramid: Sequence[Tensor]) -> Float[Tensor, "B F"]:
+    """What `pooled` returns, by pooling with windows as large as the map: unlike reductions, that exists in int8."""
+    means = [F.avg_pool2d(level, level.shape[-2:]) for level in pyramid]
+    return torch.cat(means + [F.max_pool2d(level, level.shape[-2:]) for level in pyramid], dim=1).flatten(1)
+
+
+def exported(task: Classify, about: Mapping[str, Any]) -> bytes:
+    """The classifier as an ONNX file: input `photo` uint8 (B, H, W, 3), output `logits` float32 (B, S), any B, H, W.
+
+    Args:
+        task: a trained classifier in evaluation mode.
+        about: what the file is to know of itself, such as species and size; see `with_metadata`.
+
+    Raises Refused when onnx or onnxscript is not installed.
+    """
+    axes = {0: torch.export.Dim("B"), 1: torch.export.Dim("H"), 2: torch.export.Dim("W")}
+    example = torch.zeros(2, task.spec.data.size + 8, task.spec.data.size + 16, 3, dtype=torch.uint8)
+    log = logging.getLogger("torch.onnx")
+    before = log.level
+    log.setLevel(logging.ERROR)  # it misses torchvision, which is not needed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                PhotosToLogits(task).eval(),
+                (example,),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={"photo": axes},
+            )
+    except ImportError as error:
+        raise Refused(f"cannot export to ONNX ({error}); install the extra: pip install -e '.[quantize]'") from None
+    finally:
+        log.setLevel(before)
+    assert program is not None
+    return with_metadata(program.model_proto, about)
+
+
+def with_metadata(proto: Any, about: Mapping[str, Any]) -> bytes:
+    """An ONNX model as bytes, without the exporter's notes on its nodes, with `about` as JSON in its metadata."""
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key="birds", value=json.dumps(about))
+    data: bytes = proto.SerializeToString()
+    return data
+
+
+@torch.no_grad()
+def checkpoint_logits(task: Classify, photos: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
+    """What the checkpoint itself says of photos, uint8 (N, size, size, 3), computed in fp32: logits (N, S)."""
+    parts = [torch.from_numpy(photos[k : k + batch]).permute(0, 3, 1, 2) for k in range(0, len(photos), batch)]
+    return np.concatenate([task(part.float() / 255).numpy() for part in parts])
+
+
+def compared_with_checkpoint(task: Classify, classify: Classifier, photos: NDArray[np.uint8]) -> dict[str, Any]:
+    """How far an exported model is from its checkpoint over photos, uint8 (N, size, size, 3).
+
+    Photos go in one by one, then all at once, so a batch size that was frozen into the graph is noticed.
+    Raises RuntimeError when a logit differs by more than TOLERANCE: such an export must not be used.
+    """
+    theirs = checkpoint_logits(task, photos)
+    ones = np.concatenate([classify(photos[k : k + 1]) for k in range(min(4, len(photos)))])
+    apart = max(float(np.abs(classify(photos) - theirs).max()), float(np.abs(ones - theirs[: len(ones)]).max()))
+    if not apart <= TOLERANCE:
+        raise RuntimeError(
+            f"the exported model does not predict what the checkpoint of run {task.spec.key} predicts: "
+            f"logits differ by {apart:.2g}, more than {TOLERANCE}"
+        )
+    return {"largest_logit_difference": apart, "tolerance": TOLERANCE, "photos": len(photos)}

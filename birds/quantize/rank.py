@@ -1,0 +1,47 @@
+"""Which runs of a sweep are worth shipping: the best distinct ones by a validation metric, never by test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.frame import sweep_frame
+from birds.refusals import nearest
+from birds.spec import Refused
+from birds.store import RunFolder
+
+SMALLER_IS_BETTER = ("valid_loss", "valid_calibration_error")
+
+
+def best_runs(runs_dir: Path, sweep: str, *, best: int = 3, by: str = "valid_accuracy") -> list[RunFolder]:
+    """The `best` distinct models of a sweep's finished classifiers, best first; says so where there are fewer.
+
+    Distinct: runs of one family differ in their seed alone; only the best of them counts. Ties go to the smaller key.
+    Raises Refused when the sweep has no finished run, when `by` is no validation metric, or `best` is none.
+    """
+    if best < 1:
+        raise Refused(f"--best {best}: choose how many models, 1 or more")
+    if by.startswith("test"):
+        raise Refused(f"--by {by}: models are chosen by validation, since choosing by test would spoil the test")
+    frame, missing = sweep_frame(runs_dir, sweep)
+    if frame.empty:
+        raise Refused(f"the sweep {sweep!r} has no finished run yet ({len(missing)} asked for)")
+    rows = ranking(frame, by).head(best)
+    chosen = rows["key"].tolist()
+    shown = [f"{r['key']} {r['variant']} split={r['split']} seed={r['seed']}: {r[by]:.3f}" for _, r in rows.iterrows()]
+    print(f"Best by {by}: {'; '.join(shown)}", file=sys.stderr)
+    if len(chosen) < best:
+        print(f"The sweep {sweep!r} has {len(chosen)} distinct finished models, not {best}.", file=sys.stderr)
+    return [RunFolder(runs_dir, key) for key in chosen]
+
+
+def ranking(frame: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The best record of each family, best first. Raises Refused when `by` is no validation metric of the records."""
+    metrics = [c for c in frame.columns if c.startswith("valid_") and pd.api.types.is_numeric_dtype(frame[c])]
+    if by not in metrics:
+        raise Refused(f"--by {by} is no validation metric{nearest(by, metrics)} There are: {', '.join(metrics)}")
+    ordered = frame.assign(better=frame[by] * (1 if by in SMALLER_IS_BETTER else -1))
+    ordered = ordered.sort_values(["better", "key"], kind="stable")
+    return ordered.drop_duplicates("family").drop(columns="better").reset_index(drop=True)

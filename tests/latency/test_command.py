@@ -1,0 +1,170 @@
+"""`birds latency` from the command line to the table, on a tiny run whose models are real."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from birds.latency.command import parsed_batches, parsed_threads, refuse_too_little
+from birds.spec import Refused
+from birds.store import RunFolder
+
+COMMAND = """
+import argparse, sys
+from pathlib import Path
+from birds.latency.command import add_command
+from birds.refusals import exit_status
+top = argparse.ArgumentParser()
+top.add_argument("--runs-dir", type=Path)
+add_command(top.add_subparsers())
+args = top.parse_args()
+sys.exit(exit_status(lambda: args.act(args)))
+"""
+
+
+def latency(runs_dir: Path, *words: str, status: int = 0, **environment: str) -> str:
+    """The words on both streams of `birds latency`."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, "-c", COMMAND, "--runs-dir", str(runs_dir), "latency", *words]
+    done = subprocess.run(command, env=env, text=True, capture_output=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_from_models_to_the_table(tiny_sweep, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    quick = ("--batches", "2", "--threads", "1", "--rounds", "31", "--seconds", "0")
+    shown = latency(tiny_sweep.runs_dir, "tiny", *quick, CXX="no-such-compiler", TORCHINDUCTOR_CACHE_DIR=str(tmp_path))
+    rows = [json.loads(line) for line in (tiny_sweep.runs_dir / "latency.jsonl").read_text().splitlines()]
+    assert sorted((row["model"], row["batch"]) for row in rows) == [("eager", 2), ("fp32", 2), ("int8", 2)]
+    for row in rows:
+        assert 0 < row["median_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        assert row["rounds"] == 31
+        assert row["pinned_to"] == [max(os.sched_getaffinity(0))]
+        assert row["aa_low"] <= row["aa"] <= row["aa_high"]
+        assert row["bytes"] > 1000
+        assert row["load_ms"] > 0
+        assert row["load_mb"] > 1
+        assert "compiler" in row["left_out"]["compiled"].lower()
+        if row["model"] == "int8":
+            assert row["ratio_to_eager_low"] <= row["ratio_to_eager"] <= row["ratio_to_eager_high"]
+            assert row["ratio_to_best_fp32"] is not None
+    assert "compiled is left out" in shown
+    assert "a model against itself" in shown
+    assert (tiny_sweep.runs_dir / "tables" / "latency.csv").exists()
+
+
+def test_eager_and_the_exported_model_see_the_same_photos(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
+    from birds.latency.entries import runner, started
+
+    one = runner(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key))
+    assert one is not None
+    kept = [entry for entry in one.entries if entry.name != "compiled"]
+    given_up: list[str] = []
+    chosen = dataclasses.replace(one, entries=tuple(kept))
+    pairs = started(chosen, 1, 3, lambda entry, reason: given_up.append(reason))
+    logits = {entry.name: contestant.classify(contestant.photos) for entry, contestant in pairs}
+    assert not given_up
+    assert logits["eager"].shape == (3, 3)
+    assert np.allclose(logits["eager"], logits["fp32"], atol=1e-4)
+
+
+def test_a_baseline_that_computes_something_else_is_left_out(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
+    from birds.latency.entries import runner, started
+
+    one = runner(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key))
+    assert one is not None
+    eager = one.entries[0]
+    coarse = dataclasses.replace(
+        eager, name="coarse", start=lambda threads, photos: lambda seen: 1.01 * eager.start(threads, photos)(seen)
+    )
+    failing = dataclasses.replace(eager, name="failing", start=lambda threads, photos: 1 // 0)
+    given_up: dict[str, str] = {}
+    pairs = started(
+        dataclasses.replace(one, entries=(eager, coarse, failing)),
+        1,
+        1,
+        lambda entry, reason: given_up.__setitem__(entry.name, reason),
+    )
+    assert [entry.name for entry, _ in pairs] == ["eager"]
+    assert "does not compute what eager fp32 computes" in given_up["coarse"]
+    assert "zero" in given_up["failing"]
+
+
+def test_no_models_names_the_command_that_makes_them(tiny_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name in ("sweeps", tiny_run.key):
+        shutil.copytree(tiny_run.runs_dir / name, tmp_path / name, ignore=shutil.ignore_patterns("models"))
+    assert "birds quantize tiny" in latency(tmp_path, "tiny", status=2)
+
+
+def test_an_unknown_sweep_names_the_nearest(tiny_run) -> None:  # type: ignore[no-untyped-def]
+    assert "did you mean tiny?" in latency(tiny_run.runs_dir, "tyny", status=2)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1,x", "", "1.5", "1,,8"])
+def test_batches_are_positive_numbers(text: str) -> None:
+    with pytest.raises(Refused, match="choose 1 or more"):
+        parsed_batches(text)
+
+
+def test_batches_and_threads_are_read_once_each() -> None:
+    assert parsed_batches("1, 8,8,32") == (1, 8, 32)
+    assert parsed_threads("1,all", cores=4) == (1, 4)
+    assert parsed_threads("1,all", cores=1) == (1,)
+
+
+@pytest.mark.parametrize("text", ["5", "0", "many", "1,-2"])
+def test_threads_are_between_1_and_the_cores(text: str) -> None:
+    with pytest.raises(Refused, match="choose 1 to 4 or all"):
+        parsed_threads(text, cores=4)
+
+
+def test_too_few_rounds_and_no_time_are_refused() -> None:
+    with pytest.raises(Refused, match="choose 31 or more"):
+        refuse_too_little(5, 10)
+    with pytest.raises(Refused, match="--seconds"):
+        refuse_too_little(41, -1)
+
+
+def test_torch_compile_computes_what_eager_computes_at_every_shape(tiny_run) -> None:  # type: ignore[no-untyped-def]
+    from birds.latency.entries import _compiled, load_network
+
+    network = load_network(RunFolder(tiny_run.runs_dir, tiny_run.key))
+    start = _compiled(network)
+    photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    try:
+        classify = start(1, photos)
+    except Exception as error:
+        pytest.skip(f"torch.compile does not work here: {error}")
+    import torch
+
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(photos)).numpy()
+    assert np.allclose(classify(photos), expected, atol=1e-4)
+
+
+def test_the_gpu_entries_are_fp32_bf16_and_a_graph(tiny_sweep, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    import torch
+
+    from birds.latency import gpu
+    from birds.latency.entries import runner
+
+    one = runner(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key))
+    assert one is not None
+    moved = {entry.name: entry for entry in gpu.on_gpu(one).entries}
+    assert [moved[name].baseline for name in ("eager", "bf16", "graph")] == [True, False, True]
+    assert moved["bf16"].test_accuracy is None  # it was not measured
+    monkeypatch.setattr(gpu, "CUDA", "cpu")  # the same code on another device, as far as that goes
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    with gpu.plain_fp32():
+        exact, coarse = (moved[name].start(1, photos)(photos) for name in ("eager", "bf16"))
+    assert exact.dtype == coarse.dtype == np.float32
+    assert 0 < np.abs(exact - coarse).max() < 0.2 * np.abs(exact).max()

@@ -1,0 +1,19 @@
+"""Who is on the front, and how sure an accuracy is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.pareto import pareto, wilson
+
+
+def test_the_front_holds_what_no_other_beats_in_both() -> None:
+    x, y = np.array([3.0, 1.0, 2.0, 1.0, 4.0]), np.array([9.0, 5.0, 4.0, 6.0, 9.0])
+    assert pareto(x, y).tolist() == [3, 0]
+
+
+def test_wilson_intervals_of_known_shares() -> None:
+    low, high = wilson(np.array([0.9, 1.0]), np.array([100.0, 100.0]))
+    assert low == pytest.approx([0.8256, 0.9630], abs=1e-3)
+    assert high == pytest.approx([0.9448, 1.0], abs=1e-3)

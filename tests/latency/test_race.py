@@ -1,0 +1,151 @@
+"""The order of a race is balanced, what it touches is put back, and what is slower is seen to be slower."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from birds.latency.race import CALLS, LONG, Classifier, Contestant, Photos, orders, pinned, raced
+
+GROUPS = ["a", "a", "a", "b", "b", "c"]
+PHOTOS = np.zeros((1, 2, 2, 3), np.uint8)
+pins = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin")
+
+
+def drawn(rounds: int, seed: int = 0) -> list[list[int]]:
+    return list(orders(GROUPS, rounds, np.random.default_rng(seed)))
+
+
+def test_every_round_has_every_contestant_once() -> None:
+    assert all(sorted(order) == list(range(6)) for order in drawn(50))
+
+
+def test_a_round_and_the_next_give_each_contestant_the_same_mean_position() -> None:
+    for first, second in zip(drawn(50)[::2], drawn(50)[1::2], strict=True):
+        assert [first.index(k) + second.index(k) for k in range(6)] == [5] * 6
+
+
+def test_over_many_rounds_each_contestant_comes_first_and_each_before_each_other_as_often() -> None:
+    rounds = drawn(3000)
+    before = np.mean([[[order.index(a) < order.index(b) for b in range(6)] for a in range(6)] for order in rounds], 0)
+    assert np.allclose(before[~np.eye(6, dtype=bool)], 0.5, atol=0.001)
+    firsts = [sum(GROUPS[order[0]] == group for order in rounds) / len(rounds) for group in "abc"]
+    assert firsts == pytest.approx([1 / 3] * 3, abs=0.03)
+
+
+def test_the_models_of_a_run_stand_together() -> None:
+    for order in drawn(40):
+        places = [k for k, one in enumerate(order) if GROUPS[one] == "a"]
+        assert places == list(range(places[0], places[0] + 3))
+
+
+def test_the_order_is_random_and_depends_on_the_seed_alone() -> None:
+    assert drawn(10) == drawn(10)
+    assert drawn(10) != drawn(10, seed=1)
+    assert len({tuple(order) for order in drawn(100)}) > 30
+
+
+def waits(seconds: float) -> Classifier:
+    def classify(photos: Photos) -> np.ndarray:
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            pass
+        return np.zeros((len(photos), 2), np.float32)
+
+    return classify
+
+
+def race(*seconds: float, rounds: int = 5) -> list[np.ndarray]:
+    ones = [Contestant("run", f"m{k}", waits(s), PHOTOS) for k, s in enumerate(seconds)]
+    found = raced(ones, rounds=rounds, seconds=0, random=np.random.default_rng(0))
+    assert all(len(times.rounds) == rounds for times in found)
+    return [times.calls for times in found]
+
+
+def test_times_are_in_nanoseconds_and_belong_to_their_contestant() -> None:
+    quick, slow = race(0.0005, 0.002)
+    assert 500_000 <= quick.min() < 1_500_000
+    assert slow.min() >= 2_000_000
+    assert len(quick) == len(slow) == 5 * CALLS
+
+
+def test_long_calls_are_made_once_a_round() -> None:
+    assert [len(times) for times in race(0.0001, 1.2 * LONG)] == [5 * CALLS, 5]
+
+
+def test_rounds_go_on_while_there_is_time() -> None:
+    one = Contestant("run", "m", waits(0.0005), PHOTOS)
+    times = raced([one], rounds=3, seconds=0.3, random=np.random.default_rng(0))[0]
+    assert len(times.rounds) > 20
+
+
+def test_no_garbage_is_collected_inside_and_all_is_as_before_afterwards() -> None:
+    seen: list[bool] = []
+
+    def classify(photos: Photos) -> np.ndarray:
+        seen.append(gc.isenabled())
+        return np.zeros((1, 2), np.float32)
+
+    raced([Contestant("run", "m", classify, PHOTOS)], rounds=2, seconds=0, random=np.random.default_rng(0))
+    assert not any(seen)
+    assert gc.isenabled()
+
+
+@pytest.fixture
+def worker() -> Iterator[int]:
+    """The number of a thread that is there before the race, as those of OpenMP are."""
+    numbers: list[int] = []
+    ready, done = threading.Event(), threading.Event()
+
+    def live() -> None:
+        numbers.append(threading.get_native_id())
+        ready.set()
+        done.wait()
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    ready.wait()
+    yield numbers[0]
+    done.set()
+    thread.join()
+
+
+@pins
+def test_every_thread_is_pinned_and_let_go_again(worker: int) -> None:
+    before = os.sched_getaffinity(0)
+    with pinned(1) as cores:
+        assert len(cores) == 1
+        assert os.sched_getaffinity(0) == os.sched_getaffinity(worker) == set(cores)
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(worker) == before
+
+
+@pins
+def test_threads_born_inside_are_let_go_too() -> None:
+    ready, done = threading.Event(), threading.Event()
+
+    def live() -> None:
+        ready.set()
+        done.wait()
+
+    thread = threading.Thread(target=live)
+    with pinned(1) as cores:
+        thread.start()
+        ready.wait()
+        assert os.sched_getaffinity(thread.native_id or 0) == set(cores)
+    assert os.sched_getaffinity(thread.native_id or 0) == os.sched_getaffinity(0)
+    done.set()
+    thread.join()
+
+
+@pins
+def test_a_failure_inside_lets_go() -> None:
+    before = os.sched_getaffinity(0)
+    with pytest.raises(ZeroDivisionError), pinned(1):
+        raise ZeroDivisionError
+    assert os.sched_getaffinity(0) == before

@@ -1,0 +1,100 @@
+"""`birds quantize` on the command line, and what it refuses before any work."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pytest
+
+from birds.quantize import make
+from birds.quantize.command import add_command
+from birds.refusals import exit_status
+from birds.store import RunFolder
+
+
+@pytest.fixture
+def quantize(copied, capsys):
+    """A function (*words) -> exit status, output, errors of `birds quantize` on a sweep that may be spoiled."""
+
+    def asked(*words):
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--runs-dir", type=Path, default=copied.runs_dir)
+        add_command(parser.add_subparsers(required=True))
+        args = parser.parse_args(["quantize", *words])
+        status = exit_status(lambda: args.act(args))
+        return status, *capsys.readouterr()
+
+    return asked
+
+
+def assert_refused(asked, *words):
+    status, _, err = asked
+    assert status == 2
+    assert all(word in err for word in words), err
+    assert "Traceback" not in err
+
+
+def test_a_sweep_becomes_models_and_a_table(quantize, copied):
+    status, out, err = quantize("tiny", "--best", "1", "--calibration", "16")
+    assert status == 0, err
+    rows = [line for line in out.splitlines() if line.startswith("| A split")]
+    assert ["fp32" in rows[0], "int8" in rows[1], len(rows)] == [True, True, 2]
+    made = [key for key in copied.keys if RunFolder(copied.runs_dir, key).models.exists()]
+    assert len(made) == 1
+    assert sorted(p.name for p in RunFolder(copied.runs_dir, made[0]).models.iterdir()) == [
+        "fp32.json",
+        "fp32.onnx",
+        "int8.json",
+        "int8.onnx",
+        "lock",
+    ]
+
+
+def test_no_sweep_and_no_finished_run(quantize, copied):
+    assert_refused(quantize("tinny"), "no sweep 'tinny'", "did you mean tiny")
+    for key in copied.keys:
+        (copied.runs_dir / key / "record.json").unlink()
+    assert_refused(quantize("tiny"), "no finished run yet (3 asked for)")
+    assert_refused(quantize("--runs", copied.keys[0]), f"run {copied.keys[0]} is not finished")
+
+
+def test_a_checkpoint_that_is_missing_or_cut_short(quantize, copied):
+    checkpoint = RunFolder(copied.runs_dir, copied.keys[0]).checkpoint("best")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert_refused(quantize("--runs", copied.keys[0][:6]), "missing or was cut short", "remove", "train.py")
+    checkpoint.unlink()
+    assert_refused(quantize("--runs", copied.keys[0]), "missing or was cut short")
+
+
+def test_an_empty_calibration_set(quantize, copied):
+    assert_refused(quantize("--runs", copied.keys[0], "--calibration", "0"), "--calibration 0", "256")
+
+
+def test_a_backend_that_is_not_installed(quantize, copied, monkeypatch):
+    for name in ("openvino", "nncf"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert_refused(quantize("--runs", copied.keys[0], "--backend", "openvino"), "not installed", "[openvino]")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert_refused(quantize("--runs", copied.keys[0]), "not installed", "[quantize]")
+
+
+def test_photos_that_are_gone_or_changed(quantize, copied, tmp_path):
+    for file in copied.runs_dir.glob("*/record.json"):
+        file.write_text(file.read_text().replace('"runtime.data_root": "', '"runtime.data_root": "/moved'))
+    assert_refused(quantize("--runs", copied.keys[0]), "cannot find the photos", "--data-root FOLDER")
+    assert quantize("--runs", copied.keys[0], "--data-root", str(copied.root / "train"))[0] == 2
+
+
+def test_a_criterion_that_is_none(quantize):
+    assert_refused(quantize("tiny", "--by", "test_accuracy"), "spoil the test")
+    assert_refused(quantize("tiny", "--by", "valid_los"), "did you mean valid_loss")
+    assert_refused(quantize("tiny", "--best", "0"), "--best 0")
+
+
+def test_a_cpu_without_int8_instructions_is_told_not_to_expect_speed(monkeypatch, capsys):
+    monkeypatch.setattr(make, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    make.warn_without_int8()
+    assert "speed is not to be expected" in capsys.readouterr().err
+    monkeypatch.setattr(make, "cpu_flags", lambda: frozenset({"avx_vnni"}))
+    make.warn_without_int8()
+    assert capsys.readouterr().err == ""

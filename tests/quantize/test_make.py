@@ -1,0 +1,131 @@
+"""A run becomes models: small, measured on the whole test part, made once."""
+
+import json
+
+import numpy as np
+import pytest
+
+from birds.data.photos import read_photos
+from birds.data.split import draw_split
+from birds.quantize import make
+from birds.quantize.make import Order, quantize_run
+from birds.quantize.models import open_model, read_models
+from birds.quantize.photos import evidence
+from birds.quantize.predict import predict_with_model
+from birds.quantize.tables import models_table, notes
+from birds.spec import read_spec
+from birds.store import RunFolder
+
+ORDER = Order(calibration=16)
+
+
+def test_int8_is_smaller_and_says_nearly_the_same(models):
+    twin = models["int8"].measured["against_fp32"]
+    assert models["int8"].bytes < models["fp32"].bytes
+    assert twin["photos"] == 42
+    assert twin["agreement"] >= 0.9
+    assert abs(models["int8"].test_accuracy - models["fp32"].test_accuracy) <= make.MOST_LOST + 1e-9
+    assert models["fp32"].measured["checkpoint"]["largest_logit_difference"] < 1e-3
+    assert any(name.startswith("BatchNormalization") for name in models["int8"].measured["float_operations"])
+    assert not any(name.startswith(("Conv", "Gemm")) for name in models["int8"].measured["float_operations"])
+
+
+def test_every_metric_of_the_record_is_there(models, trained):
+    record = RunFolder(trained.runs_dir, trained.keys[0]).record()
+    of_the_record = {name for name in record.model_dump() if name.startswith(("test_", "valid_"))}
+    assert of_the_record <= set(models["int8"].measured)
+    assert models["fp32"].test_accuracy == pytest.approx(record.value("test_accuracy"), abs=1 / 42 + 1e-9)
+
+
+def test_json_says_the_same_when_read_again(models, trained):
+    folder = RunFolder(trained.runs_dir, trained.keys[0])
+    assert {m.precision: m for m in read_models(folder)} == models
+    said = json.loads((folder.models / "int8.json").read_text())
+    assert said["file"] == "int8.onnx"
+    assert said["species"] == ["AMBER FINCH", "BLUE TIT", "GREEN WREN"]
+    assert said["bytes"] == (folder.models / "int8.onnx").stat().st_size
+    assert said["calibration"]["photos"] == 16
+
+
+def test_the_twin_takes_any_batch_and_predicts_each_photo_alone(models):
+    given = np.random.default_rng(1).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8)
+    classify = open_model(models["int8"], threads=1)
+    alone = np.concatenate([classify(given[k : k + 1]) for k in range(5)])
+    assert np.allclose(classify(given), alone, atol=1e-5)
+
+
+def test_calibration_photos_are_unlabelled_ones_of_the_runs_split(trained):
+    folder = RunFolder(trained.runs_dir, trained.keys[2])
+    spec = read_spec(folder.spec_file.read_text())
+    photos = read_photos(trained.root, trained.runs_dir / "cache", species=3, move_to_test=0, seed=0)
+    rows = photos.rows("train")
+    split = draw_split(rows, photos.label[rows], split=75, seed=0, species=photos.species)
+    few = evidence(folder, spec, calibration=8).calibration
+    assert len(few) == 8
+    assert set(few) <= set(split.unlabelled)
+    assert set(evidence(folder, spec, calibration=10_000).calibration) == set(split.unlabelled)
+
+
+def test_asked_twice_it_works_once_and_what_was_cut_short_is_redone(models, copied, monkeypatch):
+    folder = RunFolder(copied.runs_dir, copied.keys[0])
+    exports = []
+    file = models["fp32"].path.read_bytes()  # the same run's, so there is no need to export it again and again
+    monkeypatch.setattr(make, "exported", lambda *given: exports.append(1) or file)
+    first = quantize_run(folder, ORDER)
+    assert quantize_run(folder, ORDER) == sorted(first, key=lambda model: model.name)
+    assert len(exports) == 1
+    path = folder.models / "int8.onnx"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert [model.precision for model in read_models(folder)] == ["fp32"]
+    quantize_run(folder, ORDER)
+    assert len(exports) == 2
+    assert path.read_bytes() == whole
+    (folder.models / "int8.json").write_text('{"name": "int8"')
+    assert [model.precision for model in read_models(folder)] == ["fp32"]
+    quantize_run(folder, Order(calibration=8))
+    assert len(exports) == 3
+    assert {m.precision: m.calibration.get("photos") for m in read_models(folder)} == {"fp32": None, "int8": 8}
+
+
+def test_where_int8_loses_too_much_the_worst_layers_go_back_to_float(models, copied, monkeypatch):
+    """No loss is allowed at all here, and only two layers count as layers: both end up in float, the worst first."""
+    layers, file = make.BACKENDS["onnxruntime"].layers, models["fp32"].path.read_bytes()
+    monkeypatch.setattr(make, "exported", lambda *given: file)
+    monkeypatch.setattr(make.BACKENDS["onnxruntime"], "layers", lambda source: layers(source)[:2])
+    monkeypatch.setattr(make, "MOST_LOST", -1.0)
+    monkeypatch.setattr(make, "PROBED", 8)
+    int8 = quantize_run(RunFolder(copied.runs_dir, copied.keys[0]), ORDER)[-1]
+    error = int8.measured["sensitivity"]
+    assert int8.measured["kept_in_float"] == list(error)
+    assert list(error.values()) == sorted(error.values(), reverse=True)
+    assert all(value > 0 for value in error.values())
+    assert int8.measured["decided_on"] == ["valid"]
+    assert any(operation.startswith("Conv") for operation in int8.measured["float_operations"])
+
+
+def test_openvino_makes_its_own(models, copied, monkeypatch):
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    pytest.importorskip("nncf", reason="the extra openvino is not installed")
+    file = models["fp32"].path.read_bytes()
+    monkeypatch.setattr(make, "exported", lambda *given: file)
+    made = {m.precision: m for m in quantize_run(RunFolder(copied.runs_dir, copied.keys[0]), Order("openvino", 16))}
+    assert {"fp32", "int8"} <= set(made)
+    assert made["int8"].measured["against_fp32"]["agreement"] >= 0.9
+    assert made["int8"].path.name == "openvino-int8.xml"
+    assert made["fp32"].measured["checkpoint"]["largest_logit_difference"] < 1e-3
+    wide = np.random.default_rng(2).integers(0, 256, (2, 150, 140, 3), dtype=np.uint8)
+    for given in (wide[:, :128, :128], wide):  # of the model's size, which is not resized, and of another
+        ours, theirs = (open_model(m, threads=1)(np.ascontiguousarray(given)) for m in (made["fp32"], models["fp32"]))
+        assert np.abs(ours - theirs).max() < 0.02
+    photo = next((copied.root / "test").glob("*/000.png"))
+    ours, theirs = (predict_with_model(m.path, [photo])[0].ranked[0][0] for m in (made["int8"], models["int8"]))
+    assert ours == theirs
+
+
+def test_the_table_names_every_model(models):
+    text = models_table(list(models.values()))
+    assert len(text.splitlines()) == 4
+    assert "A split=50 seed=0 int8" in text
+    assert "Over the 42 test photos" in notes(list(models.values()))
+    assert "neither bf16 nor fp16" in notes(list(models.values()))

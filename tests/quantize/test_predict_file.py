@@ -1,0 +1,80 @@
+"""Species of photos by a model file alone: no torch, little time."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from birds.predict import predict
+from birds.quantize.predict import predict_with_model
+from birds.spec import Refused
+from birds.store import RunFolder
+
+ALONE = """
+import sys
+from pathlib import Path
+import birds.cli
+from birds.quantize.predict import predict_with_model
+found = predict_with_model(Path(sys.argv[1]), [Path(sys.argv[2])])
+print(found[0].ranked[0][0])
+sys.exit(bool({"torch", "lightning", "onnx", "pandas"} & set(sys.modules)))
+"""
+
+
+def test_a_copied_file_predicts_without_torch(models, trained, tmp_path):
+    file = shutil.copy(models["int8"].path, tmp_path / "model.int8.onnx")
+    photo = trained.root / "test" / "BLUE TIT" / "000.png"
+    command = [sys.executable, "-c", ALONE, str(file), str(photo)]
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False)
+        seconds.append(time.perf_counter() - started)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.strip() == predict_with_model(models["int8"].path, [photo])[0].ranked[0][0]
+    print(f"predicted in {min(seconds):.2f} s")
+    assert min(seconds) < 5  # about 0.6 s; loose, since machines are busy
+
+
+def test_the_file_and_the_run_give_the_same_probabilities(models, trained):
+    paths = sorted((trained.root / "test").glob("*/00[0-2].png"))
+    by_run = predict(RunFolder(trained.runs_dir, trained.keys[0]), paths)
+    by_file = predict_with_model(models["fp32"].path, paths)
+    for one, other in zip(by_run, by_file, strict=True):
+        assert [name for name, _ in one.ranked] == [name for name, _ in other.ranked]
+        assert np.allclose([p for _, p in one.ranked], [p for _, p in other.ranked], atol=1e-3)
+        assert sum(p for _, p in one.ranked) == pytest.approx(1)
+
+
+def test_a_photo_that_is_none_is_refused(models, tmp_path):
+    (tmp_path / "photo.jpg").write_text("no photo")
+    with pytest.raises(Refused, match=r"photo\.jpg is not an image"):
+        predict_with_model(models["int8"].path, [tmp_path / "photo.jpg"])
+    with pytest.raises(Refused, match=r"gone\.jpg cannot be read"):
+        predict_with_model(models["int8"].path, [tmp_path / "gone.jpg"])
+
+
+def test_a_model_that_is_not_ours_is_refused(models, tmp_path):
+    import onnx
+
+    (tmp_path / "text.onnx").write_text("no model")
+    whole = models["int8"].path.read_bytes()
+    (tmp_path / "short.onnx").write_bytes(whole[: len(whole) // 2])
+    foreign = onnx.load_from_string(whole)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    for name in ("text", "short", "foreign"):
+        with pytest.raises(Refused, match="is no model that `birds quantize` wrote"):
+            predict_with_model(tmp_path / f"{name}.onnx", [tmp_path / "photo.jpg"])
+    with pytest.raises(Refused, match="there is no model file"):
+        predict_with_model(tmp_path / "gone.onnx", [tmp_path / "photo.jpg"])
+
+
+def test_a_runtime_that_is_missing_is_named_with_its_extra(models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(Refused, match=r"onnxruntime is not installed.*\[quantize\]"):
+        predict_with_model(models["int8"].path, [])
