@@ -14,6 +14,7 @@ the time.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birds.latency.race import CALLS, Classifier, Contestant, Photos, orders, pinned, raced
-from birds.latency.statistics import coverage, ratio_interval
+from birds.latency.statistics import SameAgainstSame, coverage, ratio_interval
 
 NAMES = ("model", "model again", "model slowed", "another", "a third")
 RATIOS = (1.0, 1.0, 1.1, 3.0, 2.0)
@@ -97,21 +98,32 @@ def small_network() -> tuple[Classifier, Photos]:
     return classify, np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), dtype=np.uint8)
 
 
-def judged(repetitions: int, medians: Callable[[np.random.Generator], NDArray[np.float64]]) -> tuple[int, int, float]:
-    """In how many repetitions the model against itself covered 1, and the slowdown was found; the mean width.
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """In how many repetitions the model against itself covered 1, the slowdown was found, and the check said noisy."""
+
+    covered: int
+    found: int
+    noisy: int
+    width: float
+
+
+def judged(repetitions: int, medians: Callable[[np.random.Generator], NDArray[np.float64]]) -> Judgement:
+    """Race again and again, and count. width is the mean over repetitions, of the model against itself.
 
     Args:
         repetitions: how many races.
         medians: one race, given its randomness: times of the rounds, (R, 3 or more), in the order of `NAMES`.
     """
-    covered, found, width = 0, 0, 0.0
+    covered, found, noisy, width = 0, 0, 0, 0.0
     for k in range(repetitions):
         times = medians(np.random.default_rng(k))
         same, slow = ratio_interval(times[:, 1], times[:, 0]), ratio_interval(times[:, 2], times[:, 0])
         covered += same.covers(1.0)
         found += slow.low > 1
+        noisy += SameAgainstSame(same).noisy
         width += (same.high - same.low) / repetitions
-    return covered, found, width
+    return Judgement(covered, found, noisy, width)
 
 
 def main() -> None:
@@ -127,11 +139,11 @@ def main() -> None:
             result = judged(asked.repetitions, lambda random: measured(asked.rounds, random, classify, photos))
     else:
         result = judged(asked.repetitions, lambda random: simulated(RATIOS, asked.rounds, random))
-    covered, found, width = result
     print(f"{'measured' if asked.real else 'simulated'}, {asked.rounds} rounds, {asked.repetitions} repetitions")
     expected = coverage(asked.rounds)
-    print(f"model against itself covers 1: {covered} (in theory {expected:.1%}); mean width {width:.3f}")
-    print(f"slowdown of 10 % found: {found}")
+    print(f"model against itself covers 1: {result.covered} (in theory {expected:.1%}); mean width {result.width:.3f}")
+    print(f"slowdown of 10 % found: {result.found}")
+    print(f"called too noisy to rank models within 5 %: {result.noisy}")
 
 
 if __name__ == "__main__":
