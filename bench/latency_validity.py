@@ -14,9 +14,9 @@ the time.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +98,7 @@ def small_network() -> tuple[Classifier, Photos]:
     return classify, np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), dtype=np.uint8)
 
 
-@dataclasses.dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """In how many repetitions the model against itself covered 1, the slowdown was found, and the check said noisy."""
 
     covered: int
