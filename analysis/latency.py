@@ -20,6 +20,7 @@ from birds.store import write_text
 
 CELL = ["device", "threads", "batch"]
 RACE = ["machine", "key", *CELL]
+CROWD = 0.2  # cores that other processes may take before a race counts as disturbed
 FEW_CALLS = 100  # the 99th percentile of fewer calls is little more than their maximum
 
 
@@ -77,8 +78,8 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 CROWDED = """\
-**Measured on a busy machine (load average {:.1f} on {} cores)**: threads that wait for each other suffered
-most, PyTorch's worst of all. Do not quote these factors; measure again when nothing else runs."""
+**Measured on a busy machine (other processes took {:.2f} of {} cores)**: threads that wait for each other suffered
+  most, PyTorch's worst of all. Do not quote these factors; measure again when nothing else runs."""
 
 NOTE = """\
 Times are of one call, from uint8 photos in memory to logits in memory. x eager, x best fp32: how many times as fast,
@@ -100,7 +101,8 @@ def _machine_text(rows: pd.DataFrame) -> str:
 def _about(rows: pd.DataFrame) -> str:
     last = rows.loc[rows["time"].idxmax()]
     load = f"{rows['load_before'].min():.1f} to {rows['load_before'].max():.1f}"
-    stolen = "" if rows["stolen"].isna().all() else f"; up to {rows['stolen'].max():.2f} cores taken by other guests"
+    others = rows["cores_of_others"]
+    taken = "" if others.isna().all() else f"; other processes took {others.min():.2f} to {others.max():.2f} cores"
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
     sets = " ".join(last["instruction_sets"]) or "unknown"
     graphics = f" and {last['gpu']}" if last["gpu"] else ""
@@ -108,7 +110,7 @@ def _about(rows: pd.DataFrame) -> str:
         [
             f"## {last['cpu']}{graphics}, {last['cores']} cores, {last['memory_gb']} GB (machine {last['machine']})\n",
             f"Host {last['host']}, {last['system']}; instruction sets: {sets}; "
-            f"clock governor: {last['governor']}; load average before each race: {load}{stolen}.",
+            f"clock governor: {last['governor']}; load average before each race: {load}{taken}.",
             f"{versions}. Last measured {datetime.fromtimestamp(last['time']):%Y-%m-%d %H:%M}.",
         ]
     )
@@ -140,8 +142,8 @@ def _faster(row: dict[str, Any], column: str) -> str:
 def _caveats(cell: pd.DataFrame) -> list[str]:
     """What a race says of itself, once for each run: how a model fared against itself, and who did not start."""
     lines = []
-    if cell["load_before"].max() > cell["cores"].max():
-        lines.append(f"- {CROWDED.format(cell['load_before'].max(), cell['cores'].max())}")
+    if cell["cores_of_others"].max() > CROWD:
+        lines.append(f"- {CROWDED.format(cell['cores_of_others'].max(), cell['cores'].max())}")
     for _, row in cell.drop_duplicates("key").iterrows():
         lines.append(f"- {row['run']}: {row['aa_verdict']} ({row['aa_model']})")
         lines += [f"- {row['run']}: {name} is left out: {why}" for name, why in row["left_out"].items()]

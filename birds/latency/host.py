@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import platform
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -83,12 +84,17 @@ def load_average() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def stolen_seconds() -> float | None:
-    """Seconds that other guests of the same hardware took from this one since it started, all cores together."""
+def seconds_of_others() -> float | None:
+    """Seconds of this machine's cores that went to other processes, or to other guests of its hardware, until now.
+
+    Only a difference of two values means something. None where the system does not say.
+    """
     try:
-        return int(Path("/proc/stat").read_text().split()[8]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
+        user, nice, system, _, _, irq, softirq, stolen = Path("/proc/stat").read_text().split()[1:9]
+    except (OSError, ValueError):
         return None
+    busy = sum(int(ticks) for ticks in (user, nice, system, irq, softirq, stolen)) / os.sysconf("SC_CLK_TCK")
+    return busy - time.process_time()
 
 
 def versions() -> dict[str, str]:

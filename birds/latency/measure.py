@@ -13,7 +13,7 @@ from analysis.latency import cell_title
 from birds.latency.entries import EAGER, Entry, Runner, forget_compiled, started
 from birds.latency.footprint import Footprint
 from birds.latency.gpu import CUDA, on_gpu, plain_fp32
-from birds.latency.host import Host, load_average, stolen_seconds, versions
+from birds.latency.host import Host, load_average, seconds_of_others, versions
 from birds.latency.race import Contestant, Times, pinned, raced
 from birds.latency.statistics import SameAgainstSame, ratio_interval, summary, told_apart
 from birds.randomness import stream
@@ -94,12 +94,12 @@ def _raced_rows(
 
 def _watched(contestants: Sequence[Contestant], cell: Cell, plan: Plan) -> tuple[Row, list[Times]]:
     """Race, and what the machine was busy with meanwhile."""
-    load, stolen, began = load_average(), stolen_seconds(), time.perf_counter()
+    load, others, began = load_average(), seconds_of_others(), time.perf_counter()
     random = stream(0, "race", cell.threads, cell.batch)
-    times = raced(contestants, rounds=plan.rounds, seconds=plan.seconds, random=random)
-    took, after = time.perf_counter() - began, stolen_seconds()
-    lost = (after - stolen) / took if after is not None and stolen is not None else None
-    return {"load_before": load, "load_after": load_average(), "stolen": lost, "time": time.time()}, times
+    times = raced(contestants, threads=cell.threads, rounds=plan.rounds, seconds=plan.seconds, random=random)
+    took, after = time.perf_counter() - began, seconds_of_others()
+    lost = max(0.0, (after - others) / took) if after is not None and others is not None else None
+    return {"load_before": load, "load_after": load_average(), "cores_of_others": lost, "time": time.time()}, times
 
 
 def twins(working: Sequence[tuple[Entry, Contestant]]) -> list[Contestant]:

@@ -4,9 +4,10 @@ A round goes through the runs in random order and, within a run, through its mod
 are compared stand close together in time. Every second round goes backwards through the one before: over the two, each
 model stands at the same mean position, and a drift of the machine favours none.
 
-A visit to a model is `SETTLE` of calls that are not timed, which bring its weights into the caches and let threads that
-another runtime left spinning fall asleep, and then the timed ones. A call that takes `LONG` does all that for itself
-and is made once.
+A visit to a model is `SETTLE` of calls that are not timed, which bring its weights into the caches, and then the timed
+ones. A call that takes `LONG` does that for itself and is made once. With several threads a visit must also outlast
+the one before: after a call ONNX Runtime's idle threads spin for 46 ms and OpenMP's for 10 ms, on a core that the next
+model needs (measured: eager on 2 of 2 cores took twice as long behind ONNX Runtime as alone). So it settles longer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ Classifier = Callable[[Photos], NDArray[np.float32]]
 
 LONG = 0.05  # seconds
 CALLS = 3
-SETTLE = 0.005  # seconds
+SETTLE, SETTLE_TOGETHER = 0.005, 0.1  # seconds; with one thread, with several
 WARM_UP_CALLS, WARM_UP_SECONDS = 3, 0.3
 MOST_ROUNDS = 1001
 
@@ -58,12 +60,12 @@ class Contestant:
             took.append(self.timed())
         return min(took) / 1e9
 
-    def visit(self, *, slow: bool) -> list[int]:
-        """Nanoseconds of the timed calls of one visit."""
-        until = time.perf_counter() + SETTLE
-        while not slow and time.perf_counter() < until:
+    def visit(self, *, settle: float, calls: int) -> list[int]:
+        """Nanoseconds of the timed calls of one visit, after `settle` seconds of others."""
+        until = time.perf_counter() + settle
+        while time.perf_counter() < until:
             self.classify(self.photos)
-        return [self.timed() for _ in range(1 if slow else CALLS)]
+        return [self.timed() for _ in range(calls)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,18 +94,19 @@ def _shuffled(groups: Sequence[str], random: np.random.Generator) -> list[int]:
 
 
 def raced(
-    contestants: Sequence[Contestant], *, rounds: int, seconds: float, random: np.random.Generator
+    contestants: Sequence[Contestant], *, threads: int = 1, rounds: int, seconds: float, random: np.random.Generator
 ) -> list[Times]:
     """Times of each contestant.
 
     Args:
         contestants: the models.
+        threads: how many each uses.
         rounds: how many there are at least.
         seconds: with time left, more rounds are made until about this much is spent.
         random: for the order.
     """
     with quiet():
-        slow = [one.warmed_up() > LONG for one in contestants]
+        plan = [_visit_plan(one.warmed_up() > LONG, threads) for one in contestants]
         visits: list[list[list[int]]] = [[] for _ in contestants]
         groups = [one.group for one in contestants]
         started = time.perf_counter()
@@ -111,11 +114,16 @@ def raced(
             if done >= rounds and time.perf_counter() - started > seconds:
                 break
             for k in order:
-                visits[k].append(contestants[k].visit(slow=slow[k]))
+                visits[k].append(contestants[k].visit(**plan[k]))
     return [
         Times(np.array([ns for visit in own for ns in visit]), np.array([float(np.median(visit)) for visit in own]))
         for own in visits
     ]
+
+
+def _visit_plan(slow: bool, threads: int) -> dict[str, Any]:
+    alone = 0.0 if slow else SETTLE
+    return {"settle": alone if threads == 1 else SETTLE_TOGETHER, "calls": 1 if slow else CALLS}
 
 
 @contextlib.contextmanager

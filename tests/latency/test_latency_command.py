@@ -50,6 +50,7 @@ def test_from_models_to_the_table(tiny_sweep, tmp_path: Path) -> None:  # type: 
         assert row["pinned_to"] == [max(os.sched_getaffinity(0))]
         assert row["aa_low"] <= row["aa"] <= row["aa_high"]
         assert row["bytes"] > 1000
+        assert 0 <= row["cores_of_others"] <= 2 * (os.cpu_count() or 1)
         assert row["load_ms"] > 0
         assert row["load_mb"] > 1
         assert "compiler" in row["left_out"]["compiled"].lower()

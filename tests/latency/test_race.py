@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from birds.latency.race import CALLS, LONG, Classifier, Contestant, Photos, orders, pinned, raced
+from birds.latency.race import CALLS, LONG, WARM_UP_SECONDS, Classifier, Contestant, Photos, orders, pinned, raced
 
 GROUPS = ["a", "a", "a", "b", "b", "c"]
 PHOTOS = np.zeros((1, 2, 2, 3), np.uint8)
@@ -149,3 +149,18 @@ def test_a_failure_inside_lets_go() -> None:
     with pytest.raises(ZeroDivisionError), pinned(1):
         raise ZeroDivisionError
     assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize(("threads", "at_least"), [(1, 0.005), (2, 0.1)])
+def test_a_model_settles_before_it_is_timed_longer_with_several_threads(threads: int, at_least: float) -> None:
+    began: list[float] = []
+
+    def classify(photos: Photos) -> np.ndarray:
+        began.append(time.perf_counter())
+        time.sleep(0.001)
+        return np.zeros((1, 2), np.float32)
+
+    one = Contestant("run", "m", classify, PHOTOS)
+    times = raced([one], threads=threads, rounds=2, seconds=0, random=np.random.default_rng(0))[0]
+    assert len(times.calls) == 2 * CALLS
+    assert began[-1] - began[0] >= WARM_UP_SECONDS + 2 * at_least

@@ -36,7 +36,7 @@ def row(**other: Any) -> dict[str, Any]:
         "system": "Linux 6",
         "versions": {"torch": "2.13.0"},
     }
-    of_cell = {"device": "cpu", "threads": 1, "batch": 1, "load_before": 0.5, "load_after": 0.5, "stolen": 0.0}
+    of_cell = {"device": "cpu", "threads": 1, "batch": 1, "load_before": 0.5, "load_after": 0.5, "cores_of_others": 0.0}
     of_cell |= {"pinned_to": [1], "left_out": {}, "time": 1e9, "best_fp32": "fp32", "aa_model": "int8", "aa": 1.0}
     of_cell |= {"aa_low": 0.99, "aa_high": 1.01, "aa_noisy": False, "aa_verdict": "differences above 1.0% can be told"}
     of_model = {"model": "int8", "backend": "onnxruntime", "precision": "int8", "baseline": False, "bytes": 730_000}
@@ -141,12 +141,12 @@ def test_the_table_says_speed_with_its_interval_and_what_cannot_be_told(
 
 
 def test_a_busy_machine_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    append_rows(tmp_path, [fp32(load_before=1.2), row(load_before=1.2)])
+    append_rows(tmp_path, [fp32(cores_of_others=0.1), row(cores_of_others=0.1)])
     print_latency_table(tmp_path)
     assert "busy machine" not in capsys.readouterr().out
-    append_rows(tmp_path, [fp32(load_before=5.5, time=2e9), row(load_before=5.5, time=2e9)])
+    append_rows(tmp_path, [fp32(cores_of_others=1.4, time=2e9), row(cores_of_others=1.4, time=2e9)])
     print_latency_table(tmp_path)
-    assert "busy machine (load average 5.5 on 2 cores)" in capsys.readouterr().out
+    assert "busy machine (other processes took 1.40 of 2 cores)" in capsys.readouterr().out
 
 
 def test_tables_need_neither_torch_nor_a_runtime(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ SMALL = [
     "device=cpu",
 ]
 FINISHED = "record.json"
-MEASURED_ANEW = ("cost_", "git_", "host", "package_versions", "python_version")
+MEASURED_ANEW = ("cost_", "git_", "host", "runtime.", "package_versions", "python_version")
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +90,7 @@ class Road:
         return {f.parent.name: json.loads(f.read_text()) for f in self.runs_dir.glob(f"*/{FINISHED}")}
 
     def results(self) -> dict[str, dict[str, Any]]:
-        """The records without what is measured anew each time (seconds, memory, versions)."""
+        """The records without what differs each time (seconds, memory, versions, folders)."""
         return {
             key: {name: value for name, value in record.items() if not name.startswith(MEASURED_ANEW)}
             for key, record in self.records().items()
