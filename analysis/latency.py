@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.markdown import markdown
 from birds.spec import Refused
 from birds.store import write_text
 
@@ -92,10 +93,14 @@ def _machine_text(rows: pd.DataFrame) -> str:
     parts = [_about(rows)]
     for where, cell in rows.groupby(CELL, sort=False):
         parts.append(f"### {cell_title(*where)}")
-        parts.append(markdown([_shown(row) for row in cell.to_dict("records")]))
+        parts.append(_markdown([_shown(row) for row in cell.to_dict("records")]))
         parts.append("\n".join(_caveats(cell)))
-    parts += ["### Size, start, accuracy", markdown(_weights(rows))]
+    parts += ["### Size, start, accuracy", _markdown(_weights(rows))]
     return "\n\n".join(parts)
+
+
+def _markdown(rows: Sequence[dict[str, str]]) -> str:
+    return markdown(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _about(rows: pd.DataFrame) -> str:
@@ -172,15 +177,6 @@ def _weights(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 def _number(value: float | None, factor: float = 1, digits: int = 0) -> str:
     return "" if pd.isna(value) or value is None else f"{factor * value:.{digits}f}"
-
-
-def markdown(rows: Sequence[dict[str, str]]) -> str:
-    """Rows of equal columns as a Markdown table that also reads well as text."""
-    head = list(rows[0])
-    lines = [head, *([row[name] for name in head] for row in rows)]
-    width = [max(len(line[k]) for line in lines) for k in range(len(head))]
-    lines.insert(1, ["-" * w for w in width])
-    return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, width, strict=True)) + " |" for line in lines)
 
 
 def print_latency_table(runs_dir: Path) -> None:

@@ -55,7 +55,8 @@ def _saved(figure: object, path: Path, kind: str) -> Path:
 
 def _panel(axes: Axes, rows: pd.DataFrame, x: NDArray[np.float64], title: str) -> None:
     y = 100 * rows["test_accuracy"].to_numpy(float)
-    low, high = wilson(rows["test_accuracy"].to_numpy(float), rows["photos_test"].to_numpy(float))
+    shares = zip(rows["test_accuracy"], rows["photos_test"], strict=True)
+    low, high = np.array([wilson(share, int(count)) for share, count in shares]).T
     axes.errorbar(x, y, yerr=[y - 100 * low, 100 * high - y], fmt="none", ecolor="0.75", elinewidth=1, zorder=1)
     for model, (marker, colour) in _looks(rows).items():
         own = (rows["model"] == model).to_numpy()
@@ -107,10 +108,9 @@ def pareto(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.array(front, dtype=np.int64)
 
 
-def wilson(
-    share: NDArray[np.float64], count: NDArray[np.float64], z: float = 1.96
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % intervals of shares of `count` photos (Wilson 1927, 10.1080/01621459.1927.10502953)."""
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return middle - half, middle + half
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` photos (Wilson 1927, 10.1080/01621459.1927.10502953)."""
+    from scipy.stats import binomtest
+
+    found = binomtest(round(share * count), count).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)

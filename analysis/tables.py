@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.frame import pretraining_seconds, sweep_frame
 from analysis.intervals import photo_bootstrap, seed_interval
+from analysis.markdown import markdown
 from birds.spec import Refused
 from birds.store import RunFolder, write_text
 
@@ -25,15 +26,9 @@ def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     if frame.empty:
         raise Refused(f"the sweep {name!r} has no finished run yet ({len(missing)} asked for)")
     frame = frame.assign(pretraining_seconds=pretraining_seconds(runs_dir, frame))
-    rows = []
-    for _, cell in frame.groupby([_family(frame), "variant"], sort=False):
-        rows.append(_row(runs_dir, cell))
+    rows = [_row(runs_dir, cell) for _, cell in frame.groupby("family", sort=False)]
     table = pd.DataFrame(rows).sort_values(["split", "variant"], kind="stable", ignore_index=True)
     return table, missing
-
-
-def _family(frame: pd.DataFrame) -> pd.Series:
-    return frame["family"].rename("cell")
 
 
 def _row(runs_dir: Path, cell: pd.DataFrame) -> dict[str, object]:
@@ -80,16 +75,14 @@ def as_markdown(table: pd.DataFrame) -> str:
         "pretraining s",
         "parameters",
     ]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for r in table.to_dict("records"):
         shown = [_percent(r, metric) for metric in METRICS]
         cost = [f"{r['train_seconds']:.0f}", f"{r['pretraining_seconds']:.0f}", f"{r['parameters']:,}"]
         rows.append(
             [f"{r['split']}/{100 - r['split']}", r["variant"], str(r["seeds"]), str(r["labelled"]), *shown, *cost]
         )
-    width = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    rows[1] = ["-" * w for w in width]
-    return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(row, width, strict=True)) + " |" for row in rows)
+    return markdown(head, rows)
 
 
 def _percent(row: dict[str, float], metric: str) -> str:

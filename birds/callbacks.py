@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from birds.spec import Training
@@ -112,13 +111,3 @@ def stopped_early(checkpoint: dict[str, Any]) -> bool:
     """Whether a training checkpoint was written after patience ran out: Lightning forgets this when it resumes."""
     states = [state for name, state in checkpoint["callbacks"].items() if name.startswith("EarlyStopping")]
     return any(state["wait_count"] >= state["patience"] for state in states)
-
-
-def read_checkpoint(folder: RunFolder, which: str) -> dict[str, Any] | None:
-    """A checkpoint on the CPU, or None when it is missing or was cut short."""
-    path = folder.checkpoint(which)
-    try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch raises RuntimeError, EOFError or UnpicklingError on a file that was cut short
-        return None
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from birds.plan import describe, plan_run
+from birds.plan import describe, how_tracked, plan_run
 
 
 def conduct(config: DictConfig) -> float | None:
@@ -17,9 +17,8 @@ def conduct(config: DictConfig) -> float | None:
         print(describe([planned]))
         return None
     from birds.run import run
-    from birds.tracking import said_aloud
 
-    if words := said_aloud(planned.runtime.runs_dir, planned.runtime.tracking):
+    if words := how_tracked(planned.runtime):
         print(words)
     record = run(planned.spec, planned.runtime)
     print(f"{planned.spec.title}: test accuracy {record.value('test_accuracy'):.3f}, {planned.folder.record_file}")

@@ -19,7 +19,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from birds.board import Board, State
-from birds.plan import Planned, describe, plan_run, stages
+from birds.machine import cores
+from birds.plan import Planned, describe, how_tracked, plan_run, stages
 from birds.refusals import RunsFailed
 from birds.spec import Refused, RunSpec, Runtime, read_spec
 from birds.store import RunFolder, write_text
@@ -89,10 +90,8 @@ def write_sweep(runs_dir: Path, name: str, planned: Sequence[Planned], overrides
 def _announce(board: Board, first: Planned) -> None:
     found = board.count(State.FINISHED)
     board.console.print(f"{len(board.runs)} runs: {found} found finished, {len(board.runs) - found} to do")
-    if found < len(board.runs) and first.runtime.tracking != "none":
-        where = first.runtime.runs_dir / "*" / "tracking" / "wandb" / "offline-run-*"
-        offline = f"offline; send it later with: wandb sync {where}"
-        board.console.print(f"W&B is {offline if first.runtime.tracking == 'offline' else 'online'}", soft_wrap=True)
+    if found < len(board.runs) and (words := how_tracked(first.runtime)):
+        board.console.print(words, soft_wrap=True)
 
 
 def _print_failures(board: Board, first: Planned) -> None:
@@ -126,7 +125,7 @@ class LocalSlots:
         if board.count(State.FINISHED) == len(board.runs):
             return
         gpus = visible_gpus() if self.runtime.device in ("auto", "cuda") else []
-        count = int(self.slots) if self.slots != "auto" else len(gpus) or _cores()
+        count = int(self.slots) if self.slots != "auto" else len(gpus) or cores()
         if not gpus:
             os.environ.setdefault("OMP_NUM_THREADS", "1")
         busy: dict[int, tuple[str, Any]] = {}
@@ -182,10 +181,6 @@ def visible_gpus() -> list[int]:
     if allowed is not None:
         return [int(name) for name in allowed.split(",") if name.strip().isdigit()]
     return list(range(len(glob.glob("/dev/nvidia[0-9]*"))))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _end(jobs: Sequence[Any]) -> None:

@@ -1,4 +1,7 @@
-"""What this machine is and how to use it: device, precision and threads of a run. Recorded, never part of a key."""
+"""What this machine is and how to use it: device, precision and threads of a run. Recorded, never part of a key.
+
+torch is imported where a device is resolved: the launcher asks for cores alone.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import os
 import platform
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from birds.spec import Refused, Runtime
 
+if TYPE_CHECKING:
+    import torch
+
+INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
 LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -26,6 +31,8 @@ class Machine:
 
     def record(self) -> dict[str, Any]:
         """The columns that say where a run ran."""
+        import torch
+
         gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
         return {
             "device": str(self.device),
@@ -51,6 +58,8 @@ def resolve(runtime: Runtime) -> Machine:
     One thread a process on a CPU: two processes side by side beat one with two threads, and one thread adds in a fixed
     order.
     """
+    import torch
+
     wanted = "cuda" if runtime.device == "auto" and torch.cuda.is_available() else runtime.device
     try:
         device = torch.device("cpu" if wanted == "auto" else wanted)
@@ -71,6 +80,8 @@ def resolve(runtime: Runtime) -> Machine:
 def fastest_precision(device: torch.device) -> str:
     """bf16 where the device computes in it natively, else 32."""
     if device.type == "cuda":
+        import torch
+
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     return "bf16" if cpu_flags() & {"avx512_bf16", "amx_bf16"} else "32"
 
@@ -79,6 +90,11 @@ def fastest_precision(device: torch.device) -> str:
 def cpu_flags() -> frozenset[str]:
     """The instruction sets of this CPU as Linux names them; empty elsewhere."""
     return frozenset(_cpuinfo("flags").split())
+
+
+def int8_instructions() -> list[str]:
+    """The instructions of this CPU that multiply 8-bit integers; empty where there are none, or none are named."""
+    return [name for name in INT8_INSTRUCTIONS if name in cpu_flags()]
 
 
 def cpu_name() -> str:

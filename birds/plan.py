@@ -110,6 +110,13 @@ def _photos(data: str, cache_dir: Path) -> Photos:
     )
 
 
+def how_tracked(runtime: Runtime) -> str | None:
+    """The sentence that says how W&B is used, once a command; None when it is off."""
+    where = runtime.runs_dir / "*" / "tracking" / "wandb" / "offline-run-*"
+    offline = f"W&B is offline; send it later with: wandb sync {where}"
+    return {"offline": offline, "online": "W&B is online", "none": None}[runtime.tracking]
+
+
 def stages(planned: Sequence[Planned]) -> dict[str, RunSpec]:
     """The distinct runs by key, what is needed before what needs it."""
     needed = {p.spec.needs.key: p.spec.needs for p in planned if p.spec.needs is not None}

@@ -32,7 +32,7 @@ class Prediction:
 
 def load_classifier(folder: RunFolder) -> tuple[Classify, list[str]]:
     """The trained classifier in evaluation mode and its species. Raises Refused when the run is not one."""
-    from birds.callbacks import read_checkpoint
+    from birds.models.checkpoint import read_checkpoint
     from birds.tasks.classify import Classify
 
     spec = read_spec(folder.spec_file.read_text())
@@ -41,7 +41,7 @@ def load_classifier(folder: RunFolder) -> tuple[Classify, list[str]]:
     record = folder.record()
     if record is None:
         raise Refused(f"run {folder.key} is not finished; ask for it again with train.py")
-    checkpoint = read_checkpoint(folder, "best")
+    checkpoint = read_checkpoint(folder.checkpoint("best"))
     if checkpoint is None:
         raise Refused(
             f"the checkpoint of run {folder.key} is missing or was cut short ({folder.checkpoint('best')}): "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -70,7 +70,7 @@ def make_record(spec: PretrainSpec | ClassifySpec, split_digest: str, measured: 
             **_flat(spec.model_dump(mode="json"), "choice"),
             **measured,
             **_code_version(),
-            "package_versions": _package_versions(),
+            "package_versions": package_versions(PACKAGES),
             "python_version": sys.version.split()[0],
         }
     )
@@ -104,10 +104,10 @@ def _code_version() -> dict[str, Any]:
         return {"git_sha": "unknown", "git_dirty": True}
 
 
-@lru_cache
-def _package_versions() -> dict[str, str]:
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """The installed version of each package that is installed."""
     found = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -7,6 +7,7 @@ errors are translated here, once, with the nearest name that exists.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -107,7 +108,7 @@ def _known_keys() -> Iterator[str]:
     """Every key of every configuration file, dotted, groups included."""
     import yaml
 
-    configs = Path(sys.argv[0]).resolve().parent / "configs"
+    configs = Path(os.environ["BIRDS_HOME"]) / "configs"  # set by train.py
     for file in sorted(configs.rglob("*.yaml")):
         group = ".".join(file.parent.relative_to(configs).parts)
         loaded = yaml.safe_load(file.read_text()) or {}

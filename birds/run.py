@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
-from birds.callbacks import Curves, read_checkpoint, stopped_early, watching
+from birds.callbacks import Curves, stopped_early, watching
 from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
 from birds.data.prepare import load_photos
@@ -22,6 +23,7 @@ from birds.data.split import Split, draw_split
 from birds.machine import Machine, resolve
 from birds.metrics.classification import classification_metrics
 from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
+from birds.models.checkpoint import read_checkpoint
 from birds.pictures import save_reconstructions
 from birds.record import Record, make_record
 from birds.spec import PretrainSpec, Refused, RunSpec, Runtime
@@ -38,7 +40,7 @@ def run(spec: RunSpec, runtime: Runtime) -> Record:
     `failure.txt` in the run folder tells it.
     """
     folder = RunFolder(runtime.runs_dir, spec)
-    say = _voice(spec, runtime)
+    say = _voice(spec)
     if (finished := folder.record()) is not None:
         say(f"found, finished: {folder.record_file}")
         return finished
@@ -58,10 +60,9 @@ def run(spec: RunSpec, runtime: Runtime) -> Record:
             raise
 
 
-def _voice(spec: RunSpec, runtime: Runtime) -> Any:
+def _voice(spec: RunSpec) -> Callable[[str], None]:
     def say(words: str) -> None:
-        if not runtime.quiet:
-            print(f"{spec.key} {spec.title}: {words}", file=sys.stderr, flush=True)
+        print(f"{spec.key} {spec.title}: {words}", file=sys.stderr, flush=True)
 
     return say
 
@@ -120,12 +121,12 @@ def _task(spec: RunSpec, data: BirdsDataModule, runtime: Runtime) -> Classify | 
 def _pretrained_encoder(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch.Tensor]:
     """The encoder's weights from a finished pretraining; if its checkpoint was lost or cut short, it is redone."""
     folder = RunFolder(runtime.runs_dir, spec)
-    checkpoint = read_checkpoint(folder, "best")
+    checkpoint = read_checkpoint(folder.checkpoint("best"))
     if checkpoint is None:
-        _voice(spec, runtime)("its checkpoint is missing or cut short: doing it again")
+        _voice(spec)("its checkpoint is missing or cut short: doing it again")
         folder.record_file.unlink(missing_ok=True)
         run(spec, runtime)
-        checkpoint = read_checkpoint(folder, "best")
+        checkpoint = read_checkpoint(folder.checkpoint("best"))
         assert checkpoint is not None
     prefix = "unet.encoder."
     weights: dict[str, torch.Tensor] = checkpoint["state_dict"]
@@ -135,7 +136,7 @@ def _pretrained_encoder(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch
 def _trainer(
     spec: RunSpec, runtime: Runtime, folder: RunFolder, machine: Machine, log: Tracker | None
 ) -> tuple[L.Trainer, Curves]:
-    callbacks = watching(folder, spec.training, _voice(spec, runtime))
+    callbacks = watching(folder, spec.training, _voice(spec))
     trainer = L.Trainer(
         **machine.trainer_options(),
         max_epochs=spec.training.epochs,
@@ -156,8 +157,8 @@ def _trainer(
 
 def _fit(trainer: L.Trainer, task: L.LightningModule, data: BirdsDataModule, folder: RunFolder) -> None:
     """Train to the end, from the last checkpoint where there is a whole one."""
-    last = read_checkpoint(folder, "last")
-    if last is not None and read_checkpoint(folder, "best") is None:
+    last = read_checkpoint(folder.checkpoint("last"))
+    if last is not None and read_checkpoint(folder.checkpoint("best")) is None:
         last = None
     if last is None:
         folder.checkpoint("last").unlink(missing_ok=True)
@@ -174,7 +175,7 @@ def _tested(
     trainer: L.Trainer, task: Classify | Reconstruct, data: BirdsDataModule, folder: RunFolder, log: Tracker | None
 ) -> dict[str, Any]:
     """Metrics of the best checkpoint on test and validation photos; predictions and pictures into the folder."""
-    best = read_checkpoint(folder, "best")
+    best = read_checkpoint(folder.checkpoint("best"))
     assert best is not None
     task.load_state_dict(best["state_dict"])
     trainer.test(task, data, verbose=False)

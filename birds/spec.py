@@ -116,8 +116,8 @@ class Run(Choices):
             )
         return self
 
-    def _identity(self, **without: Any) -> str:
-        values = {"recipe": RECIPE, **self.model_dump(mode="json", exclude=without.get("exclude"))}
+    def _identity(self, exclude: Any = None) -> str:
+        values = {"recipe": RECIPE, **self.model_dump(mode="json", exclude=exclude)}
         return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
 
     @property
@@ -208,7 +208,6 @@ class Runtime(Choices):
     threads: int | Literal["auto"] = "auto"
     tracking: Literal["offline", "online", "none"] = "offline"
     features: Literal["cached", "live"] = "cached"
-    quiet: bool = False
 
 
 def refuse_noise(noise: object) -> None:

@@ -27,13 +27,6 @@ def tracker(spec: RunSpec, folder: Path, mode: str) -> Tracker | None:
     return None if mode == "none" else Tracker(spec, folder, mode)
 
 
-def said_aloud(runs_dir: Path, mode: str) -> str | None:
-    """The sentence that tells how W&B is used, once a command; None when it is off."""
-    if mode == "offline":
-        return f"W&B is offline; send it with: wandb sync {runs_dir}/*/tracking/wandb/offline-run-*"
-    return "W&B is online." if mode == "online" else None
-
-
 def log_table(name: str, frame: pd.DataFrame, mode: Literal["offline", "online", "none"], runs_dir: Path) -> None:
     """Show a table of results in W&B, as a run of its own in the group of that name. A failure is said once."""
     if mode == "none":

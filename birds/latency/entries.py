@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from birds.latency.race import Classifier, Contestant, Photos
 from birds.models import build_encoder
+from birds.models.checkpoint import read_checkpoint
 from birds.models.head import Head, pooled
 from birds.quantize.models import Model, open_model, read_models
 from birds.spec import ClassifySpec, Refused, read_spec
@@ -54,14 +55,11 @@ def load_network(folder: RunFolder) -> Network:
         raise Refused(f"run {folder.key} is no finished classifier; ask for it again with train.py")
     species: list[str] = record.value("species")
     network = Network(build_encoder(spec.encoder), Head(2 * sum(spec.encoder.widths), len(species), spec.dropout))
-    path = folder.checkpoint("best")
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception:  # torch raises RuntimeError, EOFError or UnpicklingError on a file that was cut short
-        raise Refused(
-            f"run {folder.key} has no whole checkpoint at {path}; delete its record and train it again"
-        ) from None
-    network.load_state_dict(weights)
+    checkpoint = read_checkpoint(folder.checkpoint("best"))
+    if checkpoint is None:
+        where = folder.checkpoint("best")
+        raise Refused(f"run {folder.key} has no whole checkpoint at {where}; delete its record and train it again")
+    network.load_state_dict(checkpoint["state_dict"])
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()
 
@@ -142,7 +140,9 @@ def _of_model(model: Model) -> Entry:
     )
 
 
-def _called(network: Callable[[Tensor], Tensor]) -> Classifier:
+def called(network: Callable[[Tensor], Tensor]) -> Classifier:
+    """A network as something that maps photos in memory to logits in memory."""
+
     def classify(photos: Photos) -> np.ndarray:
         with torch.inference_mode():
             return network(torch.from_numpy(photos)).numpy()
@@ -153,7 +153,7 @@ def _called(network: Callable[[Tensor], Tensor]) -> Classifier:
 def _eager(network: Network) -> Callable[[int, Photos], Classifier]:
     def start(threads: int, photos: Photos) -> Classifier:
         torch.set_num_threads(threads)
-        return _called(network)
+        return called(network)
 
     return start
 
@@ -163,7 +163,7 @@ def _compiled(network: Network) -> Callable[[int, Photos], Classifier]:
         torch.set_num_threads(threads)
         # fullgraph: where torch.compile would quietly go back to eager, it fails, and is left out with the reason
         compiled = torch.compile(copy.deepcopy(network), fullgraph=True, dynamic=False, options={"freezing": True})
-        classify = _called(compiled)
+        classify = called(compiled)
         classify(photos)
         return classify
 

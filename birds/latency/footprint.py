@@ -75,18 +75,11 @@ def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:
 def _eager(folder: RunFolder) -> tuple[int, Classifier]:
     import torch
 
-    from birds.latency.entries import load_network
+    from birds.latency.entries import called, load_network
     from birds.spec import read_spec
 
     torch.set_num_threads(1)
-    network = load_network(folder)
-
-    def classify(photos: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            logits: np.ndarray = network(torch.from_numpy(photos)).numpy()
-        return logits
-
-    return read_spec(folder.spec_file.read_text()).data.size, classify
+    return read_spec(folder.spec_file.read_text()).data.size, called(load_network(folder))
 
 
 def resident_mb() -> float | None:

@@ -7,12 +7,12 @@ import hashlib
 import os
 import platform
 import time
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from birds.machine import cores, cpu_flags, cpu_name
+from birds.machine import INT8_INSTRUCTIONS, cores, cpu_flags, cpu_name
+from birds.record import package_versions
 
 VECTORS = (
     "avx2",
@@ -26,7 +26,6 @@ VECTORS = (
     "amx_int8",
     "amx_bf16",
 )
-INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "numpy")
 
 
@@ -52,7 +51,7 @@ class Host:
     @property
     def int8(self) -> bool:
         """Whether this CPU has instructions for products of int8."""
-        return bool(INT8 & set(self.instruction_sets))
+        return bool(set(INT8_INSTRUCTIONS) & set(self.instruction_sets))
 
 
 def this_host() -> Host:
@@ -99,10 +98,4 @@ def seconds_of_others() -> float | None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of what computes."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version()} | package_versions(PACKAGES)

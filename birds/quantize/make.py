@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from birds.machine import cpu_flags, cpu_name
+from birds.machine import INT8_INSTRUCTIONS, cpu_name, int8_instructions
 from birds.metrics.classification import classification_metrics
 from birds.predict import load_classifier
 from birds.quantize import onnx_int8, openvino_int8
@@ -36,7 +36,6 @@ from birds.tasks.classify import Classify
 
 RECIPE = 1  # put up when the making of models changes what they predict
 BACKENDS: dict[str, ModuleType] = {"onnxruntime": onnx_int8, "openvino": openvino_int8}
-INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
 CALIBRATION = 256
 MOST_LOST = 0.01  # accuracy that int8 may cost before layers go back to float
 PROBED = 128  # calibration photos that a layer's sensitivity is measured on
@@ -76,11 +75,6 @@ def quantize_run(folder: RunFolder, order: Order, say: Say = lambda words: None)
         work = _Work(folder, task, species, backend, photos, made_from, versions, say)
         with tempfile.TemporaryDirectory() as drafts:
             return work.done(Path(drafts))
-
-
-def int8_instructions() -> list[str]:
-    """The instructions of this CPU that multiply 8-bit integers; empty where there are none, or none are named."""
-    return [name for name in INT8_INSTRUCTIONS if name in cpu_flags()]
 
 
 def _digest(folder: RunFolder, order: Order, versions: Mapping[str, str]) -> str:

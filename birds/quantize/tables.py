@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.markdown import markdown
 from birds.quantize.models import Model
 
 HEAD = [
@@ -14,11 +15,7 @@ HEAD = [
 
 def models_table(models: Sequence[Model]) -> str:
     """The models as a Markdown table, in the order given."""
-    rows = [HEAD, *(_row(model) for model in models)]
-    width = [max(len(row[k]) for row in rows) for k in range(len(HEAD))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)) + " |" for row in rows]
-    lines.insert(1, "| " + " | ".join("-" * w for w in width) + " |")
-    return "\n".join(lines)
+    return markdown(HEAD, [_row(model) for model in models])
 
 
 def _row(model: Model) -> list[str]:

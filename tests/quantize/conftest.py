@@ -39,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     root = _write_photos(tmp_path_factory.mktemp("birds") / "photos")
     runs_dir = root.parent / "runs"
     where = {"runs_dir": runs_dir, "cache_dir": runs_dir / "cache", "data_root": root}
-    runtime = Runtime(**where, device="cpu", precision="32", tracking="none", quiet=True)
+    runtime = Runtime(**where, device="cpu", precision="32", tracking="none")
     choice = {"species": 3, "move_to_test": 0, "seed": 0}
     digest = read_photos(root, runtime.cache_dir, **choice).digest
     training = {"epochs": 3, "min_steps": 6, "batch": 8, "lr": 0.01, "weight_decay": 0.01, "warmup": 0.1}
