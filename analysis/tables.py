@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.frame import pretraining_seconds, sweep_frame
+from analysis.frame import pretraining_seconds, sweep_frame, swept_choices
 from analysis.intervals import photo_bootstrap, seed_interval
 from analysis.markdown import markdown
 from birds.spec import Refused
@@ -17,7 +17,7 @@ METRICS = ("accuracy", "macro_f1")
 
 
 def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
-    """One row per split, variant and budget: mean, low and high of each metric, cost; and the missing runs' keys.
+    """One row per split, variant and whatever else was swept: its metrics and cost; and the keys of missing runs.
 
     low and high are Student's 95 % interval over seeds, or with one seed the bootstrap interval over its test photos.
     Raises Refused when there is no such sweep or none of its runs is finished.
@@ -25,17 +25,22 @@ def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     frame, missing = sweep_frame(runs_dir, name)
     if frame.empty:
         raise Refused(f"the sweep {name!r} has no finished run yet ({len(missing)} asked for)")
+    swept = swept_choices(runs_dir, name)
     frame = frame.assign(pretraining_seconds=pretraining_seconds(runs_dir, frame))
-    rows = [_row(runs_dir, cell) for _, cell in frame.groupby("family", sort=False)]
+    rows = [
+        _row(runs_dir, cell, swept.loc[cell["key"].iloc[0]].to_dict())
+        for _, cell in frame.groupby("family", sort=False)
+    ]
     table = pd.DataFrame(rows).sort_values(["split", "variant"], kind="stable", ignore_index=True)
     return table, missing
 
 
-def _row(runs_dir: Path, cell: pd.DataFrame) -> dict[str, object]:
+def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str, object]:
     first = cell.iloc[0]
     row: dict[str, object] = {
         "split": int(first["split"]),
         "variant": first["variant"],
+        **swept,
         "seeds": len(cell),
         "labelled": int(first["photos_labelled"]),
         "unlabelled": int(first["photos_unlabelled"]),
@@ -63,10 +68,12 @@ def _bootstrap(runs_dir: Path, key: str) -> dict[str, tuple[float, float]]:
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table for people, percentages with their intervals, as Markdown."""
+    """The table for people, percentages with their intervals, as Markdown; other choices that were swept come third."""
+    swept = list(table.columns)[2 : list(table.columns).index("seeds")]
     head = [
         "split",
         "variant",
+        *swept,
         "seeds",
         "labelled",
         "accuracy %",
@@ -80,7 +87,13 @@ def as_markdown(table: pd.DataFrame) -> str:
         shown = [_percent(r, metric) for metric in METRICS]
         cost = [f"{r['train_seconds']:.0f}", f"{r['pretraining_seconds']:.0f}", f"{r['parameters']:,}"]
         rows.append(
-            [f"{r['split']}/{100 - r['split']}", r["variant"], str(r["seeds"]), str(r["labelled"]), *shown, *cost]
+            [
+                f"{r['split']}/{100 - r['split']}",
+                *(r[name] for name in ("variant", *swept)),
+                *(str(r[name]) for name in ("seeds", "labelled")),
+                *shown,
+                *cost,
+            ]
         )
     return markdown(head, rows)
 
@@ -111,7 +124,10 @@ def write_and_print(runs_dir: Path, name: str, table: pd.DataFrame, missing: lis
 
 
 def _note(table: pd.DataFrame, missing: list[str]) -> str:
-    over = "seeds (Student's t)" if table["seeds"].max() > 1 else f"the {table['test'].iloc[0]} test photos of one seed"
+    photos = f"the {table['test'].iloc[0]} test photos where there is one seed"
+    over = " and ".join(
+        ["seeds (Student's t)"] * bool(table["seeds"].max() > 1) + [photos] * bool(table["seeds"].min() == 1)
+    )
     note = f"In brackets: 95 % interval over {over}. Split: unlabelled/labelled per cent of the training photos."
     if missing:
         note += (

@@ -24,10 +24,13 @@ def finish(runs_dir: Path, made: ClassifySpec | PretrainSpec, **measured: object
     return made.key
 
 
-def sweep(runs_dir: Path, name: str, keys: list[str]) -> None:
+def sweep(runs_dir: Path, name: str, keys: list[str], words: list[str] | None = None) -> None:
+    """A sweep that asked for `keys`, each by its own words."""
+    asked = [word.split() for word in words or ["split=90"] * len(keys)]
     folder = runs_dir / "sweeps" / name
     folder.mkdir(parents=True)
-    (folder / "sweep.json").write_text(json.dumps({"runs": [{"key": key} for key in keys]}))
+    runs = [{"key": key, "overrides": own} for key, own in zip(keys, asked, strict=True)]
+    (folder / "sweep.json").write_text(json.dumps({"runs": runs}))
 
 
 def three_seeds(runs_dir: Path) -> None:
@@ -69,6 +72,18 @@ def test_one_seed_gets_the_interval_over_its_test_photos(tmp_path: Path) -> None
     row = sweep_table(tmp_path, "one")[0].iloc[0]
     assert 0.70 < row["accuracy_low"] < 0.75
     assert 0.85 < row["accuracy_high"] < 0.90
+
+
+def test_what_else_was_swept_tells_rows_apart(tmp_path: Path) -> None:
+    words = ["split=90 seed=0 noise=0.1", "split=90 seed=0 noise=0.4"]
+    made = [spec("variant=DAE", *word.split()) for word in words]
+    sweep(tmp_path, "noise", [finish(tmp_path, one, test_accuracy=0.5, test_macro_f1=0.5) for one in made], words)
+    table, _ = sweep_table(tmp_path, "noise")
+    assert table["noise"].tolist() == ["0.1", "0.4"]
+    assert [line.split("|")[2:4] for line in as_markdown(table).splitlines()[2:]] == [
+        [" DAE     ", " 0.1   "],
+        [" DAE     ", " 0.4   "],
+    ]
 
 
 def test_no_such_sweep_names_the_nearest(tmp_path: Path) -> None:
