@@ -53,6 +53,8 @@ def run(spec: RunSpec, runtime: Runtime) -> Record:
             record = folder.finish(_record(spec, runtime, folder))
             folder.checkpoint("last").unlink(missing_ok=True)  # optimizer state, of no use to a finished run
             return record
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:
             folder.fail(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
             if isinstance(error, OSError) and error.errno in FULL:
@@ -163,9 +165,11 @@ def _fit(trainer: L.Trainer, task: L.LightningModule, data: BirdsDataModule, fol
     if last is None:
         folder.checkpoint("last").unlink(missing_ok=True)
     if last is None or not stopped_early(last):
-        trainer.fit(
-            task, data, ckpt_path=folder.checkpoint("last") if last else None, weights_only=True if last else None
-        )
+        path = folder.checkpoint("last") if last else None
+        try:
+            trainer.fit(task, data, ckpt_path=path, weights_only=True if last else None)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
     else:
         curves = next(c for c in trainer.callbacks if isinstance(c, Curves))  # type: ignore[attr-defined]
         curves.load_state_dict(last["callbacks"]["Curves"])

@@ -18,7 +18,6 @@ from PIL import Image
 
 from birds.data.bird_photos import EPITHETS, KINDS, RENDERER, SPECIES, render_bird
 
-__all__ = ["SPECIES", "is_complete", "render_bird", "train_photos", "write_synthetic"]
 HEADER = "class id,filepaths,labels,data set,scientific name"
 
 

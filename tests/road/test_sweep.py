@@ -91,6 +91,19 @@ def test_ctrl_c_ends_the_children_and_loses_nothing(road: Road) -> None:
     assert [r["variant"] for r in road.records().values()] == ["A"]
 
 
+def test_ctrl_c_on_a_single_run_is_no_failure_and_it_goes_on(road: Road) -> None:
+    asked = ("split=50", "budget.classify.epochs=60", "budget.classify.patience=60")
+    process = road.start(*asked)
+    assert process.stderr is not None
+    assert any("epoch 3/60" in line for line in process.stderr)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command goes on from here" in err
+    assert not list(road.runs_dir.glob("*/failure.txt"))
+    assert "epoch 1/60" not in road.train(*asked)
+
+
 def test_two_people_start_the_same_run(road: Road) -> None:
     both = [road.start("split=50") for _ in range(2)]
     said = ["".join(process.communicate(timeout=200)) for process in both]
