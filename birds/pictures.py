@@ -40,7 +40,10 @@ def save_picture(image: Image.Image, path: Path) -> Path:
 
 @torch.no_grad()
 def save_reconstructions(task: Reconstruct, data: BirdsDataModule, path: Path) -> Path:
-    """Rows of eight validation photos: the photo, what the encoder was shown, restored, restored without skips."""
+    """Rows of eight validation photos: the photo, what the encoder was shown, restored, restored without skips.
+
+    Where the pretext has a distribution of latents, a last row shows eight photos drawn from it, skips left out.
+    """
     task.eval()
     photo = next(data.evaluation_batches("valid"))["photo"]
     photo = photo[:: max(1, len(photo) // SHOWN)][:SHOWN].to(task.device)
@@ -49,6 +52,9 @@ def save_reconstructions(task: Reconstruct, data: BirdsDataModule, path: Path) -
         return torch.Generator(task.device).manual_seed(stream_seed(task.spec.seed, "pictures"))
 
     none = torch.zeros(len(photo), dtype=torch.bool, device=photo.device)
-    shown = task.pretext.corrupt(photo, random())
-    restored = [task(photo, random()), task(photo, random(), none)]
-    return save_picture(tiled([pixels_of(x) for x in (photo, shown, *restored)]), path)
+    passage = task(photo, random())
+    rows = [photo, passage.shown, passage.restored, task(photo, random(), none).restored]
+    *fine, deepest = task.unet.encoder(photo)
+    if (drawn := task.pretext.prior(deepest, random())) is not None:
+        rows.append(task.unet.decode([*fine, drawn], none))
+    return save_picture(tiled([pixels_of(x) for x in rows]), path)

@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from birds.data.photos import Photos, read_photos
-from birds.data.prepare import ensure_rendered, find_root
+from birds.data.pool import read_pool
+from birds.data.prepare import ensure_rendered, find_pool, find_root
 from birds.data.split import draw_split
 from birds.spec import ClassifySpec, Refused, RunSpec, Runtime, spec_from_config
 from birds.store import RunFolder
@@ -48,7 +49,8 @@ def plan_run(config: DictConfig) -> Planned:
     _refuse_unwritable(runtime.runs_dir, "runs_dir")
     _refuse_unwritable(runtime.cache_dir, "cache_dir")
     photos = _photos(json.dumps(values["data"], sort_keys=True), runtime.cache_dir)
-    spec = spec_from_config(values, photos.digest)
+    pool = read_pool(str(values["pool"]), photos, runtime.cache_dir, skip_unreadable=runtime.skip_unreadable)
+    spec = spec_from_config(values, photos.digest, pool.digest if pool else "")
     rows = photos.rows("train")
     draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
     for run in filter(None, (spec.needs, spec)):
@@ -75,6 +77,7 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
             runs_dir=Path(str(values["runs_dir"])).expanduser().resolve(),
             cache_dir=Path(str(values["cache_dir"])).expanduser().resolve(),
             data_root=find_root(values["data"]),
+            pool_root=find_pool(str(values["pool"])),
             skip_unreadable=values["data"]["skip_unreadable"],
             tracking=values["tracking"]["mode"],
             **{name: values[name] for name in ("device", "threads", "features")},

@@ -18,7 +18,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from birds.callbacks import Curves, stopped_early, watching
 from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
-from birds.data.prepare import load_photos
+from birds.data.prepare import load_photos, pool_pixels
 from birds.data.split import Split, draw_split
 from birds.machine import Machine, resolve
 from birds.metrics.classification import classification_metrics
@@ -78,7 +78,7 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder) -> Record:
     pixels = decoded_photos(photos, runtime.cache_dir, spec.data.size)
     rows = photos.rows("train")
     split = draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
-    data = BirdsDataModule(spec, photos, pixels, split)
+    data = BirdsDataModule(spec, photos, pixels, split, pool=pool_pixels(spec, photos, runtime))
     task = _task(spec, data, runtime)
     log = tracker(spec, folder.tracking, runtime.tracking)
     trainer, curves = _trainer(spec, runtime, folder, machine, log)
@@ -116,12 +116,12 @@ def _task(spec: RunSpec, data: BirdsDataModule, runtime: Runtime) -> Classify | 
         return Reconstruct(spec, data.steps_per_epoch)
     task = Classify(spec, len(data.photos.species), data.steps_per_epoch)
     if spec.pretrained is not None:
-        task.encoder.load_state_dict(_pretrained_encoder(spec.pretrained, runtime))
+        task.start_from(_pretrained_weights(spec.pretrained, runtime))
     return task
 
 
-def _pretrained_encoder(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch.Tensor]:
-    """The encoder's weights from a finished pretraining; if its checkpoint was lost or cut short, it is redone."""
+def _pretrained_weights(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch.Tensor]:
+    """The weights of a finished pretraining; if its checkpoint was lost or cut short, it is redone."""
     folder = RunFolder(runtime.runs_dir, spec)
     checkpoint = read_checkpoint(folder.checkpoint("best"))
     if checkpoint is None:
@@ -130,9 +130,8 @@ def _pretrained_encoder(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch
         run(spec, runtime)
         checkpoint = read_checkpoint(folder.checkpoint("best"))
         assert checkpoint is not None
-    prefix = "unet.encoder."
     weights: dict[str, torch.Tensor] = checkpoint["state_dict"]
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    return weights
 
 
 def _trainer(
@@ -190,6 +189,7 @@ def _tested(
             log.picture("reconstructions", path, "shown, restored, restored without skip connections")
         return measured | task.tested()
     predicted = task.tested()
+    measured |= task.accuracy_under_noise()
     _save_predictions(predicted, data, folder)
     for part, saved in predicted.items():
         measured |= classification_metrics(saved["logits"], saved["label"], prefix=f"{part}_")
@@ -217,6 +217,7 @@ def _counts(data: BirdsDataModule, split: Split) -> dict[str, Any]:
     return notes | {
         "photos_labelled": len(split.labelled),
         "photos_unlabelled": len(split.unlabelled),
+        "photos_pool": len(data.pool),
         "photos_valid": len(data.rows["valid"]),
         "photos_test": len(data.rows["test"]),
         "species": list(data.photos.species),

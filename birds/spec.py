@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -57,11 +58,22 @@ class EncoderChoices(Choices):
     module: str
     stem: Literal[1, 2, 4]
     widths: Annotated[tuple[Annotated[int, Field(ge=4)], ...], Field(min_length=2)]
+    norm: Literal["batch", "group"] = "batch"
 
     @property
     def stride(self) -> int:
         """How many photo pixels one side of the deepest feature map covers."""
         return self.stem << (len(self.widths) - 1)
+
+
+OPTIONS = {  # what a pretext's options mean, and the range of each
+    "noise": ("the fraction of pixels replaced", 0, 1),
+    "hidden": ("the fraction of patches hidden", 0, 0.95),
+    "patch": ("the side of a hidden patch in pixels", 1, 64),
+    "kl": ("the weight of the KL divergence", 0, 10),
+    "kl_warmup": ("the share of training over which that weight rises", 0, 1),
+    "free_bits": ("how many nats a latent value may cost for nothing", 0, 10),
+}
 
 
 class PretextChoices(Choices):
@@ -71,10 +83,9 @@ class PretextChoices(Choices):
     options: dict[str, Scalar] = {}
 
     @model_validator(mode="after")
-    def _noise_is_a_fraction(self) -> Self:
-        noise = self.options.get("noise")
-        if noise is not None:
-            refuse_noise(noise)
+    def _options_make_sense(self) -> Self:
+        for name, value in self.options.items():
+            refuse_option(name, value)
         return self
 
 
@@ -127,10 +138,21 @@ class Run(Choices):
 
 
 class Skips(Choices):
-    """How the autoencoder's skip connections are trained: `skip_drop` is how often a photo goes without them."""
+    """What the autoencoder's skip connections let through.
 
-    skips: Literal["plain", "dropout"]
+    `skip_drop` is how often a photo goes without them (dropout), `skip_channels` how many channels are left (narrow).
+    """
+
+    skips: Literal["plain", "dropout", "gated", "narrow"]
     skip_drop: Annotated[float, Field(ge=0, le=1)] = 0.0
+    skip_channels: Annotated[int, Field(ge=0)] = 0
+
+
+class Pool(Choices):
+    """Where more unlabelled photos come from than the split gives; `digest` stands for their contents."""
+
+    name: Literal["split", "all_species", "folder"] = "split"
+    digest: str = ""
 
 
 class PretrainSpec(Run, Skips):
@@ -138,6 +160,25 @@ class PretrainSpec(Run, Skips):
 
     stage: Literal["pretrain"] = "pretrain"
     pretext: PretextChoices
+    pool: Pool = Pool()
+
+    @model_validator(mode="after")
+    def _latent_is_used(self) -> Self:
+        if "kl" in self.pretext.options and (self.skips != "dropout" or self.skip_drop == 0):
+            asked = f"skips={self.skips}" if self.skips != "dropout" else "skip_drop=0"
+            raise ValueError(
+                f"{asked}: skip connections that are always there bypass the latent, so pretext={self.pretext.name} "
+                "would learn to ignore it; choose skips=dropout with skip_drop above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _patches_fit(self) -> Self:
+        patch = int(self.pretext.options.get("patch", 1))
+        if self.data.size % patch:
+            fits = max(p for p in range(1, patch) if self.data.size % p == 0)
+            raise ValueError(f"patch={patch}: photos of {self.data.size} px do not divide into such; choose {fits}")
+        return self
 
     @property
     def family(self) -> str:
@@ -155,25 +196,59 @@ class PretrainSpec(Run, Skips):
         return f"{self.pretext.name} split={self.split} seed={self.seed}"
 
 
+class Tuning(Choices):
+    """How an encoder is trained together with its head, with what a run does not read at its default.
+
+    lr_decay: each level of the encoder learns that much slower than the next deeper one; the head at the full rate.
+    batchnorm: whether the encoder's BatchNorm statistics follow the labelled photos or stay as pretrained.
+    ema: decay of the exponential moving average of weights, which is then what is evaluated; 0 for none.
+    joint_weight: of the pretext's loss on unlabelled photos (transfer=joint).
+    """
+
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    batchnorm: Literal["train", "frozen"] = "train"
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    joint_weight: Annotated[float, Field(ge=0)] = 0.0
+
+    def read_by(self, transfer: str) -> dict[str, Any]:
+        """What a run with this transfer reads of it."""
+        unread = {
+            "lr_decay": transfer in HEAD_ALONE,
+            "batchnorm": transfer in (*HEAD_ALONE, *ALONE),
+            "joint_weight": transfer != "joint",
+        }
+        return self.model_dump(exclude={name for name, is_unread in unread.items() if is_unread})
+
+
+ALONE = ("scratch", "untrained")  # transfers that need no pretraining
+HEAD_ALONE = ("frozen", "untrained")  # transfers whose encoder stays as it is
+
+
 class ClassifySpec(Run):
-    """One classifier: from scratch, or on the encoder of `pretrained`."""
+    """One classifier: from scratch, on an untrained encoder, or on the encoder of `pretrained`."""
 
     stage: Literal["classify"] = "classify"
     variant: str
-    transfer: Literal["scratch", "frozen", "finetune"]
+    transfer: Literal["scratch", "untrained", "frozen", "finetune", "joint"]
     pretrained: PretrainSpec | None
+    tuning: Tuning = Tuning()
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     views: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _transfer_has_its_encoder(self) -> Self:
-        if (self.transfer == "scratch") != (self.pretrained is None):
+        if (self.transfer in ALONE) != (self.pretrained is None):
             raise ValueError(
                 f"transfer={self.transfer} {'takes no' if self.pretrained else 'needs a'} pretrained encoder; "
-                "frozen and finetune start from a pretext, scratch from nothing"
+                "frozen, finetune and joint start from a pretext, scratch and untrained from nothing"
             )
         return self
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoder stays as it is, so that the head alone is trained."""
+        return self.transfer in HEAD_ALONE
 
     @property
     def family(self) -> str:
@@ -202,6 +277,7 @@ class Runtime(Choices):
     runs_dir: Path
     cache_dir: Path
     data_root: Path
+    pool_root: Path | None = None
     skip_unreadable: bool = False
     device: str = "auto"
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
@@ -210,33 +286,47 @@ class Runtime(Choices):
     features: Literal["cached", "live"] = "cached"
 
 
-def refuse_noise(noise: object) -> None:
-    """Raise ValueError unless `noise` is a fraction of pixels, 0 to 1."""
-    if not isinstance(noise, int | float) or isinstance(noise, bool) or not 0 <= noise <= 1:
-        raise ValueError(f"noise={noise}: noise is the fraction of pixels replaced; choose 0 to 1")
+def refuse_option(name: str, value: object) -> None:
+    """Raise ValueError unless a pretext's option lies in the range that `OPTIONS` gives for it."""
+    if name == "loss" and value not in ("all", "hidden"):
+        raise ValueError(f"loss={value}: choose all or hidden, the pixels over which a masked photo is judged")
+    meaning, low, high = OPTIONS.get(name, ("", -math.inf, math.inf))
+    number = isinstance(value, int if name == "patch" else int | float) and not isinstance(value, bool)
+    if meaning and not (number and low <= value <= high):  # type: ignore[operator]
+        raise ValueError(f"{name}={value}: {name} is {meaning}; choose {low} to {high}")
 
 
-def spec_from_config(config: Mapping[str, Any], data_digest: str) -> ClassifySpec:
+def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: str = "") -> ClassifySpec:
     """The classifier's spec that a composed configuration asks for. Raises Refused with the cure on nonsense.
 
     Args:
         config: the resolved configuration as plain containers.
         data_digest: `Photos.digest` of the data set that `config["data"]` selects.
+        pool_digest: the same of the further unlabelled photos that `config["pool"]` selects, if any.
     """
-    head = "frozen" if config["variant"]["transfer"] == "frozen" else "classify"
+    head = "frozen" if config["transfer"] in HEAD_ALONE else "classify"
     try:
-        return _build(config, data_digest, head)
+        _refuse_other_transfer(config)
+        return _build(config, data_digest, pool_digest, head)
     except ValidationError as error:
         raise Refused(_sentence(error, head)) from None
     except ValueError as error:
         raise Refused(str(error)) from None
 
 
-def _build(config: Mapping[str, Any], data_digest: str, head: str) -> ClassifySpec:
-    refuse_noise(config["noise"])
-    skips = {"skips": config["skips"], "skip_drop": config["skip_drop"] if config["skips"] == "dropout" else 0.0}
-    Skips.model_validate(skips)  # also for variants that do not read them
-    transfer, budget = config["variant"]["transfer"], config["budget"]
+def _refuse_other_transfer(config: Mapping[str, Any]) -> None:
+    """Refuse a transfer that would make the variant another one under the same name."""
+    (name, own), asked = (config["variant"][key] for key in ("name", "transfer")), config["transfer"]
+    if asked != own and (own != "finetune" or asked in ALONE):
+        raise ValueError(
+            f"transfer={asked}: variant={name} is transfer={own}; frozen, finetune and joint are choices "
+            "for variants that are fine-tuned, such as B2, DAE and DVAE"
+        )
+
+
+def _build(config: Mapping[str, Any], data_digest: str, pool_digest: str, head: str) -> ClassifySpec:
+    transfer, budget = config["transfer"], config["budget"]
+    tuning = Tuning.model_validate({name: config[name] for name in Tuning.model_fields})
     data = {k: config["data"][k] for k in ("name", "size", "species", "move_to_test", "seed")}
     shared = {
         "data": data | {"digest": data_digest},
@@ -245,27 +335,35 @@ def _build(config: Mapping[str, Any], data_digest: str, head: str) -> ClassifySp
         "encoder": config["encoder"],
         "budget": budget["name"],
     }
-    pretrained = None
-    if transfer != "scratch":
-        pretext = dict(config["pretext"])
-        pretrained = {
-            **shared,
-            "training": budget["pretrain"],
-            "pretext": {"name": pretext.pop("name"), "options": pretext},
-            **skips,
-        }
+    pretraining = shared | _pretraining(config, pool_digest)
     return ClassifySpec.model_validate(
         {
             **shared,
             "training": budget[head],
             "variant": config["variant"]["name"],
             "transfer": transfer,
-            "pretrained": pretrained,
+            "pretrained": None if transfer in ALONE else pretraining,
+            "tuning": tuning.read_by(transfer),
             "label_smoothing": config["label_smoothing"],
             "dropout": config["dropout"],
-            "views": budget["views"] if transfer == "frozen" else None,
+            "views": budget["views"] if transfer in HEAD_ALONE else None,
         }
     )
+
+
+def _pretraining(config: Mapping[str, Any], pool_digest: str) -> dict[str, Any]:
+    """What pretraining alone chooses. Noise and skips are refused here also for variants that do not read them."""
+    refuse_option("noise", config["noise"])
+    read = {"dropout": ("skip_drop",), "narrow": ("skip_channels",)}.get(config["skips"], ())
+    skips = {"skips": config["skips"]} | {name: config[name] for name in read}
+    Skips.model_validate(skips)
+    pretext, pool = dict(config["pretext"]), str(config["pool"])
+    return {
+        "training": config["budget"]["pretrain"],
+        "pretext": {"name": pretext.pop("name"), "options": pretext},
+        "pool": {"name": pool if pool in ("split", "all_species") else "folder", "digest": pool_digest},
+        **skips,
+    }
 
 
 _MEANINGS = {
@@ -278,7 +376,7 @@ def _sentence(error: ValidationError, head: str) -> str:
     """The first complaint of a pydantic error as one sentence: the key as it was asked, why not."""
     first = error.errors()[0]
     section = "pretrain" if first["loc"][:1] == ("pretrained",) else head
-    place = ".".join(str(part) for part in first["loc"] if part != "pretrained")
+    place = ".".join(str(part) for part in first["loc"] if part not in ("pretrained", "tuning"))
     place = place.replace("training.", f"budget.{section}.") if place.startswith("training.") else place
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")

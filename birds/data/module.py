@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -26,6 +25,8 @@ from birds.spec import ClassifySpec, RunSpec
 
 Batch = dict[str, Tensor]
 EVALUATION_BATCH = 64
+NOISY = "noisy"  # the test photos once more, always as photos: what noise is put on
+FEATURED = ("train", "valid", "test")
 
 
 class BirdsDataModule(L.LightningDataModule):
@@ -36,17 +37,32 @@ class BirdsDataModule(L.LightningDataModule):
         photos: the data set.
         pixels: its decoded photos, uint8 (N, H, W, 3).
         split: the cut of its training photos.
+        accumulate: in how many parts each batch comes, for want of memory; never so many that a part is one photo.
+        pool: decoded photos that are unlabelled beside those of the split, if any; their rows follow those of `photos`.
     """
 
-    def __init__(self, spec: RunSpec, photos: Photos, pixels: NDArray[np.uint8], split: Split) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        photos: Photos,
+        pixels: NDArray[np.uint8],
+        split: Split,
+        accumulate: int = 1,
+        pool: NDArray[np.uint8] | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.photos = photos
         self.pixels = pixels
-        rows = split.labelled if isinstance(spec, ClassifySpec) else split.unlabelled
-        self.rows = {"train": rows, "valid": photos.rows("valid"), "test": photos.rows("test")}
+        self.pool = pixels[:0] if pool is None else pool
+        self.label = np.append(photos.label, np.full(len(self.pool), -1))
+        unlabelled = np.append(split.unlabelled, np.arange(len(photos.label), len(self.label)))
+        rows = split.labelled if isinstance(spec, ClassifySpec) else unlabelled
+        test = photos.rows("test")
+        self.rows = {"train": rows, "valid": photos.rows("valid"), "test": test, NOISY: test, "unlabelled": unlabelled}
         self._features: dict[str, Float[Tensor, "V N F"]] | None = None
         per_pass = math.ceil(len(rows) / spec.training.batch)
+        self.accumulate = max(1, min(accumulate, len(rows) // per_pass // 2))
         self.passes = math.ceil(spec.training.min_steps / per_pass)
         self.steps_per_epoch = min(self.passes * per_pass, spec.training.max_steps or self.passes * per_pass)
 
@@ -64,15 +80,17 @@ class BirdsDataModule(L.LightningDataModule):
             order = stream(self.spec.seed, "order", number).permutation(len(self.rows["train"]))
             parts = np.array_split(order, math.ceil(len(order) / self.spec.training.batch))
             plan += [[(view, int(k)) for k in part] for part in parts]
-        return self._loader("train", plan[: self.steps_per_epoch])
+        batches = plan[: self.steps_per_epoch]
+        return self._loader("train", [batch[k :: self.accumulate] for batch in batches for k in range(self.accumulate)])
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation photos in their order, as they are."""
         return self._loader("valid", self._in_order("valid"))
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """The test photos, then the validation photos: both are predicted with the best checkpoint."""
-        return [self._loader(part, self._in_order(part)) for part in ("test", "valid")]
+        """The test photos, the validation photos, for classifiers the test photos again: by the best checkpoint."""
+        parts = ("test", "valid", NOISY) if isinstance(self.spec, ClassifySpec) else ("test", "valid")
+        return [self._loader(part, self._in_order(part)) for part in parts]
 
     def _in_order(self, part: str) -> list[list[tuple[int, int]]]:
         count = len(self.rows[part])
@@ -92,16 +110,34 @@ class BirdsDataModule(L.LightningDataModule):
         """The photos at `places`, each (view, position in the part), as a batch on the CPU."""
         view, position = (np.array(column) for column in zip(*places, strict=True))
         rows = self.rows[part][position]
-        batch: Batch = {"row": torch.from_numpy(rows), "label": torch.from_numpy(self.photos.label[rows])}
-        if self._features is not None:
+        batch: Batch = {"row": torch.from_numpy(rows), "label": torch.from_numpy(self.label[rows])}
+        if self._features is not None and part in self._features:
             return batch | {"feature": self._features[part][view, position]}
-        batch["photo"] = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2)
-        if part == "train" and self.spec.training.augment:
-            batch["look"] = torch.from_numpy(self._looks(view, position))
+        batch["photo"] = torch.from_numpy(self._decoded(rows)).permute(0, 3, 1, 2)
+        if part in ("train", "unlabelled") and self.spec.training.augment:
+            batch["look"] = torch.from_numpy(self._looks(part, view, position))
         return batch
 
-    def _looks(self, view: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.float32]:
-        seed, photos, strength = self.spec.seed, len(self.rows["train"]), self.spec.training.augment
+    def _decoded(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        own = rows < len(self.pixels)
+        if own.all():
+            return self.pixels[rows]
+        gathered = np.empty((len(rows), *self.pixels.shape[1:]), np.uint8)
+        gathered[own], gathered[~own] = self.pixels[rows[own]], self.pool[rows[~own] - len(self.pixels)]
+        return gathered
+
+    def unlabelled(self, step: int, device: torch.device) -> Float[Tensor, "B 3 H W"]:
+        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a batch."""
+        count = len(self.rows["unlabelled"])
+        chosen = stream(self.spec.seed, "beside", step).permutation(count)[: self.spec.training.batch]
+        return self._ready("unlabelled", [(step, int(k)) for k in chosen], device)
+
+    def _ready(self, part: str, places: list[tuple[int, int]], device: torch.device) -> Float[Tensor, "B 3 H W"]:
+        moved = {name: value.to(device) for name, value in self.batch(part, places).items()}
+        return self.on_after_batch_transfer(moved, 0)["photo"]
+
+    def _looks(self, part: str, view: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.float32]:
+        seed, photos, strength = self.spec.seed, len(self.rows[part]), self.spec.training.augment
         return np.stack(
             [view_parameters(seed, int(v), photos, strength)[k] for v, k in zip(view, position, strict=True)]
         )
@@ -124,7 +160,7 @@ class BirdsDataModule(L.LightningDataModule):
         views = (self.spec.views or 1) if isinstance(self.spec, ClassifySpec) and self.spec.training.augment else 1
         features = {
             part: torch.stack([self._encoded(part, v, encode, device) for v in range(views if part == "train" else 1)])
-            for part in self.rows
+            for part in FEATURED
         }
         if views == 1 and isinstance(self.spec, ClassifySpec):
             features["train"] = features["train"].expand(self.spec.views or 1, -1, -1)
@@ -133,9 +169,8 @@ class BirdsDataModule(L.LightningDataModule):
     def _encoded(self, part: str, view: int, encode: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
         out = []
         for places in self._in_order(part):
-            batch: dict[str, Any] = self.batch(part, [(view, k) for _, k in places])
-            moved = self.on_after_batch_transfer({name: value.to(device) for name, value in batch.items()}, 0)
-            out.append(encode(moved["photo"]).float().cpu())
+            photo = self._ready(part, [(view, k) for _, k in places], device)
+            out.append(encode(photo).float().cpu())
         return torch.cat(out)
 
     def evaluation_batches(self, part: str) -> Iterator[Batch]:

@@ -80,7 +80,8 @@ def read_photos(
     found, notes = scan_folder(root)
     kept, names = _largest_species(found, species, root)
     contents = read_contents(root, [photo.path for photo in kept], cache_dir)
-    kept = _readable(kept, contents, root, skip=skip_unreadable)
+    good = frozenset(readable([photo.path for photo in kept], contents, root, skip=skip_unreadable))
+    kept = [photo for photo in kept if photo.path in good]
     notes["unreadable_skipped"] = len(contents) - len(kept)
     kept = _with_all_parts(kept, names, move_to_test, seed)
     dealt = _without_leaks(kept, contents)
@@ -134,7 +135,7 @@ def _photos_in(root: Path, part_folder: str, part: str) -> list[Photo]:
         if not entry.is_dir() or entry.name.startswith("."):
             continue
         inside = os.listdir(entry.path)
-        names = sorted(name for name in inside if _is_photo(name))
+        names = sorted(name for name in inside if is_photo(name))
         if not names and part == "train":
             if "train" in map(str.casefold, inside):
                 raise Refused(f"{above} holds a data set one folder further down: choose data.root={entry.path}")
@@ -144,7 +145,7 @@ def _photos_in(root: Path, part_folder: str, part: str) -> list[Photo]:
     return photos
 
 
-def _is_photo(name: str) -> bool:
+def is_photo(name: str) -> bool:
     """Whether a file's name is one of a photo; `._001.jpg`, which macOS leaves beside `001.jpg`, is none."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
 
@@ -188,15 +189,16 @@ def _largest_species(found: Sequence[Photo], species: int, root: Path) -> tuple[
     return [photo for photo in found if photo.species in chosen], tuple(names)
 
 
-def _readable(kept: list[Photo], contents: dict[str, Contents], root: Path, *, skip: bool) -> list[Photo]:
-    broken = [photo.path for photo in kept if contents[photo.path].error]
+def readable(paths: Sequence[str], contents: dict[str, Contents], root: Path, *, skip: bool) -> list[str]:
+    """The paths of photos that can be decoded. Raises Refused when one cannot, unless such are to be skipped."""
+    broken = [path for path in paths if contents[path].error]
     if broken and not skip:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         raise Refused(
             f"unreadable photo {root / broken[0]}{more} ({contents[broken[0]].error}): "
             "repair it, or leave such photos out with data.skip_unreadable=true"
         )
-    return [photo for photo in kept if not contents[photo.path].error]
+    return [path for path in paths if not contents[path].error]
 
 
 def _with_all_parts(kept: list[Photo], names: Iterable[str], move_to_test: int, seed: int) -> list[Photo]:

@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from birds.data.cache import decoded_photos
 from birds.data.photos import Photos, read_photos
-from birds.spec import DataChoices, Refused, Runtime
+from birds.data.pool import read_pool
+from birds.spec import DataChoices, PretrainSpec, Refused, RunSpec, Runtime
 
 
 def find_root(data: Mapping[str, Any]) -> Path:
@@ -44,3 +49,23 @@ def load_photos(data: DataChoices, runtime: Runtime) -> Photos:
             f"(digest {photos.digest}, not {data.digest}); ask again"
         )
     return photos
+
+
+def find_pool(pool: str) -> Path | None:
+    """The folder that `pool` names; None for split and all_species."""
+    return None if pool in ("split", "all_species") else Path(pool).expanduser().resolve()
+
+
+def pool_pixels(spec: RunSpec, photos: Photos, runtime: Runtime) -> NDArray[np.uint8] | None:
+    """The decoded photos of the wider pool that this run's pretraining chose; None without one.
+
+    Raises Refused when they changed since.
+    """
+    pretraining = spec if isinstance(spec, PretrainSpec) else spec.pretrained
+    if pretraining is None or pretraining.pool.name == "split":
+        return None
+    asked = str(runtime.pool_root) if pretraining.pool.name == "folder" else pretraining.pool.name
+    pool = read_pool(asked, photos, runtime.cache_dir, skip_unreadable=runtime.skip_unreadable)
+    if pool is None or pool.digest != pretraining.pool.digest:
+        raise Refused(f"the photos of pool={asked} changed since this run was asked for; ask again")
+    return decoded_photos(pool, runtime.cache_dir, spec.data.size)

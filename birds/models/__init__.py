@@ -1,4 +1,4 @@
-"""Networks. An encoder module offers `build(stem, widths) -> Encoder`; its name in a YAML is all it takes to use it."""
+"""Networks. An encoder module offers `build(stem, widths, norm) -> Encoder`; its name in a YAML offers it."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def build_encoder(choices: EncoderChoices) -> Encoder:
         raise Refused(
             f"encoder={choices.name} asks for birds/models/{choices.module}.py, which does not exist"
         ) from None
-    encoder: Encoder = module.build(choices.stem, choices.widths)
+    encoder: Encoder = module.build(choices.stem, choices.widths, choices.norm)
     return encoder

@@ -6,12 +6,25 @@ A file offers `build(channels, **options) -> Pretext`; a YAML of its name in `co
 from __future__ import annotations
 
 import importlib
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from birds.spec import PretextChoices, Refused
+
+
+class Passage(NamedTuple):
+    """Photos that went through an autoencoder: as they are, as the encoder saw them, and as they came out.
+
+    `cost` is what the latent cost, in a shape of the pretext's choice; None where it is free.
+    """
+
+    photo: Float[Tensor, "B 3 H W"]
+    shown: Float[Tensor, "B 3 H W"]
+    restored: Float[Tensor, "B 3 H W"]
+    cost: Tensor | None = None
 
 
 class Pretext(nn.Module):
@@ -21,13 +34,19 @@ class Pretext(nn.Module):
         """The photo as the encoder gets to see it; all randomness from `random`, which lies on the photo's device."""
         return photo
 
-    def latent(self, deepest: Float[Tensor, "B C H W"], random: torch.Generator) -> Float[Tensor, "B C H W"]:
-        """The deepest features as the decoder gets to see them."""
-        return deepest
+    def latent(
+        self, deepest: Float[Tensor, "B C h w"], random: torch.Generator
+    ) -> tuple[Float[Tensor, "B C h w"], Tensor | None]:
+        """The deepest features as the decoder gets to see them, and what they cost."""
+        return deepest, None
 
-    def loss(self, restored: Float[Tensor, "B 3 H W"], photo: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
-        """The mean squared error of photos as fractions."""
-        return nn.functional.mse_loss(restored, photo)
+    def prior(self, deepest: Float[Tensor, "B C h w"], random: torch.Generator) -> Float[Tensor, "B C h w"] | None:
+        """Latents like these drawn from nothing, where the pretext has a distribution of them."""
+        return None
+
+    def loss(self, passage: Passage, progress: float = 1.0) -> Float[Tensor, ""]:
+        """The mean squared error of photos as fractions; `progress` is the share of training that is over."""
+        return nn.functional.mse_loss(passage.restored, passage.photo)
 
 
 def build_pretext(choices: PretextChoices, channels: int) -> Pretext:

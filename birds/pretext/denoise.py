@@ -12,6 +12,11 @@ from birds.pretext import Pretext
 def salt_and_pepper(photo: Float[Tensor, "B 3 H W"], noise: float, random: torch.Generator) -> Float[Tensor, "B 3 H W"]:
     """The photo with a fraction `noise` of its pixels replaced, half by black and half by white, in all channels."""
     draw = torch.rand((len(photo), 1, *photo.shape[2:]), generator=random, device=photo.device)
+    return seasoned(photo, noise, draw)
+
+
+def seasoned(photo: Float[Tensor, "B 3 H W"], noise: float, draw: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """Salt and pepper from a uniform draw, 0 to 1: with one draw, what less noise replaces more noise replaces too."""
     return photo.masked_fill(draw < noise / 2, 0.0).masked_fill(draw >= 1 - noise / 2, 1.0)
 
 

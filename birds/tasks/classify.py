@@ -1,27 +1,35 @@
 """Classification: one encoder and one head, from scratch, frozen or fine-tuned.
 
 A frozen encoder stays in evaluation mode and gets no gradient: weights and BatchNorm statistics are bit-equal
-afterwards. Batches may then hold features in place of photos; the numbers are the same.
+afterwards. Batches may then hold features in place of photos; the numbers are the same. Fine-tuning can be told to
+change less (`spec.tuning`): deeper levels faster than finer ones, BatchNorm statistics as pretrained, weights averaged
+over steps, and with `transfer=joint` the pretext's loss on unlabelled photos beside the labelled ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from torch import Tensor, nn
 
-from birds.data.module import Batch, BirdsDataModule
+from birds.data.module import NOISY, Batch, BirdsDataModule
 from birds.models import build_encoder
 from birds.models.head import Head, pooled
 from birds.randomness import stream_seed
 from birds.spec import ClassifySpec
-from birds.tasks.schedule import optimizer_and_schedule
+from birds.tasks.reconstruct import Reconstruct
+from birds.tasks.robustness import NOISE, hits_under_noise
+from birds.tasks.schedule import Groups, optimizer_and_schedule
 
 Predictions = dict[str, dict[str, Tensor]]
+BESIDE = "beside."  # begins the names of weights that only joint training has
 
 
 class Classify(L.LightningModule):
@@ -41,17 +49,33 @@ class Classify(L.LightningModule):
         self.encoder = build_encoder(spec.encoder)
         torch.manual_seed(stream_seed(spec.seed, "head"))
         self.head = Head(2 * sum(spec.encoder.widths), species, spec.dropout)
-        self.frozen = spec.transfer == "frozen"
+        self.beside: Reconstruct | None = None
+        self.frozen = spec.frozen
         if self.frozen:
             self.encoder.requires_grad_(False)
-            self.encoder.eval()  # Lightning trains modules in the mode they come in
+        self.train()  # Lightning trains modules in the mode they come in
+        self._averaging = EMAWeightAveraging(decay=spec.tuning.ema) if spec.tuning.ema else None
         self._predicted: dict[str, list[dict[str, Tensor]]] = {}
+        self._hits: list[Tensor] = []
 
     def train(self, mode: bool = True) -> Classify:
         super().train(mode)
         if self.frozen:
             self.encoder.eval()
+        elif self.spec.tuning.batchnorm == "frozen":
+            for norm in _norms(self.encoder):
+                norm.eval()
         return self
+
+    def start_from(self, pretraining: Mapping[str, Tensor]) -> None:
+        """Take over the encoder from the weights of a pretraining; for joint training all of them, beside the head."""
+        assert self.spec.pretrained is not None
+        source = Reconstruct(self.spec.pretrained, self.steps_per_epoch)
+        source.load_state_dict(pretraining)
+        self.encoder.load_state_dict(source.unet.encoder.state_dict())
+        if self.spec.transfer == "joint":
+            source.unet.encoder = self.encoder
+            self.beside = source
 
     def features(self, photo: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
         """What the head gets to see of each photo."""
@@ -78,7 +102,19 @@ class Classify(L.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss = F.cross_entropy(self._logits(batch), batch["label"], label_smoothing=self.spec.label_smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]))
-        return loss
+        if self.beside is None:
+            return loss
+        beside = self._loss_beside(self.beside)
+        self.log("train_beside_loss", beside, on_step=False, on_epoch=True, batch_size=len(batch["label"]))
+        return loss + self.spec.tuning.joint_weight * beside
+
+    def _loss_beside(self, autoencoder: Reconstruct) -> Tensor:
+        """The pretext's loss on a batch of unlabelled photos, which leaves no trace in the BatchNorm statistics."""
+        data: BirdsDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        photo = data.unlabelled(self.global_step, self.device)
+        random = torch.Generator(self.device).manual_seed(stream_seed(self.spec.seed, "joint", self.global_step))
+        with _untracked(self.encoder):
+            return autoencoder.training_loss(photo, random, progress=1.0)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         logits, label = self._logits(batch), batch["label"]
@@ -86,10 +122,13 @@ class Classify(L.LightningModule):
         self.log_dict({"valid_loss": F.cross_entropy(logits, label), "valid_accuracy": accuracy}, batch_size=len(label))
 
     def on_test_epoch_start(self) -> None:
-        self._predicted = {}
+        self._predicted, self._hits = {}, []
 
     def test_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
-        part = ("test", "valid")[dataloader_idx]
+        part = ("test", "valid", NOISY)[dataloader_idx]
+        if part == NOISY:
+            self._hits.append(hits_under_noise(self, batch, self.spec.seed).cpu())
+            return
         kept = {"logits": self._logits(batch), "label": batch["label"], "row": batch["row"]}
         self._predicted.setdefault(part, []).append({name: value.cpu() for name, value in kept.items()})
 
@@ -100,5 +139,50 @@ class Classify(L.LightningModule):
             for part, batches in self._predicted.items()
         }
 
+    def accuracy_under_noise(self) -> dict[str, list[float]]:
+        """Accuracy on the test photos of the last test at each fraction of salt and pepper, and those fractions."""
+        return {"test_noise": list(NOISE), "test_accuracy_noise": torch.cat(self._hits).double().mean(0).tolist()}
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [self._averaging] if self._averaging else []
+
     def configure_optimizers(self) -> Any:
-        return optimizer_and_schedule(self.parameters(), self.spec.training, self.steps_per_epoch)
+        return optimizer_and_schedule(self._learning_groups(), self.spec.training, self.steps_per_epoch)
+
+    def _learning_groups(self) -> Groups:
+        """Factor to the learning rate, and the parameters it is for; the head first."""
+        depth, groups = len(self.spec.encoder.widths), dict[float, list[nn.Parameter]]()
+        for name, parameter in self.named_parameters():
+            level = int(name.split(".")[2]) if name.startswith("encoder.levels.") else depth
+            groups.setdefault(self.spec.tuning.lr_decay ** (depth - level), []).append(parameter)
+        return sorted(groups.items(), key=lambda group: -group[0])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The best checkpoint, which has no optimizer in it, is the classifier alone, with its averaged weights."""
+        if "optimizer_states" in checkpoint:
+            return
+        if self._averaging:
+            self._averaging.on_save_checkpoint(self.trainer, self, checkpoint)
+            del checkpoint["current_model_state"], checkpoint["averaging_state"]
+        weights = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: value for name, value in weights.items() if not name.startswith(BESIDE)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Weights of a classifier alone end its joint training."""
+        if not any(name.startswith(BESIDE) for name in state_dict):
+            self.beside = None
+        return super().load_state_dict(state_dict, strict, assign)
+
+
+def _norms(encoder: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+@contextmanager
+def _untracked(encoder: nn.Module) -> Iterator[None]:
+    """Within, BatchNorm normalises by the batch as it does in training, but its running statistics stay."""
+    for norm in _norms(encoder):
+        norm.track_running_stats = False
+    yield
+    for norm in _norms(encoder):
+        norm.track_running_stats = True

@@ -17,7 +17,7 @@ from birds.data.module import Batch
 from birds.metrics.reconstruction import photo_scores, reconstruction_metrics
 from birds.models import build_encoder
 from birds.models.unet import UNet
-from birds.pretext import build_pretext
+from birds.pretext import Passage, build_pretext
 from birds.randomness import stream_seed
 from birds.spec import PretrainSpec
 from birds.tasks.schedule import optimizer_and_schedule
@@ -36,49 +36,57 @@ class Reconstruct(L.LightningModule):
         self.spec = spec
         self.steps_per_epoch = steps_per_epoch
         torch.manual_seed(stream_seed(spec.seed, "encoder"))
-        self.unet = UNet(build_encoder(spec.encoder))
+        self.unet = UNet(build_encoder(spec.encoder), spec.skips, spec.skip_channels)
         self.pretext = build_pretext(spec.pretext, spec.encoder.widths[-1])
         self._scores: dict[str, list[Tensor]] = {}
 
     def _random(self, purpose: str, *position: int) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(stream_seed(self.spec.seed, purpose, *position))
 
-    def forward(
-        self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, keep: Tensor | None = None
-    ) -> Float[Tensor, "B 3 H W"]:
-        """The restored photo; `keep` (B,) says which photos have their skip connections."""
-        pyramid = self.unet.encoder(self.pretext.corrupt(photo, random))
-        return self.unet.decode([*pyramid[:-1], self.pretext.latent(pyramid[-1], random)], keep)
+    def forward(self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, keep: Tensor | None = None) -> Passage:
+        """The photo's way through; `keep` (B,) says which photos have their skip connections."""
+        shown = self.pretext.corrupt(photo, random)
+        *fine, deepest = self.unet.encoder(shown)
+        latent, cost = self.pretext.latent(deepest, random)
+        return Passage(photo, shown, self.unet.decode([*fine, latent], keep), cost)
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        photo, random = batch["photo"], self._random("corrupt", self.global_step)
+    def training_loss(
+        self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, progress: float
+    ) -> Float[Tensor, ""]:
+        """The pretext's loss on these photos when the share `progress` of training is over."""
         keep = None
         if self.spec.skips == "dropout":
             keep = torch.rand(len(photo), generator=random, device=photo.device) >= self.spec.skip_drop
-        loss = self.pretext.loss(self(photo, random, keep), photo)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(photo))
+        return self.pretext.loss(self(photo, random, keep), progress)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        progress = self.global_step / (self.spec.training.epochs * self.steps_per_epoch)
+        loss = self.training_loss(batch["photo"], self._random("corrupt", self.global_step), progress)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["photo"]))
         return loss
 
-    def _with_and_without_skips(self, photo: Tensor, index: int) -> dict[str, Tensor]:
+    def _with_and_without_skips(self, photo: Tensor, index: int) -> dict[str, Passage]:
         none = torch.zeros(len(photo), dtype=torch.bool, device=photo.device)
         ways = {"": None, "without_skips_": none}
         return {name: self(photo, self._random("evaluate", index), keep) for name, keep in ways.items()}
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        photo = batch["photo"]
-        restored = self._with_and_without_skips(photo, index)
-        losses = {name: self.pretext.loss(way, photo) for name, way in restored.items()}
+        passages = self._with_and_without_skips(batch["photo"], index)
+        losses = {name: self.pretext.loss(passage) for name, passage in passages.items()}
         loss = sum(losses.values()) / 2 if self.spec.skips == "dropout" else losses[""]
         named = {"valid_loss": loss, "valid_loss_without_skips": losses["without_skips_"]}
-        self.log_dict(named, batch_size=len(photo))
+        if (cost := passages[""].cost) is not None:
+            named["valid_latent_cost"] = cost.mean()
+        self.log_dict(named, batch_size=len(batch["photo"]))
 
     def on_test_epoch_start(self) -> None:
         self._scores = {}
 
     def test_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
         part = ("test", "valid")[dataloader_idx]
-        for name, restored in self._with_and_without_skips(batch["photo"], index).items():
-            self._scores.setdefault(f"{part}_{name}", []).append(photo_scores(restored, batch["photo"]).cpu())
+        for name, passage in self._with_and_without_skips(batch["photo"], index).items():
+            scores = photo_scores(passage.restored, batch["photo"])
+            self._scores.setdefault(f"{part}_{name}", []).append(scores.cpu())
 
     def tested(self) -> dict[str, Any]:
         """The reconstruction metrics of the test and validation photos of the last test."""
@@ -88,4 +96,4 @@ class Reconstruct(L.LightningModule):
         return metrics
 
     def configure_optimizers(self) -> Any:
-        return optimizer_and_schedule(self.parameters(), self.spec.training, self.steps_per_epoch)
+        return optimizer_and_schedule([(1.0, list(self.parameters()))], self.spec.training, self.steps_per_epoch)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from birds.models import build_encoder
 from birds.models.unet import UNet
-from birds.pretext import build_pretext
+from birds.pretext import Passage, build_pretext
 from birds.spec import ClassifySpec, read_spec, spec_from_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,11 +69,12 @@ def test_every_pretext_trains_the_u_net(option: str) -> None:
     photo, random = torch.rand(4, 3, 32, 32), torch.Generator().manual_seed(0)
     shown = pretext.corrupt(photo, random)
     pyramid = unet.encoder(shown)
-    restored = unet.decode([*pyramid[:-1], pretext.latent(pyramid[-1], random)])
+    latent, cost = pretext.latent(pyramid[-1], random)
+    restored = unet.decode([*pyramid[:-1], latent])
     assert shown.shape == restored.shape == photo.shape
     assert shown.min() >= 0
     assert shown.max() <= 1
-    pretext.loss(restored, photo).backward()
+    pretext.loss(Passage(photo, shown, restored, cost)).backward()
     assert all(p.grad is not None for p in unet.parameters())
 
 
