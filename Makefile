@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 table quantize latency test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table quantize latency test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,15 @@ $(READY): pyproject.toml constraints.txt
 
 sweep-exp1: $(READY)  ## experiment 1 (splits 70 and 90, variants A, B1, B2), then its table; ARGS="seed=0,1,2" adds to it
 	@$(RUN) train.py -m sweeps=exp1 $(ARGS)
+
+sweep-exp2: $(READY)  ## experiment 2 (split 90, variants A, B0, B1, B2, DAE, DVAE); shares what experiment 1 did
+	@$(RUN) train.py -m sweeps=exp2 $(ARGS)
+
+sweep-noise: $(READY)  ## how much salt and pepper DAE should remove, and how robust it makes the classifier
+	@$(RUN) train.py -m sweeps=noise $(ARGS)
+
+sweep-unet: $(READY)  ## what the U-Net's skip connections should let through (docs/unet.md)
+	@$(RUN) train.py -m sweeps=unet $(ARGS)
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)

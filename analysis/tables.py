@@ -51,11 +51,22 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
         values = cell[f"test_{metric}"].tolist()
         low, high = seed_interval(values) if len(values) > 1 else bootstrap.get(metric, (np.nan, np.nan))
         row |= {metric: float(np.mean(values)), f"{metric}_low": low, f"{metric}_high": high}
+    if "valid_accuracy" in cell:
+        row["valid_accuracy"] = float(cell["valid_accuracy"].mean())
+    row |= _under_noise(cell)
     row["train_seconds"] = float(cell["cost_seconds"].mean())
     row["pretraining_seconds"] = float(cell["pretraining_seconds"].mean())
     row["parameters"] = int(first["cost_parameters"])
     row["parameters_trained"] = int(first["cost_parameters_trained"])
     return row
+
+
+def _under_noise(cell: pd.DataFrame) -> dict[str, float]:
+    """Mean accuracy over seeds at each fraction of salt and pepper on the test photos."""
+    if "test_accuracy_noise" not in cell or cell["test_accuracy_noise"].isna().any():
+        return {}
+    mean = np.mean(cell["test_accuracy_noise"].tolist(), axis=0)
+    return {f"accuracy_noise_{noise:g}": float(a) for noise, a in zip(cell["test_noise"].iloc[0], mean, strict=True)}
 
 
 def _bootstrap(runs_dir: Path, key: str) -> dict[str, tuple[float, float]]:

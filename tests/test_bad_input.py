@@ -65,11 +65,11 @@ WRONG_WORDS = [
     (["data.rot=x"], ["unknown key data.rot; did you mean data.root?"]),
     (["budget.clasify.lr=1"], ["did you mean budget.classify?"]),
     (["variants=A"], ["unknown key variants; did you mean variant?"]),
-    (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp1?"]),
-    (["skips=maybe"], ["skips=maybe", "'plain' or 'dropout'"]),
+    (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp", "noise, unet"]),
+    (["skips=maybe"], ["skips=maybe", "'plain', 'dropout', 'gated' or 'narrow'"]),
     (["variant=B2", "budget.pretrain.epochs=0"], ["budget.pretrain.epochs=0"]),
     (["xyzzy=1"], ["unknown key xyzzy. See python train.py --help"]),
-    (["variant=B9"], ["unknown variant=B9", "There are: A, B1, B2, DAE"]),
+    (["variant=B9"], ["unknown variant=B9", "There are: A, B0, B1, B2, DAE, DVAE"]),
     (["data=flder"], ["unknown data=flder; did you mean folder?", "There are: birds525, folder, synthetic"]),
     (["budget=huge"], ["unknown budget=huge", "There are: full, laptop, smoke"]),
     (["split"], ["cannot read 'split': expected key=value"]),
@@ -87,6 +87,23 @@ WRONG_VALUES = [
     (["seed=-1"], ["seed=-1", "0 or more"]),
     (["noise=-0.1"], ["noise=-0.1", "choose 0 to 1"]),
     (["noise=2", "variant=DAE"], ["noise=2", "choose 0 to 1"]),
+    (["noise=0.1", "variant=DVAE", "pretext.noise=1.2"], ["noise=1.2", "choose 0 to 1"]),
+    (["variant=DVAE", "skips=plain"], ["skips=plain", "bypass the latent", "choose skips=dropout"]),
+    (["variant=DVAE", "skips=narrow"], ["skips=narrow", "bypass the latent", "choose skips=dropout"]),
+    (["variant=DVAE", "pretext.free_bits=-1"], ["free_bits=-1", "nats a latent value may cost", "choose 0 to 10"]),
+    (["variant=B2", "pretext=masked", "pretext.hidden=1"], ["hidden=1", "fraction of patches", "choose 0 to 0.95"]),
+    (["variant=B2", "pretext=masked", "pretext.patch=20"], ["patch=20", "photos of 128 px", "choose 16"]),
+    (["variant=B2", "pretext=masked", "pretext.patch=0"], ["patch=0", "side of a hidden patch", "choose 1 to 64"]),
+    (["variant=B2", "pretext=masked", "pretext.loss=some"], ["loss=some", "choose all or hidden"]),
+    (["transfer=frozen"], ["transfer=frozen", "variant=A is transfer=scratch", "B2, DAE and DVAE"]),
+    (["variant=DAE", "transfer=thawed"], ["transfer=thawed", "'finetune' or 'joint'"]),
+    (["lr_decay=0"], ["lr_decay=0", "greater than 0"]),
+    (["ema=1"], ["ema=1", "less than 1"]),
+    (["batchnorm=off"], ["batchnorm=", "'train' or 'frozen'"]),
+    (["variant=B2", "transfer=joint", "joint_weight=-1"], ["joint_weight=-1", "greater than or equal to 0"]),
+    (["encoder.norm=layer"], ["encoder.norm=layer", "'batch' or 'group'"]),
+    (["pool=nowhere"], ["nowhere is no folder; choose split, all_species or a folder of photos"]),
+    (["pool=all_species"], ["pool=all_species adds no photo to those of the split"]),
     (["data.size=100"], ["photos of 100 px", "choose 128 or more"]),
     (["data.size=136"], ["data.size=136 is not a multiple of 16", "encoder=unet_s", "choose 128"]),
     (["data.size=big"], ["data.size=big"]),
@@ -156,6 +173,18 @@ def test_an_unreadable_photo_is_named_and_can_be_left_out(photos, tmp_path):
     asked = train(tmp_path, *these(root), "data.skip_unreadable=true", "dry_run=true")
     assert asked.returncode == 0, asked.stderr
     assert KEY.match(asked.stdout)
+    assert started(tmp_path) == []
+
+
+@pytest.mark.parametrize("door", [[], ["-m"]])
+def test_a_pool_that_holds_photos_to_be_judged_on(photos, tmp_path, draw_photo, door):
+    own = tmp_path / "own"
+    own.mkdir()
+    draw_photo(77_000).save(own / "new.jpg")
+    for number, part in enumerate(("valid", "test", "test"), 1):
+        shutil.copy(photos / part / "WREN" / f"00{1 + number // 3}.jpg", own / f"{number}.jpg")
+    asked = train(tmp_path, *door, *these(photos), "variant=B2", f"pool={own}")
+    assert_refused(asked, f"pool={own} holds 3 validation or test photos of {photos}", "(1.jpg is one): take them out")
     assert started(tmp_path) == []
 
 

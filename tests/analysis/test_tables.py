@@ -86,6 +86,18 @@ def test_what_else_was_swept_tells_rows_apart(tmp_path: Path) -> None:
     ]
 
 
+def test_the_csv_has_validation_and_accuracy_under_noise(tmp_path: Path) -> None:
+    keys = []
+    for seed, accuracies in enumerate(([0.8, 0.6], [0.6, 0.2])):
+        measured = {"test_accuracy": accuracies[0], "test_macro_f1": 0.5, "valid_accuracy": 0.9}
+        noisy = {"test_noise": [0.0, 0.4], "test_accuracy_noise": accuracies}
+        keys.append(finish(tmp_path, spec("variant=A", f"seed={seed}"), **measured, **noisy))
+    sweep(tmp_path, "exp2", keys)
+    row = sweep_table(tmp_path, "exp2")[0].iloc[0]
+    assert row["valid_accuracy"] == pytest.approx(0.9)
+    assert (row["accuracy_noise_0"], row["accuracy_noise_0.4"]) == (pytest.approx(0.7), pytest.approx(0.4))
+
+
 def test_no_such_sweep_names_the_nearest(tmp_path: Path) -> None:
     sweep(tmp_path, "exp1", [])
     with pytest.raises(Refused, match="did you mean exp1"):

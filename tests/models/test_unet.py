@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from birds.models.head import Head, pooled
-from birds.models.unet import Encoder, UNet
+from birds.models.unet import Encoder, Gate, UNet
 from birds.pretext.denoise import salt_and_pepper
 
 
@@ -28,6 +28,41 @@ def test_without_skips_the_photo_comes_from_the_deepest_level_alone(unet: UNet) 
 def test_keeping_every_skip_is_the_plain_u_net(unet: UNet) -> None:
     pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
     torch.testing.assert_close(unet.decode(pyramid), unet.decode(pyramid, torch.tensor([True, True])))
+
+
+def test_a_gate_starts_nearly_closed_and_learns_for_each_channel() -> None:
+    gate, skip = Gate(5), torch.rand(2, 5, 8, 8)
+    assert (gate(skip) / skip).max() < 0.02
+    gate(skip).sum().backward()
+    assert gate.opening.grad is not None
+    assert gate.opening.grad.shape == (5, 1, 1)
+    assert (gate.opening.grad > 0).all()
+
+
+def test_gated_skips_let_almost_nothing_through_at_first() -> None:
+    """How much the restored photo changes when the finer levels do: at least 20 times less than with plain skips."""
+    change = {}
+    for skips in ("plain", "gated"):
+        torch.manual_seed(0)
+        unet = UNet(Encoder(2, (8, 12, 16)), skips).eval()
+        pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
+        other = [level + 1 for level in pyramid[:-1]] + [pyramid[-1]]
+        change[skips] = (unet.decode(pyramid) - unet.decode(other)).abs().max().item()
+    assert 0 < change["gated"] < change["plain"] / 20
+
+
+def test_narrow_skips_have_the_channels_asked_for() -> None:
+    unet = UNet(Encoder(2, (8, 12, 16)), "narrow", 3)
+    assert [(skip.in_channels, skip.out_channels) for skip in unet.skips] == [(8, 3), (12, 3)]
+    assert unet.decode(unet.encoder(torch.rand(1, 3, 64, 64))).shape == (1, 3, 64, 64)
+
+
+def test_group_norm_leaves_no_batch_statistics_anywhere() -> None:
+    unet = UNet(Encoder(2, (8, 12, 16), "group"))
+    assert not [name for name, _ in unet.named_buffers() if "running" in name]
+    photo = torch.rand(3, 3, 64, 64)
+    alone, together = unet.encoder(photo[:1])[-1], unet.encoder(photo)[-1][:1]
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
 
 
 def test_the_encoder_can_be_larger_than_its_training_photos(unet: UNet) -> None:

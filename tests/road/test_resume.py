@@ -50,6 +50,28 @@ def test_killed_and_asked_again_equals_undisturbed(road: Road, undisturbed: Road
         assert "epoch 1/4" not in said, "it began again instead of going on"
 
 
+NEW = ("split=50", "variant=DVAE", "pretext.hidden=0.3", "transfer=joint", "ema=0.8", "lr_decay=0.8")
+NEW_EPOCHS = ("budget.pretrain.epochs=4", "budget.classify.epochs=4")
+
+
+@pytest.fixture(scope="module")
+def undisturbed_joint(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Road:
+    runs_dir = tmp_path_factory.mktemp("undisturbed_joint") / "runs"
+    runs_dir.mkdir()
+    road = Road(photo_folder, runs_dir)
+    road.train(*NEW, *NEW_EPOCHS)
+    return road
+
+
+@pytest.mark.parametrize("moment", ["after a first epoch of pretraining", "in the middle of classification"])
+def test_draws_warm_up_averages_and_photos_beside_go_on_as_they_would_have(
+    road: Road, undisturbed_joint: Road, moment: str
+) -> None:
+    road.kill_when(lambda: MOMENTS[moment](road.runs_dir), *NEW, *NEW_EPOCHS)
+    road.train(*NEW, *NEW_EPOCHS)
+    assert road.results() == undisturbed_joint.results()
+
+
 def test_a_killed_sweep_goes_on(road: Road, undisturbed: Road) -> None:
     sweep = ("-m", "variant=B2,A", *[word for word in ASKED if not word.startswith("variant")])
     road.kill_when(lambda: reached("pretrain", 2)(road.runs_dir), *sweep)
