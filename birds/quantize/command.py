@@ -13,28 +13,25 @@ from birds.store import RunFolder, find_run
 
 def add_command(commands: Any) -> None:
     """Add `quantize` to what argparse's `add_subparsers` returned."""
-    quantize = commands.add_parser(
-        "quantize", help="export a sweep's best models to ONNX, make int8 twins, measure what they lose"
-    )
-    quantize.add_argument("sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last one)")
-    quantize.add_argument("--runs", nargs="+", metavar="KEY", help="these runs instead of the sweep's best")
-    quantize.add_argument("--best", type=int, default=3, help="how many distinct models (default: 3)")
-    quantize.add_argument(
-        "--by", default="valid_accuracy", help="validation metric that ranks them (default: valid_accuracy)"
-    )
-    quantize.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"default: {BACKENDS[0]}")
-    quantize.add_argument(
-        "--calibration", type=int, default=256, help="unlabelled training photos that set the ranges (default: 256)"
-    )
-    quantize.add_argument("--data-root", type=Path, help="where the photos lie, if not where they lay in training")
-    quantize.add_argument("--cache-dir", type=Path, help="where decoded photos lie (default: RUNS_DIR/cache)")
-    quantize.set_defaults(act=quantize_sweep)
+    words = "export a sweep's best models to ONNX, make int8 twins, measure what they lose"
+    add = commands.add_parser("quantize", help=words)
+    option = add.add_argument
+    option("sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last one)")
+    option("--runs", nargs="+", metavar="KEY", help="these runs instead of the sweep's best")
+    option("--best", type=int, default=3, help="how many distinct models (default: 3)")
+    option("--by", default="valid_accuracy", help="validation metric that ranks them (default: valid_accuracy)")
+    option("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"default: {BACKENDS[0]}")
+    option("--calibration", type=int, default=256, help="unlabelled photos that set the ranges (default: 256)")
+    option("--data-root", type=Path, help="where the photos lie, if not where they lay in training")
+    option("--cache-dir", type=Path, help="where decoded photos lie (default: RUNS_DIR/cache)")
+    add.set_defaults(act=quantize_sweep)
 
 
 def quantize_sweep(args: argparse.Namespace) -> None:
     """Make the models and print their table. Raises Refused for what a person can cure, before any work is done."""
     folders = _chosen(args)
-    from birds.quantize.make import Order, check_all, quantize_run, warn_without_int8
+    from birds.quantize.make import check_all, quantize_run, warn_without_int8
+    from birds.quantize.photos import Order
     from birds.quantize.tables import models_table, notes
 
     order = Order(args.backend, args.calibration, args.data_root, args.cache_dir)

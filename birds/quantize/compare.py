@@ -15,17 +15,42 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+MOST_LOST = 0.01  # accuracy that a twin may lose
+DOUBT = 0.1  # how likely a fall may be chance and still count as shown
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """The exact two-sided p value that as lopsided a disagreement is chance (McNemar 1947, as a binomial test).
+def paired(was: NDArray[np.int64], now: NDArray[np.int64], label: NDArray[np.int64]) -> tuple[int, int]:
+    """How many photos only the original gets right, and how many only the twin: species named (N,), and true (N,)."""
+    return int(((was == label) & (now != label)).sum()), int(((was != label) & (now == label)).sum())
+
+
+def mcnemar(only_first: int, only_second: int, alternative: str = "two-sided") -> float:
+    """The exact p value that as lopsided a disagreement is chance (McNemar 1947, as a binomial test).
 
     Args:
         only_first: photos that only the first model gets right.
         only_second: photos that only the second gets right.
+        alternative: `two-sided`, or `greater`: as many or more that only the first gets right.
     """
     discordant = only_first + only_second
-    return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+    return float(binomtest(only_first, discordant, 0.5, alternative).pvalue) if discordant else 1.0
+
+
+def falls(lost: int, won: int, photos: int, *, known: bool = False) -> bool:
+    """Whether accuracy falls by more than MOST_LOST, and the photos show that this is no chance.
+
+    The fall over these photos must exceed MOST_LOST, and the exact one-sided test must leave less than DOUBT for a twin
+    as good as its original. With 100 photos two lost are no evidence, four lost and none won are. A twin that loses
+    nothing is caught once in ten at most, in truth once in 20 to 400 (2 to 8 % of the photos changing either way); one
+    that loses 10 points in 95 of 100 (with 2 % changing besides).
+
+    Args:
+        lost: photos that only the original gets right.
+        won: photos that only the twin gets right.
+        photos: how many there are.
+        known: that accuracy falls was shown before; then exceeding MOST_LOST is enough.
+    """
+    return lost - won > MOST_LOST * photos + 1e-9 and (known or mcnemar(lost, won, "greater") < DOUBT)
 
 
 def paired_interval(only_first: int, only_second: int, photos: int) -> tuple[float, float]:
@@ -61,7 +86,7 @@ def compared(
     two name different species, with its path, the true species and both names.
     """
     was, now = first.argmax(1), second.argmax(1)
-    lost, won = int(((was == label) & (now != label)).sum()), int(((was != label) & (now == label)).sum())
+    lost, won = paired(was, now, label)
     low, high = paired_interval(lost, won, len(label))
     flips = [
         {"photo": paths[k], "species": species[label[k]], "first": species[was[k]], "second": species[now[k]]}

@@ -11,10 +11,11 @@ Letters: B batch, C channels, H height, W width, S species.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from birds.models.head import pooled
 from birds.models.unet import PIXEL_MEAN, PIXEL_SPREAD, Encoder
 from birds.quantize.models import INPUT, OUTPUT, Classifier
 from birds.spec import Refused
@@ -59,17 +59,11 @@ class PhotosToLogits(nn.Module):
 
     def __init__(self, task: Classify) -> None:
         super().__init__()
-        self.size = task.spec.data.size
-        self.strided = StridedUNet(task.encoder) if isinstance(task.encoder, Encoder) else None
-        self.task = task
+        self.size, self.head = task.spec.data.size, task.head
+        self.strided = StridedUNet(task.encoder)
 
     def forward(self, photo: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B S"]:
-        pixels = resized(photo, self.size)
-        if self.strided is None:
-            features = pooled(self.task.encoder(pixels / 255))
-        else:
-            features = pooled_whole(self.strided(pixels))
-        logits: Tensor = self.task.head(features)
+        logits: Tensor = self.head(pooled_whole(self.strided(resized(photo, self.size))))
         return logits
 
 
@@ -101,17 +95,13 @@ def exported(task: Classify, about: Mapping[str, Any]) -> bytes:
 
     Raises Refused when onnx or onnxscript is not installed.
     """
+    size = task.spec.data.size
     axes = {0: torch.export.Dim("B"), 1: torch.export.Dim("H"), 2: torch.export.Dim("W")}
-    example = torch.zeros(2, task.spec.data.size + 8, task.spec.data.size + 16, 3, dtype=torch.uint8)
-    log = logging.getLogger("torch.onnx")
-    before = log.level
-    log.setLevel(logging.ERROR)  # it misses torchvision, which is not needed
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet(logging.getLogger("torch.onnx")):  # it misses torchvision, which is not needed
             program = torch.onnx.export(
                 PhotosToLogits(task).eval(),
-                (example,),
+                (torch.zeros(2, size + 8, size + 16, 3, dtype=torch.uint8),),
                 dynamo=True,
                 external_data=False,
                 verbose=False,
@@ -121,10 +111,21 @@ def exported(task: Classify, about: Mapping[str, Any]) -> bytes:
             )
     except ImportError as error:
         raise Refused(f"cannot export to ONNX ({error}); install the extra: pip install -e '.[quantize]'") from None
-    finally:
-        log.setLevel(before)
     assert program is not None
     return with_metadata(program.model_proto, about)
+
+
+@contextlib.contextmanager
+def quiet(log: logging.Logger) -> Iterator[None]:
+    """Inside, keep off the terminal what `log` says below an error, and all warnings."""
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def with_metadata(proto: Any, about: Mapping[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ Letters: B photos, H height, W width, S species.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Callable
 from functools import lru_cache
@@ -22,7 +23,8 @@ from birds.spec import Refused
 from birds.store import RunFolder, write_text
 
 INPUT, OUTPUT = "photo", "logits"
-BACKENDS = ("onnxruntime", "openvino")
+NEEDS = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf")}
+BACKENDS = tuple(NEEDS)
 NOT_OURS = "is no model that `birds quantize` wrote, or it was cut short; give one of runs/<key>/models/"
 
 Classifier = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -34,9 +36,9 @@ class Model:
 
     precision is fp32, int8, bf16 or fp16; bytes is the size on disk, all files together; size the side in px of the
     photos it was trained on (others are resized inside); test_accuracy and test_macro_f1 are fractions over the whole
-    test part; calibration says which photos set the ranges of the integers (empty for floats); made_from is a digest of
-    all that went in, so that equal work is not done twice; measured holds the rest: every metric, the comparison with
-    fp32, the layers left in float, seconds, versions.
+    test part; calibration says which photos set the ranges of the integers (empty for floats); made_from is all that
+    went in, so that equal work is not done twice; measured holds the rest: every metric, the comparison with fp32, the
+    layers left in float, seconds.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Model:
     test_accuracy: float
     test_macro_f1: float
     calibration: dict[str, Any]
-    made_from: str
+    made_from: dict[str, Any]
     measured: dict[str, Any]
     folder: Path
 
@@ -76,8 +78,7 @@ class Model:
 
 def read_models(folder: RunFolder) -> list[Model]:
     """The whole models of a run, by name; empty before `birds quantize`."""
-    found = (read_model(file) for file in sorted(folder.models.glob("*.json")))
-    return [model for model in found if model is not None]
+    return [model for file in sorted(folder.models.glob("*.json")) if (model := read_model(file)) is not None]
 
 
 def read_model(file: Path) -> Model | None:
@@ -96,33 +97,39 @@ def size_on_disk(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
+def installed(package: str) -> Any:
+    """A package, imported. Raises Refused, with the extra to install, when it is missing."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        extra = "openvino" if package in NEEDS["openvino"] else "quantize"
+        cure = f"install the extra: pip install 'birds-sweeps[{extra}]' or -e '.[{extra}]'"
+        raise Refused(f"{package} is not installed; {cure}") from None
+
+
 def open_model(model: Model, threads: int) -> Classifier:
     """The model loaded and ready: photos, uint8 (B, H, W, 3), to logits, float32 (B, S).
 
     Raises Refused when its runtime is not installed or cannot read the file.
     """
-    if model.backend == "openvino":
-        return open_openvino(model.path, threads, model.precision, model.size)
-    return open_onnx(model.path, threads)
+    return open_file(model.path, threads, model.precision, model.size)
 
 
-def open_onnx(path: Path, threads: int) -> Classifier:
-    """An ONNX file in ONNX Runtime on the CPU, like `open_model`."""
-    session = onnx_session(path, threads)
+def open_file(path: Path, threads: int, precision: str, size: int) -> Classifier:
+    """A model's file on the CPU, like `open_model`: .xml by OpenVINO, .onnx by ONNX Runtime, which needs no more."""
+    if path.suffix == ".xml":
+        return _by_openvino(path, threads, precision, size)
+    return by_onnxruntime(onnx_session(path, threads))
 
-    def classify(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = session.run([OUTPUT], {INPUT: photos})[0]
-        return logits
 
-    return classify
+def by_onnxruntime(session: Any) -> Classifier:
+    """An `InferenceSession` as something that maps photos to logits."""
+    return lambda photos: session.run([OUTPUT], {INPUT: photos})[0]
 
 
 def onnx_session(path: Path, threads: int) -> Any:
     """An `InferenceSession` on the CPU with so many threads (0: as it likes). Raises as `open_model` does."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise Refused(not_installed("onnxruntime")) from None
+    onnxruntime = installed("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
@@ -132,24 +139,16 @@ def onnx_session(path: Path, threads: int) -> Any:
         raise Refused(f"{path} {NOT_OURS}") from None
 
 
-def open_openvino(path: Path, threads: int, precision: str, size: int) -> Classifier:
-    """A model file in OpenVINO on the CPU, like `open_model`; `size` is the side of the photos it was trained on.
+def _by_openvino(path: Path, threads: int, precision: str, size: int) -> Classifier:
+    """A model for photos whose side was `size` in training.
 
     `precision` is said to OpenVINO, which else computes an fp32 model in bf16 on CPUs that can. The hint concerns what
     is left in float: for int8 that stays fp32. OpenVINO resizes even what has its size already, which takes longer than
     all of an int8 network, so photos of `size` have a compilation without the resizing.
     """
-    try:
-        import openvino
-    except ImportError:
-        raise Refused(not_installed("openvino")) from None
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp16": "f16"}.get(precision, "f32"),
-    }
-    core = openvino.Core()
+    core = installed("openvino").Core()
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    settings["INFERENCE_PRECISION_HINT"] = {"bf16": "bf16", "fp16": "f16"}.get(precision, "f32")
     try:
         model = core.read_model(path)
     except RuntimeError:
@@ -161,12 +160,7 @@ def open_openvino(path: Path, threads: int, precision: str, size: int) -> Classi
         return core.compile_model(chosen, "CPU", settings).create_infer_request()
 
     request(True)  # opened means ready for photos of its size
-
-    def classify(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = request(photos.shape[1:3] == (size, size)).infer({INPUT: photos})[OUTPUT]
-        return logits
-
-    return classify
+    return lambda photos: request(photos.shape[1:3] == (size, size)).infer({INPUT: photos})[OUTPUT]
 
 
 def _without_resizing(model: Any, size: int) -> Any:
@@ -176,9 +170,3 @@ def _without_resizing(model: Any, size: int) -> Any:
         if node.get_type_name() == "Interpolate":
             node.output(0).replace(node.input_value(0))
     return model
-
-
-def not_installed(backend: str) -> str:
-    """What to say when a backend is missing: the extra to install."""
-    extra = "openvino" if backend in ("openvino", "nncf") else "quantize"
-    return f"{backend} is not installed; install the extra: pip install 'birds-sweeps[{extra}]' or -e '.[{extra}]'"

@@ -22,6 +22,16 @@ from birds.store import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
+class Order:
+    """What to make: the backend, how many photos calibrate, and where the photos lie if not where they lay."""
+
+    backend: str = "onnxruntime"
+    calibration: int = 256
+    data_root: Path | None = None
+    cache_dir: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Evidence:
     """A data set's decoded photos, uint8 (N, size, size, 3), and the rows of those that calibrate.
 
@@ -37,48 +47,28 @@ class Evidence:
         return np.ascontiguousarray(self.pixels[rows])
 
 
-def evidence(
-    folder: RunFolder,
-    spec: ClassifySpec,
-    *,
-    calibration: int,
-    data_root: Path | None = None,
-    cache_dir: Path | None = None,
-) -> Evidence:
-    """The photos of a run, from the image cache (built when it is gone).
+def evidence(folder: RunFolder, spec: ClassifySpec, order: Order) -> Evidence:
+    """The photos of a run, from the image cache (built when it is gone); `order` says how many calibrate.
 
-    Args:
-        folder: the run.
-        spec: its spec.
-        calibration: how many unlabelled training photos to draw, seeded by the run; all when there are fewer.
-        data_root: where the photos lie, if not where they lay when the run was made.
-        cache_dir: the same for the image cache.
-
-    Raises Refused when `calibration` leaves none, or the photos cannot be found or have changed.
+    They are drawn with the run's seed; all of them when there are fewer. Raises Refused when none is asked for, or the
+    photos cannot be found or have changed.
     """
-    if calibration < 1:
+    if order.calibration < 1:
         raise Refused(
-            f"--calibration {calibration}: int8 needs photos to set its ranges; choose 1 or more, such as 256"
+            f"--calibration {order.calibration}: int8 needs photos to set its ranges; choose 1 or more, such as 256"
         )
-    runtime = Runtime(
-        runs_dir=folder.path.parent,
-        cache_dir=cache_dir or _recorded(folder, "cache_dir") or folder.path.parent / "cache",
-        data_root=data_root or _found_root(folder, spec),
-        skip_unreadable=True,  # if the run did not skip any, the digest says so
-    )
+    root = order.data_root or _recorded(folder, "data_root")
+    if root is None:
+        raise Refused(f"cannot find the photos of run {folder.key} ({spec.data.name}): say where, --data-root FOLDER")
+    cache = order.cache_dir or _recorded(folder, "cache_dir") or folder.path.parent / "cache"
+    # photos are skipped if unreadable: when the run did not skip any, the digest says so
+    runtime = Runtime(runs_dir=folder.path.parent, cache_dir=cache, data_root=root, skip_unreadable=True)
     photos = load_photos(spec.data, runtime)
     rows = photos.rows("train")
     split = draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
-    order = stream(spec.seed, "calibration").permutation(len(split.unlabelled))
-    drawn = split.unlabelled[np.sort(order[:calibration])]
-    return Evidence(photos, decoded_photos(photos, runtime.cache_dir, spec.data.size), drawn)
-
-
-def _found_root(folder: RunFolder, spec: ClassifySpec) -> Path:
-    found = _recorded(folder, "data_root")
-    if found is None:
-        raise Refused(f"cannot find the photos of run {folder.key} ({spec.data.name}): say where, --data-root FOLDER")
-    return found
+    shuffled = stream(spec.seed, "calibration").permutation(len(split.unlabelled))
+    drawn = split.unlabelled[np.sort(shuffled[: order.calibration])]
+    return Evidence(photos, decoded_photos(photos, cache, spec.data.size), drawn)
 
 
 def _recorded(folder: RunFolder, name: str) -> Path | None:

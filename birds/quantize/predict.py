@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from birds.predict import Prediction, ranked, read_square_photos
-from birds.quantize.models import INPUT, NOT_OURS, OUTPUT, Classifier, onnx_session, open_openvino, read_model
+from birds.quantize.models import NOT_OURS, by_onnxruntime, onnx_session, open_model, read_model
 from birds.spec import Refused
 
 
@@ -22,21 +22,14 @@ def predict_with_model(model: Path, paths: Sequence[Path], top: int = 5) -> list
     """
     if not model.is_file():
         raise Refused(f"there is no model file {model}; `birds quantize` writes them to runs/<key>/models/")
-    classify, species, size = _open_xml(model) if model.suffix == ".xml" else _open_onnx(model)
-    return ranked(paths, classify(read_square_photos(paths, size)), species, top)
-
-
-def _open_onnx(path: Path) -> tuple[Classifier, Sequence[str], int]:
-    session = onnx_session(path, 0)
+    if model.suffix == ".xml":
+        about = read_model(model.with_suffix(".json"))
+        if about is None:
+            raise Refused(f"{model} {NOT_OURS} (an OpenVINO model needs its .bin and .json beside it)")
+        return ranked(paths, open_model(about, 0)(read_square_photos(paths, about.size)), about.species, top)
+    session = onnx_session(model, 0)
     try:
-        about = json.loads(session.get_modelmeta().custom_metadata_map["birds"])
+        known = json.loads(session.get_modelmeta().custom_metadata_map["birds"])
     except (KeyError, ValueError):
-        raise Refused(f"{path} {NOT_OURS}") from None
-    return lambda photos: session.run([OUTPUT], {INPUT: photos})[0], about["species"], about["size"]
-
-
-def _open_xml(path: Path) -> tuple[Classifier, Sequence[str], int]:
-    about = read_model(path.with_suffix(".json"))
-    if about is None:
-        raise Refused(f"{path} {NOT_OURS} (an OpenVINO model needs its .bin and .json beside it)")
-    return open_openvino(path, 0, about.precision, about.size), about.species, about.size
+        raise Refused(f"{model} {NOT_OURS}") from None
+    return ranked(paths, by_onnxruntime(session)(read_square_photos(paths, known["size"])), known["species"], top)

@@ -19,36 +19,26 @@ def models_table(models: Sequence[Model]) -> str:
 
 
 def _row(model: Model) -> list[str]:
-    shown = [
-        model.title,
-        model.backend,
-        f"{model.bytes / 1e6:.2f}",
-        f"{100 * model.test_accuracy:.1f}",
-        f"{100 * model.test_macro_f1:.1f}",
-    ]
-    twin = model.measured.get("against_fp32")
+    reached = [f"{100 * value:.1f}" for value in (model.test_accuracy, model.test_macro_f1)]
+    shown = [model.title, model.backend, f"{model.bytes / 1e6:.2f}", *reached]
+    twin, kept = model.measured.get("against_fp32"), model.measured.get("kept_in_float")
     if twin is None:
         return [*shown, "", "", "", "", ""]
     change, low, high = (100 * twin[f"accuracy_difference{end}"] for end in ("", "_low", "_high"))
     against = [f"{change:+.1f} [{low:+.1f}, {high:+.1f}]", f"{100 * twin['agreement']:.1f}", str(len(twin["flips"]))]
-    kept = model.measured.get("kept_in_float")
     return [*shown, *against, f"{twin['mcnemar_p']:.2g}", "" if kept is None else str(len(kept))]
 
 
 def notes(models: Sequence[Model]) -> str:
     """What to know beside the table: what the numbers are over, what stays in float, which variants do not exist."""
     ints = [model for model in models if model.precision == "int8"]
-    photos = ints[0].measured["against_fp32"]["photos"]
-    lines = [
-        f"Over the {photos} test photos. In brackets: 95 % interval of the difference, paired over photos; "
-        "McNemar's exact test; flips are photos whose likeliest species changed (listed in the JSON)."
-    ]
     floats = sorted({operation for model in ints for operation in model.measured["float_operations"]})
-    lines.append(f"Left in float inside int8: {', '.join(floats) or 'nothing'}.")
-    lines += sorted({f"{model.measured['absent']}." for model in models})
-    lines += [
-        f"{model.title}: the test photos decided which layers stay in float, so its test accuracy is no unseen one."
-        for model in ints
-        if "test" in model.measured["decided_on"]
+    lines = [
+        f"Over the {ints[0].measured['against_fp32']['photos']} test photos. In brackets: 95 % interval of the "
+        "difference, paired over photos; McNemar's exact test; flips are photos whose likeliest species changed "
+        "(listed in the JSON).",
+        f"Left in float inside int8: {', '.join(floats) or 'nothing'}.",
+        *sorted({f"{model.measured['absent']}." for model in models}),
     ]
-    return "\n".join(lines)
+    seen = "the test photos decided which layers stay in float, so its test accuracy is no unseen one."
+    return "\n".join(lines + [f"{m.title}: {seen}" for m in ints if "test" in m.measured["decided_on"]])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from birds.quantize.compare import compared, mcnemar, paired_interval
+from birds.quantize.compare import compared, falls, mcnemar, paired_interval
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,29 @@ def test_flips_are_named_and_counted():
         {"photo": "b", "species": "ROBIN", "first": "ROBIN", "second": "WREN"},
         {"photo": "d", "species": "ROBIN", "first": "WREN", "second": "ROBIN"},
     ]
+
+
+def how_often(photos, loss, changing, repetitions=2000):
+    """How often a twin that loses `loss` is said to; besides, a fraction `changing` flips, half each way."""
+    shares = [loss + changing / 2, changing / 2, 1 - loss - changing]
+    drawn = np.random.default_rng(0).multinomial(photos, shares, size=repetitions)
+    return np.mean([falls(int(lost), int(won), photos) for lost, won, _ in drawn])
+
+
+@pytest.mark.parametrize("photos", [100, 500, 2500])
+@pytest.mark.parametrize("changing", [0.0, 0.02, 0.04, 0.08])
+def test_a_twin_that_loses_nothing_rarely_has_layers_in_float(photos, changing):
+    assert how_often(photos, 0.0, changing) < 0.1
+
+
+@pytest.mark.parametrize(("photos", "loss"), [(100, 0.1), (500, 0.05), (2500, 0.02)])
+def test_a_twin_that_loses_much_almost_always_has(photos, loss):
+    assert how_often(photos, loss, 0.01) > 0.95
+
+
+def test_a_fall_must_be_more_than_a_point_and_more_than_chance():
+    assert not falls(2, 0, 100)  # two photos of a hundred
+    assert falls(4, 0, 100)
+    assert not falls(20, 5, 2500)  # surely a fall, but of 0.6 points
+    assert falls(2, 0, 100, known=True)
+    assert not falls(1, 0, 100, known=True)
