@@ -29,8 +29,11 @@ from birds.record import Record, make_record
 from birds.spec import PretrainSpec, Refused, RunSpec, Runtime
 from birds.store import FULL, RunFolder, disk_full, write_atomically
 from birds.tasks.classify import Classify
+from birds.tasks.contrast import Contrast
 from birds.tasks.reconstruct import Reconstruct
 from birds.tracking import Tracker, tracker
+
+Task = Classify | Contrast | Reconstruct
 
 
 def run(spec: RunSpec, runtime: Runtime) -> Record:
@@ -110,10 +113,11 @@ def _hush() -> None:
         warnings.filterwarnings("ignore", message=about)
 
 
-def _task(spec: RunSpec, data: BirdsDataModule, runtime: Runtime) -> Classify | Reconstruct:
+def _task(spec: RunSpec, data: BirdsDataModule, runtime: Runtime) -> Task:
     """The untrained task; a classifier that stands on a pretraining gets its encoder."""
     if isinstance(spec, PretrainSpec):
-        return Reconstruct(spec, data.steps_per_epoch)
+        kind = Contrast if spec.pretext.contrastive else Reconstruct
+        return kind(spec, data.steps_per_epoch)
     task = Classify(spec, len(data.photos.species), data.steps_per_epoch)
     if spec.pretrained is not None:
         task.start_from(_pretrained_weights(spec.pretrained, runtime))
@@ -175,7 +179,7 @@ def _fit(trainer: L.Trainer, task: L.LightningModule, data: BirdsDataModule, fol
 
 
 def _tested(
-    trainer: L.Trainer, task: Classify | Reconstruct, data: BirdsDataModule, folder: RunFolder, log: Tracker | None
+    trainer: L.Trainer, task: Task, data: BirdsDataModule, folder: RunFolder, log: Tracker | None
 ) -> dict[str, Any]:
     """Metrics of the best checkpoint on test and validation photos; predictions and pictures into the folder."""
     best = read_checkpoint(folder.checkpoint("best"))
@@ -187,6 +191,7 @@ def _tested(
         path = save_reconstructions(task, data, folder.pictures / "reconstructions.png")
         if log:
             log.picture("reconstructions", path, "shown, restored, restored without skip connections")
+    if not isinstance(task, Classify):
         return measured | task.tested()
     predicted = task.tested()
     measured |= task.accuracy_under_noise()
@@ -224,9 +229,9 @@ def _counts(data: BirdsDataModule, split: Split) -> dict[str, Any]:
     }
 
 
-def _costs(task: Classify | Reconstruct, data: BirdsDataModule, curves: Curves, machine: Machine) -> dict[str, Any]:
+def _costs(task: Task, data: BirdsDataModule, curves: Curves, machine: Machine) -> dict[str, Any]:
     task.to(machine.device).eval()
-    forward: Any = task if isinstance(task, Classify) else lambda x: task.unet.decode(task.unet.encoder(x))
+    forward: Any = (lambda x: task.unet.decode(task.unet.encoder(x))) if isinstance(task, Reconstruct) else task
     seen = len(curves.rows) * data.photos_per_epoch
     return {
         **parameter_counts(task),

@@ -72,6 +72,8 @@ OPTIONS = {  # what a pretext's options mean, and the range of each
     "patch": ("the side of a hidden patch in pixels", 1, 64),
     "kl": ("the weight of the KL divergence", 0, 10),
     "kl_warmup": ("the share of training over which that weight rises", 0, 1),
+    "temperature": ("what cosines between looks are divided by", 0.01, 1),
+    "strength": ("how much two looks at a photo differ", 0, 2),
     "free_bits": ("how many nats a latent value may cost for nothing", 0, 10),
 }
 
@@ -87,6 +89,11 @@ class PretextChoices(Choices):
         for name, value in self.options.items():
             refuse_option(name, value)
         return self
+
+    @property
+    def contrastive(self) -> bool:
+        """Whether looks are contrasted, in place of photos restored."""
+        return "temperature" in self.options
 
 
 class Training(Choices):
@@ -243,6 +250,11 @@ class ClassifySpec(Run):
                 f"transfer={self.transfer} {'takes no' if self.pretrained else 'needs a'} pretrained encoder; "
                 "frozen, finetune and joint start from a pretext, scratch and untrained from nothing"
             )
+        if self.transfer == "joint" and self.pretrained and self.pretrained.pretext.contrastive:
+            raise ValueError(
+                f"transfer=joint goes on restoring photos, but pretext={self.pretrained.pretext.name} restores none; "
+                "choose finetune or frozen"
+            )
         return self
 
     @property
@@ -358,9 +370,12 @@ def _pretraining(config: Mapping[str, Any], pool_digest: str) -> dict[str, Any]:
     skips = {"skips": config["skips"]} | {name: config[name] for name in read}
     Skips.model_validate(skips)
     pretext, pool = dict(config["pretext"]), str(config["pool"])
+    chosen = PretextChoices(name=pretext.pop("name"), options=pretext)
+    if chosen.contrastive:
+        skips = {"skips": "plain"}  # there is no decoder that would read them
     return {
         "training": config["budget"]["pretrain"],
-        "pretext": {"name": pretext.pop("name"), "options": pretext},
+        "pretext": chosen.model_dump(),
         "pool": {"name": pool if pool in ("split", "all_species") else "folder", "digest": pool_digest},
         **skips,
     }

@@ -1,1 +1,1 @@
-"""What is trained, as LightningModules: restoring photos, and telling species apart."""
+"""What is trained, as LightningModules: restoring photos, telling looks apart, and telling species apart."""

@@ -70,10 +70,12 @@ class Classify(L.LightningModule):
     def start_from(self, pretraining: Mapping[str, Tensor]) -> None:
         """Take over the encoder from the weights of a pretraining; for joint training all of them, beside the head."""
         assert self.spec.pretrained is not None
-        source = Reconstruct(self.spec.pretrained, self.steps_per_epoch)
-        source.load_state_dict(pretraining)
-        self.encoder.load_state_dict(source.unet.encoder.state_dict())
+        own = {name.removeprefix("unet."): value for name, value in pretraining.items()}
+        prefix = "encoder."
+        self.encoder.load_state_dict({n.removeprefix(prefix): v for n, v in own.items() if n.startswith(prefix)})
         if self.spec.transfer == "joint":
+            source = Reconstruct(self.spec.pretrained, self.steps_per_epoch)
+            source.load_state_dict(pretraining)
             source.unet.encoder = self.encoder
             self.beside = source
 

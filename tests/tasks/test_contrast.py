@@ -1,0 +1,77 @@
+"""Contrastive pretraining: the loss by theory, looks that repeat, and that it learns to find partners."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from contracts.test_configs import spec
+from tasks.test_classify import SMALL, data_for
+
+from birds.pretext.simclr import contrast, partners, similarities
+from birds.spec import PretrainSpec, Refused
+from birds.tasks.contrast import Contrast
+
+
+def pretraining(*overrides: str) -> PretrainSpec:
+    made = spec("variant=SimCLR", *SMALL, *overrides).pretrained
+    assert made is not None
+    return made
+
+
+def test_the_loss_is_chance_when_all_looks_are_alike_and_nothing_when_partners_alone_are() -> None:
+    alike = torch.ones(8, 4)
+    assert contrast(alike, alike, 0.2).item() == pytest.approx(math.log(15))
+    apart = torch.eye(8)
+    assert contrast(apart, 3 * apart, 0.01).item() == pytest.approx(0, abs=1e-5)
+    assert contrast(apart, -apart, 0.2) > contrast(apart, apart, 0.2)
+
+
+def test_partners_find_each_other() -> None:
+    a = torch.randn(6, 5)
+    found = similarities(a, a + 1e-3).argmax(1)
+    assert torch.equal(found, partners(6, found.device))
+    assert torch.equal(partners(6, found.device)[found], torch.arange(12))
+
+
+def test_looks_are_a_function_of_seed_and_step_and_differ() -> None:
+    task, photo = Contrast(pretraining(), 4).eval(), torch.rand(4, 3, 128, 128)
+    seen: list[torch.Tensor] = []
+    task.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    for step in (0, 0, 1):
+        task._two_looks(photo, "contrast", step)
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[3])
+    assert (seen[0] - seen[1]).abs().mean() > 0.01
+    assert (seen[0] - seen[4]).abs().mean() > 0.01
+
+
+def test_it_starts_from_the_encoder_that_all_start_from_and_learns() -> None:
+    torch.set_num_threads(1)
+    task, data = Contrast(pretraining("seed=0"), 4), data_for(pretraining())
+    from birds.tasks.reconstruct import Reconstruct
+
+    restoring = Reconstruct(spec("variant=B2", *SMALL).pretrained, 4)  # type: ignore[arg-type]
+    assert all(
+        torch.equal(a, b) for a, b in zip(task.encoder.parameters(), restoring.unet.encoder.parameters(), strict=True)
+    )
+    task.log = lambda *a, **k: None  # type: ignore[method-assign]
+    optimizer = torch.optim.AdamW(task.parameters(), 3e-3)
+    batch = data.on_after_batch_transfer(data.batch("train", [(0, k) for k in range(12)]), 0)
+    losses = []
+    for step in range(12):
+        loss = task.training_step(batch, step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_skips_are_no_part_of_it_and_it_restores_nothing() -> None:
+    assert pretraining("skips=gated") == pretraining("skips=plain") == pretraining("skip_drop=0.9")
+    with pytest.raises(Refused, match="pretext=simclr restores none"):
+        spec("variant=SimCLR", "transfer=joint")
+    with pytest.raises(Refused, match="temperature=0"):
+        spec("variant=SimCLR", "pretext.temperature=0")
