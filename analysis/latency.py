@@ -7,8 +7,9 @@ by side. Ratios were computed within one race, with their intervals.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pandas as pd
 
 from analysis.markdown import markdown
 from birds.spec import Refused
-from birds.store import write_text
+from birds.store import locked, write_atomically, write_text
 
 CELL = ["device", "threads", "batch"]
 RACE = ["machine", "key", *CELL]
@@ -30,6 +31,20 @@ def rows_file(runs_dir: Path) -> Path:
     return runs_dir / "latency.jsonl"
 
 
+def append_rows(runs_dir: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Add rows, one JSON object a line, all or none of them, by as many processes as like; returns the file.
+
+    Raises Refused when the disk is full; the file is then as it was.
+    """
+    path = rows_file(runs_dir)
+    with locked(path.with_suffix(".lock")):
+        before = path.read_bytes() if path.exists() else b""
+        end = b"\n" * (before[-1:] not in (b"", b"\n"))  # of a line whose writer was killed
+        added = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
+        write_atomically(path, lambda file: file.write(before + end + added))
+    return path
+
+
 def read_rows(runs_dir: Path) -> pd.DataFrame:
     """All rows, in the order they were written; a line that was cut short is left out."""
     try:
@@ -40,11 +55,11 @@ def read_rows(runs_dir: Path) -> pd.DataFrame:
 
 
 def _row(line: str) -> dict[str, Any] | None:
-    try:
+    with contextlib.suppress(ValueError):
         row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and {*RACE, "model", "time"} <= row.keys() else None
+        if isinstance(row, dict) and {*RACE, "model", "time"} <= row.keys():
+            return row
+    return None
 
 
 def latency_table(runs_dir: Path) -> pd.DataFrame:
@@ -56,14 +71,14 @@ def latency_table(runs_dir: Path) -> pd.DataFrame:
     if rows.empty:
         raise Refused(f"no latency was measured in {runs_dir} yet; measure it: birds latency SWEEP")
     newest = rows[rows["time"] == rows.groupby(RACE)["time"].transform("max")]
-    newest = newest.assign(run=newest.apply(_run, axis=1), last=newest.groupby("machine")["time"].transform("max"))
+    runs = [
+        f"{variant} {split}/{100 - split} seed {seed}"
+        for variant, split, seed in zip(newest["variant"], newest["split"], newest["seed"], strict=True)
+    ]
+    newest = newest.assign(run=runs, last=newest.groupby("machine")["time"].transform("max"))
     order = ["last", "machine", *CELL, "split", "variant", "seed", "key", "baseline", "median_ms"]
-    upwards = [False, True, True, True, True, True, True, True, True, False, False]
+    upwards = [name not in ("last", "baseline", "median_ms") for name in order]
     return newest.sort_values(order, ascending=upwards, kind="stable", ignore_index=True).drop(columns="last")
-
-
-def _run(row: pd.Series) -> str:
-    return f"{row['variant']} {row['split']}/{100 - row['split']} seed {row['seed']}"
 
 
 def cell_title(device: str, threads: int, batch: int) -> str:
@@ -84,17 +99,17 @@ CROWDED = """\
 
 NOTE = """\
 Times are of one call, from uint8 photos in memory to logits in memory. x eager, x best fp32: how many times as fast,
-with a 99.5 % bootstrap interval over rounds, paired by round; = cannot be told apart; * is the best fp32 itself.
-~: 99th percentile of fewer than 100 calls. Opened: from a file to the first answer, in a fresh process with its
-runtime imported; memory: what that process grew by, runtime included."""
+with a 98 % bootstrap interval over rounds, paired by round; = cannot be told apart; * is the best fp32 itself.
+Times are of warm calls, ratios of the quickest call of each visit. ~: 99th percentile of fewer than 100 calls. Opened:
+from a file to the first answer, in a fresh process with its runtime imported; memory: what that process grew by,
+runtime included."""
 
 
 def _machine_text(rows: pd.DataFrame) -> str:
     parts = [_about(rows)]
     for where, cell in rows.groupby(CELL, sort=False):
-        parts.append(f"### {cell_title(*where)}")
-        parts.append(_markdown([_shown(row) for row in cell.to_dict("records")]))
-        parts.append("\n".join(_caveats(cell)))
+        shown = _markdown([_shown(row) for row in cell.to_dict("records")])
+        parts += [f"### {cell_title(*where)}", shown, "\n".join(_caveats(cell))]
     parts += ["### Size, start, accuracy", _markdown(_weights(rows))]
     return "\n\n".join(parts)
 
@@ -111,13 +126,11 @@ def _about(rows: pd.DataFrame) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
     sets = " ".join(last["instruction_sets"]) or "unknown"
     graphics = f" and {last['gpu']}" if last["gpu"] else ""
-    return "\n".join(
-        [
-            f"## {last['cpu']}{graphics}, {last['cores']} cores, {last['memory_gb']} GB (machine {last['machine']})\n",
-            f"Host {last['host']}, {last['system']}; instruction sets: {sets}; "
-            f"clock governor: {last['governor']}; load average before each race: {load}{taken}.",
-            f"{versions}. Last measured {datetime.fromtimestamp(last['time']):%Y-%m-%d %H:%M}.",
-        ]
+    return (
+        f"## {last['cpu']}{graphics}, {last['cores']} cores, {last['memory_gb']} GB (machine {last['machine']})\n\n"
+        f"Host {last['host']}, {last['system']}; instruction sets: {sets}; clock governor: {last['governor']}; "
+        f"load average before each race: {load}{taken}.\n"
+        f"{versions}. Last measured {datetime.fromtimestamp(last['time']):%Y-%m-%d %H:%M}."
     )
 
 
@@ -157,22 +170,20 @@ def _caveats(cell: pd.DataFrame) -> list[str]:
 
 def _weights(rows: pd.DataFrame) -> list[dict[str, str]]:
     """One line a model: what does not depend on threads or batch. Against the checkpoint's size where that is known."""
-    lines = []
     once = rows.drop_duplicates(["key", "model", "device"])
-    for row in once[once["device"] == once["device"].iloc[0]].to_dict("records"):
-        lines.append(
-            {
-                "run": row["run"],
-                "model": row["model"],
-                "MB": _number(row["bytes"], 1e-6, 2),
-                "import ms": _number(row["import_ms"]),
-                "opened ms": _number(row["load_ms"]),
-                "memory MiB": _number(row["load_mb"]),
-                "accuracy %": _number(row["test_accuracy"], 100, 1),
-                "macro F1 %": _number(row["test_macro_f1"], 100, 1),
-            }
-        )
-    return lines
+    return [
+        {
+            "run": row["run"],
+            "model": row["model"],
+            "MB": _number(row["bytes"], 1e-6, 2),
+            "import ms": _number(row["import_ms"]),
+            "opened ms": _number(row["load_ms"]),
+            "memory MiB": _number(row["load_mb"]),
+            "accuracy %": _number(row["test_accuracy"], 100, 1),
+            "macro F1 %": _number(row["test_macro_f1"], 100, 1),
+        }
+        for row in once[once["device"] == once["device"].iloc[0]].to_dict("records")
+    ]
 
 
 def _number(value: float | None, factor: float = 1, digits: int = 0) -> str:

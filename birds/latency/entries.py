@@ -1,5 +1,7 @@
 """What takes part: of each run PyTorch eager, torch.compile and each model that `birds quantize` left, alike to call.
 
+On a GPU it is PyTorch in fp32, in bf16 and in fp32 as a CUDA graph, and ONNX Runtime where it has its CUDA provider.
+
 All get the same uint8 photos in host memory and answer with float32 logits in host memory, so scaling, copying and
 layout are part of the time of each. The baselines are as strong as a few lines make them: inference mode,
 channels_last, a graph compiled for its very shape with the weights as constants. One that computes something else
@@ -10,9 +12,10 @@ Letters: B photos, H height, W width, S species.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +26,15 @@ from birds.latency.race import Classifier, Contestant, Photos
 from birds.models import build_encoder
 from birds.models.checkpoint import read_checkpoint
 from birds.models.head import Head, pooled
-from birds.quantize.models import Model, open_model, read_models
+from birds.quantize.models import Model, by_onnxruntime, installed, open_model, read_models
 from birds.spec import ClassifySpec, Refused, read_spec
 from birds.store import RunFolder
 
-EAGER, COMPILED = "eager", "compiled"
+EAGER, COMPILED, CUDA = "eager", "compiled", "cuda"
+ON_CUDA = "CUDAExecutionProvider"
 TOLERANCE = 1e-3  # of the largest logit: float32 in another order stays 100 times below, bf16 does not
+
+Start = Callable[[int, Photos], Classifier]
 
 
 class Network(nn.Module):
@@ -45,125 +51,112 @@ class Network(nn.Module):
         return logits.float()
 
 
-def load_network(folder: RunFolder) -> Network:
-    """The trained network of a run, ready to predict. Raises Refused when its checkpoint is missing or cut short.
+def load_network(folder: RunFolder) -> tuple[Network, int]:
+    """The trained network of a run and the side of its photos. Raises Refused when its checkpoint is missing.
 
     It is read without Lightning, whose import would count as memory that PyTorch needs.
     """
     spec, record = read_spec(folder.spec_file.read_text()), folder.record()
     if not isinstance(spec, ClassifySpec) or record is None:
         raise Refused(f"run {folder.key} is no finished classifier; ask for it again with train.py")
+    checkpoint, where = read_checkpoint(folder.checkpoint("best")), folder.checkpoint("best")
+    if checkpoint is None:
+        raise Refused(f"run {folder.key} has no whole checkpoint at {where}; delete its record and train it again")
     species: list[str] = record.value("species")
     network = Network(build_encoder(spec.encoder), Head(2 * sum(spec.encoder.widths), len(species), spec.dropout))
-    checkpoint = read_checkpoint(folder.checkpoint("best"))
-    if checkpoint is None:
-        where = folder.checkpoint("best")
-        raise Refused(f"run {folder.key} has no whole checkpoint at {where}; delete its record and train it again")
     network.load_state_dict(checkpoint["state_dict"])
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.eval()
+    return network.eval(), spec.data.size
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """A model that can take part.
 
-    `start(threads, photos)` loads it, and compiles it for photos of that shape where it is one that is compiled.
-    bytes is its size on disk; what is not known of it is None.
+    `about` holds the columns of its row that say which model of which run it is, of what precision, size and accuracy;
+    what is not known of it is None. `start(threads, photos)` loads it, and compiles it for photos of that shape where
+    it is one that is compiled.
     """
 
-    key: str
-    name: str
-    backend: str
-    precision: str
-    bytes: int | None
-    test_accuracy: float | None
-    test_macro_f1: float | None
-    start: Callable[[int, Photos], Classifier]
+    about: dict[str, Any]
+    start: Start
+
+    @property
+    def key(self) -> str:
+        """The key of its run."""
+        return str(self.about["key"])
+
+    @property
+    def name(self) -> str:
+        """Its name within the run."""
+        return str(self.about["model"])
 
     @property
     def baseline(self) -> bool:
         """Whether it is one of the fp32 models, the fastest of which is to be beaten."""
-        return self.precision == "fp32"
+        return bool(self.about["precision"] == "fp32")
 
 
-@dataclasses.dataclass(frozen=True)
-class Runner:
-    """A finished run with quantized models, and what is raced of it."""
+def entries(folder: RunFolder, device: str = "cpu") -> list[Entry]:
+    """What can be raced of a run, eager first; nothing without a quantized model.
 
-    folder: RunFolder
-    variant: str
-    split: int
-    seed: int
-    size: int
-    photos_test: int
-    entries: tuple[Entry, ...]
-
-    def row(self) -> dict[str, Any]:
-        """The columns that say which run this is."""
-        named = {name: getattr(self, name) for name in ("variant", "split", "seed", "size", "photos_test")}
-        return {"key": self.folder.key} | named
-
-
-def runner(folder: RunFolder) -> Runner | None:
-    """The run of a folder and its entries; None without a quantized model. Raises Refused without a checkpoint."""
+    Raises Refused without a checkpoint.
+    """
     models, record = read_models(folder), folder.record()
     if not models or record is None:
-        return None
-    accuracy, macro_f1 = record.value("test_accuracy"), record.value("test_macro_f1")
-    network, size = load_network(folder), folder.checkpoint("best").stat().st_size
-    torch_entries = [
-        Entry(folder.key, name, "torch", "fp32", size, accuracy, macro_f1, start)
-        for name, start in ((EAGER, _eager(network)), (COMPILED, _compiled(network)))
+        return []
+    network, size = load_network(folder)
+    run = {name: record.value(name) for name in ("key", "variant", "split", "seed", "photos_test")} | {"size": size}
+    score = {name: record.value(name) for name in ("test_accuracy", "test_macro_f1")}
+    own = {"backend": "torch", "bytes": folder.checkpoint("best").stat().st_size} | score
+
+    def entry(name: str, start: Start, precision: str = "fp32", **other: Any) -> Entry:
+        about = run | {"model": name, "precision": precision, "baseline": precision == "fp32"} | own | other
+        return Entry(about, start)
+
+    def exported(model: Model, name: str, start: Start) -> Entry:
+        columns = ("backend", "bytes", "test_accuracy", "test_macro_f1")
+        return entry(name, start, model.precision, **{column: getattr(model, column) for column in columns})
+
+    if device == "cpu":
+        torch_ways = [entry(EAGER, eager(network)), entry(COMPILED, compiled(network))]
+        return torch_ways + [exported(model, model.name, _opened(model)) for model in models]
+    torch_ways = [
+        entry(EAGER, eager(network, CUDA)),
+        entry("bf16", eager(network, CUDA, bf16=True), "bf16", **dict.fromkeys(score)),  # nobody measured its accuracy
+        entry("graph", cuda_graph(network)),
     ]
-    return Runner(
-        folder,
-        record.variant,
-        record.split,
-        record.seed,
-        models[0].size,
-        record.value("photos_test"),
-        (*torch_entries, *(_of_model(model) for model in models)),
-    )
+    plain = [m for m in models if (m.backend, m.precision) == ("onnxruntime", "fp32") and _onnxruntime_has_cuda()]
+    return torch_ways + [exported(model, f"{model.name} cuda", _on_cuda(model)) for model in plain]
 
 
-def _of_model(model: Model) -> Entry:
-    return Entry(
-        model.key,
-        model.name,
-        model.backend,
-        model.precision,
-        model.bytes,
-        model.test_accuracy,
-        model.test_macro_f1,
-        lambda threads, photos: open_model(model, threads),
-    )
+def eager(network: Network, device: str = "cpu", *, bf16: bool = False) -> Start:
+    """PyTorch as it is. Logits come back to host memory, which waits for a GPU to be done."""
 
-
-def called(network: Callable[[Tensor], Tensor]) -> Classifier:
-    """A network as something that maps photos in memory to logits in memory."""
-
-    def classify(photos: Photos) -> np.ndarray:
-        with torch.inference_mode():
-            return network(torch.from_numpy(photos)).numpy()
-
-    return classify
-
-
-def _eager(network: Network) -> Callable[[int, Photos], Classifier]:
     def start(threads: int, photos: Photos) -> Classifier:
         torch.set_num_threads(threads)
-        return called(network)
+        return _called(copy.deepcopy(network).to(device), device, bf16)
 
     return start
 
 
-def _compiled(network: Network) -> Callable[[int, Photos], Classifier]:
+def _called(network: Callable[[Tensor], Tensor], device: str = "cpu", bf16: bool = False) -> Classifier:
+    precision = torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
+
+    def classify(photos: Photos) -> np.ndarray:
+        with torch.inference_mode(), precision:
+            return network(torch.from_numpy(photos).to(device)).cpu().numpy()
+
+    return classify
+
+
+def compiled(network: Network) -> Start:
+    """torch.compile for one shape; where it would quietly go back to eager it fails, which is told."""
+
     def start(threads: int, photos: Photos) -> Classifier:
         torch.set_num_threads(threads)
-        # fullgraph: where torch.compile would quietly go back to eager, it fails, and is left out with the reason
-        compiled = torch.compile(copy.deepcopy(network), fullgraph=True, dynamic=False, options={"freezing": True})
-        classify = called(compiled)
+        fast = torch.compile(copy.deepcopy(network), fullgraph=True, dynamic=False, options={"freezing": True})
+        classify = _called(fast)
         classify(photos)
         return classify
 
@@ -175,34 +168,84 @@ def forget_compiled() -> None:
     torch.compiler.reset()
 
 
+def _opened(model: Model) -> Start:
+    return lambda threads, photos: open_model(model, threads)
+
+
+def cuda_graph(network: Network) -> Start:
+    """The kernels of one forward pass, recorded once and replayed: the GPU's own time and the copies are left."""
+
+    def start(threads: int, photos: Photos) -> Classifier:
+        moved, shown = copy.deepcopy(network).to(CUDA), torch.from_numpy(photos).to(CUDA)
+        with torch.no_grad():
+            aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):  # PyTorch asks for a warm-up on another stream before recording
+                for _ in range(3):
+                    moved(shown)
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                recorded = moved(shown)
+
+        def classify(photos: Photos) -> np.ndarray:
+            shown.copy_(torch.from_numpy(photos))
+            graph.replay()
+            logits: np.ndarray = recorded.cpu().numpy()
+            return logits
+
+        return classify
+
+    return start
+
+
+def _onnxruntime_has_cuda() -> bool:
+    return ON_CUDA in installed("onnxruntime").get_available_providers()
+
+
+def _on_cuda(model: Model) -> Start:
+    def start(threads: int, photos: Photos) -> Classifier:
+        providers = [(ON_CUDA, {"use_tf32": 0}), "CPUExecutionProvider"]
+        session = installed("onnxruntime").InferenceSession(str(model.path), providers=providers)
+        if session.get_providers()[0] != ON_CUDA:
+            raise RuntimeError("ONNX Runtime could not start its CUDA provider")
+        return by_onnxruntime(session)  # it copies back, and so waits
+
+    return start
+
+
+@contextlib.contextmanager
+def plain_fp32() -> Iterator[None]:
+    """Inside, fp32 is computed in fp32 on a GPU, not in TF32, and cuDNN may look for its fastest kernel."""
+    matmul, before = torch.backends.cuda.matmul, torch.backends.cuda.matmul.allow_tf32
+    matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
+            yield
+    finally:
+        matmul.allow_tf32 = before
+
+
 def started(
-    one: Runner, threads: int, batch: int, give_up: Callable[[Entry, str], object]
+    chosen: Sequence[Entry], threads: int, batch: int, give_up: Callable[[Entry, str], object]
 ) -> list[tuple[Entry, Contestant]]:
     """The entries of a run that work here, each as a contestant; calls `give_up(entry, reason)` for the others."""
-    photos = np.random.default_rng(0).integers(0, 256, (batch, one.size, one.size, 3), dtype=np.uint8)
+    size = chosen[0].about["size"]
+    photos = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
     working: list[tuple[Entry, Contestant]] = []
     expected: np.ndarray | None = None
-    for entry in one.entries:
+    for entry in chosen:
         try:
             classify = entry.start(threads, photos)
             logits = classify(photos)
         except Exception as error:  # a compiler or runtime that fails here is a line in the report, not the end
-            give_up(entry, _first_line(error))
+            give_up(entry, next(iter(str(error).strip().splitlines()), type(error).__name__))
             continue
         if entry.baseline:
             expected = logits if expected is None else expected
-            if (away := _distance(logits, expected)) > TOLERANCE:
+            away = float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
+            if away > TOLERANCE:
                 give_up(entry, f"it does not compute what eager fp32 computes: off by {away:.1%} of the largest logit")
                 continue
         working.append((entry, Contestant(entry.key, entry.name, classify, photos)))
     return working
-
-
-def _distance(logits: np.ndarray, expected: np.ndarray) -> float:
-    if logits.shape != expected.shape:
-        return float("inf")
-    return float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0] or type(error).__name__

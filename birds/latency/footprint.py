@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import os
@@ -20,25 +19,19 @@ import numpy as np
 from birds.quantize.models import Classifier, open_model, read_models
 from birds.store import RunFolder
 
+Footprint = dict[str, float | None]
+
+UNKNOWN: Footprint = {"import_ms": None, "load_ms": None, "load_mb": None}
 REPETITIONS = 3
 PATIENCE = 120  # seconds
 
 
-@dataclasses.dataclass(frozen=True)
-class Footprint:
-    """Of a fresh process, median of several.
+def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
+    """The footprint of one model of a run, median of several fresh processes; `eager` is its checkpoint in PyTorch.
 
     import_ms imports the runtime; load_ms opens the model and answers for one photo; load_mb is by how much the
     resident memory has grown since before the import, in MiB. None: could not be measured.
     """
-
-    import_ms: float | None = None
-    load_ms: float | None = None
-    load_mb: float | None = None
-
-
-def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
-    """The footprint of one model of a run; `eager` is its checkpoint in PyTorch. Unknown when the process fails."""
     command = [sys.executable, "-m", "birds.latency.footprint", str(runs_dir.resolve()), key, name]
     found = []
     for _ in range(REPETITIONS):
@@ -46,13 +39,9 @@ def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
             done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
             found.append(json.loads(done.stdout.splitlines()[-1]))
         except (subprocess.SubprocessError, ValueError, IndexError):
-            return Footprint()
-    return Footprint(**{k: _median([one[k] for one in found]) for k in ("import_ms", "load_ms", "load_mb")})
-
-
-def _median(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+            return UNKNOWN
+    columns = {column: [one[column] for one in found] for column in UNKNOWN}
+    return {column: None if None in values else statistics.median(values) for column, values in columns.items()}
 
 
 def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:
@@ -62,24 +51,18 @@ def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:
     before, began = resident_mb(), time.perf_counter()
     importlib.import_module(model.backend if model else "torch")
     imported = time.perf_counter()
-    if model is not None:
-        size, classify = model.size, open_model(model, 1)
-    else:
-        size, classify = _eager(folder)
+    size, classify = (model.size, open_model(model, 1)) if model else _eager(folder)
     classify(np.zeros((1, size, size, 3), np.uint8))
     answered, after = time.perf_counter(), resident_mb()
     grown = after - before if after is not None and before is not None else None
-    return Footprint(1000 * (imported - began), 1000 * (answered - imported), grown)
+    return {"import_ms": 1000 * (imported - began), "load_ms": 1000 * (answered - imported), "load_mb": grown}
 
 
 def _eager(folder: RunFolder) -> tuple[int, Classifier]:
-    import torch
+    from birds.latency.entries import eager, load_network
 
-    from birds.latency.entries import called, load_network
-    from birds.spec import read_spec
-
-    torch.set_num_threads(1)
-    return read_spec(folder.spec_file.read_text()).data.size, called(load_network(folder))
+    network, size = load_network(folder)
+    return size, eager(network)(1, np.zeros((1, size, size, 3), np.uint8))
 
 
 def resident_mb() -> float | None:
@@ -92,4 +75,4 @@ def resident_mb() -> float | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(dataclasses.asdict(measured_here(Path(sys.argv[1]), *sys.argv[2:4]))))
+    print(json.dumps(measured_here(Path(sys.argv[1]), *sys.argv[2:4])))

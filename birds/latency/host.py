@@ -2,71 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from birds.machine import INT8_INSTRUCTIONS, cores, cpu_flags, cpu_name
 from birds.record import package_versions
 
-VECTORS = (
-    "avx2",
-    "fma",
-    "f16c",
-    "avx512f",
-    "avx512bw",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_int8",
-    "amx_bf16",
-)
+VECTORS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_bf16", "amx_bf16", *INT8_INSTRUCTIONS)
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "numpy")
 
 
-@dataclasses.dataclass(frozen=True)
-class Host:
-    """A machine. Races on two machines, or on one with other cores to use, have another `machine`: a fingerprint."""
+def this_host() -> dict[str, Any]:
+    """The columns of a row that say what this machine is, and the versions of what computes.
 
-    host: str
-    cpu: str
-    instruction_sets: tuple[str, ...]
-    cores: int
-    memory_gb: int
-    gpu: str | None
-    governor: str
-    system: str
-
-    @property
-    def machine(self) -> str:
-        """Eight hex digits over all that does not change by itself (the governor may)."""
-        fixed = dataclasses.replace(self, governor="")
-        return hashlib.sha256(repr(dataclasses.astuple(fixed)).encode()).hexdigest()[:8]
-
-    @property
-    def int8(self) -> bool:
-        """Whether this CPU has instructions for products of int8."""
-        return bool(set(INT8_INSTRUCTIONS) & set(self.instruction_sets))
-
-
-def this_host() -> Host:
-    """The machine of this process."""
-    flags = cpu_flags()
-    return Host(
-        host=platform.node(),
-        cpu=cpu_name(),
-        instruction_sets=tuple(name for name in VECTORS if name in flags),
-        cores=cores(),
-        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        governor=governor(),
-        system=f"{platform.system()} {platform.release()}",
-    )
+    Races on two machines, or on one with other cores to use, have another `machine`: a fingerprint, eight hex digits
+    over all that does not change by itself (the governor of the clock may).
+    """
+    flags, pages = cpu_flags(), os.sysconf("SC_PHYS_PAGES")
+    fixed = {
+        "host": platform.node(),
+        "cpu": cpu_name(),
+        "instruction_sets": [name for name in VECTORS if name in flags],
+        "cores": cores(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * pages / 2**30),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.release()}",
+    }
+    versions = {"python": platform.python_version()} | package_versions(PACKAGES)
+    machine = hashlib.sha256(repr(fixed).encode()).hexdigest()[:8]
+    return fixed | {"machine": machine, "governor": governor(), "versions": versions}
 
 
 def governor() -> str:
@@ -76,11 +46,6 @@ def governor() -> str:
         return "+".join(sorted({file.read_text().strip() for file in files})) or "unknown"
     except OSError:
         return "unknown"
-
-
-def load_average() -> float | None:
-    """Processes that ran or wanted to, mean of the last minute."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def seconds_of_others() -> float | None:
@@ -94,8 +59,3 @@ def seconds_of_others() -> float | None:
         return None
     busy = sum(int(ticks) for ticks in (user, nice, system, irq, softirq, stolen)) / os.sysconf("SC_CLK_TCK")
     return busy - time.process_time()
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of what computes."""
-    return {"python": platform.python_version()} | package_versions(PACKAGES)

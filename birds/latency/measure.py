@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from analysis.latency import cell_title
-from birds.latency.entries import EAGER, Entry, Runner, forget_compiled, started
-from birds.latency.footprint import Footprint
-from birds.latency.gpu import CUDA, on_gpu, plain_fp32
-from birds.latency.host import Host, load_average, seconds_of_others, versions
+from birds.latency.entries import CUDA, EAGER, Entry, entries, forget_compiled, plain_fp32, started
+from birds.latency.footprint import UNKNOWN, Footprint
+from birds.latency.host import seconds_of_others
 from birds.latency.race import Contestant, Times, pinned, raced
 from birds.latency.statistics import SameAgainstSame, ratio_interval, summary, told_apart
 from birds.randomness import stream
+from birds.store import RunFolder
 
 AGAIN = " again"
-OF_AN_ENTRY = ("backend", "precision", "baseline", "bytes", "test_accuracy", "test_macro_f1")
 
 Say = Callable[[str], object]
 Row = dict[str, Any]
@@ -30,76 +30,57 @@ Footprints = Mapping[tuple[str, str], Footprint]
 class Plan:
     """What is asked: photos a call, threads, rounds at least, and seconds that each cell (threads, batch) may take."""
 
-    batches: tuple[int, ...] = (1, 8, 32)
-    threads: tuple[int, ...] = (1,)
-    rounds: int = 41
-    seconds: float = 20.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """Where and how one race is run."""
-
-    device: str
-    threads: int
-    batch: int
-
-    @property
-    def title(self) -> str:
-        """A few words for people."""
-        return cell_title(self.device, self.threads, self.batch)
+    batches: tuple[int, ...]
+    threads: tuple[int, ...]
+    rounds: int
+    seconds: float
 
 
 def cells_rows(
-    runners: Sequence[Runner], plan: Plan, host: Host, footprints: Footprints, say: Say
+    folders: Sequence[RunFolder], plan: Plan, host: Row, footprints: Footprints, say: Say
 ) -> Iterator[list[Row]]:
     """The rows of each cell once it is raced: the CPU at all threads and batches, then the GPU if there is one."""
-    shared = dataclasses.asdict(host) | {"machine": host.machine, "versions": versions()}
-    for threads in plan.threads:
-        for batch in plan.batches:
-            yield _raced_rows(runners, Cell("cpu", threads, batch), plan, shared, footprints, say)
-    if host.gpu is not None:
-        moved = [on_gpu(one) for one in runners]
-        for batch in plan.batches:
-            with plain_fp32():
-                yield _raced_rows(moved, Cell(CUDA, 1, batch), plan, shared, {}, say)
+    for device, all_threads in [("cpu", plan.threads)] + [(CUDA, (1,))] * (host["gpu"] is not None):
+        runs = [entries(folder, device) for folder in folders]
+        for threads in all_threads:
+            for batch in plan.batches:
+                cell = {"device": device, "threads": threads, "batch": batch}
+                with plain_fp32():
+                    found = _raced_rows(runs, cell, plan, say)
+                yield [host | row | footprints.get((row["key"], row["model"]), UNKNOWN) for row in found]
 
 
-def _raced_rows(
-    runners: Sequence[Runner], cell: Cell, plan: Plan, shared: Row, footprints: Footprints, say: Say
-) -> list[Row]:
+def _raced_rows(runs: Sequence[Sequence[Entry]], cell: Row, plan: Plan, say: Say) -> list[Row]:
     """Start all models, race them, compare each with those of its run."""
-    left_out: dict[str, dict[str, str]] = {one.folder.key: {} for one in runners}
+    title, left_out = cell_title(**cell), {own[0].key: dict[str, str]() for own in runs}
 
     def give_up(entry: Entry, reason: str) -> None:
         left_out[entry.key][entry.name] = reason
-        say(f"{cell.title}: {entry.name} of {entry.key} is left out: {reason}")
+        say(f"{title}: {entry.name} of {entry.key} is left out: {reason}")
 
     forget_compiled()
-    with pinned(cell.threads) as pinned_to:
-        say(f"{cell.title}: starting, compiling")
-        working = [pair for one in runners for pair in started(one, cell.threads, cell.batch, give_up)]
+    with pinned(cell["threads"]) as pinned_to:
+        say(f"{title}: starting, compiling")
+        working = [pair for own in runs for pair in started(own, cell["threads"], cell["batch"], give_up)]
         contestants = [contestant for _, contestant in working] + twins(working)
-        say(f"{cell.title}: racing {len(contestants)} contestants")
+        say(f"{title}: racing {len(contestants)} contestants")
         state, times = _watched(contestants, cell, plan)
     rows = []
-    for one in runners:
-        key = one.folder.key
+    for key, reasons in left_out.items():
         own = {c.name: t for c, t in zip(contestants, times, strict=True) if c.group == key}
-        known = one.row() | shared | state | {"pinned_to": pinned_to, "left_out": left_out[key]}
-        entries = [entry for entry, _ in working if entry.key == key]
-        rows += [known | row for row in compared(entries, own, cell, footprints)]
+        known = cell | state | {"pinned_to": pinned_to, "left_out": reasons}
+        rows += [known | row for row in compared([e for e, _ in working if e.key == key], own, cell["batch"])]
     return rows
 
 
-def _watched(contestants: Sequence[Contestant], cell: Cell, plan: Plan) -> tuple[Row, list[Times]]:
+def _watched(contestants: Sequence[Contestant], cell: Row, plan: Plan) -> tuple[Row, list[Times]]:
     """Race, and what the machine was busy with meanwhile."""
-    load, others, began = load_average(), seconds_of_others(), time.perf_counter()
-    random = stream(0, "race", cell.threads, cell.batch)
-    times = raced(contestants, threads=cell.threads, rounds=plan.rounds, seconds=plan.seconds, random=random)
+    load, others, began = os.getloadavg()[0], seconds_of_others(), time.perf_counter()
+    random = stream(0, "race", cell["threads"], cell["batch"])
+    times = raced(contestants, threads=cell["threads"], rounds=plan.rounds, seconds=plan.seconds, random=random)
     took, after = time.perf_counter() - began, seconds_of_others()
     lost = max(0.0, (after - others) / took) if after is not None and others is not None else None
-    return {"load_before": load, "load_after": load_average(), "cores_of_others": lost, "time": time.time()}, times
+    return {"load_before": load, "load_after": os.getloadavg()[0], "cores_of_others": lost, "time": time.time()}, times
 
 
 def twins(working: Sequence[tuple[Entry, Contestant]]) -> list[Contestant]:
@@ -114,29 +95,27 @@ def twins(working: Sequence[tuple[Entry, Contestant]]) -> list[Contestant]:
     return [dataclasses.replace(one, name=one.name + AGAIN) for one in chosen.values()]
 
 
-def compared(entries: Sequence[Entry], times: Mapping[str, Times], cell: Cell, footprints: Footprints) -> list[Row]:
+def compared(own: Sequence[Entry], times: Mapping[str, Times], batch: int) -> list[Row]:
     """A row for each entry of one run, against eager and against the fp32 model with the smallest median.
 
     Ratios are of times: 0.2 is five times as fast. A ratio to itself, or to a baseline that did not run, is None.
     """
-    if not entries:
+    if not own:
         return []
     again = next(name for name in times if name.endswith(AGAIN))
     same = SameAgainstSame(ratio_interval(times[again].rounds, times[again.removesuffix(AGAIN)].rounds))
-    fp32 = [entry.name for entry in entries if entry.baseline]
+    fp32 = [entry.name for entry in own if entry.baseline]
     best = min(fp32, key=lambda name: float(np.median(times[name].calls)), default=None)
-    cell_columns = dataclasses.asdict(cell) | {"best_fp32": best, "aa_model": again.removesuffix(AGAIN)}
-    cell_columns |= {"aa": same.interval.ratio, "aa_low": same.interval.low, "aa_high": same.interval.high}
-    cell_columns |= {"aa_noisy": same.noisy, "aa_verdict": same.verdict}
+    shared = {"best_fp32": best, "aa_model": again.removesuffix(AGAIN), "aa": same.interval.ratio}
+    shared |= {"aa_low": same.interval.low, "aa_high": same.interval.high}
+    shared |= {"aa_noisy": same.noisy, "aa_verdict": same.verdict, "rounds": len(times[again].rounds)}
     return [
-        cell_columns
-        | {"model": entry.name, "rounds": len(times[entry.name].rounds)}
-        | {name: getattr(entry, name) for name in OF_AN_ENTRY}
-        | dataclasses.asdict(summary(times[entry.name].calls, cell.batch))
+        entry.about
+        | shared
+        | dataclasses.asdict(summary(times[entry.name].calls, batch))
         | _against("eager", EAGER, times, entry.name, same)
         | _against("best_fp32", best, times, entry.name, same)
-        | dataclasses.asdict(footprints.get((entry.key, entry.name), Footprint()))
-        for entry in entries
+        for entry in own
     ]
 
 

@@ -4,10 +4,15 @@ A round goes through the runs in random order and, within a run, through its mod
 are compared stand close together in time. Every second round goes backwards through the one before: over the two, each
 model stands at the same mean position, and a drift of the machine favours none.
 
-A visit to a model is `SETTLE` of calls that are not timed, which bring its weights into the caches, and then the timed
-ones. A call that takes `LONG` does that for itself and is made once. With several threads a visit must also outlast
-the one before: after a call ONNX Runtime's idle threads spin for 46 ms and OpenMP's for 10 ms, on a core that the next
-model needs (measured: eager on 2 of 2 cores took twice as long behind ONNX Runtime as alone). So it settles longer.
+A visit to a model is two calls. The quicker one counts when models are compared: what interrupts a call is rarely
+there for both, and the second finds its weights in the caches. The second alone counts for the times that are shown.
+Where some model takes `LONG`, all are called once a visit. Few calls a visit and many rounds bring the compared calls
+close together in time: recorded on a busy machine, intervals were 0.08 wide where three calls after 5 ms of others,
+in half as many rounds, gave 0.20 in the same time.
+
+With several threads a visit must also outlast the one before: after a call ONNX Runtime's idle threads spin for 46 ms
+and OpenMP's for 10 ms, on a core that the next model needs (measured: eager on 2 of 2 cores took twice as long behind
+ONNX Runtime as alone). So `SETTLE` of calls come first that are not timed.
 """
 
 from __future__ import annotations
@@ -19,7 +24,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +32,9 @@ Photos = NDArray[np.uint8]
 Classifier = Callable[[Photos], NDArray[np.float32]]
 
 LONG = 0.05  # seconds
-CALLS = 3
-SETTLE, SETTLE_TOGETHER = 0.005, 0.1  # seconds; with one thread, with several
-WARM_UP_CALLS, WARM_UP_SECONDS = 3, 0.3
+CALLS = 2
+SETTLE = 0.06  # seconds
+WARM_UP_CALLS, WARM_UP_SECONDS = 3, 0.1
 MOST_ROUNDS = 1001
 
 
@@ -46,34 +50,23 @@ class Contestant:
     classify: Classifier
     photos: Photos
 
-    def timed(self) -> int:
-        """Nanoseconds that one call takes."""
-        started = time.perf_counter_ns()
-        self.classify(self.photos)
-        return time.perf_counter_ns() - started
-
-    def warmed_up(self) -> float:
-        """Call until warm; seconds of the fastest call."""
+    def called(self, *, calls: int = 0, seconds: float = 0.0) -> list[int]:
+        """Nanoseconds of each of so many calls, and of more until so many seconds are spent."""
         took: list[int] = []
-        until = time.perf_counter() + WARM_UP_SECONDS
-        while len(took) < WARM_UP_CALLS or time.perf_counter() < until:
-            took.append(self.timed())
-        return min(took) / 1e9
-
-    def visit(self, *, settle: float, calls: int) -> list[int]:
-        """Nanoseconds of the timed calls of one visit, after `settle` seconds of others."""
-        until = time.perf_counter() + settle
-        while time.perf_counter() < until:
+        until = time.perf_counter() + seconds
+        while len(took) < calls or time.perf_counter() < until:
+            started = time.perf_counter_ns()
             self.classify(self.photos)
-        return [self.timed() for _ in range(calls)]
+            took.append(time.perf_counter_ns() - started)
+        return took
 
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Times of one contestant in ns: `calls` of all rounds one after the other, and the median of each round, (R,)."""
+    """Times of one contestant in ns, in each round (R,): of its last call, warm, and of its quickest."""
 
     calls: NDArray[np.int64]
-    rounds: NDArray[np.float64]
+    rounds: NDArray[np.int64]
 
 
 def orders(groups: Sequence[str], rounds: int, random: np.random.Generator) -> Iterator[list[int]]:
@@ -106,24 +99,18 @@ def raced(
         random: for the order.
     """
     with quiet():
-        plan = [_visit_plan(one.warmed_up() > LONG, threads) for one in contestants]
+        took = [min(one.called(calls=WARM_UP_CALLS, seconds=WARM_UP_SECONDS)) for one in contestants]
+        calls, settle = (1 if max(took) > LONG * 1e9 else CALLS), (SETTLE if threads > 1 else 0.0)
         visits: list[list[list[int]]] = [[] for _ in contestants]
-        groups = [one.group for one in contestants]
         started = time.perf_counter()
-        for done, order in enumerate(orders(groups, max(rounds, MOST_ROUNDS), random)):
+        for done, order in enumerate(orders([one.group for one in contestants], max(rounds, MOST_ROUNDS), random)):
             if done >= rounds and time.perf_counter() - started > seconds:
                 break
             for k in order:
-                visits[k].append(contestants[k].visit(**plan[k]))
-    return [
-        Times(np.array([ns for visit in own for ns in visit]), np.array([float(np.median(visit)) for visit in own]))
-        for own in visits
-    ]
-
-
-def _visit_plan(slow: bool, threads: int) -> dict[str, Any]:
-    alone = 0.0 if slow else SETTLE
-    return {"settle": alone if threads == 1 else SETTLE_TOGETHER, "calls": 1 if slow else CALLS}
+                contestants[k].called(seconds=settle)
+                visits[k].append(contestants[k].called(calls=calls))
+    ns = np.array(visits)
+    return [Times(own[:, -1], own.min(axis=1)) for own in ns]
 
 
 @contextlib.contextmanager

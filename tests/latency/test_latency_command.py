@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from birds.latency.command import parsed_batches, parsed_threads, refuse_too_little
+from birds.latency.command import parsed_numbers, refuse_too_little
 from birds.spec import Refused
 from birds.store import RunFolder
 
@@ -63,14 +63,11 @@ def test_from_models_to_the_table(tiny_sweep, tmp_path: Path) -> None:  # type: 
 
 
 def test_eager_and_the_exported_model_see_the_same_photos(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
-    from birds.latency.entries import runner, started
+    from birds.latency.entries import entries, started
 
-    one = runner(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key))
-    assert one is not None
-    kept = [entry for entry in one.entries if entry.name != "compiled"]
+    kept = [e for e in entries(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key)) if e.name != "compiled"]
     given_up: list[str] = []
-    chosen = dataclasses.replace(one, entries=tuple(kept))
-    pairs = started(chosen, 1, 3, lambda entry, reason: given_up.append(reason))
+    pairs = started(kept, 1, 3, lambda entry, reason: given_up.append(reason))
     logits = {entry.name: contestant.classify(contestant.photos) for entry, contestant in pairs}
     assert not given_up
     assert logits["eager"].shape == (3, 3)
@@ -78,22 +75,17 @@ def test_eager_and_the_exported_model_see_the_same_photos(tiny_sweep) -> None:  
 
 
 def test_a_baseline_that_computes_something_else_is_left_out(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
-    from birds.latency.entries import runner, started
+    from birds.latency.entries import entries, started
 
-    one = runner(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key))
-    assert one is not None
-    eager = one.entries[0]
+    eager = entries(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key))[0]
     coarse = dataclasses.replace(
-        eager, name="coarse", start=lambda threads, photos: lambda seen: 1.01 * eager.start(threads, photos)(seen)
+        eager,
+        about=eager.about | {"model": "coarse"},
+        start=lambda threads, photos: lambda seen: 1.01 * eager.start(threads, photos)(seen),
     )
-    failing = dataclasses.replace(eager, name="failing", start=lambda threads, photos: 1 // 0)
+    failing = dataclasses.replace(eager, about=eager.about | {"model": "failing"}, start=lambda threads, photos: 1 // 0)
     given_up: dict[str, str] = {}
-    pairs = started(
-        dataclasses.replace(one, entries=(eager, coarse, failing)),
-        1,
-        1,
-        lambda entry, reason: given_up.__setitem__(entry.name, reason),
-    )
+    pairs = started((eager, coarse, failing), 1, 1, lambda entry, reason: given_up.__setitem__(entry.name, reason))
     assert [entry.name for entry, _ in pairs] == ["eager"]
     assert "does not compute what eager fp32 computes" in given_up["coarse"]
     assert "zero" in given_up["failing"]
@@ -112,19 +104,19 @@ def test_an_unknown_sweep_names_the_nearest(tiny_run) -> None:  # type: ignore[n
 @pytest.mark.parametrize("text", ["0", "-1", "1,x", "", "1.5", "1,,8"])
 def test_batches_are_positive_numbers(text: str) -> None:
     with pytest.raises(Refused, match="choose 1 or more"):
-        parsed_batches(text)
+        parsed_numbers("batches", text)
 
 
 def test_batches_and_threads_are_read_once_each() -> None:
-    assert parsed_batches("1, 8,8,32") == (1, 8, 32)
-    assert parsed_threads("1,all", cores=4) == (1, 4)
-    assert parsed_threads("1,all", cores=1) == (1,)
+    assert parsed_numbers("batches", "1, 8,8,32") == (1, 8, 32)
+    assert parsed_numbers("threads", "1,all", cores=4) == (1, 4)
+    assert parsed_numbers("threads", "1,all", cores=1) == (1,)
 
 
 @pytest.mark.parametrize("text", ["5", "0", "many", "1,-2"])
 def test_threads_are_between_1_and_the_cores(text: str) -> None:
     with pytest.raises(Refused, match="choose 1 to 4 or all"):
-        parsed_threads(text, cores=4)
+        parsed_numbers("threads", text, cores=4)
 
 
 def test_too_few_rounds_and_no_time_are_refused() -> None:
@@ -135,10 +127,10 @@ def test_too_few_rounds_and_no_time_are_refused() -> None:
 
 
 def test_torch_compile_computes_what_eager_computes_at_every_shape(tiny_run) -> None:  # type: ignore[no-untyped-def]
-    from birds.latency.entries import _compiled, load_network
+    from birds.latency.entries import compiled, load_network
 
-    network = load_network(RunFolder(tiny_run.runs_dir, tiny_run.key))
-    start = _compiled(network)
+    network = load_network(RunFolder(tiny_run.runs_dir, tiny_run.key))[0]
+    start = compiled(network)
     photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     try:
         classify = start(1, photos)
@@ -151,21 +143,16 @@ def test_torch_compile_computes_what_eager_computes_at_every_shape(tiny_run) -> 
     assert np.allclose(classify(photos), expected, atol=1e-4)
 
 
-def test_the_gpu_entries_are_fp32_bf16_and_a_graph(tiny_sweep, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    import torch
+def test_the_gpu_entries_are_fp32_bf16_and_a_graph(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
+    from birds.latency.entries import eager, entries, load_network, plain_fp32
 
-    from birds.latency import gpu
-    from birds.latency.entries import runner
-
-    one = runner(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key))
-    assert one is not None
-    moved = {entry.name: entry for entry in gpu.on_gpu(one).entries}
+    folder = RunFolder(tiny_sweep.runs_dir, tiny_sweep.key)
+    moved = {entry.name: entry for entry in entries(folder, "cuda")}
     assert [moved[name].baseline for name in ("eager", "bf16", "graph")] == [True, False, True]
-    assert moved["bf16"].test_accuracy is None  # it was not measured
-    monkeypatch.setattr(gpu, "CUDA", "cpu")  # the same code on another device, as far as that goes
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    assert moved["bf16"].about["test_accuracy"] is None  # it was not measured
+    network = load_network(folder)[0]
     photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
-    with gpu.plain_fp32():
-        exact, coarse = (moved[name].start(1, photos)(photos) for name in ("eager", "bf16"))
+    with plain_fp32():  # the same code on another device, as far as that goes
+        exact, coarse = (eager(network, "cpu", bf16=bf16)(1, photos)(photos) for bf16 in (False, True))
     assert exact.dtype == coarse.dtype == np.float32
     assert 0 < np.abs(exact - coarse).max() < 0.2 * np.abs(exact).max()

@@ -11,7 +11,18 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from birds.latency.race import CALLS, LONG, WARM_UP_SECONDS, Classifier, Contestant, Photos, orders, pinned, raced
+from birds.latency.race import (
+    CALLS,
+    LONG,
+    SETTLE,
+    WARM_UP_SECONDS,
+    Classifier,
+    Contestant,
+    Photos,
+    orders,
+    pinned,
+    raced,
+)
 
 GROUPS = ["a", "a", "a", "b", "b", "c"]
 PHOTOS = np.zeros((1, 2, 2, 3), np.uint8)
@@ -72,11 +83,33 @@ def test_times_are_in_nanoseconds_and_belong_to_their_contestant() -> None:
     quick, slow = race(0.0005, 0.002)
     assert 500_000 <= quick.min() < 1_500_000
     assert slow.min() >= 2_000_000
-    assert len(quick) == len(slow) == 5 * CALLS
+    assert len(quick) == len(slow) == 5
 
 
-def test_long_calls_are_made_once_a_round() -> None:
-    assert [len(times) for times in race(0.0001, 1.2 * LONG)] == [5 * CALLS, 5]
+def counted(seconds: float, calls: list[str], name: str) -> Classifier:
+    classify = waits(seconds)
+    return lambda photos: calls.append(name) or classify(photos)  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize(("seconds", "each"), [(0.001, CALLS), (1.2 * LONG, 1)])
+def test_all_are_called_alike_and_once_a_round_where_calls_are_long(seconds: float, each: int) -> None:
+    calls: list[str] = []
+    ones = [Contestant("run", name, counted(s, calls, name), PHOTOS) for name, s in (("a", 0.001), ("b", seconds))]
+    raced(ones, rounds=7, seconds=0, random=np.random.default_rng(0))
+    assert calls[-14 * each :].count("a") == calls[-14 * each :].count("b") == 7 * each
+
+
+def test_the_quickest_call_of_a_visit_is_compared_and_the_last_one_shown() -> None:
+    took = iter([0.001] * 3 + [0.002, 0.004, 0.004, 0.002] * 10)  # a warm-up of 3 calls, then rounds of 2
+
+    def classify(photos: Photos) -> np.ndarray:
+        return waits(next(took))(photos)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("birds.latency.race.WARM_UP_SECONDS", 0)
+        times = raced([Contestant("run", "m", classify, PHOTOS)], rounds=4, seconds=0, random=np.random.default_rng(0))
+    assert (times[0].rounds / 1e6).round() == pytest.approx([2] * 4, abs=1)
+    assert times[0].calls.tolist()[::2] > times[0].calls.tolist()[1::2]
 
 
 def test_rounds_go_on_while_there_is_time() -> None:
@@ -151,8 +184,8 @@ def test_a_failure_inside_lets_go() -> None:
     assert os.sched_getaffinity(0) == before
 
 
-@pytest.mark.parametrize(("threads", "at_least"), [(1, 0.005), (2, 0.1)])
-def test_a_model_settles_before_it_is_timed_longer_with_several_threads(threads: int, at_least: float) -> None:
+@pytest.mark.parametrize(("threads", "at_least"), [(1, 0.0), (2, SETTLE)])
+def test_with_several_threads_a_model_settles_before_it_is_timed(threads: int, at_least: float) -> None:
     began: list[float] = []
 
     def classify(photos: Photos) -> np.ndarray:
@@ -162,5 +195,5 @@ def test_a_model_settles_before_it_is_timed_longer_with_several_threads(threads:
 
     one = Contestant("run", "m", classify, PHOTOS)
     times = raced([one], threads=threads, rounds=2, seconds=0, random=np.random.default_rng(0))[0]
-    assert len(times.calls) == 2 * CALLS
+    assert len(times.calls) == len(times.rounds) == 2
     assert began[-1] - began[0] >= WARM_UP_SECONDS + 2 * at_least

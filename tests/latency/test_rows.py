@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 
-from analysis.latency import latency_table, print_latency_table, read_rows, rows_file
-from birds.latency import rows as rows_module
-from birds.latency.rows import append_rows
+from analysis.latency import append_rows, latency_table, print_latency_table, read_rows, rows_file
 from birds.spec import Refused
 
 WRITE = """
 import sys
 from pathlib import Path
-from birds.latency.rows import append_rows
+from analysis.latency import append_rows
 for k in range(40):
     append_rows(Path(sys.argv[1]), [{"who": sys.argv[2], "k": k, "m": m, "long": "x" * 5000} for m in range(3)])
 """
@@ -80,7 +78,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pyte
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(rows_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Refused, match="disk full"):
         append_rows(tmp_path, [row()])
     assert rows_file(tmp_path).read_bytes() == before
