@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from birds.record import load_records
-from birds.refusals import nearest
-from birds.spec import Refused
+from birds.sweep import read_sweep
 
 SHOWN_ANYWAY = ("split", "variant", "seed")  # columns of every table
 
 
-def asked_runs(runs_dir: Path, name: str) -> list[dict[str, Any]]:
-    """What a sweep asked for: each classifier's `key` and `overrides`. Raises Refused when there is no such sweep."""
-    file = runs_dir / "sweeps" / name / "sweep.json"
-    try:
-        return list(json.loads(file.read_text())["runs"])
-    except (OSError, ValueError, KeyError):
-        known = sorted(path.parent.name for path in runs_dir.glob("sweeps/*/sweep.json"))
-        there = f"There are: {', '.join(known)}" if known else "None was run yet: make sweep-exp1"
-        raise Refused(f"no sweep {name!r} in {runs_dir}{nearest(name, known)} {there}") from None
-
-
 def sweep_keys(runs_dir: Path, name: str) -> list[str]:
-    """The keys of the classifier runs a sweep asked for, each once. Raises Refused as `asked_runs` does."""
-    return list(dict.fromkeys(run["key"] for run in asked_runs(runs_dir, name)))
+    """The keys of the classifier runs a sweep asked for, each once. Raises Refused when there is no such sweep."""
+    return list(dict.fromkeys(run.key for run in read_sweep(runs_dir, name).runs))
 
 
 def swept_choices(runs_dir: Path, name: str) -> pd.DataFrame:
     """What a sweep varied beside split, variant and seed: a column each, a row for each key (the first that asked)."""
-    words = {
-        run["key"]: dict(w.split("=", 1) for w in run["overrides"]) for run in reversed(asked_runs(runs_dir, name))
-    }
+    asked = reversed(read_sweep(runs_dir, name).runs)
+    words = {run.key: dict(w.split("=", 1) for w in run.overrides) for run in asked}
     frame = pd.DataFrame.from_dict(words, orient="index").fillna("")
     varied = [name for name in frame.columns if frame[name].nunique() > 1 and name not in SHOWN_ANYWAY]
     return frame[varied]

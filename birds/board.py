@@ -19,14 +19,26 @@ from birds.store import RunFolder
 class State(enum.Enum):
     """Where a run is."""
 
+    TODO = "to do"
     WAITING = "waiting"
+    QUEUED = "queued"
+    HELD = "held"
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
+    LOST = "lost"
     BLOCKED = "blocked"
 
 
-STYLE = {State.RUNNING: "cyan", State.FINISHED: "green", State.FAILED: "bold red", State.BLOCKED: "red"}
+OVER = (State.FINISHED, State.FAILED, State.LOST, State.BLOCKED, State.HELD, State.TODO)  # nothing more will happen
+STYLE = {
+    State.RUNNING: "cyan",
+    State.FINISHED: "green",
+    State.FAILED: "bold red",
+    State.LOST: "bold red",
+    State.BLOCKED: "red",
+    State.HELD: "yellow",
+}
 
 
 class Board:
@@ -38,6 +50,7 @@ class Board:
         self._folders = {key: RunFolder(runs_dir, key) for key in runs}
         finished = {key: folder.record() is not None for key, folder in self._folders.items()}
         self.states = {key: State.FINISHED if finished[key] else State.WAITING for key in runs}
+        self.why: dict[str, str] = {}
         self._live: Live | None = None
         self._started = time.monotonic()
 
@@ -57,9 +70,20 @@ class Board:
                 self.set(key, State.BLOCKED)
         return None
 
-    def set(self, key: str, state: State) -> None:
+    def look_for_records(self) -> bool:
+        """Whether a run that was not over has left its record since."""
+        return any(self._folders[key].record_file.exists() for key, own in self.states.items() if own not in OVER)
+
+    def give_up(self, state: State) -> None:
+        """Move every run that waits to `state`."""
+        for key in [key for key, own in self.states.items() if own is State.WAITING]:
+            self.set(key, state)
+
+    def set(self, key: str, state: State, why: str = "") -> None:
         """Move a run to a state, and say so where there is no live table."""
-        self.states[key] = state
+        if self.states[key] is state:
+            return
+        self.states[key], self.why[key] = state, why
         if self._live is None:
             spent = time.monotonic() - self._started
             self.console.print(f"{spent:6.1f}s  {key}  {self.runs[key].title:32}  {state.value}", highlight=False)

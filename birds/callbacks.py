@@ -73,6 +73,21 @@ class Curves(Callback):
         self._say(f"epoch {done}/{epochs} {shown} {self.fit_seconds:.0f}s")
 
 
+class Stopped(RuntimeError):
+    """The run was asked to stop and did, between two epochs: asked again, it goes on from there."""
+
+
+class Stopping(Callback):
+    """Ends a training between two epochs, when the last one is saved, once `should_stop` says so."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._should_stop():
+            raise Stopped(f"stopped before epoch {trainer.current_epoch + 1}, which is where it will go on")
+
+
 def refuse_to_diverge(row: dict[str, float]) -> None:
     """Raise FloatingPointError when a loss of an epoch is not a finite number."""
     for name in ("train_loss", MONITORED):

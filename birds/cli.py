@@ -1,4 +1,4 @@
-"""`birds`: look at data, read results, use a model. Training is `python train.py`."""
+"""`birds`: look at data, look after sweeps, read results, use a model. Training is `python train.py`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from birds.latency.command import add_command as add_latency
+from birds.look_after import add_commands as add_look_after
 from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
 from birds.spec import Refused
@@ -51,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_quantize(commands)
     add_latency(commands)
+    add_look_after(commands)
 
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
         required=True, metavar="WHAT"

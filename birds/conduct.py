@@ -5,6 +5,7 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from birds.plan import describe, how_tracked, plan_run
+from birds.spec import Refused
 
 
 def conduct(config: DictConfig) -> float | None:
@@ -13,6 +14,8 @@ def conduct(config: DictConfig) -> float | None:
     Raises Refused, with the cure, before anything is started.
     """
     planned = plan_run(config)
+    if planned.slurm is not None:
+        raise Refused(f"slurm={planned.slurm['name']} submits sweeps: put -m first, as in python train.py -m slurm=...")
     if planned.dry_run:
         print(describe([planned]))
         return None

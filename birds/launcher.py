@@ -1,29 +1,32 @@
-"""The staged launcher: each distinct pretraining once, then what needs it, side by side on the slots of this machine.
+"""The staged launcher: each distinct pretraining once, then what needs it, on this machine or on a SLURM cluster.
 
-Each run is a process of its own, started through submitit's local executor the moment a slot is free and what it needs
-is finished. The truth about a run is its folder, never the process: a run whose process died without a record failed.
+Here, each run is a process of its own, started through submitit's local executor the moment a slot is free and what it
+needs is finished. On a cluster, runs are arrays of jobs wired by what they need (`birds.slurm`). The truth about a run
+is its folder, never the process: a run whose process died without a record failed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import glob
-import json
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from birds.board import Board, State
 from birds.machine import cores
 from birds.plan import Planned, describe, how_tracked, plan_run, stages
 from birds.refusals import RunsFailed
 from birds.spec import Refused, RunSpec, Runtime, read_spec
-from birds.store import RunFolder, write_text
+from birds.store import RunFolder
+from birds.sweep import Asked, Sweep, leave_specs
+from birds.triage import Kind, failure_of_death, kind_of, oom_kills
 
 POLL_SECONDS = 0.1
 FOREVER_MINUTES = 60 * 24 * 365
@@ -40,51 +43,99 @@ def work(spec: str, runtime: str) -> None:
 def launch(compose: Callable[[Sequence[str]], DictConfig], job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
     """Plan every job, run what is not finished, print the table.
 
-    Raises Refused before anything starts, RunsFailed when all is over and some failed.
+    Raises Refused before anything starts, RunsFailed when all is over and some failed (a search goes on instead).
 
     Args:
         compose: overrides -> the composed configuration.
         job_overrides: the overrides of each job of the sweep.
     """
-    planned = [_planned(compose, overrides) for overrides in job_overrides]
-    first = planned[0]
+    asked = [(words, job) for words in job_overrides if (job := _planned(compose, words))]
+    if not asked:
+        raise Refused("launch.exclude leaves no run of this sweep")
+    planned = [one for _, job in asked for one in job]
+    first, runs = planned[0], stages(planned)
     if first.dry_run:
-        print(describe(planned))
-        return [_returned(p, None) for p in planned]
-    runs = stages(planned)
-    write_sweep(first.runtime.runs_dir, first.sweep, planned, job_overrides)
+        _print_dry(planned, runs)
+        return [_returned(job, None) for _, job in asked]
+    sweep = _sweep(first, [Asked(key=p.spec.key, overrides=tuple(words)) for words, job in asked for p in job])
+    _refuse_odd_cluster(sweep)
+    leave_specs(first.runtime.runs_dir, runs)
+    sweep.save(first.runtime.runs_dir, beside_older=bool(first.average_over))
     board = Board(first.runtime.runs_dir, runs)
     _announce(board, first)
-    LocalSlots(first.runtime, first.slots).work_off(board)
-    _print_failures(board, first)
-    _print_table(first)
-    if failed := board.count(State.FAILED) + board.count(State.BLOCKED):
-        raise RunsFailed(f"{failed} of {len(runs)} runs did not finish; the same command does only those again")
-    return [_returned(p, _objective(p)) for p in planned]
+    wait = first.launch.wait or first.slurm is None
+    work_off(sweep, board, wait=wait)
+    if wait:
+        print_failures(board, first.runtime.runs_dir)
+        if not first.average_over:
+            _print_table(first)
+            refuse_failures(board)
+    return [_returned(job, _objective(job)) for _, job in asked]
 
 
-def _planned(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str]) -> Planned:
+def _planned(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str]) -> list[Planned]:
+    """The runs of one job: none when it is excluded, one, or in a search one for each seed to average over."""
     try:
-        return plan_run(compose(overrides))
+        config = compose(overrides)
+        if any(_fits(cell, config) for cell in OmegaConf.select(config, "launch.exclude") or ()):
+            return []
+        seeds = OmegaConf.select(config, "search.seeds")
+        return [plan_run(compose([*overrides, f"seed={seed}"])) for seed in seeds] if seeds else [plan_run(config)]
     except Refused as refusal:
         raise Refused(f"{refusal} (asked by: {' '.join(overrides)})") from None
 
 
-def _returned(planned: Planned, value: float | None) -> JobReturn:
-    return JobReturn(status=JobStatus.COMPLETED, _return_value=value, overrides=[planned.spec.title])
+def _fits(cell: str, config: DictConfig) -> bool:
+    """Whether a configuration lies in a cell such as `variant=A split=70`. Raises Refused for an unknown key."""
+    for word in str(cell).split():
+        key, _, wanted = word.partition("=")
+        value = OmegaConf.select(config, key)
+        if value is None or not wanted:
+            raise Refused(f"launch.exclude: {word!r} is not key=value of a key in configs/config.yaml")
+        if str(value.get("name") if isinstance(value, DictConfig) else value) != wanted:
+            return False
+    return True
 
 
-def _objective(planned: Planned) -> float | None:
-    record = planned.folder.record()
-    return None if record is None else float(record.value("valid_accuracy"))
+def _returned(job: Sequence[Planned], value: float | None) -> JobReturn:
+    return JobReturn(status=JobStatus.COMPLETED, _return_value=value, overrides=[job[0].spec.title])
 
 
-def write_sweep(runs_dir: Path, name: str, planned: Sequence[Planned], overrides: Sequence[Sequence[str]]) -> None:
-    """Remember under the sweep's name which runs it asked for: `runs/sweeps/<name>/sweep.json`."""
-    folder = runs_dir / "sweeps" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    asked = [{"key": p.spec.key, "overrides": list(o)} for p, o in zip(planned, overrides, strict=True)]
-    write_text(folder / "sweep.json", json.dumps({"name": name, "time": time.time(), "runs": asked}, indent=1))
+def _objective(job: Sequence[Planned]) -> float | None:
+    """The mean validation accuracy of a job's runs; None when one of them did not finish."""
+    records = [planned.folder.record() for planned in job]
+    values = [float(record.value("valid_accuracy")) for record in records if record is not None]
+    return sum(values) / len(values) if len(values) == len(job) else None
+
+
+def _sweep(first: Planned, runs: Sequence[Asked]) -> Sweep:
+    canary = first.launch.canary if first.launch.canary != "auto" else first.slurm is not None
+    return Sweep(
+        name=first.sweep,
+        runs=tuple(runs),
+        runtime=first.runtime,
+        slots=first.slots,
+        slurm=first.slurm,
+        canary=canary,
+        fail_fast=first.launch.fail_fast,
+    )
+
+
+def _refuse_odd_cluster(sweep: Sweep) -> None:
+    """Refuse a profile that is wrong in itself, or asks for more than the cluster has."""
+    if sweep.slurm is not None:
+        from birds.slurm.limits import refuse_impossible
+
+        refuse_impossible(_order(sweep).profile)
+
+
+def _print_dry(planned: Sequence[Planned], runs: dict[str, RunSpec]) -> None:
+    print(describe(planned))
+    if planned[0].slurm is not None:
+        from birds.slurm.submit import scripts
+
+        for text in scripts(_order(_sweep(planned[0], [])), runs):
+            print(f"\n{text}")
 
 
 def _announce(board: Board, first: Planned) -> None:
@@ -94,17 +145,26 @@ def _announce(board: Board, first: Planned) -> None:
         board.console.print(words, soft_wrap=True)
 
 
-def _print_failures(board: Board, first: Planned) -> None:
+def print_failures(board: Board, runs_dir: Path) -> None:
+    """Say of each run that failed why, what cures it, and where the rest is."""
     for key, spec in board.runs.items():
-        if board.states[key] not in (State.FAILED, State.BLOCKED):
+        state, folder = board.states[key], RunFolder(runs_dir, key)
+        if state not in (State.FAILED, State.BLOCKED, State.LOST, State.HELD):
             continue
-        folder = RunFolder(first.runtime.runs_dir, spec)
-        why = (folder.failure() or "it left no word").strip().splitlines()[-TAIL_LINES:]
-        if board.states[key] is State.BLOCKED:
-            why = [f"not started: {spec.needs.key if spec.needs else '?'}, which it needs, failed"]
-        board.console.print(f"\n{key} {spec.title} {board.states[key].value}:", style="bold red")
-        board.console.print("\n".join(f"  {line}" for line in why), markup=False, highlight=False)
+        told = (folder.failure() or board.why.get(key) or "it left no word").strip().splitlines()
+        shown = told[:2] + [line for line in told[2:][-TAIL_LINES:] if line]
+        if state is State.BLOCKED:
+            shown = [f"not started: {spec.needs.key if spec.needs else '?'}, which it needs, failed"]
+        board.console.print(f"\n{key} {spec.title} {state.value}:", style="bold red")
+        board.console.print("\n".join(f"  {line}" for line in shown), markup=False, highlight=False)
         board.console.print(f"  the rest: {folder.failure_file}", soft_wrap=True)
+
+
+def refuse_failures(board: Board) -> None:
+    """Raise RunsFailed unless every run is finished."""
+    if unfinished := len(board.runs) - board.count(State.FINISHED):
+        count = len(board.runs)
+        raise RunsFailed(f"{unfinished} of {count} runs did not finish; the same command does only those again")
 
 
 def _print_table(first: Planned) -> None:
@@ -113,17 +173,48 @@ def _print_table(first: Planned) -> None:
     print_sweep_table(first.runtime.runs_dir, first.sweep)
 
 
+def work_off(sweep: Sweep, board: Board, *, wait: bool) -> None:
+    """Run what is not finished, where the sweep says; on a cluster, `wait` says whether to return when it is over."""
+    assert sweep.runtime is not None
+    if board.count(State.FINISHED) == len(board.runs):
+        return
+    if sweep.slurm is None:
+        LocalSlots(sweep.runtime, sweep.slots, canary=sweep.canary, fail_fast=sweep.fail_fast).work_off(board)
+        return
+    from birds.slurm.submit import submit
+
+    sent = submit(_order(sweep), board.runs)
+    jobs = sum(len(submission.jobs) for submission in sent)
+    board.console.print(f"{jobs} jobs submitted in {len(sent)} arrays; the sweep's name is {sweep.name}")
+    if not wait:
+        board.console.print(f"Look after it with: birds status {sweep.name}   (also logs, retry, cancel)")
+        return
+    from birds.slurm.waiting import watch_jobs
+
+    watch_jobs(sweep, board)
+
+
+def _order(sweep: Sweep) -> Any:
+    from birds.slurm.profile import read_profile
+    from birds.slurm.submit import Order
+
+    assert sweep.runtime is not None
+    assert sweep.slurm is not None
+    return Order(sweep.name, sweep.runtime, read_profile(sweep.slurm), sweep.canary, sweep.fail_fast)
+
+
 @dataclasses.dataclass
 class LocalSlots:
     """Processes side by side on this machine: one per GPU, or one per core, unless `slots` says otherwise."""
 
     runtime: Runtime
     slots: int | str
+    canary: bool = False
+    fail_fast: bool = False
+    oom_kills: int = dataclasses.field(default_factory=oom_kills)
 
     def work_off(self, board: Board) -> None:
         """Run everything on the board that is not finished. On Ctrl-C the children are ended and the error goes on."""
-        if board.count(State.FINISHED) == len(board.runs):
-            return
         gpus = visible_gpus() if self.runtime.device in ("auto", "cuda") else []
         count = int(self.slots) if self.slots != "auto" else len(gpus) or cores()
         if not gpus:
@@ -169,10 +260,13 @@ class LocalSlots:
         if folder.failure() is None:
             log = Path(job.paths.stdout)
             tail = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
-            folder.fail(
-                "\n".join(["the process died without a word (killed, or out of memory?)", *tail, f"log: {log}"])
-            )
+            short = oom_kills() > self.oom_kills
+            details = "\n".join([*tail, f"log: {log}"])
+            folder.fail(failure_of_death(-signal.SIGKILL, memory_short=short, details=details))
         board.set(key, State.FAILED)
+        bug = kind_of(folder.failure() or "") is Kind.BUG and not board.count(State.FINISHED)
+        if self.fail_fast or (self.canary and bug):
+            board.give_up(State.HELD)
 
 
 def visible_gpus() -> list[int]:

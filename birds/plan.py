@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
@@ -20,8 +20,20 @@ from birds.data.photos import Photos, read_photos
 from birds.data.pool import read_pool
 from birds.data.prepare import ensure_rendered, find_pool, find_root
 from birds.data.split import draw_split
-from birds.spec import ClassifySpec, Refused, RunSpec, Runtime, spec_from_config
+from birds.spec import Choices, ClassifySpec, Refused, RunSpec, Runtime, spec_from_config
 from birds.store import RunFolder
+from birds.sweep import with_needs
+
+C = TypeVar("C", bound=Choices)
+
+
+class Launch(Choices):
+    """How a sweep is launched. `canary`: hold the rest when the first run to end died of a bug; auto is on SLURM."""
+
+    wait: bool
+    canary: bool | Literal["auto"]
+    fail_fast: bool
+    exclude: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +45,9 @@ class Planned:
     slots: int | str
     dry_run: bool
     sweep: str
+    launch: Launch
+    slurm: dict[str, Any] | None
+    average_over: tuple[int, ...]
 
     @property
     def folder(self) -> RunFolder:
@@ -45,7 +60,7 @@ def plan_run(config: DictConfig) -> Planned:
     values: Any = OmegaConf.to_container(config, resolve=True)
     spec_from_config(values, "unknown")  # nonsense dies before photos are read or a folder is made
     _refuse_odd_runtime(values)
-    runtime = _runtime(values)
+    launch, runtime = _valid(Launch, "launch.", values["launch"]), _runtime(values)
     _refuse_unwritable(runtime.runs_dir, "runs_dir")
     _refuse_unwritable(runtime.cache_dir, "cache_dir")
     photos = _photos(json.dumps(values["data"], sort_keys=True), runtime.cache_dir)
@@ -55,7 +70,10 @@ def plan_run(config: DictConfig) -> Planned:
     draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
     for run in filter(None, (spec.needs, spec)):
         RunFolder(runtime.runs_dir, run).record()  # refuses one of another recipe
-    return Planned(spec, runtime, values["slots"], values["dry_run"], str(values["sweep"]))
+    seeds = tuple(values["search"]["seeds"] or ())
+    return Planned(
+        spec, runtime, values["slots"], values["dry_run"], str(values["sweep"]), launch, values.get("slurm"), seeds
+    )
 
 
 def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
@@ -72,20 +90,26 @@ def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
 
 
 def _runtime(values: Mapping[str, Any]) -> Runtime:
+    chosen = {name: values[name] for name in ("device", "threads", "features")}
+    chosen |= {
+        "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
+        "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),
+        "data_root": find_root(values["data"]),
+        "pool_root": find_pool(str(values["pool"])),
+        "skip_unreadable": values["data"]["skip_unreadable"],
+        "tracking": values["tracking"]["mode"],
+        "precision": str(values["precision"]),
+    }
+    return _valid(Runtime, "", chosen)
+
+
+def _valid(model: type[C], prefix: str, values: Mapping[str, Any]) -> C:
     try:
-        return Runtime(
-            runs_dir=Path(str(values["runs_dir"])).expanduser().resolve(),
-            cache_dir=Path(str(values["cache_dir"])).expanduser().resolve(),
-            data_root=find_root(values["data"]),
-            pool_root=find_pool(str(values["pool"])),
-            skip_unreadable=values["data"]["skip_unreadable"],
-            tracking=values["tracking"]["mode"],
-            **{name: values[name] for name in ("device", "threads", "features")},
-            precision=str(values["precision"]),  # type: ignore[arg-type]
-        )
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise Refused(f"{first['loc'][0]}={first['input']}: {first['msg'][0].lower() + first['msg'][1:]}") from None
+        said = first["msg"][0].lower() + first["msg"][1:]
+        raise Refused(f"{prefix}{first['loc'][0]}={first['input']}: {said}") from None
 
 
 def _refuse_unwritable(folder: Path, key: str) -> None:
@@ -122,8 +146,7 @@ def how_tracked(runtime: Runtime) -> str | None:
 
 def stages(planned: Sequence[Planned]) -> dict[str, RunSpec]:
     """The distinct runs by key, what is needed before what needs it."""
-    needed = {p.spec.needs.key: p.spec.needs for p in planned if p.spec.needs is not None}
-    return {**needed, **{p.spec.key: p.spec for p in planned}}
+    return with_needs([p.spec for p in planned])
 
 
 def describe(planned: Sequence[Planned]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +13,9 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Callback
 
-from birds.callbacks import Curves, stopped_early, watching
+from birds.callbacks import Curves, Stopped, Stopping, stopped_early, watching
 from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
 from birds.data.prepare import load_photos, pool_pixels
@@ -27,20 +27,21 @@ from birds.models.checkpoint import read_checkpoint
 from birds.pictures import save_reconstructions
 from birds.record import Record, make_record
 from birds.spec import PretrainSpec, Refused, RunSpec, Runtime
-from birds.store import FULL, RunFolder, disk_full, write_atomically
+from birds.store import FULL, Orphaned, RunFolder, disk_full, write_atomically
 from birds.tasks.classify import Classify
 from birds.tasks.contrast import Contrast
 from birds.tasks.reconstruct import Reconstruct
 from birds.tracking import Tracker, tracker
+from birds.triage import failure_of
 
 Task = Classify | Contrast | Reconstruct
 
 
-def run(spec: RunSpec, runtime: Runtime) -> Record:
+def run(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool] = lambda: False) -> Record:
     """Do this run, or take its finished result; whatever it needs is done first.
 
-    A run that was killed goes on from its last epoch. Raises Refused for what a person can cure; whatever is raised,
-    `failure.txt` in the run folder tells it.
+    A run that was killed goes on from its last epoch. Raises Refused for what a person can cure, and Stopped at the
+    start of an epoch when `should_stop` says so; whatever else is raised, `failure.txt` in the run folder tells it.
     """
     folder = RunFolder(runtime.runs_dir, spec)
     say = _voice(spec)
@@ -48,18 +49,18 @@ def run(spec: RunSpec, runtime: Runtime) -> Record:
         say(f"found, finished: {folder.record_file}")
         return finished
     if spec.needs is not None:
-        run(spec.needs, runtime)
+        run(spec.needs, runtime, should_stop)
     with folder.claimed(spec, waiting=lambda who: say(f"waiting: {who} works on it")):
         if (finished := folder.record()) is not None:
             return finished
         try:
-            record = folder.finish(_record(spec, runtime, folder))
+            record = folder.finish(_record(spec, runtime, folder, should_stop))
             folder.checkpoint("last").unlink(missing_ok=True)  # optimizer state, of no use to a finished run
             return record
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Orphaned, Stopped):  # no failure: it goes on, or another attempt has it
             raise
         except BaseException as error:
-            folder.fail(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
+            folder.fail(failure_of(error))
             if isinstance(error, OSError) and error.errno in FULL:
                 raise Refused(disk_full(folder.path)) from None
             raise
@@ -72,7 +73,7 @@ def _voice(spec: RunSpec) -> Callable[[str], None]:
     return say
 
 
-def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder) -> Record:
+def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Callable[[], bool]) -> Record:
     """Train, test and measure."""
     _hush()
     machine = resolve(runtime)
@@ -81,10 +82,11 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder) -> Record:
     pixels = decoded_photos(photos, runtime.cache_dir, spec.data.size)
     rows = photos.rows("train")
     split = draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
-    data = BirdsDataModule(spec, photos, pixels, split, pool=pool_pixels(spec, photos, runtime))
+    data = BirdsDataModule(spec, photos, pixels, split, folder.accumulate, pool_pixels(spec, photos, runtime))
     task = _task(spec, data, runtime)
     log = tracker(spec, folder.tracking, runtime.tracking)
-    trainer, curves = _trainer(spec, runtime, folder, machine, log)
+    callbacks = [*watching(folder, spec.training, _voice(spec)), Stopping(should_stop)]
+    trainer, curves = _trainer(folder, machine, log, data, callbacks)
     if isinstance(task, Classify) and task.frozen and runtime.features == "cached":
         with trainer.precision_plugin.forward_context():
             task.encode_once(data, machine.device)
@@ -93,6 +95,7 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder) -> Record:
     measured |= _counts(data, split) | machine.record() | _costs(task, data, curves, machine)
     measured |= {f"runtime.{name}": value for name, value in runtime.model_dump(mode="json").items()}
     measured["cost_seconds"] = curves.fit_seconds
+    measured["accumulate"] = data.accumulate
     measured["cost_attempt_seconds"] = time.perf_counter() - started
     record = make_record(spec, split.digest, measured)
     if log:
@@ -139,18 +142,18 @@ def _pretrained_weights(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch
 
 
 def _trainer(
-    spec: RunSpec, runtime: Runtime, folder: RunFolder, machine: Machine, log: Tracker | None
+    folder: RunFolder, machine: Machine, log: Tracker | None, data: BirdsDataModule, callbacks: list[Callback]
 ) -> tuple[L.Trainer, Curves]:
-    callbacks = watching(folder, spec.training, _voice(spec))
     trainer = L.Trainer(
         **machine.trainer_options(),
-        max_epochs=spec.training.epochs,
+        max_epochs=data.spec.training.epochs,
         logger=log or False,
         log_every_n_steps=10,
         callbacks=callbacks,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         gradient_clip_val=1.0,
+        accumulate_grad_batches=data.accumulate,
         plugins=[LightningEnvironment()],  # under SLURM too: this harness requeues, Lightning must not
         enable_progress_bar=False,
         enable_model_summary=False,

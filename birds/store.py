@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from birds.record import Record, read_record
 from birds.spec import Refused, Run
+from birds.triage import Failure, Kind
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -59,8 +60,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold the advisory lock on `path`; calls `waiting` once if somebody else holds it, then waits for it."""
+def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[IO[bytes]]:
+    """Hold the advisory lock on `path`; calls `waiting` once if somebody else holds it, then waits for it.
+
+    Yields the open file: a child process that inherits it holds the lock, too, until it ends.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         try:
@@ -68,7 +72,19 @@ def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator
         except BlockingIOError:
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the advisory lock on `path`."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class RunFolder:
@@ -87,7 +103,9 @@ class RunFolder:
         self.tracking = self.path / "tracking"
         self.jobs = self.path / "jobs"
         self.models = self.path / "models"
-        self._attempt_file = self.path / "attempt.json"
+        self.lock_file = self.path / "lock"
+        self.attempt_file = self.path / "attempt.json"
+        self._accumulate_file = self.path / "accumulate"
         self._attempt: str | None = None
 
     def checkpoint(self, which: str) -> Path:
@@ -104,6 +122,18 @@ class RunFolder:
             return self.failure_file.read_text()
         return None
 
+    def log(self) -> Path | None:
+        """The newest log of the run, or None before its first start as a job."""
+        logs = [p for p in self.jobs.glob("*") if p.suffix in (".out", ".log") and p.is_file()]
+        return max(logs, key=lambda path: path.stat().st_mtime, default=None)
+
+    @property
+    def accumulate(self) -> int:
+        """In how many parts a batch is worked on, 1 unless the run was out of memory before."""
+        with contextlib.suppress(OSError, ValueError):
+            return int(self._accumulate_file.read_text())
+        return 1
+
     def progress(self) -> dict[str, Any]:
         """The last word of the run about itself: state, epoch, epochs, loss, seconds_left. Empty before the first."""
         with contextlib.suppress(OSError, ValueError):
@@ -117,27 +147,34 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Refused(f"cannot write the runs folder {self.path.parent}: {error.strerror}; set runs_dir=") from None
-        with locked(self.path / "lock", lambda: waiting(self._holder())):
+        with locked(self.lock_file, lambda: self._wait_for_holder(waiting)):
             if self.record() is None:
-                self._begin_attempt(spec)
+                self._begin_attempt()
+                write_text(self.spec_file, spec.model_dump_json(indent=1))
+                self.failure_file.unlink(missing_ok=True)
             yield
 
-    def _begin_attempt(self, spec: Run) -> None:
+    def _begin_attempt(self) -> None:
         self._attempt = uuid.uuid4().hex[:12]
         attempt = {"id": self._attempt, "host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
-        write_text(self._attempt_file, json.dumps(attempt))
-        write_text(self.spec_file, spec.model_dump_json(indent=1))
-        self.failure_file.unlink(missing_ok=True)
+        write_text(self.attempt_file, json.dumps(attempt | _slurm_start()))
 
-    def _holder(self) -> str:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            attempt = json.loads(self._attempt_file.read_text())
-            return f"process {attempt['pid']} on {attempt['host']}"
-        return "another process"
+    def attempt(self) -> dict[str, Any]:
+        """Who worked on the run last: id, host, pid, started, under SLURM job and restart. Empty before the first."""
+        with contextlib.suppress(OSError, ValueError):
+            return dict(json.loads(self.attempt_file.read_text()))
+        return {}
+
+    def _wait_for_holder(self, waiting: Callable[[str], object]) -> None:
+        """Say who holds the lock. If it is an earlier start of this very job, SLURM took it for dead: take over."""
+        holder, own = self.attempt(), _slurm_start()
+        if own and holder.get("job") == own["job"] and holder["restart"] < own["restart"]:
+            self._begin_attempt()  # the orphan finds it at the end of its epoch, ends and frees the lock
+        waiting(f"process {holder['pid']} on {holder['host']}" if "pid" in holder else "another process")
 
     def assert_mine(self) -> None:
         """Raise Orphaned unless this process's attempt is the one in the folder."""
-        attempt = json.loads(self._attempt_file.read_text())["id"]
+        attempt = self.attempt().get("id")
         if attempt != self._attempt:
             raise Orphaned(f"run {self.key} was taken over by attempt {attempt}")
 
@@ -146,16 +183,28 @@ class RunFolder:
         with contextlib.suppress(OSError, Refused):
             write_text(self.progress_file, json.dumps(progress | {"time": time.time()}))
 
-    def fail(self, text: str) -> None:
-        """Leave the reason of a failure in the folder."""
+    def fail(self, failure: Failure) -> None:
+        """Leave the reason of a failure in the folder; for want of memory, the next attempt halves its batches."""
         with contextlib.suppress(OSError, Refused):
-            write_text(self.failure_file, text)
+            write_text(self.failure_file, str(failure))
+            if failure.kind is Kind.MEMORY:
+                write_text(self._accumulate_file, str(2 * self.accumulate))
 
     def finish(self, record: Record) -> Record:
         """The run's last act: its record, by atomic rename."""
         self.assert_mine()
         write_text(self.record_file, record.to_json())
         return record
+
+
+def _slurm_start() -> dict[str, Any]:
+    """Which start of which SLURM job this process is; empty outside of SLURM."""
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return {}
+    index = os.environ.get("SLURM_ARRAY_TASK_ID")
+    restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    return {"job": f"{job}_{index}" if index else job, "restart": restart}
 
 
 def find_run(runs_dir: Path, name: str) -> RunFolder:

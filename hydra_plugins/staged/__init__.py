@@ -1,32 +1,56 @@
-"""The door through which Hydra finds the staged launcher; Hydra insists on this place and scans it at every start."""
+"""The door through which Hydra finds the staged launcher and its sweepers; it insists on this place.
+
+Hydra scans it at every start, so nothing heavy is imported here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 from omegaconf import DictConfig
 
-# A plain mapping: Hydra executes this module before it is in sys.modules, where a dataclass cannot be made.
-NODE = {"_target_": "hydra_plugins.staged.StagedLauncher"}
-ConfigStore.instance().store(group="hydra/launcher", name="staged", node=NODE, provider="birds")
+# Plain mappings: Hydra executes this module before it is in sys.modules, where a dataclass cannot be made.
+LAUNCHER = {"_target_": "hydra_plugins.staged.StagedLauncher"}
+SWEEPER = {"_target_": "hydra_plugins.staged.StagedSweeper", "max_batch_size": None, "params": None}
+for group, node in (("hydra/launcher", LAUNCHER), ("hydra/sweeper", SWEEPER)):
+    ConfigStore.instance().store(group=group, name="staged", node=node, provider="birds")
 
 
 class StagedLauncher(Launcher):
-    """Shared pretraining once, then what needs it."""
+    """Shared pretraining once, then what needs it; on this machine, or with `slurm=NAME` on a cluster."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self._loader = hydra_context.config_loader
         self._config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from birds.composing import Composer
         from birds.launcher import launch
 
-        def compose(overrides: Sequence[str]) -> Any:
-            return self._loader.load_sweep_config(self._config, list(overrides))
+        return launch(Composer(self._loader, self._config), job_overrides)
 
-        return launch(compose, job_overrides)
+
+class StagedSweeper(BasicSweeper):
+    """Hydra's own, without composing every job twice: the launcher refuses nonsense before any run starts."""
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Leave it to the launcher; other launchers than ours would not, so for them it is done."""
+        if not isinstance(self.launcher, StagedLauncher):
+            super().validate_batch_is_legal(batch)
+
+
+class ResumedOptunaSweeper(OptunaSweeper):
+    """Optuna's, which goes on with a study that was interrupted instead of beginning again."""
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Do the trials that the study still lacks, interrupted ones first."""
+        from birds.search import resume
+
+        resume(self.sweeper)
+        super().sweep(arguments)

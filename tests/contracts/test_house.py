@@ -14,16 +14,20 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
-    ["birds.randomness", "birds.spec", "birds.record", "birds.store"],
+    ["birds.randomness", "birds.spec", "birds.triage", "birds.record", "birds.store", "birds.sweep"],
     ["birds.data", "birds.models", "birds.pretext", "birds.metrics", "analysis"],
     ["birds.tasks"],
     ["birds.machine", "birds.tracking", "birds.callbacks", "birds.pictures", "birds.plan", "birds.board"],
-    ["birds.run", "birds.predict", "birds.quantize", "birds.latency"],
-    ["birds.launcher", "birds.conduct"],
+    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.slurm", "birds.search"],
+    ["birds.launcher", "birds.conduct", "birds.composing", "birds.look_after"],
     ["birds.cli", "birds.__main__", "hydra_plugins", "train"],
 ]
 ANYWHERE = {"birds", "birds.refusals"}  # the border: may be imported from every layer, imports only words
-ONLY_IN = {"wandb": {"birds.tracking"}, "submitit": {"birds.launcher"}, "hydra": {"birds.launcher", "birds.refusals"}}
+ONLY_IN = {
+    "wandb": {"birds.tracking"},
+    "submitit": {"birds.launcher", "birds.slurm.submit"},
+    "hydra": {"birds.launcher", "birds.refusals", "birds.composing", "birds.slurm.doctor"},
+}
 TORCH_FREE = [
     "birds.plan",
     "birds.board",
@@ -38,6 +42,10 @@ TORCH_FREE = [
     "birds.quantize.predict",
     "birds.latency.command",
     "analysis.latency",
+    "birds.look_after",
+    "birds.slurm.status",
+    "birds.slurm.worker",
+    "birds.search",
 ]
 
 
@@ -121,7 +129,7 @@ def code_lines(file: Path) -> int:
 
 
 def test_the_product_is_small() -> None:
-    assert sum(code_lines(file) for file in modules().values()) < 6000
+    assert sum(code_lines(file) for file in modules().values()) < 6500
 
 
 def plain(requirement: str) -> str:

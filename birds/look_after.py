@@ -1,0 +1,138 @@
+"""`birds status`, `retry`, `cancel`, `logs` and `doctor`: looking after a sweep that was launched before."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from birds.board import STYLE, State
+from birds.spec import Refused
+from birds.store import find_run
+from birds.sweep import read_sweep
+
+WATCH_SECONDS = 2.0
+
+
+def add_commands(commands: Any) -> None:
+    """Add these commands to the command line."""
+    status = commands.add_parser("status", help="where every run of a sweep is, why, and how far")
+    status.add_argument("--watch", action="store_true", help="keep showing it until Ctrl-C or all is over")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(act=_status)
+    retry = commands.add_parser("retry", help="run the failed and lost runs of a sweep again, nothing else")
+    retry.set_defaults(act=_retry)
+    cancel = commands.add_parser("cancel", help="end the queued and running jobs of a sweep on SLURM")
+    cancel.set_defaults(act=_cancel)
+    for command in (status, retry, cancel):
+        command.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
+    logs = commands.add_parser("logs", help="print the newest log of a run")
+    logs.add_argument("run", help="the beginning of its key")
+    logs.add_argument("--lines", type=int, default=0, help="only the last so many lines")
+    logs.set_defaults(act=_logs)
+    doctor = commands.add_parser("doctor", help="what this SLURM cluster is like, and what will go wrong on it")
+    doctor.add_argument("name", nargs="?", help="a profile in slurm/, to check it against the cluster")
+    doctor.add_argument("--write", metavar="NAME", help="write a first profile for this cluster: slurm/NAME.yaml")
+    doctor.set_defaults(act=_doctor)
+
+
+def _status(args: argparse.Namespace) -> None:
+    from birds.slurm.status import as_json, sweep_status
+
+    sweep = read_sweep(args.runs_dir, args.sweep)
+    runs = sweep.specs(args.runs_dir)
+    if args.json:
+        print(as_json(sweep_status(args.runs_dir, args.sweep, runs)))
+    elif args.watch:
+        _watch(args, runs)
+    else:
+        _print(sweep_status(args.runs_dir, args.sweep, runs), args.sweep)
+
+
+def _print(found: list[Any], sweep: str) -> None:
+    """A line a run: fixed columns, so that it can be searched with grep; then what stands where."""
+    for one in found:
+        far = f"epoch {one.epoch}/{one.epochs}" if one.epoch is not None else ""
+        left = f"{one.seconds_left:.0f} s left" if one.seconds_left is not None else ""
+        words = "  ".join(filter(None, (far, left, one.why, one.node, one.job and f"job {one.job}", one.log)))
+        print(f"{one.key}  {one.title:32}  {one.state.value:8}  {words}".rstrip())
+    counts = {state: sum(one.state is state for one in found) for state in State}
+    print(f"{sweep}: " + ", ".join(f"{count} {state.value}" for state, count in counts.items() if count))
+
+
+def _watch(args: argparse.Namespace, runs: dict[str, Any]) -> None:
+    from rich.live import Live
+    from rich.table import Table
+
+    from birds.board import OVER
+    from birds.slurm.status import sweep_status
+
+    with Live() as live:
+        while True:
+            found = sweep_status(args.runs_dir, args.sweep, runs)
+            table = Table("run", "what", "state", "epoch", "left", "node", "job", "why")
+            for one in found:
+                far = f"{one.epoch}/{one.epochs}" if one.epoch is not None else ""
+                left = f"{one.seconds_left:.0f} s" if one.seconds_left is not None else ""
+                state = f"[{STYLE.get(one.state, 'dim')}]{one.state.value}[/]"
+                table.add_row(one.key, one.title, state, far, left, one.node, one.job, one.why)
+            live.update(table, refresh=True)
+            if all(one.state in OVER for one in found):
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+def _retry(args: argparse.Namespace) -> None:
+    from birds.board import Board
+    from birds.launcher import print_failures, refuse_failures, work_off
+    from birds.slurm.status import sweep_status
+
+    sweep = read_sweep(args.runs_dir, args.sweep)
+    runs = sweep.specs(args.runs_dir)
+    if sweep.runtime is None:
+        raise Refused(f"the sweep {args.sweep} was written by another version; ask for it with train.py again")
+    again = (State.FAILED, State.LOST, State.BLOCKED, State.HELD)
+    chosen = [one.key for one in sweep_status(args.runs_dir, args.sweep, runs) if one.state in again]
+    if not chosen:
+        print(f"{args.sweep}: nothing failed or was lost")
+        return
+    needed = {spec.needs.key for key in chosen if (spec := runs[key]).needs is not None}
+    board = Board(args.runs_dir, {key: spec for key, spec in runs.items() if key in needed or key in chosen})
+    work_off(sweep, board, wait=sweep.slurm is None)
+    if sweep.slurm is None:
+        print_failures(board, args.runs_dir)
+        refuse_failures(board)
+
+
+def _cancel(args: argparse.Namespace) -> None:
+    from birds.slurm.client import cancel
+    from birds.slurm.submissions import settled, submitting
+
+    read_sweep(args.runs_dir, args.sweep)
+    with submitting(args.runs_dir):
+        living = [(s, own) for s, own in settled(args.runs_dir) if s.sweep == args.sweep]
+        for submission, _ in living:
+            submission.but(cancelled=True).save()  # first, so that no job goes back into the queue
+        cancel([str(submission.job_id) for submission, _ in living])
+    print(f"{args.sweep}: {sum(len(own) for _, own in living)} jobs cancelled; finished runs are kept")
+
+
+def _logs(args: argparse.Namespace) -> None:
+    folder = find_run(args.runs_dir, args.run)
+    log = folder.log()
+    if log is None:
+        raise Refused(f"run {folder.key} has no log: it was never started as a job")
+    lines = log.read_text(errors="replace").splitlines()
+    print("\n".join([f"==> {log} <==", *lines[-args.lines :]]))
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from birds.slurm.doctor import examine, write_profile
+
+    if args.write:
+        print(f"Written: {write_profile(args.write)}; look it through, then: python train.py -m slurm={args.write} ...")
+    findings = examine(args.name, Path(args.runs_dir))
+    print("\n".join(findings.lines))
+    if findings.wrong:
+        raise Refused(f"{findings.wrong} of these will go wrong")

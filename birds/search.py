@@ -1,0 +1,77 @@
+"""Hyper-parameter search that survives being killed: hydra-optuna-sweeper on a study in a file.
+
+Trials that were running when the search died are asked again first, with their own values: their runs have the same
+keys, so finished ones are found and killed ones go on. `n_trials` counts the finished trials of the whole study.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from birds.spec import Refused
+
+
+def resume(sweeper: Any) -> None:
+    """Bring a sweeper up to what its study holds already: fewer trials to do, interrupted ones first.
+
+    Args:
+        sweeper: hydra-optuna-sweeper's implementation, before it starts.
+    """
+    _refuse_seeds(sweeper.params)
+    if not sweeper.storage:
+        return
+    Path(str(sweeper.storage).removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    study = _study(str(sweeper.storage), str(sweeper.study_name))
+    if study is None:
+        return
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial.state is TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # enqueue_trial is called experimental by Optuna 2
+                study.enqueue_trial(trial.params)
+    done = sum(trial.state is TrialState.COMPLETE for trial in trials)
+    print(f"The study {sweeper.study_name} has {done} finished trials of {sweeper.n_trials}")
+    sweeper.n_trials = max(0, sweeper.n_trials - done)
+
+
+def _refuse_seeds(params: Mapping[str, Any] | None) -> None:
+    if params and "seed" in params:
+        raise Refused("a seed is not searched over: it would pick the luckiest; average with search.seeds=[0,1,2]")
+
+
+def _study(storage: str, name: str) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(30)  # warnings
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+
+
+def trials(runs_dir: Path, sweep: str) -> list[dict[str, Any]]:
+    """The trials of a search, best first: number, state, value (mean validation accuracy), parameters.
+
+    Raises Refused when there is no study of that name.
+    """
+    file = study_file(runs_dir, sweep)
+    study = _study(f"sqlite:///{file}", sweep) if file.exists() else None
+    if study is None:
+        raise Refused(f"no search {sweep!r} in {runs_dir}; start one with: python train.py -m sweeps=search")
+    rows = [
+        {"trial": t.number, "state": t.state.name.lower(), "value": t.value, **t.params, **t.user_attrs}
+        for t in study.get_trials(deepcopy=False)
+    ]
+    return sorted(rows, key=lambda row: (row["value"] is None, -(row["value"] or 0)))
+
+
+def study_file(runs_dir: Path, sweep: str) -> Path:
+    """Where a search's study lies."""
+    return runs_dir / "sweeps" / sweep / "study.db"

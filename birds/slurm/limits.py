@@ -1,0 +1,118 @@
+"""What the cluster has, and what a profile asks for that it has not: told before anything is submitted."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+
+from birds.refusals import nearest
+from birds.slurm.client import ask
+from birds.slurm.profile import Profile, Resources
+from birds.spec import Refused
+
+MINUTES_A_DAY = 24 * 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition:
+    """A partition: its longest time in minutes (None: unlimited), and the most one of its nodes has (memory in MB)."""
+
+    name: str
+    up: bool
+    default: bool
+    minutes: int | None
+    nodes: int
+    cpus: int
+    memory: int
+    gpus: int
+
+
+def minutes_of(text: str) -> int | None:
+    """SLURM's `days-hours:minutes:seconds` in minutes; None for `infinite`."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if not found:
+        return None
+    days, hours, minutes, _ = (int(part or 0) for part in found.groups())
+    return MINUTES_A_DAY * days + 60 * hours + minutes
+
+
+def partitions() -> dict[str, Partition]:
+    """The partitions that this user can see, by name."""
+    found: dict[str, Partition] = {}
+    for line in ask("sinfo", "-h", "-e", "-o", "%P|%a|%l|%D|%c|%m|%G").splitlines():
+        marked, up, time, nodes, cpus, memory, gres = line.split("|")
+        name = marked.rstrip("*")
+        gpus = sum(int(count) for count in re.findall(r"gpu(?::[^:,()]+)?:(\d+)", gres))
+        part = Partition(
+            name, up == "up", marked != name, minutes_of(time), int(nodes), _number(cpus), _number(memory), gpus
+        )
+        other = found.get(name)
+        found[name] = part if other is None else _most(part, other)
+    return found
+
+
+def _number(text: str) -> int:
+    found = re.match(r"\d+", text)
+    return int(found[0]) if found else 0
+
+
+def _most(a: Partition, b: Partition) -> Partition:
+    most = {name: max(getattr(a, name), getattr(b, name)) for name in ("cpus", "memory", "gpus")}
+    return dataclasses.replace(a, nodes=a.nodes + b.nodes, **most)
+
+
+def sections(profile: Profile) -> dict[str, Resources]:
+    """The resources of each stage and variant that the profile tells apart, by the place where they are set."""
+    named: dict[str, Mapping[str, object]] = {"": {}}
+    named |= {f"{name}.": getattr(profile, name) for name in ("pretrain", "classify") if getattr(profile, name)}
+    named |= {f"variant.{name}.": values for name, values in profile.variant.items()}
+    return {place: profile.with_section(values) for place, values in named.items()}
+
+
+def impossible(profile: Profile, known: Mapping[str, Partition]) -> list[str]:
+    """What the profile asks for and the cluster has not, a sentence each with what there is."""
+    return [words for place, asked in sections(profile).items() for words in _impossible(place, asked, known)]
+
+
+def _impossible(place: str, asked: Resources, known: Mapping[str, Partition]) -> Iterable[str]:
+    key = f"slurm.{place}"
+    if asked.partition is None:
+        name = next((part.name for part in known.values() if part.default), None)
+        if name is None:
+            yield f"{key}partition is not set, and the cluster has no default; choose one of {', '.join(known)}"
+            return
+    else:
+        name = asked.partition
+    several = [part for part in name.split(",") if part not in known]
+    if several:
+        yield f"{key}partition={name}: no such partition{nearest(several[0], known)} There are: {', '.join(known)}"
+        return
+    parts = [known[part] for part in name.split(",")]
+    for what, unit in (("gpus", "GPUs"), ("cpus", "CPUs"), ("memory", "MB")):
+        wanted, most = _wanted(asked, what), max(getattr(part, what) for part in parts)
+        if wanted > most:
+            yield f"{key}{NAMES[what]} asks for {wanted} {unit} on a node of {name}, whose largest has {most}"
+    longest = [part.minutes for part in parts]
+    if None not in longest and asked.time > max(m for m in longest if m is not None):
+        yield f"{key}time={asked.time} minutes is longer than {name} allows: {max(m for m in longest if m is not None)}"
+    if not any(part.up for part in parts):
+        yield f"partition {name} is down"
+
+
+NAMES = {"gpus": "gpus", "cpus": "cpus_per_task", "memory": "mem_gb"}
+
+
+def _wanted(asked: Resources, what: str) -> int:
+    if what == "memory":
+        return int((asked.mem_gb or 0) * 1024)
+    if what == "cpus":
+        return max(asked.cpus_per_task or 1, (asked.cpus_per_gpu or 0) * (asked.gpus or 0))
+    named = re.search(r"gpu(?::[^:,]+)?:(\d+)", asked.gres or "")
+    return max(asked.gpus or 0, asked.gpus_per_task or 0, int(named[1]) if named else 0)
+
+
+def refuse_impossible(profile: Profile) -> None:
+    """Raise Refused with everything that the cluster cannot give, before anything is submitted."""
+    if found := impossible(profile, partitions()):
+        raise Refused("; ".join(found))

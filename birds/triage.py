@@ -1,0 +1,104 @@
+"""Why a run failed, in one word, and what cures it: the first two lines of `failure.txt`.
+
+Kinds are told apart by the error that reached the run, or, when its process died without a word, by how it died.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import signal
+import traceback
+from pathlib import Path
+
+from birds.spec import Refused
+
+MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+DATA_WORDS = ("unreadable photo", "cannot identify image", "image file is truncated")
+
+
+class Kind(enum.Enum):
+    """What a run died of."""
+
+    MEMORY = "out of memory"
+    DIVERGED = "diverged"
+    TIMEOUT = "time limit"
+    NODE = "node lost"
+    DATA = "unreadable data"
+    DISK = "disk"
+    REFUSED = "cannot be done"
+    KILLED = "killed"
+    BUG = "bug in the code"
+
+
+CURES = {
+    Kind.MEMORY: "asked again, it goes on with half the photos at a time and the same steps; or ask for more memory",
+    Kind.DIVERGED: "lower the learning rate, as in budget.classify.lr=1e-3, or train with precision=32",
+    Kind.TIMEOUT: "raise slurm.time or slurm.max_requeues; birds retry goes on from the last epoch",
+    Kind.NODE: "birds retry goes on from the last epoch",
+    Kind.DATA: "repair the photo, or leave such photos out with data.skip_unreadable=true",
+    Kind.DISK: "free some room; what was finished is kept, and the same command goes on",
+    Kind.REFUSED: "change what was asked as the message says",
+    Kind.KILLED: "somebody or something ended it; birds retry goes on from the last epoch",
+    Kind.BUG: "mend the code (the traceback is below), then birds retry",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A kind, the reason in one line, and what else is known (a traceback, the end of a log)."""
+
+    kind: Kind
+    reason: str
+    details: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}: {self.reason}\ncure: {CURES[self.kind]}\n\n{self.details}".rstrip() + "\n"
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The failure that an error means, with its traceback."""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    return Failure(_kind(error), reason, "".join(traceback.format_exception(error)))
+
+
+def _kind(error: BaseException) -> Kind:
+    words = str(error)
+    if isinstance(error, MemoryError) or any(known.lower() in words.lower() for known in MEMORY_WORDS):
+        return Kind.MEMORY
+    if isinstance(error, FloatingPointError):
+        return Kind.DIVERGED
+    if any(known in words for known in DATA_WORDS):
+        return Kind.DATA
+    if words.startswith("disk full") or (isinstance(error, OSError) and error.strerror and "space" in error.strerror):
+        return Kind.DISK
+    return Kind.REFUSED if isinstance(error, Refused) else Kind.BUG
+
+
+def failure_of_death(status: int, *, memory_short: bool, details: str) -> Failure:
+    """The failure of a process that died without a word.
+
+    Args:
+        status: how it ended: an exit status, or a signal as a negative number.
+        memory_short: whether the kernel or SLURM is known to have ended a process for want of memory.
+        details: the end of its log.
+    """
+    if status == -signal.SIGKILL and memory_short:
+        return Failure(Kind.MEMORY, "the kernel ended the process for want of memory", details)
+    if status < 0:
+        return Failure(Kind.KILLED, f"the process was ended by {signal.Signals(-status).name}", details)
+    return Failure(Kind.BUG, f"the process ended with status {status} and left no word", details)
+
+
+def kind_of(text: str) -> Kind | None:
+    """The kind that the text of a `failure.txt` begins with; None for a text of another form."""
+    return next((kind for kind in Kind if text.startswith(f"{kind.value}: ")), None)
+
+
+def oom_kills() -> int:
+    """How many processes the kernel of this machine has ended for want of memory since it started."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
