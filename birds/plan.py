@@ -63,9 +63,9 @@ def plan_run(config: DictConfig) -> Planned:
     launch, runtime = _valid(Launch, "launch.", values["launch"]), _runtime(values)
     _refuse_unwritable(runtime.runs_dir, "runs_dir")
     _refuse_unwritable(runtime.cache_dir, "cache_dir")
-    photos = _photos(json.dumps(values["data"], sort_keys=True), runtime.cache_dir)
-    pool = read_pool(str(values["pool"]), photos, runtime.cache_dir, skip_unreadable=runtime.skip_unreadable)
-    spec = spec_from_config(values, photos.digest, pool.digest if pool else "")
+    data = json.dumps(values["data"], sort_keys=True)
+    photos = _photos(data, runtime.cache_dir)
+    spec = spec_from_config(values, photos.digest, _pool_digest(str(values["pool"]), data, runtime.cache_dir))
     rows = photos.rows("train")
     draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
     for run in filter(None, (spec.needs, spec)):
@@ -135,6 +135,13 @@ def _photos(data: str, cache_dir: Path) -> Photos:
         seed=values["seed"],
         skip_unreadable=values["skip_unreadable"],
     )
+
+
+@lru_cache(maxsize=8)
+def _pool_digest(pool: str, data: str, cache_dir: Path) -> str:
+    skip = json.loads(data)["skip_unreadable"]
+    found = read_pool(pool, _photos(data, cache_dir), cache_dir, skip_unreadable=skip)
+    return found.digest if found else ""
 
 
 def how_tracked(runtime: Runtime) -> str | None:
