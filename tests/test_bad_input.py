@@ -65,7 +65,7 @@ WRONG_WORDS = [
     (["data.rot=x"], ["unknown key data.rot; did you mean data.root?"]),
     (["budget.clasify.lr=1"], ["did you mean budget.classify?"]),
     (["variants=A"], ["unknown key variants; did you mean variant?"]),
-    (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp", "noise, unet"]),
+    (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp", "exp1, exp2, noise"]),
     (["skips=maybe"], ["skips=maybe", "'plain', 'dropout', 'gated' or 'narrow'"]),
     (["variant=B2", "budget.pretrain.epochs=0"], ["budget.pretrain.epochs=0"]),
     (["xyzzy=1"], ["unknown key xyzzy. See python train.py --help"]),
