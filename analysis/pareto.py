@@ -7,6 +7,7 @@ other one beats in both.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +46,10 @@ def save_pareto(rows: pd.DataFrame, path: Path) -> list[Path]:
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(f"{cell['cpu']} (machine {cell['machine']}); bars: 95 % over test photos", fontsize=10)
-    return [_saved(figure, path.with_suffix(f".{kind}"), kind) for kind in FORMATS]
-
-
-def _saved(figure: object, path: Path, kind: str) -> Path:
-    write_atomically(path, lambda file: figure.savefig(file, format=kind, dpi=160))  # type: ignore[attr-defined]
-    return path
+    files = {kind: path.with_suffix(f".{kind}") for kind in FORMATS}
+    for kind, file in files.items():
+        write_atomically(file, partial(figure.savefig, format=kind, dpi=160))
+    return list(files.values())
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, x: NDArray[np.float64], title: str) -> None:
@@ -71,13 +70,13 @@ def _panel(axes: Axes, rows: pd.DataFrame, x: NDArray[np.float64], title: str) -
 
 def _scale(axes: Axes, x: NDArray[np.float64], title: str) -> None:
     """A logarithmic axis in plain numbers, with room for labels on the right."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator
 
     axes.set_xscale("log")
     axes.set_xlim(x.min() / 1.4, x.max() * 1.4 * (x.max() / x.min()) ** 0.25)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel(title)
     axes.grid(color="0.9", linewidth=0.6)
 

@@ -41,13 +41,12 @@ def _latency(args: argparse.Namespace) -> None:
     from analysis.latency import append_rows, print_latency_table
     from birds.latency.host import this_host
     from birds.latency.measure import Plan, cells_rows
-    from birds.machine import int8_instructions
+    from birds.quantize.models import warn_without_int8
 
     host = this_host()
     plan = Plan(batches, parsed_numbers("threads", args.threads, host["cores"]), args.rounds, args.seconds)
     folders, footprints = _with_models([RunFolder(args.runs_dir, key) for key in keys], args.sweep)
-    if host["instruction_sets"] and not int8_instructions():
-        _say(f"{host['cpu']} has no instructions for int8 products: no speed is to be expected of int8 models")
+    warn_without_int8()
     rows = []
     for found in cells_rows(folders, plan, host, footprints, _say):
         named = [{"sweep": args.sweep} | row for row in found]

@@ -16,6 +16,7 @@ import contextlib
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,10 @@ def load_network(folder: RunFolder) -> tuple[Network, int]:
     It is read without Lightning, whose import would count as memory that PyTorch needs.
     """
     spec, record = read_spec(folder.spec_file.read_text()), folder.record()
-    if not isinstance(spec, ClassifySpec) or record is None:
-        raise Refused(f"run {folder.key} is no finished classifier; ask for it again with train.py")
-    checkpoint, where = read_checkpoint(folder.checkpoint("best")), folder.checkpoint("best")
-    if checkpoint is None:
-        raise Refused(f"run {folder.key} has no whole checkpoint at {where}; delete its record and train it again")
+    checkpoint = read_checkpoint(folder.checkpoint("best"))
+    if not isinstance(spec, ClassifySpec) or record is None or checkpoint is None:
+        where = folder.checkpoint("best")
+        raise Refused(f"run {folder.key} is no finished classifier with a whole checkpoint at {where}; train it again")
     species: list[str] = record.value("species")
     network = Network(build_encoder(spec.encoder), Head(2 * sum(spec.encoder.widths), len(species), spec.dropout))
     network.load_state_dict(checkpoint["state_dict"])
@@ -71,30 +71,22 @@ def load_network(folder: RunFolder) -> tuple[Network, int]:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A model that can take part.
+    """A model that can take part: `name` in the run `key`.
 
-    `about` holds the columns of its row that say which model of which run it is, of what precision, size and accuracy;
-    what is not known of it is None. `start(threads, photos)` loads it, and compiles it for photos of that shape where
-    it is one that is compiled.
+    `about` holds the columns of its row that say which model it is, of what precision, size and accuracy; what is not
+    known of it is None. `start(threads, photos)` loads it, and compiles it for photos of that shape where it is one
+    that is compiled.
     """
 
+    key: str
+    name: str
     about: dict[str, Any]
     start: Start
 
     @property
-    def key(self) -> str:
-        """The key of its run."""
-        return str(self.about["key"])
-
-    @property
-    def name(self) -> str:
-        """Its name within the run."""
-        return str(self.about["model"])
-
-    @property
     def baseline(self) -> bool:
         """Whether it is one of the fp32 models, the fastest of which is to be beaten."""
-        return bool(self.about["precision"] == "fp32")
+        return bool(self.about["baseline"])
 
 
 def entries(folder: RunFolder, device: str = "cpu") -> list[Entry]:
@@ -108,36 +100,33 @@ def entries(folder: RunFolder, device: str = "cpu") -> list[Entry]:
     network, size = load_network(folder)
     run = {name: record.value(name) for name in ("key", "variant", "split", "seed", "photos_test")} | {"size": size}
     score = {name: record.value(name) for name in ("test_accuracy", "test_macro_f1")}
-    own = {"backend": "torch", "bytes": folder.checkpoint("best").stat().st_size} | score
+    of_torch = {"backend": "torch", "bytes": folder.checkpoint("best").stat().st_size} | score
 
     def entry(name: str, start: Start, precision: str = "fp32", **other: Any) -> Entry:
-        about = run | {"model": name, "precision": precision, "baseline": precision == "fp32"} | own | other
-        return Entry(about, start)
+        about = run | {"model": name, "precision": precision, "baseline": precision == "fp32"} | of_torch | other
+        return Entry(folder.key, name, about, start)
 
     def exported(model: Model, name: str, start: Start) -> Entry:
-        columns = ("backend", "bytes", "test_accuracy", "test_macro_f1")
-        return entry(name, start, model.precision, **{column: getattr(model, column) for column in columns})
+        return entry(name, start, model.precision, **{column: getattr(model, column) for column in of_torch})
 
     if device == "cpu":
-        torch_ways = [entry(EAGER, eager(network)), entry(COMPILED, compiled(network))]
-        return torch_ways + [exported(model, model.name, _opened(model)) for model in models]
-    torch_ways = [
-        entry(EAGER, eager(network, CUDA)),
-        entry("bf16", eager(network, CUDA, bf16=True), "bf16", **dict.fromkeys(score)),  # nobody measured its accuracy
-        entry("graph", cuda_graph(network)),
+        found = [entry(EAGER, partial(eager, network)), entry(COMPILED, partial(compiled, network))]
+        return found + [exported(model, model.name, partial(_opened, model)) for model in models]
+    half = partial(eager, network, device=device, bf16=True)
+    found = [
+        entry(EAGER, partial(eager, network, device=device)),
+        entry("bf16", half, "bf16", **dict.fromkeys(score)),  # nobody measured its accuracy
+        entry("graph", partial(cuda_graph, network)),
     ]
-    plain = [m for m in models if (m.backend, m.precision) == ("onnxruntime", "fp32") and _onnxruntime_has_cuda()]
-    return torch_ways + [exported(model, f"{model.name} cuda", _on_cuda(model)) for model in plain]
+    plain = [model for model in models if (model.backend, model.precision) == ("onnxruntime", "fp32")]
+    served = plain and ON_CUDA in installed("onnxruntime").get_available_providers()
+    return found + [exported(model, f"{model.name} cuda", partial(_on_cuda, model)) for model in plain if served]
 
 
-def eager(network: Network, device: str = "cpu", *, bf16: bool = False) -> Start:
+def eager(network: Network, threads: int, photos: Photos, *, device: str = "cpu", bf16: bool = False) -> Classifier:
     """PyTorch as it is. Logits come back to host memory, which waits for a GPU to be done."""
-
-    def start(threads: int, photos: Photos) -> Classifier:
-        torch.set_num_threads(threads)
-        return _called(copy.deepcopy(network).to(device), device, bf16)
-
-    return start
+    torch.set_num_threads(threads)
+    return _called(copy.deepcopy(network).to(device), device, bf16)
 
 
 def _called(network: Callable[[Tensor], Tensor], device: str = "cpu", bf16: bool = False) -> Classifier:
@@ -150,17 +139,11 @@ def _called(network: Callable[[Tensor], Tensor], device: str = "cpu", bf16: bool
     return classify
 
 
-def compiled(network: Network) -> Start:
+def compiled(network: Network, threads: int, photos: Photos) -> Classifier:
     """torch.compile for one shape; where it would quietly go back to eager it fails, which is told."""
-
-    def start(threads: int, photos: Photos) -> Classifier:
-        torch.set_num_threads(threads)
-        fast = torch.compile(copy.deepcopy(network), fullgraph=True, dynamic=False, options={"freezing": True})
-        classify = _called(fast)
-        classify(photos)
-        return classify
-
-    return start
+    torch.set_num_threads(threads)
+    fast = torch.compile(copy.deepcopy(network), fullgraph=True, dynamic=False, options={"freezing": True})
+    return _called(fast)
 
 
 def forget_compiled() -> None:
@@ -168,50 +151,39 @@ def forget_compiled() -> None:
     torch.compiler.reset()
 
 
-def _opened(model: Model) -> Start:
-    return lambda threads, photos: open_model(model, threads)
-
-
-def cuda_graph(network: Network) -> Start:
+def cuda_graph(network: Network, threads: int, photos: Photos) -> Classifier:
     """The kernels of one forward pass, recorded once and replayed: the GPU's own time and the copies are left."""
+    moved, shown = copy.deepcopy(network).to(CUDA), torch.from_numpy(photos).to(CUDA)
+    with torch.no_grad():
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # PyTorch asks for a warm-up on another stream before recording
+            for _ in range(3):
+                moved(shown)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            recorded = moved(shown)
 
-    def start(threads: int, photos: Photos) -> Classifier:
-        moved, shown = copy.deepcopy(network).to(CUDA), torch.from_numpy(photos).to(CUDA)
-        with torch.no_grad():
-            aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):  # PyTorch asks for a warm-up on another stream before recording
-                for _ in range(3):
-                    moved(shown)
-            torch.cuda.current_stream().wait_stream(aside)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                recorded = moved(shown)
+    def classify(photos: Photos) -> np.ndarray:
+        shown.copy_(torch.from_numpy(photos))
+        graph.replay()
+        logits: np.ndarray = recorded.cpu().numpy()
+        return logits
 
-        def classify(photos: Photos) -> np.ndarray:
-            shown.copy_(torch.from_numpy(photos))
-            graph.replay()
-            logits: np.ndarray = recorded.cpu().numpy()
-            return logits
-
-        return classify
-
-    return start
+    return classify
 
 
-def _onnxruntime_has_cuda() -> bool:
-    return ON_CUDA in installed("onnxruntime").get_available_providers()
+def _opened(model: Model, threads: int, photos: Photos) -> Classifier:
+    return open_model(model, threads)
 
 
-def _on_cuda(model: Model) -> Start:
-    def start(threads: int, photos: Photos) -> Classifier:
-        providers = [(ON_CUDA, {"use_tf32": 0}), "CPUExecutionProvider"]
-        session = installed("onnxruntime").InferenceSession(str(model.path), providers=providers)
-        if session.get_providers()[0] != ON_CUDA:
-            raise RuntimeError("ONNX Runtime could not start its CUDA provider")
-        return by_onnxruntime(session)  # it copies back, and so waits
-
-    return start
+def _on_cuda(model: Model, threads: int, photos: Photos) -> Classifier:
+    providers = [(ON_CUDA, {"use_tf32": 0}), "CPUExecutionProvider"]
+    session = installed("onnxruntime").InferenceSession(str(model.path), providers=providers)
+    if session.get_providers()[0] != ON_CUDA:
+        raise RuntimeError("ONNX Runtime could not start its CUDA provider")
+    return by_onnxruntime(session)  # it copies back, and so waits
 
 
 @contextlib.contextmanager

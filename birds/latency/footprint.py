@@ -62,7 +62,7 @@ def _eager(folder: RunFolder) -> tuple[int, Classifier]:
     from birds.latency.entries import eager, load_network
 
     network, size = load_network(folder)
-    return size, eager(network)(1, np.zeros((1, size, size, 3), np.uint8))
+    return size, eager(network, 1, np.zeros((1, size, size, 3), np.uint8))
 
 
 def resident_mb() -> float | None:

@@ -112,7 +112,7 @@ def compared(own: Sequence[Entry], times: Mapping[str, Times], batch: int) -> li
     return [
         entry.about
         | shared
-        | dataclasses.asdict(summary(times[entry.name].calls, batch))
+        | summary(times[entry.name].calls, batch)
         | _against("eager", EAGER, times, entry.name, same)
         | _against("best_fp32", best, times, entry.name, same)
         for entry in own

@@ -22,7 +22,7 @@ import dataclasses
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -128,35 +128,22 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def pinned(threads: int) -> Iterator[list[int]]:
-    """Keep every thread of this process on `threads` of its cores; afterwards each may go where it could before.
+    """Keep every thread of this process on `threads` of its cores; afterwards all may go where the process may.
 
     The last cores are taken, since the first ones serve most interrupts. Threads that are started inside inherit it;
     those that are there already (OpenMP keeps its workers) are moved too. Yields the cores, none where the system
     cannot pin.
     """
-    if not hasattr(os, "sched_setaffinity"):
-        yield []
-        return
-    before = {}
-    for thread in _threads():
-        with contextlib.suppress(ProcessLookupError):
-            before[thread] = os.sched_getaffinity(thread)
-    allowed = os.sched_getaffinity(0)
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     cores = sorted(allowed)[-threads:]
-    for thread in before:
-        _move(thread, cores)
+    _move_all_threads(cores)
     try:
         yield cores
     finally:
-        for thread in _threads():
-            _move(thread, before.get(thread, allowed))
+        _move_all_threads(allowed)
 
 
-def _threads() -> list[int]:
-    tasks = Path("/proc/self/task")
-    return [int(task.name) for task in tasks.iterdir()] if tasks.is_dir() else [0]
-
-
-def _move(thread: int, cores: list[int] | set[int]) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-        os.sched_setaffinity(thread, cores)
+def _move_all_threads(cores: Collection[int]) -> None:
+    for task in Path("/proc/self/task").iterdir() if cores else ():
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.sched_setaffinity(int(task.name), cores)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from birds.quantize.models import BACKENDS
+from birds.quantize.models import BACKENDS, warn_without_int8
 from birds.store import RunFolder, find_run
 
 
@@ -30,7 +30,7 @@ def add_command(commands: Any) -> None:
 def quantize_sweep(args: argparse.Namespace) -> None:
     """Make the models and print their table. Raises Refused for what a person can cure, before any work is done."""
     folders = _chosen(args)
-    from birds.quantize.make import check_all, quantize_run, warn_without_int8
+    from birds.quantize.make import check_all, quantize_run
     from birds.quantize.photos import Order
     from birds.quantize.tables import models_table, notes
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,13 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from birds.machine import INT8_INSTRUCTIONS, cpu_name, int8_instructions
+from birds.data.module import Batch
+from birds.machine import cpu_name, int8_instructions
 from birds.metrics.classification import classification_metrics
 from birds.predict import load_classifier
 from birds.quantize import onnx_int8, openvino_int8
 from birds.quantize.compare import compared, falls, paired
 from birds.quantize.export import compared_with_checkpoint, exported
-from birds.quantize.models import NEEDS, Classifier, Model, installed, open_file, read_models, size_on_disk
+from birds.quantize.models import NEEDS, Classifier, Model, batches, installed, open_file, read_models, size_on_disk
 from birds.quantize.photos import Evidence, Order, evidence
 from birds.store import RunFolder, locked, write_atomically
 from birds.tasks.classify import Classify
@@ -40,6 +40,7 @@ PROBED = 128  # calibration photos that a layer's sensitivity is measured on
 BATCH = 64
 
 Say = Callable[[str], object]
+Said = dict[str, NDArray[np.float32]]  # logits (N, S) by part
 
 
 def quantize_run(folder: RunFolder, order: Order, say: Say = lambda words: None) -> list[Model]:
@@ -79,71 +80,74 @@ class _Work:
     drafts: Path
     say: Say
 
-    @property
-    def tools(self) -> ModuleType:
-        """The module of the backend."""
-        return BACKENDS[self.backend]
+    def __post_init__(self) -> None:
+        photos, spec = self.evidence.photos, self.task.spec
+        self.tools = BACKENDS[self.backend]
+        self.rows = {part: photos.rows(part) for part in ("valid", "test")}
+        self.label = {part: photos.label[rows] for part, rows in self.rows.items()}
+        self.about = {name: getattr(spec, name) for name in ("key", "variant", "split", "seed")}
+        self.about |= {"size": spec.data.size, "species": self.species}
 
     def done(self) -> list[Model]:
         """Everything in order: export, float models, int8, their performance; then the files and, last, their JSON."""
         started = time.perf_counter()
         source, int8 = self.drafts / "exported.onnx", self.drafts / f"int8{self.tools.SUFFIX}"
-        source.write_bytes(exported(self.task, self._about()))
+        source.write_bytes(exported(self.task, self.about))
         fp32 = self.tools.prepared(source, self.drafts)
-        files: dict[str, Path] = {"fp32": fp32} | dict.fromkeys(self.tools.half_precisions(), fp32)
-        measured = {precision: self._tested(path, precision) for precision, path in files.items()}
-        few = self.evidence.of(self.evidence.photos.rows("test")[:BATCH])
-        measured["fp32"]["checkpoint"] = compared_with_checkpoint(self.task, self._open(fp32, "fp32"), few)
+        few = self.evidence.of(self.rows["test"][:BATCH])
+        checked = compared_with_checkpoint(self.task, self._open(fp32, "fp32"), few)
         self.say(f"exported and checked, {time.perf_counter() - started:.0f} s")
-        why = self._quantized_well(fp32, int8)
-        measured["int8"] = self._tested(int8, "int8") | why
-        measured["int8"]["float_operations"] = self.tools.float_operations(int8)
+        files: dict[str, Path] = {"fp32": fp32} | dict.fromkeys(self.tools.half_precisions(), fp32)
+        said = {precision: self._said(path, precision) for precision, path in files.items()}
+        why = self._quantized_well(fp32, int8, said)
         files["int8"] = int8
-        for precision in files.keys() - {"fp32"}:
-            measured[precision]["against_fp32"] = self._against(fp32, files[precision], precision)
+        measured = {precision: self._measured(path, precision, said) for precision, path in files.items()}
+        measured["fp32"]["checkpoint"] = checked
+        measured["int8"] |= why | {"float_operations": self.tools.float_operations(int8)}
         seconds = time.perf_counter() - started
         self.say(f"quantized and measured, {seconds:.0f} s")
         return self._left(files, measured, seconds)
-
-    def _about(self) -> dict[str, Any]:
-        spec = self.task.spec
-        who = {name: getattr(spec, name) for name in ("key", "variant", "split", "seed")}
-        return {**who, "size": spec.data.size, "species": self.species}
 
     def _open(self, path: Path, precision: str) -> Classifier:
         return open_file(path, torch.get_num_threads(), precision, self.task.spec.data.size)
 
     def _logits(self, path: Path, precision: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         classify = self._open(path, precision)
-        return np.concatenate([classify(self.evidence.of(rows[k : k + BATCH])) for k in range(0, len(rows), BATCH)])
+        return np.concatenate([classify(self.evidence.of(some)) for some in batches(rows, BATCH)])
 
-    def _tested(self, path: Path, precision: str) -> dict[str, Any]:
-        """Every metric of the record, over the validation and the whole test part."""
-        result: dict[str, Any] = {}
-        for part in ("valid", "test"):
-            rows = self.evidence.photos.rows(part)
-            logits = torch.from_numpy(self._logits(path, precision, rows))
-            label = torch.from_numpy(self.evidence.photos.label[rows])
-            result |= classification_metrics(logits, label, prefix=f"{part}_")
-        return result | self._under_noise(self._open(path, precision))
+    def _said(self, path: Path, precision: str) -> Said:
+        """The logits of the validation and of the whole test part."""
+        return {part: self._logits(path, precision, rows) for part, rows in self.rows.items()}
+
+    def _measured(self, path: Path, precision: str, said: Mapping[str, Said]) -> dict[str, Any]:
+        """Every metric of the record, and what the model costs against fp32."""
+        found: dict[str, Any] = self._under_noise(self._open(path, precision))
+        for part, logits in said[precision].items():
+            label = torch.from_numpy(self.label[part])
+            found |= classification_metrics(torch.from_numpy(logits), label, prefix=f"{part}_")
+        if precision != "fp32":
+            both = said["fp32"]["test"], said[precision]["test"]
+            paths = [self.evidence.photos.paths[row] for row in self.rows["test"]]
+            found["against_fp32"] = compared(*both, self.label["test"], paths, self.species)
+        return found
 
     def _under_noise(self, model: Classifier) -> dict[str, list[float]]:
         """Accuracy on the test part with salt and pepper on the photos, as in the record."""
 
         def classify(photo: Tensor) -> Tensor:
-            pixels = (255 * photo).round().byte().permute(0, 2, 3, 1).contiguous()
-            return torch.from_numpy(model(pixels.numpy()))
+            pixels = (255 * photo).round().byte().permute(0, 2, 3, 1)
+            return torch.from_numpy(model(pixels.contiguous().numpy()))
 
-        rows, hits = self.evidence.photos.rows("test"), []
-        for k in range(0, len(rows), BATCH):
-            some = torch.from_numpy(rows[k : k + BATCH])
-            photo = torch.from_numpy(self.evidence.of(some.numpy())).permute(0, 3, 1, 2).float() / 255
-            label = torch.from_numpy(self.evidence.photos.label[some.numpy()])
-            hits.append(hits_under_noise(classify, {"photo": photo, "label": label, "row": some}, self.task.spec.seed))
+        hits = []
+        for rows in batches(self.rows["test"], BATCH):
+            photo = torch.from_numpy(self.evidence.of(rows)).permute(0, 3, 1, 2).float() / 255
+            label = torch.from_numpy(self.evidence.photos.label[rows])
+            batch = Batch(photo=photo, label=label, row=torch.from_numpy(rows))
+            hits.append(hits_under_noise(classify, batch, self.task.spec.seed))
         return {"test_noise": list(NOISE), "test_accuracy_noise": torch.cat(hits).double().mean(0).tolist()}
 
-    def _quantized_well(self, fp32: Path, target: Path) -> dict[str, Any]:
-        """Write the int8 model to `target`; which layers it has in float, and the measurements that asked for them.
+    def _quantized_well(self, fp32: Path, target: Path, said: dict[str, Said]) -> dict[str, Any]:
+        """Write the int8 model to `target`, what it says to `said`; which layers stay in float, and what asked for it.
 
         A part that shows a fall (`falls`) puts layer after layer back to float, worst first, until accuracy is within
         the allowance. Validation decides first; where the test part then still shows a fall it decides too, which is
@@ -152,27 +156,27 @@ class _Work:
         kept: list[str] = []
         error: dict[str, float] = {}
         decided: list[str] = []
+
+        def lost_and_won(part: str) -> tuple[int, int]:
+            return paired(said["fp32"][part].argmax(1), said["int8"][part].argmax(1), self.label[part])
+
         self._quantize(fp32, target, kept)
-        for part in ("valid", "test"):
-            while falls(*self._lost_and_won(fp32, target, part), known=part in decided):
+        said["int8"] = self._said(target, "int8")
+        for part, label in self.label.items():
+            while falls(*lost_and_won(part), len(label), known=part in decided):
                 error = error or self._sensitivity(fp32)
-                rest = [name for name in error if name not in kept]
-                if not rest:
+                if len(kept) == len(error):
                     break
+                kept = list(error)[: len(kept) + 1]
                 decided += [part] if part not in decided else []
-                kept.append(rest[0])
                 self.say(f"int8 loses too much on the {part} photos: leaving {', '.join(kept)} in float")
                 self._quantize(fp32, target, kept)
+                said["int8"] = self._said(target, "int8")
         return {"kept_in_float": kept, "sensitivity": error, "decided_on": decided}
 
     def _quantize(self, fp32: Path, target: Path, in_float: Collection[str], most: int | None = None) -> None:
         photos = self.evidence.of(self.evidence.calibration[:most])
         self.tools.quantize(fp32, photos, target, in_float=in_float, reduce_range=not int8_instructions())
-
-    def _lost_and_won(self, fp32: Path, int8: Path, part: str) -> tuple[int, int, int]:
-        rows = self.evidence.photos.rows(part)
-        first, second = self._logits(fp32, "fp32", rows), self._logits(int8, "int8", rows)
-        return *paired(first.argmax(1), second.argmax(1), self.evidence.photos.label[rows]), len(rows)
 
     def _sensitivity(self, fp32: Path) -> dict[str, float]:
         """What each layer alone in int8 does to the logits of calibration photos, worst first, without labels.
@@ -188,39 +192,32 @@ class _Work:
             error[name] = float((difference**2).mean() / original.var())
         return dict(sorted(error.items(), key=lambda entry: -entry[1]))
 
-    def _against(self, fp32: Path, twin: Path, precision: str) -> dict[str, Any]:
-        photos, rows = self.evidence.photos, self.evidence.photos.rows("test")
-        logits = self._logits(fp32, "fp32", rows), self._logits(twin, precision, rows)
-        return compared(*logits, photos.label[rows], [photos.paths[row] for row in rows], self.species)
-
     def _left(self, files: dict[str, Path], measured: dict[str, dict[str, Any]], seconds: float) -> list[Model]:
         """The models in their place: files first, then the JSON of each, int8's last."""
+        place, prefix = self.folder.models, self.tools.PREFIX
         for precision in files:
-            (self.folder.models / f"{self.tools.PREFIX}{precision}.json").unlink(missing_ok=True)
+            (place / f"{prefix}{precision}.json").unlink(missing_ok=True)
         for precision in ("fp32", "int8"):
-            _put(files[precision], self.folder.models / f"{self.tools.PREFIX}{files[precision].name}")
+            _put(files[precision], place / f"{prefix}{files[precision].name}")
         shared = {"absent": self.tools.ABSENT, "int8_instructions": int8_instructions(), "seconds": seconds}
         shared |= {"cpu": cpu_name()}
-        return [self._model(precision, path, measured[precision] | shared).write() for precision, path in files.items()]
-
-    def _model(self, precision: str, draft: Path, measured: dict[str, Any]) -> Model:
-        drawn, file = self.evidence.calibration, f"{self.tools.PREFIX}{draft.name}"
-        content = "\n".join(self.evidence.photos.content[row] for row in drawn)
-        calibration = {"photos": len(drawn), "digest": hashlib.sha256(content.encode()).hexdigest()[:12]}
-        return Model(
-            **self._about() | {"species": tuple(self.species)},
-            name=self.tools.PREFIX + precision,
-            backend=self.backend,
-            precision=precision,
-            file=file,
-            bytes=size_on_disk(self.folder.models / file),
-            test_accuracy=measured["test_accuracy"],
-            test_macro_f1=measured["test_macro_f1"],
-            calibration=calibration if precision == "int8" else {},
-            made_from=self.made_from,
-            measured=measured,
-            folder=self.folder.models,
-        )
+        return [
+            Model(
+                **self.about | {"species": tuple(self.species)},
+                name=prefix + precision,
+                backend=self.backend,
+                precision=precision,
+                file=prefix + path.name,
+                bytes=size_on_disk(place / (prefix + path.name)),
+                test_accuracy=measured[precision]["test_accuracy"],
+                test_macro_f1=measured[precision]["test_macro_f1"],
+                calibration=self.evidence.calibrated_on() if precision == "int8" else {},
+                made_from=self.made_from,
+                measured=measured[precision] | shared,
+                folder=place,
+            ).write()
+            for precision, path in files.items()
+        ]
 
 
 def _put(draft: Path, target: Path) -> None:
@@ -229,16 +226,6 @@ def _put(draft: Path, target: Path) -> None:
         _put(draft.with_suffix(".bin"), target.with_suffix(".bin"))
     with draft.open("rb") as file:
         write_atomically(target, lambda out: shutil.copyfileobj(file, out))
-
-
-def warn_without_int8() -> None:
-    """Say aloud that no speed is to be expected where the CPU names no 8-bit instructions."""
-    if not int8_instructions():
-        print(
-            f"Note: {cpu_name()} names no int8 instructions ({', '.join(INT8_INSTRUCTIONS)}): "
-            "int8 models get smaller here, but speed is not to be expected.",
-            file=sys.stderr,
-        )
 
 
 def check_all(folders: Collection[RunFolder], order: Order) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birds.machine import INT8_INSTRUCTIONS, cpu_name, int8_instructions
 from birds.spec import Refused
 from birds.store import RunFolder, write_text
 
@@ -95,6 +97,18 @@ def size_on_disk(path: Path) -> int:
     """Bytes of a model, its weights file included where it has one. Raises OSError when it is not there."""
     files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     return sum(file.stat().st_size for file in files)
+
+
+def batches(photos: NDArray[Any], batch: int) -> list[NDArray[Any]]:
+    """Photos, or rows of photos, (N, ...), in parts of so many."""
+    return [photos[k : k + batch] for k in range(0, len(photos), batch)]
+
+
+def warn_without_int8() -> None:
+    """Say aloud that no speed is to be expected where the CPU names no 8-bit instructions."""
+    if not int8_instructions():
+        lacking = f"{cpu_name()} names no int8 instructions ({', '.join(INT8_INSTRUCTIONS)})"
+        print(f"Note: {lacking}: int8 models get smaller here, but speed is not to be expected.", file=sys.stderr)
 
 
 def installed(package: str) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birds.quantize.export import quiet, with_metadata
-from birds.quantize.models import INPUT
+from birds.quantize.models import INPUT, batches
 
 PREFIX, SUFFIX = "", ".onnx"
 ABSENT = "ONNX Runtime has neither bf16 nor fp16 convolutions on x86 CPUs, so there is no such variant"
@@ -71,8 +71,7 @@ def quantize(
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    batches: Iterator[NDArray[np.uint8]] = (photos[k : k + BATCH] for k in range(0, len(photos), BATCH))
-    feeds = ({INPUT: batch} for batch in batches)
+    feeds = ({INPUT: batch} for batch in batches(photos, BATCH))
     with quiet(logging.getLogger()):
         quantize_static(
             model,

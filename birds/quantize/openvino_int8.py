@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birds.quantize.export import quiet
-from birds.quantize.models import INPUT
+from birds.quantize.models import INPUT, batches
 
 PREFIX, SUFFIX = "openvino-", ".xml"
 ABSENT = "OpenVINO's CPU plugin has no fp16 arithmetic on x86, so there is no such variant"
@@ -63,13 +63,13 @@ def quantize(
     import nncf
     import openvino
 
-    batches = [photos[k : k + BATCH] for k in range(0, len(photos), BATCH)]
+    parts = batches(photos, BATCH)
     with quiet(logging.getLogger("nncf")), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         quantized = nncf.quantize(
             _read(model),
-            nncf.Dataset(batches, lambda batch: {INPUT: batch}),
+            nncf.Dataset(parts, lambda batch: {INPUT: batch}),
             target_device=nncf.TargetDevice.CPU,
-            subset_size=len(batches),
+            subset_size=len(parts),
             ignored_scope=nncf.IgnoredScope(names=list(in_float)),
         )
     openvino.save_model(quantized, target, compress_to_fp16=False)

@@ -7,7 +7,9 @@ and photos that are not the same are refused by the digest.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +47,11 @@ class Evidence:
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The photos of some rows, in memory."""
         return np.ascontiguousarray(self.pixels[rows])
+
+    def calibrated_on(self) -> dict[str, Any]:
+        """How many photos calibrate, and a digest over their contents."""
+        content = "\n".join(self.photos.content[row] for row in self.calibration)
+        return {"photos": len(self.calibration), "digest": hashlib.sha256(content.encode()).hexdigest()[:12]}
 
 
 def evidence(folder: RunFolder, spec: ClassifySpec, order: Order) -> Evidence:

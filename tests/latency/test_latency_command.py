@@ -80,10 +80,10 @@ def test_a_baseline_that_computes_something_else_is_left_out(tiny_sweep) -> None
     eager = entries(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key))[0]
     coarse = dataclasses.replace(
         eager,
-        about=eager.about | {"model": "coarse"},
+        name="coarse",
         start=lambda threads, photos: lambda seen: 1.01 * eager.start(threads, photos)(seen),
     )
-    failing = dataclasses.replace(eager, about=eager.about | {"model": "failing"}, start=lambda threads, photos: 1 // 0)
+    failing = dataclasses.replace(eager, name="failing", start=lambda threads, photos: 1 // 0)
     given_up: dict[str, str] = {}
     pairs = started((eager, coarse, failing), 1, 1, lambda entry, reason: given_up.__setitem__(entry.name, reason))
     assert [entry.name for entry, _ in pairs] == ["eager"]
@@ -130,10 +130,10 @@ def test_torch_compile_computes_what_eager_computes_at_every_shape(tiny_run) -> 
     from birds.latency.entries import compiled, load_network
 
     network = load_network(RunFolder(tiny_run.runs_dir, tiny_run.key))[0]
-    start = compiled(network)
     photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     try:
-        classify = start(1, photos)
+        classify = compiled(network, 1, photos)
+        classify(photos)
     except Exception as error:
         pytest.skip(f"torch.compile does not work here: {error}")
     import torch
@@ -153,6 +153,6 @@ def test_the_gpu_entries_are_fp32_bf16_and_a_graph(tiny_sweep) -> None:  # type:
     network = load_network(folder)[0]
     photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     with plain_fp32():  # the same code on another device, as far as that goes
-        exact, coarse = (eager(network, "cpu", bf16=bf16)(1, photos)(photos) for bf16 in (False, True))
+        exact, coarse = (eager(network, 1, photos, bf16=bf16)(photos) for bf16 in (False, True))
     assert exact.dtype == coarse.dtype == np.float32
     assert 0 < np.abs(exact - coarse).max() < 0.2 * np.abs(exact).max()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from birds import machine
-from birds.quantize import make
 from birds.quantize.command import add_command
+from birds.quantize.models import warn_without_int8
 from birds.refusals import exit_status
 from birds.store import RunFolder
 
@@ -94,8 +94,8 @@ def test_a_criterion_that_is_none(quantize):
 
 def test_a_cpu_without_int8_instructions_is_told_not_to_expect_speed(monkeypatch, capsys):
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
-    make.warn_without_int8()
+    warn_without_int8()
     assert "speed is not to be expected" in capsys.readouterr().err
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"avx_vnni"}))
-    make.warn_without_int8()
+    warn_without_int8()
     assert capsys.readouterr().err == ""
