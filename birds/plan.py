@@ -83,6 +83,8 @@ def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
     for name, meaning in (("slots", "how many runs go side by side"), ("threads", "how many threads a run has")):
         if values[name] != "auto" and (type(values[name]) is not int or values[name] < 1):
             raise Refused(f"{name}={values[name]}: choose auto or {meaning}, 1 or more")
+    if not re.fullmatch(r"[^/\0]*[^/\0.][^/\0]*", str(values["sweep"])):
+        raise Refused(f"sweep={values['sweep']}: the sweep's name is a name, not a path, and not empty")
     switches = {"dry_run": values["dry_run"], "data.skip_unreadable": values["data"]["skip_unreadable"]}
     for name, switch in switches.items():
         if not isinstance(switch, bool):

@@ -6,6 +6,7 @@ is there, or `sbatch` was never reached; so killing the submitter at any moment 
 
 from __future__ import annotations
 
+import glob
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -81,10 +82,11 @@ def submissions_folder(runs_dir: Path, sweep: str) -> Path:
     return runs_dir / "sweeps" / sweep / "submissions"
 
 
-def read_submissions(runs_dir: Path, sweep: str = "*") -> list[Submission]:
+def read_submissions(runs_dir: Path, sweep: str | None = None) -> list[Submission]:
     """All submissions of a sweep, or of every sweep, oldest first; a file cut short is left out."""
     found = []
-    for file in runs_dir.glob(f"sweeps/{sweep}/submissions/*.json"):
+    name = "*" if sweep is None else glob.escape(sweep)
+    for file in runs_dir.glob(f"sweeps/{name}/submissions/*.json"):
         try:
             found.append(Submission.model_validate_json(file.read_text()))
         except (OSError, ValidationError):

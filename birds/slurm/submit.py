@@ -26,6 +26,7 @@ from birds.spec import Refused, RunSpec, Runtime
 from birds.store import RunFolder, write_text
 
 HOME = Path(__file__).resolve().parents[2]
+WORK = "birds.run.run"  # what a job does with each run
 HELD = "JobHeld"  # how SLURM's reasons for a job on hold begin
 T = TypeVar("T")
 V = TypeVar("V")
@@ -33,14 +34,13 @@ V = TypeVar("V")
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """How a sweep is to be submitted. `work` names what a job does with each run."""
+    """How a sweep is to be submitted."""
 
     sweep: str
     runtime: Runtime
     profile: Profile
     canary: bool = True
     fail_fast: bool = False
-    work: str = "birds.run.run"
 
 
 class Array(NamedTuple):
@@ -205,7 +205,7 @@ def _draft(order: Order, array: Array, *, token: str = "0" * 8, kill_wait_s: int
         max_requeues=order.profile.max_requeues,
         canary=order.canary,
         fail_fast=order.fail_fast,
-        work=order.work,
+        work=WORK,
         written=time.time(),
     )
 

@@ -118,6 +118,7 @@ class Cluster:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         for part in ("spool", "state", "log", "bin"):
             (folder / part).mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # munge insists
         (folder / "munge").mkdir(mode=0o755, exist_ok=True)
         key = folder / "munge" / "key"
         key.touch(0o600)
