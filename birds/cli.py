@@ -41,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     table = commands.add_parser("table", help="print a sweep's result table, write it as CSV and Markdown")
-    table.add_argument("sweep", nargs="?", default="last", help="its name, such as exp1, or latency (default: last)")
+    table.add_argument(
+        "sweep", nargs="?", default="last", help="its name, such as exp1, search, or latency (default: last)"
+    )
     table.set_defaults(act=_table)
 
     predict = commands.add_parser("predict", help="species of photos, with probabilities, by a run or a model file")
@@ -80,6 +82,10 @@ def _table(args: argparse.Namespace) -> None:
         from analysis.latency import print_latency_table
 
         return print_latency_table(args.runs_dir)
+    from birds.search import print_trials, study_file
+
+    if study_file(args.runs_dir, args.sweep).exists():
+        return print_trials(args.runs_dir, args.sweep)
     from analysis.tables import sweep_table, write_and_print
 
     table, missing = sweep_table(args.runs_dir, args.sweep)

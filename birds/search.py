@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from birds.spec import Refused
+from birds.store import write_text
 
 
 def resume(sweeper: Any) -> None:
@@ -70,6 +71,21 @@ def trials(runs_dir: Path, sweep: str) -> list[dict[str, Any]]:
         for t in study.get_trials(deepcopy=False)
     ]
     return sorted(rows, key=lambda row: (row["value"] is None, -(row["value"] or 0)))
+
+
+def print_trials(runs_dir: Path, sweep: str) -> None:
+    """Print the trials of a search as a Markdown table, and write it as CSV."""
+    import pandas as pd
+
+    from analysis.markdown import markdown
+
+    table = pd.DataFrame(trials(runs_dir, sweep))
+    file = runs_dir / "tables" / f"{sweep}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, table.to_csv(index=False))
+    shown = table.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else str(cell))
+    print(markdown(list(shown.columns), shown.to_numpy().tolist()))
+    print(f"\nvalue: mean validation accuracy over the seeds of a trial. Written: {file}")
 
 
 def study_file(runs_dir: Path, sweep: str) -> Path:
