@@ -67,7 +67,7 @@ def trials(runs_dir: Path, sweep: str) -> list[dict[str, Any]]:
     if study is None:
         raise Refused(f"no search {sweep!r} in {runs_dir}; start one with: python train.py -m sweeps=search")
     rows = [
-        {"trial": t.number, "state": t.state.name.lower(), "value": t.value, **t.params, **t.user_attrs}
+        {"trial": t.number, "state": t.state.name.lower(), "value": t.value, **t.params}
         for t in study.get_trials(deepcopy=False)
     ]
     return sorted(rows, key=lambda row: (row["value"] is None, -(row["value"] or 0)))

@@ -6,6 +6,7 @@ Hydra scans it at every start, so nothing heavy is imported here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -48,9 +49,13 @@ class StagedSweeper(BasicSweeper):
 class ResumedOptunaSweeper(OptunaSweeper):
     """Optuna's, which goes on with a study that was interrupted instead of beginning again."""
 
+    def __init__(self, max_batch_size: None = None, **settings: Any) -> None:
+        super().__init__(**settings)  # the first is a setting of the sweeper that this one is chosen in place of
+
     def sweep(self, arguments: list[str]) -> None:
         """Do the trials that the study still lacks, interrupted ones first."""
         from birds.search import resume
 
         resume(self.sweeper)
         super().sweep(arguments)
+        print(f"The trials: birds table {self.sweeper.study_name}")
