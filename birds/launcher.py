@@ -181,8 +181,10 @@ def work_off(sweep: Sweep, board: Board, *, wait: bool) -> None:
     if sweep.slurm is None:
         LocalSlots(sweep.runtime, sweep.slots, canary=sweep.canary, fail_fast=sweep.fail_fast).work_off(board)
         return
+    from birds.slurm.limits import warn_of_unshared
     from birds.slurm.submit import submit
 
+    warn_of_unshared(sweep.runtime.runs_dir, board.console.print)
     sent = submit(_order(sweep), board.runs)
     jobs = sum(len(submission.jobs) for submission in sent)
     board.console.print(f"{jobs} jobs submitted in {len(sent)} arrays; the sweep's name is {sweep.name}")
@@ -191,7 +193,7 @@ def work_off(sweep: Sweep, board: Board, *, wait: bool) -> None:
         return
     from birds.slurm.waiting import watch_jobs
 
-    watch_jobs(sweep, board)
+    watch_jobs(sweep, board, sweep.runtime.runs_dir)
 
 
 def _order(sweep: Sweep) -> Any:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
-from birds.board import STYLE, State
+from birds.board import Board, State
 from birds.spec import Refused
 from birds.store import find_run
 from birds.sweep import read_sweep
-
-WATCH_SECONDS = 2.0
 
 
 def add_commands(commands: Any) -> None:
@@ -39,13 +36,14 @@ def add_commands(commands: Any) -> None:
 
 def _status(args: argparse.Namespace) -> None:
     from birds.slurm.status import as_json, sweep_status
+    from birds.slurm.waiting import watch_jobs
 
     sweep = read_sweep(args.runs_dir, args.sweep)
     runs = sweep.specs(args.runs_dir)
     if args.json:
         print(as_json(sweep_status(args.runs_dir, args.sweep, runs)))
     elif args.watch:
-        _watch(args, runs)
+        watch_jobs(sweep, Board(args.runs_dir, runs), args.runs_dir)
     else:
         _print(sweep_status(args.runs_dir, args.sweep, runs), args.sweep)
 
@@ -61,30 +59,7 @@ def _print(found: list[Any], sweep: str) -> None:
     print(f"{sweep}: " + ", ".join(f"{count} {state.value}" for state, count in counts.items() if count))
 
 
-def _watch(args: argparse.Namespace, runs: dict[str, Any]) -> None:
-    from rich.live import Live
-    from rich.table import Table
-
-    from birds.board import OVER
-    from birds.slurm.status import sweep_status
-
-    with Live() as live:
-        while True:
-            found = sweep_status(args.runs_dir, args.sweep, runs)
-            table = Table("run", "what", "state", "epoch", "left", "node", "job", "why")
-            for one in found:
-                far = f"{one.epoch}/{one.epochs}" if one.epoch is not None else ""
-                left = f"{one.seconds_left:.0f} s" if one.seconds_left is not None else ""
-                state = f"[{STYLE.get(one.state, 'dim')}]{one.state.value}[/]"
-                table.add_row(one.key, one.title, state, far, left, one.node, one.job, one.why)
-            live.update(table, refresh=True)
-            if all(one.state in OVER for one in found):
-                return
-            time.sleep(WATCH_SECONDS)
-
-
 def _retry(args: argparse.Namespace) -> None:
-    from birds.board import Board
     from birds.launcher import print_failures, refuse_failures, work_off
     from birds.slurm.status import sweep_status
 

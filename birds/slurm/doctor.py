@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from birds.refusals import nearest
 from birds.slurm import client
-from birds.slurm.limits import Partition, impossible, partitions
+from birds.slurm.limits import Partition, impossible, partitions, unshared
 from birds.slurm.profile import Profile, read_profile
 from birds.slurm.submit import HOME
 from birds.spec import Refused
 from birds.store import write_text
-
-SHARED = {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.glusterfs", "afs", "panfs", "cifs", "smb3", "wekafs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +78,8 @@ def _worries(settings: Mapping[str, str], runs_dir: Path) -> Iterator[str]:
         yield f"KillWait is {wait} s: on SIGTERM an epoch longer than that is done again"
     if (kept := client.seconds(settings.get("MinJobAge", ""))) < 60:
         yield f"MinJobAge is {kept} s: SLURM forgets ended jobs at once, so what became of a lost one is not told"
-    if (kind := _file_system(runs_dir)) not in SHARED:
-        yield f"{runs_dir.resolve()} lies on {kind or 'an unknown file system'}: every node must see it at that path"
+    if words := unshared(runs_dir):
+        yield words
 
 
 def _worries_of(profile: Profile, settings: Mapping[str, str]) -> Iterator[str]:
@@ -92,25 +89,6 @@ def _worries_of(profile: Profile, settings: Mapping[str, str]) -> Iterator[str]:
         yield "jobs need an account here; set slurm.account unless you have a default one (sacctmgr show assoc)"
     if profile.side_by_side > profile.runs_per_job:
         yield f"slurm.side_by_side={profile.side_by_side} has no effect with runs_per_job={profile.runs_per_job}"
-
-
-def _file_system(folder: Path) -> str:
-    """The kind of file system that a folder lies on, as Linux names it."""
-    path, best, kind = os.path.realpath(folder), "", ""
-    try:
-        mounts = Path("/proc/mounts").read_text().splitlines()
-    except OSError:
-        return ""
-    for line in mounts:
-        _, place, found, *_ = line.split()
-        if path.startswith(place.rstrip("/") + "/") and len(place) > len(best):
-            best, kind = place, found
-    return kind
-
-
-def on_shared_storage(folder: Path) -> bool:
-    """Whether a folder lies on a file system that other hosts can see."""
-    return _file_system(folder) in SHARED
 
 
 def write_profile(name: str) -> Path:

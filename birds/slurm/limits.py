@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from birds.refusals import nearest
 from birds.slurm.client import ask
@@ -12,6 +14,7 @@ from birds.slurm.profile import Profile, Resources
 from birds.spec import Refused
 
 MINUTES_A_DAY = 24 * 60
+SHARED = {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.glusterfs", "afs", "panfs", "cifs", "smb3", "wekafs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,3 +119,23 @@ def refuse_impossible(profile: Profile) -> None:
     """Raise Refused with everything that the cluster cannot give, before anything is submitted."""
     if found := impossible(profile, partitions()):
         raise Refused("; ".join(found))
+
+
+def unshared(folder: Path) -> str:
+    """What to say of a folder that other hosts may not see; empty when its file system is a shared one."""
+    path, best, kind = os.path.realpath(folder), "", "an unknown file system"
+    try:
+        mounts = Path("/proc/mounts").read_text().splitlines()
+    except OSError:
+        mounts = []
+    for line in mounts:
+        _, place, found, *_ = line.split()
+        if path.startswith(place.rstrip("/") + "/") and len(place) > len(best):
+            best, kind = place, found
+    return "" if kind in SHARED else f"{path} lies on {kind}: every node must see it at that path"
+
+
+def warn_of_unshared(folder: Path, say: Callable[[str], object]) -> None:
+    """Say so when the runs folder may not be seen by every node."""
+    if words := unshared(folder):
+        say(f"careful: {words}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from birds.board import OVER, Board, State
 from birds.slurm.status import sweep_status
@@ -12,17 +13,18 @@ LOOK_SECONDS = 0.3  # at run folders
 ASK_SECONDS = 3.0  # SLURM
 
 
-def watch_jobs(sweep: Sweep, board: Board) -> None:
+def watch_jobs(sweep: Sweep, board: Board, runs_dir: Path) -> None:
     """Keep the board true until nothing more will happen. On Ctrl-C it says how to come back, and the error goes on."""
+    import analysis.tables  # noqa: F401  (now, while there is time: the table comes right after the last run)
+
     asked = 0.0
-    assert sweep.runtime is not None
     try:
         with board:
             while not all(state in OVER for state in board.states.values()):
                 finished = board.look_for_records()
                 if finished or time.monotonic() - asked > ASK_SECONDS:
                     asked = time.monotonic()
-                    for one in sweep_status(sweep.runtime.runs_dir, sweep.name, board.runs):
+                    for one in sweep_status(runs_dir, sweep.name, board.runs):
                         board.set(one.key, one.state, one.why)
                 board.refresh()
                 time.sleep(LOOK_SECONDS)
