@@ -14,25 +14,6 @@ from birds.refusals import exit_status
 from birds.spec import Refused
 from birds.store import find_run
 
-HOW_TO_OBTAIN = """\
-BIRDS 525 SPECIES is known on Kaggle as gpiosenka/100-bird-species (about 2 GB, 90,000 photos).
-
-  With Kaggle's own client (may ask for a free account's token in ~/.kaggle/kaggle.json):
-    pip install kagglehub
-    python -c "import kagglehub; print(kagglehub.dataset_download('gpiosenka/100-bird-species'))"
-
-  If Kaggle no longer has it, from a mirror on the Hugging Face hub, with its own client:
-    pip install huggingface_hub
-    hf download chriamue/bird-species-dataset --repo-type dataset --include "data/*.tar.gz" --local-dir birds525
-    for part in train valid test; do tar xzf birds525/data/$part.tar.gz -C birds525; done
-
-Then say where it is, once:
-    export BIRDS525_ROOT=/the/folder/that/holds/train,valid,test
-and look at it:
-    birds data check "$BIRDS525_ROOT"
-
-Without it, data=synthetic (the default) needs nothing, and data=folder data.root=FOLDER reads any folder of classes."""
-
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -60,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         required=True, metavar="WHAT"
     )
     obtain = data.add_parser("obtain", help="how to obtain BIRDS 525 SPECIES")
-    obtain.set_defaults(act=lambda args: print(HOW_TO_OBTAIN))
+    obtain.set_defaults(act=_obtain)
     check = data.add_parser("check", help="count; list unreadable files, exact and near duplicates")
     check.add_argument("root", type=Path)
     check.set_defaults(act=_check)
@@ -110,6 +91,12 @@ def _predict(args: argparse.Namespace) -> None:
     if args.picture:
         annotated(predictions).save(args.picture)
         print(f"Written: {args.picture}")
+
+
+def _obtain(args: argparse.Namespace) -> None:
+    from birds.data import obtain
+
+    print(obtain.__doc__)
 
 
 def _check(args: argparse.Namespace) -> None:

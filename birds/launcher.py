@@ -54,6 +54,8 @@ def launch(compose: Callable[[Sequence[str]], DictConfig], job_overrides: Sequen
         raise Refused("launch.exclude leaves no run of this sweep")
     planned = [one for _, job in asked for one in job]
     first, runs = planned[0], stages(planned)
+    if first.average_over and not first.launch.wait:
+        raise Refused("a search learns from each trial before it asks the next: leave launch.wait=true")
     if first.dry_run:
         _print_dry(planned, runs)
         return [_returned(job, None) for _, job in asked]

@@ -39,6 +39,8 @@ def resume(sweeper: Any) -> None:
                 study.enqueue_trial(trial.params)
     done = sum(trial.state is TrialState.COMPLETE for trial in trials)
     print(f"The study {sweeper.study_name} has {done} finished trials of {sweeper.n_trials}")
+    if trials:
+        sweeper.sampler.reseed_rng()  # or it would draw the first trials' values again
     sweeper.n_trials = max(0, sweeper.n_trials - done)
 
 

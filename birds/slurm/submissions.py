@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from birds.slurm.client import Element, elements
+from birds.slurm.profile import Resources
 from birds.spec import RECIPE, Runtime
 from birds.store import RunFolder, locked, write_text
 from birds.triage import Failure, Kind
@@ -37,9 +38,7 @@ class Submission(BaseModel):
     jobs: dict[int, tuple[str, ...]]
     depends: str
     runtime: Runtime
-    side_by_side: int
-    time: int
-    signal_delay_s: int
+    resources: Resources
     kill_wait_s: int
     max_requeues: int
     canary: bool

@@ -178,7 +178,7 @@ def _send(order: Order, array: Array, kill_wait_s: int, lock: int) -> Submission
     submission = _draft(order, array, token=new_token(), kill_wait_s=kill_wait_s).save()
     logs_folder(submission).mkdir(exist_ok=True)
     script = submission.file.with_suffix(".sh")
-    write_text(script, script_of(submission, array.resources))
+    write_text(script, script_of(submission))
     try:
         answer = client.ask("sbatch", "--parsable", str(script), keep_open=[lock])
     except Silent:
@@ -198,9 +198,7 @@ def _draft(order: Order, array: Array, *, token: str = "0" * 8, kill_wait_s: int
         jobs=array.jobs,
         depends=array.depends,
         runtime=order.runtime,
-        side_by_side=array.resources.side_by_side,
-        time=array.resources.time,
-        signal_delay_s=array.resources.signal_delay_s,
+        resources=array.resources,
         kill_wait_s=kill_wait_s,
         max_requeues=order.profile.max_requeues,
         canary=order.canary,
@@ -230,10 +228,10 @@ def logs_folder(submission: Submission) -> Path:
     return submission.file.parent.parent / "jobs"
 
 
-def script_of(submission: Submission, resources: Resources) -> str:
+def script_of(submission: Submission) -> str:
     """The text that sbatch gets: submitit's, with the worker as its command."""
     executor = _Executor(folder=logs_folder(submission))
-    given = resources.sbatch()
+    given = submission.resources.sbatch()
     extra = {"chdir": str(HOME), "kill-on-invalid-dep": "yes", "requeue": True, "open-mode": "append"}
     if submission.depends:
         extra["dependency"] = submission.depends
@@ -271,8 +269,7 @@ def scripts(order: Order, runs: Mapping[str, RunSpec]) -> list[str]:
     texts: list[str] = []
 
     def send(array: Array) -> str:
-        draft = _draft(order, array)
-        texts.append(script_of(draft, array.resources))
+        texts.append(script_of(_draft(order, array)))
         return f"ARRAY{len(texts)}"
 
     lay_out(order, todo, {}, limit, send)

@@ -59,7 +59,7 @@ class Job:
             if self.warned_by is not None:
                 self._stop()
                 break
-            while self.waiting and len(self.children) < self.submission.side_by_side:
+            while self.waiting and len(self.children) < self.submission.resources.side_by_side:
                 self._fork(self.waiting.pop(0), work)
             self._reap()
             time.sleep(POLL_SECONDS)
@@ -146,7 +146,11 @@ class Job:
         print(f"{self.warned_by.name if self.warned_by else ''}: stopping", flush=True)
         for child in self.children:
             os.kill(child, signal.SIGUSR2)
-        notice = self.submission.signal_delay_s if self.warned_by is signal.SIGUSR2 else self.submission.kill_wait_s
+        notice = (
+            self.submission.resources.signal_delay_s
+            if self.warned_by is signal.SIGUSR2
+            else self.submission.kill_wait_s
+        )
         deadline = time.monotonic() + max(0, notice - MARGIN_SECONDS)
         while self.children and time.monotonic() < deadline:
             self._reap()
@@ -166,7 +170,10 @@ class Job:
         job = _job_name()
         if self.warned_by is signal.SIGTERM and client.state_of(job) not in ("RUNNING", "PREEMPTED"):
             return  # cancelled by hand; or requeued by SLURM itself
-        if time.monotonic() - self.started > LATE * 60 * self.submission.time - self.submission.signal_delay_s:
+        if (
+            time.monotonic() - self.started
+            > LATE * 60 * self.submission.resources.time - self.submission.resources.signal_delay_s
+        ):
             counter = self.submission.file.with_suffix(f".{self.index}.timeouts")
             timeouts = int(counter.read_text()) + 1 if counter.exists() else 1
             write_text(counter, str(timeouts))
@@ -177,7 +184,7 @@ class Job:
 
     def _give_up(self, timeouts: int) -> None:
         for key in self.unfinished:
-            reason = f"not finished within {timeouts} times {self.submission.time} minutes"
+            reason = f"not finished within {timeouts} times {self.submission.resources.time} minutes"
             self.folder(key).fail(Failure(Kind.TIMEOUT, reason))
         self.failed |= self.unfinished
 

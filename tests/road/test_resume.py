@@ -106,3 +106,18 @@ def test_a_last_checkpoint_cut_short_is_noticed(road: Road, undisturbed: Road) -
         file.write_bytes(file.read_bytes()[:1000])
     road.train(*ASKED)
     assert road.results() == undisturbed.results()
+
+
+def test_a_run_that_was_out_of_memory_goes_on_with_smaller_batches_and_as_many_steps(
+    road: Road, undisturbed: Road
+) -> None:
+    for key in undisturbed.records():
+        (road.runs_dir / key).mkdir()
+        (road.runs_dir / key / "accumulate").write_text("2")
+    road.train(*ASKED)
+    for key, record in road.records().items():
+        assert record["accumulate"] == 2
+        steps = [(r.runs_dir / key / "curves.csv").read_text().split()[-1].split(",")[1] for r in (road, undisturbed)]
+        assert steps[0] == steps[1]
+        loss = [r.records()[key].get("valid_loss", r.records()[key].get("valid_mse")) for r in (road, undisturbed)]
+        assert loss[0] == pytest.approx(loss[1], rel=0.2)

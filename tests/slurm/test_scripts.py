@@ -45,10 +45,10 @@ def test_the_text_for_every_profile(name: str) -> None:
     resources = profile.resources(next(iter(sweep("B2").values())))
     submission = Submission(
         token="00000000", sweep="it's a test", stage="pretrain", jobs={0: ("a",), 1: ("b",), 3: ("c",)},
-        depends="aftercorr:7", runtime=RUNTIME, side_by_side=1, time=1, signal_delay_s=1, kill_wait_s=1,
+        depends="aftercorr:7", runtime=RUNTIME, resources=resources, kill_wait_s=1,
         max_requeues=0, canary=True, fail_fast=False, work="birds.run.run", written=0.0,
     )  # fmt: skip
-    text = script_of(submission, resources).replace(sys.executable, "PYTHON")
+    text = script_of(submission).replace(sys.executable, "PYTHON")
     text = text.replace(str(Path(__file__).resolve().parents[2]), "HOME")
     golden = GOLDEN / f"sbatch-{name}.txt"
     assert text == golden.read_text()

@@ -7,7 +7,7 @@ import os
 import signal
 
 import pytest
-from slurm.conftest import Site, expected_values
+from slurm.conftest import ROOT, Site, expected_values
 
 SWEEP = ("split=50,75", "variant=A,B1,B2")
 
@@ -197,3 +197,22 @@ def test_the_doctor_reads_the_cluster(site: Site) -> None:
     assert "no accounting" in said
     assert "mem_gb asks for 65536 MB" in site.birds("doctor", "h200", status=2)
     assert "did you mean h200?" in site.birds("doctor", "h20", status=2)
+
+
+def test_the_doctor_writes_a_first_profile_that_works(site: Site) -> None:
+    file = ROOT / "slurm" / "written-by-a-test.yaml"
+    try:
+        assert "Written:" in site.birds("doctor", file.stem, "--write", file.stem)
+        assert "is there already" in site.birds("doctor", "--write", file.stem, status=2)
+        site.quick("variant=A", f"slurm={file.stem}")
+        all_done(site, 1)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def test_a_folder_that_nodes_may_not_share_is_warned_of(site: Site) -> None:
+    assert "every node must see it" in site.quick("variant=A")
+
+
+def test_a_search_does_not_leave(site: Site) -> None:
+    assert "leave launch.wait=true" in site.quick("variant=A", "search.seeds=[0]", "launch.wait=false", status=2)
