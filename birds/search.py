@@ -6,8 +6,9 @@ keys, so finished ones are found and killed ones go on. `n_trials` counts the fi
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from birds.spec import Refused
 from birds.store import write_text
 
 
-def resume(sweeper: Any) -> None:
+def resume(sweeper: Any, arguments: Sequence[str]) -> None:
     """Bring a sweeper up to what its study holds already: fewer trials to do, interrupted ones first.
 
     Args:
         sweeper: hydra-optuna-sweeper's implementation, before it starts.
+        arguments: the overrides of the command line, which may ask for more to search over.
     """
-    _refuse_seeds(sweeper.params)
+    asked = [f"{name}={value}" for name, value in (sweeper.params or {}).items()] + list(arguments)
+    if any(re.match(r"seed=.*[^\d]", word) for word in asked):
+        raise Refused("a seed is not searched over: it would pick the luckiest; average with search.seeds=[0,1,2]")
     if not sweeper.storage:
         return
     Path(str(sweeper.storage).removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -42,11 +46,6 @@ def resume(sweeper: Any) -> None:
     if trials:
         sweeper.sampler.reseed_rng()  # or it would draw the first trials' values again
     sweeper.n_trials = max(0, sweeper.n_trials - done)
-
-
-def _refuse_seeds(params: Mapping[str, Any] | None) -> None:
-    if params and "seed" in params:
-        raise Refused("a seed is not searched over: it would pick the luckiest; average with search.seeds=[0,1,2]")
 
 
 def _study(storage: str, name: str) -> Any:

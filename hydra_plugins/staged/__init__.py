@@ -56,6 +56,6 @@ class ResumedOptunaSweeper(OptunaSweeper):
         """Do the trials that the study still lacks, interrupted ones first."""
         from birds.search import resume
 
-        resume(self.sweeper)
+        resume(self.sweeper, arguments)
         super().sweep(arguments)
         print(f"The trials: birds table {self.sweeper.study_name}")

@@ -101,5 +101,5 @@ def test_a_search_averages_seeds_survives_being_killed_and_shows_its_trials(site
     for row in done:
         assert row["value"] == pytest.approx(sum(by_lr[row["budget.classify.lr"]]) / 2)
     assert f"| {done[0]['trial']} " in site.birds("table", "search")
-    refused = site.train(*search, "+hydra.sweeper.params.seed=choice(0,1)", status=2)
+    refused = site.train(*search, "seed=0,1", status=2)
     assert "a seed is not searched over" in refused
