@@ -19,7 +19,7 @@ from birds.spec import RunSpec, Runtime
 from birds.store import Orphaned, RunFolder, write_text
 from birds.triage import failure_of
 
-BUG, HUNGRY, DIVERGES, KILLED, SLOW, SLOWER = 901, 902, 903, 904, 905, 906
+BUG, HUNGRY, DIVERGES, KILLED, SLOW, SLOWER, LONG = 901, 902, 903, 904, 905, 906, 907
 EPOCHS = 4
 RESULT = {"photos_labelled": 6, "photos_unlabelled": 6, "photos_test": 6, "cost_seconds": 0.1, "cost_parameters": 1}
 
@@ -63,7 +63,7 @@ def trained(spec: RunSpec, folder: RunFolder, should_stop: Callable[[], bool]) -
     while state["epoch"] < EPOCHS:
         if should_stop():
             raise Stopped("asked to")
-        time.sleep({SLOW: 4.0, SLOWER: 15.0}.get(spec.seed, 0.05))
+        time.sleep({SLOW: 4.0, SLOWER: 15.0, LONG: 10.0}.get(spec.seed, 0.05))
         value = hashlib.sha256(f"{state['value']}/{state['epoch']}".encode()).hexdigest()
         state = {"epoch": state["epoch"] + 1, "value": value}
         folder.assert_mine()
