@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis.markdown import markdown
 from birds.spec import Refused
-from birds.store import locked, write_atomically, write_text
+from birds.store import locked, write_text
 
 CELL = ["device", "threads", "batch"]
 RACE = ["machine", "key", *CELL]
@@ -31,35 +31,25 @@ def rows_file(runs_dir: Path) -> Path:
     return runs_dir / "latency.jsonl"
 
 
-def append_rows(runs_dir: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Add rows, one JSON object a line, all or none of them, by as many processes as like; returns the file.
+def append_rows(runs_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows, one JSON object a line, all or none of them, by as many processes as like.
 
     Raises Refused when the disk is full; the file is then as it was.
     """
     path = rows_file(runs_dir)
     with locked(path.with_suffix(".lock")):
-        before = path.read_bytes() if path.exists() else b""
-        end = b"\n" * (before[-1:] not in (b"", b"\n"))  # of a line whose writer was killed
-        added = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
-        write_atomically(path, lambda file: file.write(before + end + added))
-    return path
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        lines += [json.dumps(row, sort_keys=True) for row in rows]
+        write_text(path, "\n".join([*lines, ""]))
 
 
 def read_rows(runs_dir: Path) -> pd.DataFrame:
     """All rows, in the order they were written; a line that was cut short is left out."""
-    try:
-        lines = rows_file(runs_dir).read_text(errors="replace").splitlines()
-    except OSError:
-        return pd.DataFrame()
-    return pd.DataFrame([row for line in lines if (row := _row(line)) is not None])
-
-
-def _row(line: str) -> dict[str, Any] | None:
-    with contextlib.suppress(ValueError):
-        row = json.loads(line)
-        if isinstance(row, dict) and {*RACE, "model", "time"} <= row.keys():
-            return row
-    return None
+    path, rows = rows_file(runs_dir), []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return pd.DataFrame(rows)
 
 
 def latency_table(runs_dir: Path) -> pd.DataFrame:
@@ -71,10 +61,7 @@ def latency_table(runs_dir: Path) -> pd.DataFrame:
     if rows.empty:
         raise Refused(f"no latency was measured in {runs_dir} yet; measure it: birds latency SWEEP")
     newest = rows[rows["time"] == rows.groupby(RACE)["time"].transform("max")]
-    runs = [
-        f"{variant} {split}/{100 - split} seed {seed}"
-        for variant, split, seed in zip(newest["variant"], newest["split"], newest["seed"], strict=True)
-    ]
+    runs = [f"{row.variant} {row.split}/{100 - row.split} seed {row.seed}" for row in newest.itertuples()]
     newest = newest.assign(run=runs, last=newest.groupby("machine")["time"].transform("max"))
     order = ["last", "machine", *CELL, "split", "variant", "seed", "key", "baseline", "median_ms"]
     upwards = [name not in ("last", "baseline", "median_ms") for name in order]
@@ -88,9 +75,7 @@ def cell_title(device: str, threads: int, batch: int) -> str:
 
 def as_markdown(table: pd.DataFrame) -> str:
     """The table for people: for each machine what it is, then one comparison for each device, threads and batch."""
-    machines = [group for _, group in table.groupby("machine", sort=False)]
-    text = "\n\n".join(_machine_text(group) for group in machines)
-    return f"{text}\n\n{NOTE}"
+    return "\n\n".join([_machine_text(rows) for _, rows in table.groupby("machine", sort=False)] + [NOTE])
 
 
 CROWDED = """\
@@ -120,8 +105,7 @@ def _markdown(rows: Sequence[dict[str, str]]) -> str:
 
 def _about(rows: pd.DataFrame) -> str:
     last = rows.loc[rows["time"].idxmax()]
-    load = f"{rows['load_before'].min():.1f} to {rows['load_before'].max():.1f}"
-    others = rows["cores_of_others"]
+    load, others = rows["load_before"], rows["cores_of_others"]
     taken = "" if others.isna().all() else f"; other processes took {others.min():.2f} to {others.max():.2f} cores"
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
     sets = " ".join(last["instruction_sets"]) or "unknown"
@@ -129,7 +113,7 @@ def _about(rows: pd.DataFrame) -> str:
     return (
         f"## {last['cpu']}{graphics}, {last['cores']} cores, {last['memory_gb']} GB (machine {last['machine']})\n\n"
         f"Host {last['host']}, {last['system']}; instruction sets: {sets}; clock governor: {last['governor']}; "
-        f"load average before each race: {load}{taken}.\n"
+        f"load average before each race: {load.min():.1f} to {load.max():.1f}{taken}.\n"
         f"{versions}. Last measured {datetime.fromtimestamp(last['time']):%Y-%m-%d %H:%M}."
     )
 
@@ -153,15 +137,14 @@ def _faster(row: dict[str, Any], column: str) -> str:
     """A ratio of times as a factor of speed, with its interval the right way round."""
     if pd.isna(row[column]):
         return ""
-    factor, low, high = (1 / row[name] for name in (column, f"{column}_high", f"{column}_low"))
+    factor, low, high = (1 / row[column + end] for end in ("", "_high", "_low"))
     return f"{factor:.2f} [{low:.2f}, {high:.2f}]{' =' * (row[f'{column}_told'] == 'cannot be told')}"
 
 
 def _caveats(cell: pd.DataFrame) -> list[str]:
     """What a race says of itself, once for each run: how a model fared against itself, and who did not start."""
-    lines = []
-    if cell["cores_of_others"].max() > CROWD:
-        lines.append(f"- {CROWDED.format(cell['cores_of_others'].max(), cell['cores'].max())}")
+    others = cell["cores_of_others"].max()
+    lines = [f"- {CROWDED.format(others, cell['cores'].max())}"] if others > CROWD else []
     for _, row in cell.drop_duplicates("key").iterrows():
         lines.append(f"- {row['run']}: {row['aa_verdict']} ({row['aa_model']})")
         lines += [f"- {row['run']}: {name} is left out: {why}" for name, why in row["left_out"].items()]
@@ -200,10 +183,9 @@ def print_latency_table(runs_dir: Path) -> None:
     table = latency_table(runs_dir)
     folder = runs_dir / "tables"
     folder.mkdir(parents=True, exist_ok=True)
-    text = as_markdown(table)
-    write_text(folder / "latency.md", f"{text}\n")
-    write_text(folder / "latency.csv", table.to_csv(index=False))
-    written = [folder / "latency.md", folder / "latency.csv"]
+    text, written = as_markdown(table), [folder / "latency.md", folder / "latency.csv"]
+    write_text(written[0], f"{text}\n")
+    write_text(written[1], table.to_csv(index=False))
     for machine, rows in table.groupby("machine", sort=False):
         written += save_pareto(rows, folder / f"pareto-{machine}")
     print(f"\n{text}\nWritten: {', '.join(str(path) for path in written)}")

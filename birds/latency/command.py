@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import product
 from typing import Any
 
 from birds.spec import Refused
@@ -39,19 +40,27 @@ def _latency(args: argparse.Namespace) -> None:
     batches = parsed_numbers("batches", args.batches)
     refuse_too_little(args.rounds, args.seconds)
     from analysis.latency import append_rows, print_latency_table
+    from birds.latency.entries import CUDA, entries
+    from birds.latency.footprint import UNKNOWN
     from birds.latency.host import this_host
-    from birds.latency.measure import Plan, cells_rows
+    from birds.latency.measure import raced_rows
     from birds.quantize.models import warn_without_int8
 
-    host = this_host()
-    plan = Plan(batches, parsed_numbers("threads", args.threads, host["cores"]), args.rounds, args.seconds)
+    host, rows = this_host(), []
+    threads = parsed_numbers("threads", args.threads, host["cores"])
     folders, footprints = _with_models([RunFolder(args.runs_dir, key) for key in keys], args.sweep)
     warn_without_int8()
-    rows = []
-    for found in cells_rows(folders, plan, host, footprints, _say):
-        named = [{"sweep": args.sweep} | row for row in found]
-        append_rows(args.runs_dir, named)
-        rows += named
+    for device, number, batch in [
+        *product(["cpu"], threads, batches),
+        *product([CUDA] * bool(host["gpu"]), [1], batches),
+    ]:
+        runs = [entries(folder, device) for folder in folders]
+        cell = {"device": device, "threads": number, "batch": batch}
+        raced = raced_rows(runs, cell, rounds=args.rounds, seconds=args.seconds, say=_say)
+        shared = {"sweep": args.sweep} | host
+        found = [shared | row | footprints.get((row["key"], row["model"]), UNKNOWN) for row in raced]
+        append_rows(args.runs_dir, found)
+        rows += found
     _show_on_wandb(rows, args)
     print_latency_table(args.runs_dir)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -74,19 +74,14 @@ class Entry:
     """A model that can take part: `name` in the run `key`.
 
     `about` holds the columns of its row that say which model it is, of what precision, size and accuracy; what is not
-    known of it is None. `start(threads, photos)` loads it, and compiles it for photos of that shape where it is one
-    that is compiled.
+    known of it is None; `baseline` marks the fp32 models, the fastest of which is to be beaten.
+    `start(threads, photos)` loads it, and compiles it for photos of that shape where it is one that is compiled.
     """
 
     key: str
     name: str
     about: dict[str, Any]
     start: Start
-
-    @property
-    def baseline(self) -> bool:
-        """Whether it is one of the fp32 models, the fastest of which is to be beaten."""
-        return bool(self.about["baseline"])
 
 
 def entries(folder: RunFolder, device: str = "cpu") -> list[Entry]:
@@ -146,21 +141,14 @@ def compiled(network: Network, threads: int, photos: Photos) -> Classifier:
     return _called(fast)
 
 
-def forget_compiled() -> None:
-    """Drop what torch.compile keeps: it allows only a few graphs of one function."""
-    torch.compiler.reset()
-
-
 def cuda_graph(network: Network, threads: int, photos: Photos) -> Classifier:
     """The kernels of one forward pass, recorded once and replayed: the GPU's own time and the copies are left."""
     moved, shown = copy.deepcopy(network).to(CUDA), torch.from_numpy(photos).to(CUDA)
     with torch.no_grad():
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # PyTorch asks for a warm-up on another stream before recording
-            for _ in range(3):
+        torch.cuda.synchronize()
+        with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+            for _ in range(3):  # PyTorch asks for a warm-up on another stream before recording
                 moved(shown)
-        torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             recorded = moved(shown)
@@ -186,25 +174,18 @@ def _on_cuda(model: Model, threads: int, photos: Photos) -> Classifier:
     return by_onnxruntime(session)  # it copies back, and so waits
 
 
-@contextlib.contextmanager
-def plain_fp32() -> Iterator[None]:
-    """Inside, fp32 is computed in fp32 on a GPU, not in TF32, and cuDNN may look for its fastest kernel."""
-    matmul, before = torch.backends.cuda.matmul, torch.backends.cuda.matmul.allow_tf32
-    matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
-            yield
-    finally:
-        matmul.allow_tf32 = before
+def plain_fp32() -> contextlib.AbstractContextManager[None]:
+    """Inside, a GPU convolves in fp32 (as it multiplies), not in TF32, and cuDNN may look for its fastest kernel."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
 
 
 def started(
     chosen: Sequence[Entry], threads: int, batch: int, give_up: Callable[[Entry, str], object]
-) -> list[tuple[Entry, Contestant]]:
-    """The entries of a run that work here, each as a contestant; calls `give_up(entry, reason)` for the others."""
+) -> list[Contestant]:
+    """The entries of a run that work here; calls `give_up(entry, reason)` for the others."""
     size = chosen[0].about["size"]
     photos = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
-    working: list[tuple[Entry, Contestant]] = []
+    working: list[Contestant] = []
     expected: np.ndarray | None = None
     for entry in chosen:
         try:
@@ -213,11 +194,11 @@ def started(
         except Exception as error:  # a compiler or runtime that fails here is a line in the report, not the end
             give_up(entry, next(iter(str(error).strip().splitlines()), type(error).__name__))
             continue
-        if entry.baseline:
+        if entry.about["baseline"]:
             expected = logits if expected is None else expected
             away = float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
             if away > TOLERANCE:
                 give_up(entry, f"it does not compute what eager fp32 computes: off by {away:.1%} of the largest logit")
                 continue
-        working.append((entry, Contestant(entry.key, entry.name, classify, photos)))
+        working.append(Contestant(entry.key, entry.name, classify, photos, entry.about))
     return working

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -30,18 +31,17 @@ def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
     """The footprint of one model of a run, median of several fresh processes; `eager` is its checkpoint in PyTorch.
 
     import_ms imports the runtime; load_ms opens the model and answers for one photo; load_mb is by how much the
-    resident memory has grown since before the import, in MiB. None: could not be measured.
+    resident memory has grown since before the import, in MiB. None or NaN: could not be measured.
     """
     command = [sys.executable, "-m", "birds.latency.footprint", str(runs_dir.resolve()), key, name]
     found = []
-    for _ in range(REPETITIONS):
-        try:
+    try:
+        for _ in range(REPETITIONS):
             done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
             found.append(json.loads(done.stdout.splitlines()[-1]))
-        except (subprocess.SubprocessError, ValueError, IndexError):
-            return UNKNOWN
-    columns = {column: [one[column] for one in found] for column in UNKNOWN}
-    return {column: None if None in values else statistics.median(values) for column, values in columns.items()}
+    except (subprocess.SubprocessError, ValueError, IndexError):
+        return UNKNOWN
+    return {column: statistics.median(one[column] for one in found) for column in UNKNOWN}
 
 
 def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:
@@ -53,9 +53,8 @@ def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:
     imported = time.perf_counter()
     size, classify = (model.size, open_model(model, 1)) if model else _eager(folder)
     classify(np.zeros((1, size, size, 3), np.uint8))
-    answered, after = time.perf_counter(), resident_mb()
-    grown = after - before if after is not None and before is not None else None
-    return {"import_ms": 1000 * (imported - began), "load_ms": 1000 * (answered - imported), "load_mb": grown}
+    load_ms = 1000 * (time.perf_counter() - imported)
+    return {"import_ms": 1000 * (imported - began), "load_ms": load_ms, "load_mb": resident_mb() - before}
 
 
 def _eager(folder: RunFolder) -> tuple[int, Classifier]:
@@ -65,12 +64,12 @@ def _eager(folder: RunFolder) -> tuple[int, Classifier]:
     return size, eager(network, 1, np.zeros((1, size, size, 3), np.uint8))
 
 
-def resident_mb() -> float | None:
-    """Memory of this process that is in RAM, in MiB; None where the system does not say."""
+def resident_mb() -> float:
+    """Memory of this process that is in RAM, in MiB; NaN where the system does not say."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
+    except OSError:
+        return math.nan
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

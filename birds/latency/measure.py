@@ -5,98 +5,80 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from analysis.latency import cell_title
-from birds.latency.entries import CUDA, EAGER, Entry, entries, forget_compiled, plain_fp32, started
-from birds.latency.footprint import UNKNOWN, Footprint
+from birds.latency.entries import EAGER, Entry, plain_fp32, started
 from birds.latency.host import seconds_of_others
 from birds.latency.race import Contestant, Times, pinned, raced
 from birds.latency.statistics import SameAgainstSame, ratio_interval, summary, told_apart
 from birds.randomness import stream
-from birds.store import RunFolder
 
 AGAIN = " again"
 
 Say = Callable[[str], object]
 Row = dict[str, Any]
-Footprints = Mapping[tuple[str, str], Footprint]
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is asked: photos a call, threads, rounds at least, and seconds that each cell (threads, batch) may take."""
+def raced_rows(runs: Sequence[Sequence[Entry]], cell: Row, *, rounds: int, seconds: float, say: Say) -> list[Row]:
+    """Start all models of the runs, race them, compare each with those of its run.
 
-    batches: tuple[int, ...]
-    threads: tuple[int, ...]
-    rounds: int
-    seconds: float
-
-
-def cells_rows(
-    folders: Sequence[RunFolder], plan: Plan, host: Row, footprints: Footprints, say: Say
-) -> Iterator[list[Row]]:
-    """The rows of each cell once it is raced: the CPU at all threads and batches, then the GPU if there is one."""
-    for device, all_threads in [("cpu", plan.threads)] + [(CUDA, (1,))] * (host["gpu"] is not None):
-        runs = [entries(folder, device) for folder in folders]
-        for threads in all_threads:
-            for batch in plan.batches:
-                cell = {"device": device, "threads": threads, "batch": batch}
-                with plain_fp32():
-                    found = _raced_rows(runs, cell, plan, say)
-                yield [host | row | footprints.get((row["key"], row["model"]), UNKNOWN) for row in found]
-
-
-def _raced_rows(runs: Sequence[Sequence[Entry]], cell: Row, plan: Plan, say: Say) -> list[Row]:
-    """Start all models, race them, compare each with those of its run."""
+    Args:
+        runs: the entries of each run.
+        cell: device, threads and batch.
+        rounds: how many at least.
+        seconds: more rounds until this is spent.
+        say: told what happens.
+    """
     title, left_out = cell_title(**cell), {own[0].key: dict[str, str]() for own in runs}
 
     def give_up(entry: Entry, reason: str) -> None:
         left_out[entry.key][entry.name] = reason
         say(f"{title}: {entry.name} of {entry.key} is left out: {reason}")
 
-    forget_compiled()
-    with pinned(cell["threads"]) as pinned_to:
+    torch.compiler.reset()  # it allows only a few graphs of one function
+    with plain_fp32(), pinned(cell["threads"]) as pinned_to:
         say(f"{title}: starting, compiling")
-        working = [pair for own in runs for pair in started(own, cell["threads"], cell["batch"], give_up)]
-        contestants = [contestant for _, contestant in working] + twins(working)
+        working = [one for own in runs for one in started(own, cell["threads"], cell["batch"], give_up)]
+        contestants = working + twins(working)
         say(f"{title}: racing {len(contestants)} contestants")
-        state, times = _watched(contestants, cell, plan)
+        state, times = _watched(contestants, cell, rounds, seconds)
     rows = []
     for key, reasons in left_out.items():
         own = {c.name: t for c, t in zip(contestants, times, strict=True) if c.group == key}
         known = cell | state | {"pinned_to": pinned_to, "left_out": reasons}
-        rows += [known | row for row in compared([e for e, _ in working if e.key == key], own, cell["batch"])]
+        rows += [known | row for row in compared([c for c in working if c.group == key], own, cell["batch"])]
     return rows
 
 
-def _watched(contestants: Sequence[Contestant], cell: Row, plan: Plan) -> tuple[Row, list[Times]]:
-    """Race, and what the machine was busy with meanwhile."""
+def _watched(contestants: Sequence[Contestant], cell: Row, rounds: int, seconds: float) -> tuple[Row, list[Times]]:
+    """Race, and what the machine was busy with before and meanwhile."""
     load, others, began = os.getloadavg()[0], seconds_of_others(), time.perf_counter()
     random = stream(0, "race", cell["threads"], cell["batch"])
-    times = raced(contestants, threads=cell["threads"], rounds=plan.rounds, seconds=plan.seconds, random=random)
+    times = raced(contestants, threads=cell["threads"], rounds=rounds, seconds=seconds, random=random)
     took, after = time.perf_counter() - began, seconds_of_others()
     lost = max(0.0, (after - others) / took) if after is not None and others is not None else None
-    return {"load_before": load, "load_after": os.getloadavg()[0], "cores_of_others": lost, "time": time.time()}, times
+    return {"load_before": load, "cores_of_others": lost, "time": time.time()}, times
 
 
-def twins(working: Sequence[tuple[Entry, Contestant]]) -> list[Contestant]:
+def twins(working: Sequence[Contestant]) -> list[Contestant]:
     """For each run, the model that is timed twice, under its second name: the first that is not fp32.
 
     Quick models are hurt most by noise. It is the same object in memory, so that the race is asked whether it is fair,
     not whether two loads of a file are alike.
     """
     chosen: dict[str, Contestant] = {}
-    for entry, contestant in sorted(working, key=lambda pair: pair[0].baseline):
-        chosen.setdefault(entry.key, contestant)
-    return [dataclasses.replace(one, name=one.name + AGAIN) for one in chosen.values()]
+    for one in sorted(working, key=lambda one: bool(one.about["baseline"])):
+        chosen.setdefault(one.group, dataclasses.replace(one, name=one.name + AGAIN))
+    return list(chosen.values())
 
 
-def compared(own: Sequence[Entry], times: Mapping[str, Times], batch: int) -> list[Row]:
-    """A row for each entry of one run, against eager and against the fp32 model with the smallest median.
+def compared(own: Sequence[Contestant], times: Mapping[str, Times], batch: int) -> list[Row]:
+    """A row for each contestant of one run, against eager and against the fp32 model with the smallest median.
 
     Ratios are of times: 0.2 is five times as fast. A ratio to itself, or to a baseline that did not run, is None.
     """
@@ -104,19 +86,16 @@ def compared(own: Sequence[Entry], times: Mapping[str, Times], batch: int) -> li
         return []
     again = next(name for name in times if name.endswith(AGAIN))
     same = SameAgainstSame(ratio_interval(times[again].rounds, times[again.removesuffix(AGAIN)].rounds))
-    fp32 = [entry.name for entry in own if entry.baseline]
+    fp32 = [one.name for one in own if one.about["baseline"]]
     best = min(fp32, key=lambda name: float(np.median(times[name].calls)), default=None)
     shared = {"best_fp32": best, "aa_model": again.removesuffix(AGAIN), "aa": same.interval.ratio}
     shared |= {"aa_low": same.interval.low, "aa_high": same.interval.high}
     shared |= {"aa_noisy": same.noisy, "aa_verdict": same.verdict, "rounds": len(times[again].rounds)}
-    return [
-        entry.about
-        | shared
-        | summary(times[entry.name].calls, batch)
-        | _against("eager", EAGER, times, entry.name, same)
-        | _against("best_fp32", best, times, entry.name, same)
-        for entry in own
-    ]
+    rows = []
+    for one in own:
+        against = _against("eager", EAGER, times, one.name, same) | _against("best_fp32", best, times, one.name, same)
+        rows.append(one.about | shared | summary(times[one.name].calls, batch) | against)
+    return rows
 
 
 def _against(title: str, other: str | None, times: Mapping[str, Times], name: str, same: SameAgainstSame) -> Row:

@@ -24,6 +24,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +44,14 @@ class Contestant:
     """A model under a name: `classify` maps photos, uint8 (B, H, W, 3), to logits, float32 (B, S), on the host.
 
     group is the key of its run; contestants of one group are compared with each other. Each call gets the same photos.
+    about holds the columns of its row that say which model it is.
     """
 
     group: str
     name: str
     classify: Classifier
     photos: Photos
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def called(self, *, calls: int = 0, seconds: float = 0.0) -> list[int]:
         """Nanoseconds of each of so many calls, and of more until so many seconds are spent."""
@@ -115,15 +118,13 @@ def raced(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No garbage collection inside; as before afterwards."""
+    """No garbage collection inside."""
     gc.collect()
-    was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
-            gc.enable()
+        gc.enable()
 
 
 @contextlib.contextmanager

@@ -19,16 +19,15 @@ Letters: R rounds.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 LEVEL = 0.98  # of the interval, at least
 MINIMUM_ROUNDS = 31
 RESOLUTION = 0.05  # a machine on which equal models may differ by more than this is called noisy
-
-Told = Literal["faster", "slower", "cannot be told"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,15 +76,11 @@ def ratio_interval(first: NDArray[Any], second: NDArray[Any]) -> Interval:
 
 def rank(rounds: int) -> int:
     """The k for which the k-th smallest and the k-th largest ratio are the ends of the interval, 1 or more."""
-    from scipy import stats
-
     return max(1, int(stats.binom.ppf((1 - LEVEL) / 2, rounds, 0.5)))
 
 
 def coverage(rounds: int) -> float:
     """How likely the interval covers 1 when each round is as likely above 1 as below: a model against itself."""
-    from scipy import stats
-
     return float(1 - 2 * stats.binom.cdf(rank(rounds) - 1, rounds, 0.5))
 
 
@@ -124,8 +119,8 @@ class SameAgainstSame:
         return f"{shown}: differences above {self.resolution:.1%} can be told"
 
 
-def told_apart(ratio: Interval, same: SameAgainstSame) -> Told:
-    """Whether the first model of `ratio` is faster or slower than the second, as far as this machine can tell.
+def told_apart(ratio: Interval, same: SameAgainstSame) -> str:
+    """How the first model of `ratio` is against the second by this machine: `faster`, `slower` or `cannot be told`.
 
     Its interval must exclude 1 and its ratio must lie where a model against itself does not get.
     """

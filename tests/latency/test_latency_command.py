@@ -67,8 +67,8 @@ def test_eager_and_the_exported_model_see_the_same_photos(tiny_sweep) -> None:  
 
     kept = [e for e in entries(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key)) if e.name != "compiled"]
     given_up: list[str] = []
-    pairs = started(kept, 1, 3, lambda entry, reason: given_up.append(reason))
-    logits = {entry.name: contestant.classify(contestant.photos) for entry, contestant in pairs}
+    working = started(kept, 1, 3, lambda entry, reason: given_up.append(reason))
+    logits = {one.name: one.classify(one.photos) for one in working}
     assert not given_up
     assert logits["eager"].shape == (3, 3)
     assert np.allclose(logits["eager"], logits["fp32"], atol=1e-4)
@@ -85,8 +85,8 @@ def test_a_baseline_that_computes_something_else_is_left_out(tiny_sweep) -> None
     )
     failing = dataclasses.replace(eager, name="failing", start=lambda threads, photos: 1 // 0)
     given_up: dict[str, str] = {}
-    pairs = started((eager, coarse, failing), 1, 1, lambda entry, reason: given_up.__setitem__(entry.name, reason))
-    assert [entry.name for entry, _ in pairs] == ["eager"]
+    working = started((eager, coarse, failing), 1, 1, lambda entry, reason: given_up.__setitem__(entry.name, reason))
+    assert [one.name for one in working] == ["eager"]
     assert "does not compute what eager fp32 computes" in given_up["coarse"]
     assert "zero" in given_up["failing"]
 
@@ -148,7 +148,7 @@ def test_the_gpu_entries_are_fp32_bf16_and_a_graph(tiny_sweep) -> None:  # type:
 
     folder = RunFolder(tiny_sweep.runs_dir, tiny_sweep.key)
     moved = {entry.name: entry for entry in entries(folder, "cuda")}
-    assert [moved[name].baseline for name in ("eager", "bf16", "graph")] == [True, False, True]
+    assert [moved[name].about["baseline"] for name in ("eager", "bf16", "graph")] == [True, False, True]
     assert moved["bf16"].about["test_accuracy"] is None  # it was not measured
     network = load_network(folder)[0]
     photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)

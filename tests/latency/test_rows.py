@@ -34,7 +34,7 @@ def row(**other: Any) -> dict[str, Any]:
         "system": "Linux 6",
         "versions": {"torch": "2.13.0"},
     }
-    of_cell = {"device": "cpu", "threads": 1, "batch": 1, "load_before": 0.5, "load_after": 0.5, "cores_of_others": 0.0}
+    of_cell = {"device": "cpu", "threads": 1, "batch": 1, "load_before": 0.5, "cores_of_others": 0.0}
     of_cell |= {"pinned_to": [1], "left_out": {}, "time": 1e9, "best_fp32": "fp32", "aa_model": "int8", "aa": 1.0}
     of_cell |= {"aa_low": 0.99, "aa_high": 1.01, "aa_noisy": False, "aa_verdict": "differences above 1.0% can be told"}
     of_model = {"model": "int8", "backend": "onnxruntime", "precision": "int8", "baseline": False, "bytes": 730_000}
