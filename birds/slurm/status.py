@@ -14,8 +14,7 @@ from typing import Any
 
 from birds.board import State
 from birds.slurm.client import Element
-from birds.slurm.submissions import known_elements, read_submissions
-from birds.slurm.submit import HELD, held_file
+from birds.slurm.submissions import HELD, held_file, known_elements, read_submissions
 from birds.spec import Refused, RunSpec
 from birds.store import RunFolder, is_locked
 

@@ -21,6 +21,7 @@ from birds.spec import RECIPE, Runtime
 from birds.store import RunFolder, locked, write_text
 from birds.triage import Failure, Kind
 
+HELD = "JobHeld"  # how SLURM's reasons for a job on hold begin
 ENDS = {"OUT_OF_MEMORY": Kind.MEMORY, "TIMEOUT": Kind.TIMEOUT, "NODE_FAIL": Kind.NODE, "BOOT_FAIL": Kind.NODE}
 
 
@@ -79,6 +80,11 @@ def new_token() -> str:
 def submissions_folder(runs_dir: Path, sweep: str) -> Path:
     """Where a sweep's submissions lie."""
     return runs_dir / "sweeps" / sweep / "submissions"
+
+
+def held_file(runs_dir: Path, sweep: str) -> Path:
+    """Where a canary leaves word of why a sweep's jobs were put on hold."""
+    return runs_dir / "sweeps" / sweep / "held.txt"
 
 
 def read_submissions(runs_dir: Path, sweep: str | None = None) -> list[Submission]:

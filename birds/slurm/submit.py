@@ -21,13 +21,12 @@ from birds.slurm import client
 from birds.slurm.client import Silent
 from birds.slurm.limits import refuse_impossible
 from birds.slurm.profile import Profile, Resources
-from birds.slurm.submissions import Submission, new_token, places, settled, submitting
+from birds.slurm.submissions import HELD, Submission, held_file, new_token, places, settled, submitting
 from birds.spec import Refused, RunSpec, Runtime
 from birds.store import RunFolder, write_text
 
 HOME = Path(__file__).resolve().parents[2]
 WORK = "birds.run.run"  # what a job does with each run
-HELD = "JobHeld"  # how SLURM's reasons for a job on hold begin
 T = TypeVar("T")
 V = TypeVar("V")
 
@@ -105,11 +104,6 @@ def _on_their_way(order: Order) -> dict[str, Place]:
         key: Place(str(element.array), element.index, len(jobs[element.array, element.index]) > 1)
         for key, element in places(living).items()
     }
-
-
-def held_file(runs_dir: Path, sweep: str) -> Path:
-    """Where a canary leaves word of why a sweep's jobs were put on hold."""
-    return runs_dir / "sweeps" / sweep / "held.txt"
 
 
 def lay_out(

@@ -22,8 +22,7 @@ from types import FrameType
 from typing import Any
 
 from birds.slurm import client
-from birds.slurm.submissions import Submission, read_submissions
-from birds.slurm.submit import held_file
+from birds.slurm.submissions import Submission, held_file, read_submissions
 from birds.spec import Refused, read_spec
 from birds.store import Orphaned, RunFolder, write_text
 from birds.triage import Failure, Kind, failure_of_death, kind_of, oom_kills
