@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,10 @@ def quantize_sweep(args: argparse.Namespace) -> None:
     order = Order(args.backend, args.calibration, args.data_root, args.cache_dir)
     check_all(folders, order)
     warn_without_int8()
-    models = [model for folder in folders for model in quantize_run(folder, order, _voice(folder))]
+    models = []
+    for folder in folders:
+        say = partial(print, f"{folder.key}:", file=sys.stderr, flush=True)
+        models += quantize_run(folder, order, say)
     print(f"\n{models_table(models)}\n\n{notes(models)}")
     print(f"Written: {args.runs_dir}/<key>/models/ of {', '.join(folder.key for folder in folders)}")
 
@@ -48,7 +52,3 @@ def _chosen(args: argparse.Namespace) -> list[RunFolder]:
     from birds.quantize.rank import best_runs
 
     return best_runs(args.runs_dir, args.sweep, best=args.best, by=args.by)
-
-
-def _voice(folder: RunFolder) -> Any:
-    return lambda words: print(f"{folder.key}: {words}", file=sys.stderr, flush=True)

@@ -91,14 +91,16 @@ def exported(task: Classify, about: Mapping[str, Any]) -> bytes:
 
     Args:
         task: a trained classifier in evaluation mode.
-        about: what the file is to know of itself, such as species and size; see `with_metadata`.
+        about: what the file is to know of itself, such as species and size; JSON under `birds` in its metadata.
 
     Raises Refused when onnx or onnxscript is not installed.
     """
     size = task.spec.data.size
     axes = {0: torch.export.Dim("B"), 1: torch.export.Dim("H"), 2: torch.export.Dim("W")}
     try:
-        with quiet(logging.getLogger("torch.onnx")):  # it misses torchvision, which is not needed
+        from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+        with quiet():  # it misses torchvision, which is not needed
             program = torch.onnx.export(
                 PhotosToLogits(task).eval(),
                 (torch.zeros(2, size + 8, size + 16, 3, dtype=torch.uint8),),
@@ -112,31 +114,21 @@ def exported(task: Classify, about: Mapping[str, Any]) -> bytes:
     except ImportError as error:
         raise Refused(f"cannot export to ONNX ({error}); install the extra: pip install -e '.[quantize]'") from None
     assert program is not None
-    return with_metadata(program.model_proto, about)
+    ClearMetadataAndDocStringPass()(program.model)  # the exporter's notes on its nodes
+    program.model.metadata_props["birds"] = json.dumps(about)
+    data: bytes = program.model_proto.SerializeToString()
+    return data
 
 
 @contextlib.contextmanager
-def quiet(log: logging.Logger) -> Iterator[None]:
-    """Inside, keep off the terminal what `log` says below an error, and all warnings."""
-    before = log.level
-    log.setLevel(logging.ERROR)
+def quiet() -> Iterator[None]:
+    """Inside, keep off the terminal all warnings, and what is logged below an error."""
+    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        log.setLevel(before)
-
-
-def with_metadata(proto: Any, about: Mapping[str, Any]) -> bytes:
-    """An ONNX model as bytes, without the exporter's notes on its nodes, with `about` as JSON in its metadata."""
-    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    del proto.metadata_props[:]
-    proto.metadata_props.add(key="birds", value=json.dumps(about))
-    data: bytes = proto.SerializeToString()
-    return data
+        logging.disable(logging.NOTSET)
 
 
 @torch.no_grad()

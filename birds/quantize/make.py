@@ -6,14 +6,14 @@ it is whole and made from the same things, everything is there and nothing is do
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+import importlib
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,23 +21,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from birds.data.module import Batch
 from birds.machine import cpu_name, int8_instructions
 from birds.metrics.classification import classification_metrics
 from birds.predict import load_classifier
-from birds.quantize import onnx_int8, openvino_int8
 from birds.quantize.compare import compared, falls, paired
 from birds.quantize.export import compared_with_checkpoint, exported
-from birds.quantize.models import NEEDS, Classifier, Model, batches, installed, open_file, read_models, size_on_disk
-from birds.quantize.photos import Evidence, Order, evidence
+from birds.quantize.models import NEEDS, Classifier, Model, installed, open_file, read_models, size_on_disk
+from birds.quantize.photos import Order, evidence
 from birds.store import RunFolder, locked, write_atomically
-from birds.tasks.classify import Classify
 from birds.tasks.robustness import NOISE, hits_under_noise
 
 RECIPE = 2  # put up when the making of models changes what they predict
-BACKENDS: dict[str, ModuleType] = {"onnxruntime": onnx_int8, "openvino": openvino_int8}
+TOOLS = {"onnxruntime": "birds.quantize.onnx_int8", "openvino": "birds.quantize.openvino_int8"}
 PROBED = 128  # calibration photos that a layer's sensitivity is measured on
-BATCH = 64
+BATCH, CALIBRATION_BATCH = 64, 32
 
 Say = Callable[[str], object]
 Said = dict[str, NDArray[np.float32]]  # logits (N, S) by part
@@ -56,45 +53,35 @@ def quantize_run(folder: RunFolder, order: Order, say: Say = lambda words: None)
         "versions": {name: installed(name).__version__ for name in ("torch", *NEEDS[order.backend])},
         "reduce_range": not int8_instructions(),
     }
-    task, species = load_classifier(folder)
-    photos = evidence(folder, task.spec, order)
     with locked(folder.models / "lock", lambda: say("waiting: another process makes its models")):
         whole = [m for m in read_models(folder) if (m.backend, m.made_from) == (order.backend, made_from)]
         if {"fp32", "int8"} <= {model.precision for model in whole}:
             say("found, finished")
             return whole
         with tempfile.TemporaryDirectory() as drafts:
-            return _Work(folder, task, species, order.backend, photos, made_from, Path(drafts), say).done()
+            return _Work(folder, order, Path(drafts), say).done(made_from)
 
 
-@dataclasses.dataclass
 class _Work:
     """Making the models of one run; `drafts` is a folder that is gone afterwards."""
 
-    folder: RunFolder
-    task: Classify
-    species: list[str]
-    backend: str
-    evidence: Evidence
-    made_from: dict[str, Any]
-    drafts: Path
-    say: Say
+    def __init__(self, folder: RunFolder, order: Order, drafts: Path, say: Say) -> None:
+        self.folder, self.backend, self.drafts, self.say = folder, order.backend, drafts, say
+        self.tools = importlib.import_module(TOOLS[order.backend])
+        self.task, species = load_classifier(folder)
+        self.data, self.calibration = evidence(folder, self.task.spec, order)
+        self.rows = {part: self.data.rows[part] for part in ("valid", "test")}
+        self.label = {part: self.data.label[rows] for part, rows in self.rows.items()}
+        self.about = {name: getattr(self.task.spec, name) for name in ("key", "variant", "split", "seed")}
+        self.about |= {"size": self.task.spec.data.size, "species": species}
 
-    def __post_init__(self) -> None:
-        photos, spec = self.evidence.photos, self.task.spec
-        self.tools = BACKENDS[self.backend]
-        self.rows = {part: photos.rows(part) for part in ("valid", "test")}
-        self.label = {part: photos.label[rows] for part, rows in self.rows.items()}
-        self.about = {name: getattr(spec, name) for name in ("key", "variant", "split", "seed")}
-        self.about |= {"size": spec.data.size, "species": self.species}
-
-    def done(self) -> list[Model]:
+    def done(self, made_from: dict[str, Any]) -> list[Model]:
         """Everything in order: export, float models, int8, their performance; then the files and, last, their JSON."""
         started = time.perf_counter()
         source, int8 = self.drafts / "exported.onnx", self.drafts / f"int8{self.tools.SUFFIX}"
         source.write_bytes(exported(self.task, self.about))
         fp32 = self.tools.prepared(source, self.drafts)
-        few = self.evidence.of(self.rows["test"][:BATCH])
+        few = self._photos(self.rows["test"][:BATCH])
         checked = compared_with_checkpoint(self.task, self._open(fp32, "fp32"), few)
         self.say(f"exported and checked, {time.perf_counter() - started:.0f} s")
         files: dict[str, Path] = {"fp32": fp32} | dict.fromkeys(self.tools.half_precisions(), fp32)
@@ -103,17 +90,23 @@ class _Work:
         files["int8"] = int8
         measured = {precision: self._measured(path, precision, said) for precision, path in files.items()}
         measured["fp32"]["checkpoint"] = checked
-        measured["int8"] |= why | {"float_operations": self.tools.float_operations(int8)}
-        seconds = time.perf_counter() - started
-        self.say(f"quantized and measured, {seconds:.0f} s")
-        return self._left(files, measured, seconds)
+        in_float = Counter(self.tools.float_operations(int8))
+        measured["int8"] |= why | {"float_operations": [f"{name} x{count}" for name, count in in_float.items()]}
+        shared = {"absent": self.tools.ABSENT, "int8_instructions": int8_instructions(), "cpu": cpu_name()}
+        shared["seconds"] = time.perf_counter() - started
+        self.say(f"quantized and measured, {shared['seconds']:.0f} s")
+        return self._left(files, {name: found | shared for name, found in measured.items()}, made_from)
+
+    def _photos(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The photos of some rows, in memory."""
+        return np.ascontiguousarray(self.data.pixels[rows])
 
     def _open(self, path: Path, precision: str) -> Classifier:
         return open_file(path, torch.get_num_threads(), precision, self.task.spec.data.size)
 
     def _logits(self, path: Path, precision: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         classify = self._open(path, precision)
-        return np.concatenate([classify(self.evidence.of(some)) for some in batches(rows, BATCH)])
+        return np.concatenate([classify(self._photos(rows[k : k + BATCH])) for k in range(0, len(rows), BATCH)])
 
     def _said(self, path: Path, precision: str) -> Said:
         """The logits of the validation and of the whole test part."""
@@ -127,8 +120,8 @@ class _Work:
             found |= classification_metrics(torch.from_numpy(logits), label, prefix=f"{part}_")
         if precision != "fp32":
             both = said["fp32"]["test"], said[precision]["test"]
-            paths = [self.evidence.photos.paths[row] for row in self.rows["test"]]
-            found["against_fp32"] = compared(*both, self.label["test"], paths, self.species)
+            paths = [self.data.photos.paths[row] for row in self.rows["test"]]
+            found["against_fp32"] = compared(*both, self.label["test"], paths, self.about["species"])
         return found
 
     def _under_noise(self, model: Classifier) -> dict[str, list[float]]:
@@ -138,12 +131,8 @@ class _Work:
             pixels = (255 * photo).round().byte().permute(0, 2, 3, 1)
             return torch.from_numpy(model(pixels.contiguous().numpy()))
 
-        hits = []
-        for rows in batches(self.rows["test"], BATCH):
-            photo = torch.from_numpy(self.evidence.of(rows)).permute(0, 3, 1, 2).float() / 255
-            label = torch.from_numpy(self.evidence.photos.label[rows])
-            batch = Batch(photo=photo, label=label, row=torch.from_numpy(rows))
-            hits.append(hits_under_noise(classify, batch, self.task.spec.seed))
+        batches = self.data.evaluation_batches("test")
+        hits = [hits_under_noise(classify, batch, self.task.spec.seed) for batch in batches]
         return {"test_noise": list(NOISE), "test_accuracy_noise": torch.cat(hits).double().mean(0).tolist()}
 
     def _quantized_well(self, fp32: Path, target: Path, said: dict[str, Said]) -> dict[str, Any]:
@@ -175,15 +164,16 @@ class _Work:
         return {"kept_in_float": kept, "sensitivity": error, "decided_on": decided}
 
     def _quantize(self, fp32: Path, target: Path, in_float: Collection[str], most: int | None = None) -> None:
-        photos = self.evidence.of(self.evidence.calibration[:most])
-        self.tools.quantize(fp32, photos, target, in_float=in_float, reduce_range=not int8_instructions())
+        photos = self._photos(self.calibration[:most])
+        batches = (photos[k : k + CALIBRATION_BATCH] for k in range(0, len(photos), CALIBRATION_BATCH))
+        self.tools.quantize(fp32, batches, target, in_float)
 
     def _sensitivity(self, fp32: Path) -> dict[str, float]:
         """What each layer alone in int8 does to the logits of calibration photos, worst first, without labels.
 
         The mean squared error over the variance of the original's logits.
         """
-        rows, names = self.evidence.calibration[:PROBED], self.tools.layers(fp32)
+        rows, names = self.calibration[:PROBED], self.tools.layers(fp32)
         original, alone = self._logits(fp32, "fp32", rows), self.drafts / f"alone{self.tools.SUFFIX}"
         error = {}
         for name in names:
@@ -192,32 +182,27 @@ class _Work:
             error[name] = float((difference**2).mean() / original.var())
         return dict(sorted(error.items(), key=lambda entry: -entry[1]))
 
-    def _left(self, files: dict[str, Path], measured: dict[str, dict[str, Any]], seconds: float) -> list[Model]:
+    def _left(self, files: dict[str, Path], measured: dict[str, dict[str, Any]], made_from: Any) -> list[Model]:
         """The models in their place: files first, then the JSON of each, int8's last."""
         place, prefix = self.folder.models, self.tools.PREFIX
         for precision in files:
             (place / f"{prefix}{precision}.json").unlink(missing_ok=True)
         for precision in ("fp32", "int8"):
             _put(files[precision], place / f"{prefix}{files[precision].name}")
-        shared = {"absent": self.tools.ABSENT, "int8_instructions": int8_instructions(), "seconds": seconds}
-        shared |= {"cpu": cpu_name()}
-        return [
-            Model(
-                **self.about | {"species": tuple(self.species)},
-                name=prefix + precision,
-                backend=self.backend,
-                precision=precision,
-                file=prefix + path.name,
-                bytes=size_on_disk(place / (prefix + path.name)),
-                test_accuracy=measured[precision]["test_accuracy"],
-                test_macro_f1=measured[precision]["test_macro_f1"],
-                calibration=self.evidence.calibrated_on() if precision == "int8" else {},
-                made_from=self.made_from,
-                measured=measured[precision] | shared,
-                folder=place,
-            ).write()
-            for precision, path in files.items()
-        ]
+        models = []
+        for precision, path in files.items():
+            file, found = place / f"{prefix}{path.name}", measured[precision]
+            about = self.about | {"name": prefix + precision, "precision": precision, "backend": self.backend}
+            about |= {"file": file.name, "bytes": size_on_disk(file), "made_from": made_from, "measured": found}
+            about |= {name: found[name] for name in ("test_accuracy", "test_macro_f1")}
+            about["calibration"] = self._calibrated_on() if precision == "int8" else {}
+            models.append(Model(**about, folder=place).write())
+        return models
+
+    def _calibrated_on(self) -> dict[str, Any]:
+        """How many photos calibrate, and a digest over their contents."""
+        content = "\n".join(self.data.photos.content[row] for row in self.calibration)
+        return {"photos": len(self.calibration), "digest": hashlib.sha256(content.encode()).hexdigest()[:12]}
 
 
 def _put(draft: Path, target: Path) -> None:

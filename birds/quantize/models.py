@@ -8,7 +8,6 @@ Letters: B photos, H height, W width, S species.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from birds.machine import INT8_INSTRUCTIONS, cpu_name, int8_instructions
 from birds.spec import Refused
@@ -32,8 +32,7 @@ NOT_OURS = "is no model that `birds quantize` wrote, or it was cut short; give o
 Classifier = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Model:
+class Model(BaseModel, frozen=True):
     """One exported model. It maps `photo`, uint8 (B, H, W, 3) of any B, to `logits`, float32 (B, S).
 
     precision is fp32, int8, bf16 or fp16; bytes is the size on disk, all files together; size the side in px of the
@@ -59,7 +58,7 @@ class Model:
     calibration: dict[str, Any]
     made_from: dict[str, Any]
     measured: dict[str, Any]
-    folder: Path
+    folder: Path = Field(exclude=True)
 
     @property
     def path(self) -> Path:
@@ -73,8 +72,7 @@ class Model:
 
     def write(self) -> Model:
         """Leave the JSON beside the model's file; returns the model."""
-        values = {name: value for name, value in dataclasses.asdict(self).items() if name != "folder"}
-        write_text(self.folder / f"{self.name}.json", json.dumps(values, indent=1))
+        write_text(self.folder / f"{self.name}.json", self.model_dump_json(indent=1))
         return self
 
 
@@ -86,10 +84,9 @@ def read_models(folder: RunFolder) -> list[Model]:
 def read_model(file: Path) -> Model | None:
     """The model that a JSON file describes; None when either is missing, cut short or of another shape."""
     try:
-        values = json.loads(file.read_text())
-        model = Model(**{**values, "species": tuple(values["species"]), "folder": file.parent})
+        model = Model(**json.loads(file.read_text()), folder=file.parent)
         return model if model.bytes == size_on_disk(model.path) else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError):
         return None
 
 
@@ -97,11 +94,6 @@ def size_on_disk(path: Path) -> int:
     """Bytes of a model, its weights file included where it has one. Raises OSError when it is not there."""
     files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     return sum(file.stat().st_size for file in files)
-
-
-def batches(photos: NDArray[Any], batch: int) -> list[NDArray[Any]]:
-    """Photos, or rows of photos, (N, ...), in parts of so many."""
-    return [photos[k : k + batch] for k in range(0, len(photos), batch)]
 
 
 def warn_without_int8() -> None:

@@ -8,37 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+import nncf
 import numpy as np
+import openvino
 from numpy.typing import NDArray
+from openvino import opset11
 
 from birds.quantize.export import quiet
-from birds.quantize.models import INPUT, batches
+from birds.quantize.models import INPUT
 
 PREFIX, SUFFIX = "openvino-", ".xml"
 ABSENT = "OpenVINO's CPU plugin has no fp16 arithmetic on x86, so there is no such variant"
 LAYERS = ("Convolution", "GroupConvolution", "MatMul")
 MOVES = {"Convert", "Reorder", "Transpose", "Reshape", "StridedSlice", "Gather", "Input", "Output", "Const"}
-BATCH = 32
 
 
 def half_precisions() -> list[str]:
     """As in `onnx_int8`."""
-    import openvino
-
     return ["bf16"] * ("BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def prepared(exported: Path, folder: Path) -> Path:
     """As in `onnx_int8`; photos are resized as Pillow does: OpenVINO drops the antialiasing of ONNX's cubic Resize."""
-    import openvino
-    from openvino import opset11
-
-    model, target = _read(exported), folder / "fp32.xml"
+    model, target = openvino.Core().read_model(exported), folder / "fp32.xml"
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Interpolate":
             side = node.output(0).partial_shape[-1].get_length()
@@ -53,20 +49,16 @@ def prepared(exported: Path, folder: Path) -> Path:
 
 def layers(model: Path) -> list[str]:
     """As in `onnx_int8`."""
-    return [node.get_friendly_name() for node in _read(model).get_ordered_ops() if node.get_type_name() in LAYERS]
+    nodes = openvino.Core().read_model(model).get_ordered_ops()
+    return [node.get_friendly_name() for node in nodes if node.get_type_name() in LAYERS]
 
 
-def quantize(
-    model: Path, photos: NDArray[np.uint8], target: Path, *, in_float: Collection[str] = (), reduce_range: bool = False
-) -> None:
-    """As in `onnx_int8`; NNCF chooses ranges by the CPU that it is told, so `reduce_range` changes nothing here."""
-    import nncf
-    import openvino
-
-    parts = batches(photos, BATCH)
-    with quiet(logging.getLogger("nncf")), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+def quantize(model: Path, batches: Iterable[NDArray[np.uint8]], target: Path, in_float: Collection[str]) -> None:
+    """As in `onnx_int8`."""
+    parts = list(batches)
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         quantized = nncf.quantize(
-            _read(model),
+            openvino.Core().read_model(model),
             nncf.Dataset(parts, lambda batch: {INPUT: batch}),
             target_device=nncf.TargetDevice.CPU,
             subset_size=len(parts),
@@ -77,19 +69,11 @@ def quantize(
 
 def float_operations(model: Path) -> list[str]:
     """As in `onnx_int8`, for OpenVINO; looked up in the compiled graph."""
-    import openvino
-
     compiled = openvino.Core().compile_model(str(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     ran = [node.rt_info for node in compiled.get_runtime_model().get_ordered_ops()]
     found = [_text(about["layerType"]) for about in ran if _text(about["runtimePrecision"]) in ("f32", "FP32")]
-    return [f"{name} x{found.count(name)}" for name in dict.fromkeys(found) if name not in MOVES]
+    return [name for name in found if name not in MOVES]
 
 
 def _text(value: Any) -> str:
     return str(value.astype(str) if hasattr(value, "astype") else value)
-
-
-def _read(path: Path) -> Any:
-    import openvino
-
-    return openvino.Core().read_model(path)

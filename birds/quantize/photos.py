@@ -7,15 +7,13 @@ and photos that are not the same are refused by the digest.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birds.data.cache import decoded_photos
-from birds.data.photos import Photos
+from birds.data.module import BirdsDataModule
 from birds.data.prepare import load_photos
 from birds.data.split import draw_split
 from birds.randomness import stream
@@ -33,32 +31,11 @@ class Order:
     cache_dir: Path | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Evidence:
-    """A data set's decoded photos, uint8 (N, size, size, 3), and the rows of those that calibrate.
+def evidence(folder: RunFolder, spec: ClassifySpec, order: Order) -> tuple[BirdsDataModule, NDArray[np.int64]]:
+    """The photos of a run, from the image cache (built when it is gone), and the rows of those that calibrate.
 
-    They are unlabelled training photos of the run's own split.
-    """
-
-    photos: Photos
-    pixels: NDArray[np.uint8]
-    calibration: NDArray[np.int64]
-
-    def of(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The photos of some rows, in memory."""
-        return np.ascontiguousarray(self.pixels[rows])
-
-    def calibrated_on(self) -> dict[str, Any]:
-        """How many photos calibrate, and a digest over their contents."""
-        content = "\n".join(self.photos.content[row] for row in self.calibration)
-        return {"photos": len(self.calibration), "digest": hashlib.sha256(content.encode()).hexdigest()[:12]}
-
-
-def evidence(folder: RunFolder, spec: ClassifySpec, order: Order) -> Evidence:
-    """The photos of a run, from the image cache (built when it is gone); `order` says how many calibrate.
-
-    They are drawn with the run's seed; all of them when there are fewer. Raises Refused when none is asked for, or the
-    photos cannot be found or have changed.
+    These are unlabelled training photos of the run's own split, as many as `order` says, drawn with the run's seed; all
+    of them when there are fewer. Raises Refused when none is asked for, or the photos cannot be found or have changed.
     """
     if order.calibration < 1:
         raise Refused(
@@ -73,9 +50,9 @@ def evidence(folder: RunFolder, spec: ClassifySpec, order: Order) -> Evidence:
     photos = load_photos(spec.data, runtime)
     rows = photos.rows("train")
     split = draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
+    data = BirdsDataModule(spec, photos, decoded_photos(photos, cache, spec.data.size), split)
     shuffled = stream(spec.seed, "calibration").permutation(len(split.unlabelled))
-    drawn = split.unlabelled[np.sort(shuffled[: order.calibration])]
-    return Evidence(photos, decoded_photos(photos, cache, spec.data.size), drawn)
+    return data, split.unlabelled[np.sort(shuffled[: order.calibration])]
 
 
 def _recorded(folder: RunFolder, name: str) -> Path | None:

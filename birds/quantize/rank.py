@@ -29,12 +29,11 @@ def best_runs(runs_dir: Path, sweep: str, *, best: int = 3, by: str = "valid_acc
     if frame.empty:
         raise Refused(f"the sweep {sweep!r} has no finished run yet ({len(missing)} asked for)")
     rows = ranking(frame, by).head(best)
-    chosen = rows["key"].tolist()
     shown = [f"{r['key']} {r['variant']} split={r['split']} seed={r['seed']}: {r[by]:.3f}" for _, r in rows.iterrows()]
     print(f"Best by {by}: {'; '.join(shown)}", file=sys.stderr)
-    if len(chosen) < best:
-        print(f"The sweep {sweep!r} has {len(chosen)} distinct finished models, not {best}.", file=sys.stderr)
-    return [RunFolder(runs_dir, key) for key in chosen]
+    if len(rows) < best:
+        print(f"The sweep {sweep!r} has {len(rows)} distinct finished models, not {best}.", file=sys.stderr)
+    return [RunFolder(runs_dir, key) for key in rows["key"]]
 
 
 def ranking(frame: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -42,6 +41,5 @@ def ranking(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     metrics = [c for c in frame.columns if c.startswith("valid_") and pd.api.types.is_numeric_dtype(frame[c])]
     if by not in metrics:
         raise Refused(f"--by {by} is no validation metric{nearest(by, metrics)} There are: {', '.join(metrics)}")
-    ordered = frame.assign(better=frame[by] * (1 if by in SMALLER_IS_BETTER else -1))
-    ordered = ordered.sort_values(["better", "key"], kind="stable")
-    return ordered.drop_duplicates("family").drop(columns="better").reset_index(drop=True)
+    ordered = frame.sort_values([by, "key"], ascending=[by in SMALLER_IS_BETTER, True])
+    return ordered.drop_duplicates("family").reset_index(drop=True)

@@ -72,5 +72,5 @@ def tiny_sweep(tiny_run: Sweep) -> Sweep:
         about = {"name": name, "precision": name, "file": f"{name}.onnx", "bytes": len(data), "size": 128}
         about |= {"key": folder.key, "variant": "A", "split": 70, "seed": 0, "backend": "onnxruntime"}
         about |= {"species": tuple(SPECIES), "test_accuracy": 0.9, "test_macro_f1": 0.9, "calibration": {}}
-        Model(**about, made_from="", measured={}, folder=folder.models).write()
+        Model(**about, made_from={}, measured={}, folder=folder.models).write()
     return tiny_run

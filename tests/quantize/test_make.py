@@ -7,7 +7,7 @@ import pytest
 
 from birds.data.photos import read_photos
 from birds.data.split import draw_split
-from birds.quantize import make
+from birds.quantize import make, onnx_int8
 from birds.quantize.compare import falls
 from birds.quantize.make import Order, quantize_run
 from birds.quantize.models import open_model, read_models
@@ -64,10 +64,10 @@ def test_calibration_photos_are_unlabelled_ones_of_the_runs_split(trained):
     photos = read_photos(trained.root, trained.runs_dir / "cache", species=3, move_to_test=0, seed=0)
     rows = photos.rows("train")
     split = draw_split(rows, photos.label[rows], split=75, seed=0, species=photos.species)
-    few = evidence(folder, spec, Order(calibration=8)).calibration
+    few = evidence(folder, spec, Order(calibration=8))[1]
     assert len(few) == 8
     assert set(few) <= set(split.unlabelled)
-    assert set(evidence(folder, spec, Order(calibration=10_000)).calibration) == set(split.unlabelled)
+    assert set(evidence(folder, spec, Order(calibration=10_000))[1]) == set(split.unlabelled)
 
 
 def test_asked_twice_it_works_once_and_what_was_cut_short_is_redone(models, copied, monkeypatch):
@@ -94,9 +94,9 @@ def test_asked_twice_it_works_once_and_what_was_cut_short_is_redone(models, copi
 
 def test_where_int8_loses_too_much_the_worst_layers_go_back_to_float(models, copied, monkeypatch):
     """Whatever happens counts as a fall here, and only two layers as layers: both end up in float, the worst first."""
-    layers, file = make.BACKENDS["onnxruntime"].layers, models["fp32"].path.read_bytes()
+    layers, file = onnx_int8.layers, models["fp32"].path.read_bytes()
     monkeypatch.setattr(make, "exported", lambda *given: file)
-    monkeypatch.setattr(make.BACKENDS["onnxruntime"], "layers", lambda source: layers(source)[:2])
+    monkeypatch.setattr(onnx_int8, "layers", lambda source: layers(source)[:2])
     monkeypatch.setattr(make, "falls", lambda *counts, known: True)
     monkeypatch.setattr(make, "PROBED", 8)
     int8 = quantize_run(RunFolder(copied.runs_dir, copied.keys[0]), ORDER)[-1]
