@@ -62,8 +62,8 @@ def load_network(folder: RunFolder) -> tuple[Network, int]:
     if not isinstance(spec, ClassifySpec) or record is None or checkpoint is None:
         where = folder.checkpoint("best")
         raise Refused(f"run {folder.key} is no finished classifier with a whole checkpoint at {where}; train it again")
-    species: list[str] = record.value("species")
-    network = Network(build_encoder(spec.encoder), Head(2 * sum(spec.encoder.widths), len(species), spec.dropout))
+    head = Head(2 * sum(spec.encoder.widths), len(record.value("species")), spec.dropout)
+    network = Network(build_encoder(spec.encoder), head)
     network.load_state_dict(checkpoint["state_dict"])
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval(), spec.data.size
@@ -105,40 +105,34 @@ def entries(folder: RunFolder, device: str = "cpu") -> list[Entry]:
         return entry(name, start, model.precision, **{column: getattr(model, column) for column in of_torch})
 
     if device == "cpu":
-        found = [entry(EAGER, partial(eager, network)), entry(COMPILED, partial(compiled, network))]
+        found = [entry(EAGER, partial(eager, network)), entry(COMPILED, partial(eager, network, compiled=True))]
         return found + [exported(model, model.name, partial(_opened, model)) for model in models]
-    half = partial(eager, network, device=device, bf16=True)
-    found = [
-        entry(EAGER, partial(eager, network, device=device)),
-        entry("bf16", half, "bf16", **dict.fromkeys(score)),  # nobody measured its accuracy
-        entry("graph", partial(cuda_graph, network)),
-    ]
+    on_gpu = partial(eager, network, device=device)
+    half = entry("bf16", partial(on_gpu, bf16=True), "bf16", **dict.fromkeys(score))  # nobody measured its accuracy
+    found = [entry(EAGER, on_gpu), half, entry("graph", partial(cuda_graph, network))]
     plain = [model for model in models if (model.backend, model.precision) == ("onnxruntime", "fp32")]
     served = plain and ON_CUDA in installed("onnxruntime").get_available_providers()
     return found + [exported(model, f"{model.name} cuda", partial(_on_cuda, model)) for model in plain if served]
 
 
-def eager(network: Network, threads: int, photos: Photos, *, device: str = "cpu", bf16: bool = False) -> Classifier:
-    """PyTorch as it is. Logits come back to host memory, which waits for a GPU to be done."""
+def eager(
+    network: Network, threads: int, photos: Photos, *, device: str = "cpu", bf16: bool = False, compiled: bool = False
+) -> Classifier:
+    """PyTorch as it is, or compiled for one shape. Logits come back to host memory, which waits for a GPU to be done.
+
+    Where torch.compile would quietly go back to eager it fails, which is told.
+    """
     torch.set_num_threads(threads)
-    return _called(copy.deepcopy(network).to(device), device, bf16)
-
-
-def _called(network: Callable[[Tensor], Tensor], device: str = "cpu", bf16: bool = False) -> Classifier:
+    own: Callable[[Tensor], Tensor] = copy.deepcopy(network).to(device)
+    if compiled:
+        own = torch.compile(own, fullgraph=True, dynamic=False, options={"freezing": True})
     precision = torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
 
     def classify(photos: Photos) -> np.ndarray:
         with torch.inference_mode(), precision:
-            return network(torch.from_numpy(photos).to(device)).cpu().numpy()
+            return own(torch.from_numpy(photos).to(device)).cpu().numpy()
 
     return classify
-
-
-def compiled(network: Network, threads: int, photos: Photos) -> Classifier:
-    """torch.compile for one shape; where it would quietly go back to eager it fails, which is told."""
-    torch.set_num_threads(threads)
-    fast = torch.compile(copy.deepcopy(network), fullgraph=True, dynamic=False, options={"freezing": True})
-    return _called(fast)
 
 
 def cuda_graph(network: Network, threads: int, photos: Photos) -> Classifier:
@@ -191,14 +185,13 @@ def started(
         try:
             classify = entry.start(threads, photos)
             logits = classify(photos)
+            if entry.about["baseline"]:
+                expected = logits if expected is None else expected
+                away = float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
+                if away > TOLERANCE:
+                    why = f"off by {away:.1%} of the largest logit"
+                    raise RuntimeError(f"it does not compute what eager fp32 computes: {why}")
+            working.append(Contestant(entry.key, entry.name, classify, photos, entry.about))
         except Exception as error:  # a compiler or runtime that fails here is a line in the report, not the end
             give_up(entry, next(iter(str(error).strip().splitlines()), type(error).__name__))
-            continue
-        if entry.about["baseline"]:
-            expected = logits if expected is None else expected
-            away = float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
-            if away > TOLERANCE:
-                give_up(entry, f"it does not compute what eager fp32 computes: off by {away:.1%} of the largest logit")
-                continue
-        working.append(Contestant(entry.key, entry.name, classify, photos, entry.about))
     return working

@@ -92,7 +92,7 @@ def _shuffled(groups: Sequence[str], random: np.random.Generator) -> list[int]:
 def raced(
     contestants: Sequence[Contestant], *, threads: int = 1, rounds: int, seconds: float, random: np.random.Generator
 ) -> list[Times]:
-    """Times of each contestant.
+    """Times of each contestant; no garbage is collected meanwhile.
 
     Args:
         contestants: the models.
@@ -101,7 +101,9 @@ def raced(
         seconds: with time left, more rounds are made until about this much is spent.
         random: for the order.
     """
-    with quiet():
+    gc.collect()
+    gc.disable()
+    try:
         took = [min(one.called(calls=WARM_UP_CALLS, seconds=WARM_UP_SECONDS)) for one in contestants]
         calls, settle = (1 if max(took) > LONG * 1e9 else CALLS), (SETTLE if threads > 1 else 0.0)
         visits: list[list[list[int]]] = [[] for _ in contestants]
@@ -112,19 +114,10 @@ def raced(
             for k in order:
                 contestants[k].called(seconds=settle)
                 visits[k].append(contestants[k].called(calls=calls))
-    ns = np.array(visits)
-    return [Times(own[:, -1], own.min(axis=1)) for own in ns]
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No garbage collection inside."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
     finally:
         gc.enable()
+    ns = np.array(visits)
+    return [Times(own[:, -1], own.min(axis=1)) for own in ns]
 
 
 @contextlib.contextmanager

@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 from birds.models.unet import PIXEL_MEAN, PIXEL_SPREAD, Encoder
 from birds.quantize.models import INPUT, OUTPUT, Classifier
-from birds.spec import Refused
 from birds.tasks.classify import Classify
 
 TOLERANCE = 1e-3  # largest difference of a logit between checkpoint and export; rounding alone gives about 1e-5
@@ -93,26 +92,23 @@ def exported(task: Classify, about: Mapping[str, Any]) -> bytes:
         task: a trained classifier in evaluation mode.
         about: what the file is to know of itself, such as species and size; JSON under `birds` in its metadata.
 
-    Raises Refused when onnx or onnxscript is not installed.
+    onnx and onnxscript must be installed (`birds.quantize.make.check_all`).
     """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     size = task.spec.data.size
     axes = {0: torch.export.Dim("B"), 1: torch.export.Dim("H"), 2: torch.export.Dim("W")}
-    try:
-        from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-
-        with quiet():  # it misses torchvision, which is not needed
-            program = torch.onnx.export(
-                PhotosToLogits(task).eval(),
-                (torch.zeros(2, size + 8, size + 16, 3, dtype=torch.uint8),),
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes={"photo": axes},
-            )
-    except ImportError as error:
-        raise Refused(f"cannot export to ONNX ({error}); install the extra: pip install -e '.[quantize]'") from None
+    with quiet():  # it misses torchvision, which is not needed
+        program = torch.onnx.export(
+            PhotosToLogits(task).eval(),
+            (torch.zeros(2, size + 8, size + 16, 3, dtype=torch.uint8),),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={"photo": axes},
+        )
     assert program is not None
     ClearMetadataAndDocStringPass()(program.model)  # the exporter's notes on its nodes
     program.model.metadata_props["birds"] = json.dumps(about)

@@ -6,6 +6,7 @@ it is whole and made from the same things, everything is there and nothing is do
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import shutil
@@ -21,13 +22,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from birds.data.cache import decoded_photos
+from birds.data.module import BirdsDataModule
+from birds.data.prepare import load_photos
+from birds.data.split import draw_split
 from birds.machine import cpu_name, int8_instructions
 from birds.metrics.classification import classification_metrics
 from birds.predict import load_classifier
 from birds.quantize.compare import compared, falls, paired
 from birds.quantize.export import compared_with_checkpoint, exported
 from birds.quantize.models import NEEDS, Classifier, Model, installed, open_file, read_models, size_on_disk
-from birds.quantize.photos import Order, evidence
+from birds.randomness import stream
+from birds.spec import ClassifySpec, Refused, Runtime
 from birds.store import RunFolder, locked, write_atomically
 from birds.tasks.robustness import NOISE, hits_under_noise
 
@@ -38,6 +44,16 @@ BATCH, CALIBRATION_BATCH = 64, 32
 
 Say = Callable[[str], object]
 Said = dict[str, NDArray[np.float32]]  # logits (N, S) by part
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What to make: the backend, how many photos calibrate, and where the photos lie if not where they lay."""
+
+    backend: str = "onnxruntime"
+    calibration: int = 256
+    data_root: Path | None = None
+    cache_dir: Path | None = None
 
 
 def quantize_run(folder: RunFolder, order: Order, say: Say = lambda words: None) -> list[Model]:
@@ -81,8 +97,7 @@ class _Work:
         source, int8 = self.drafts / "exported.onnx", self.drafts / f"int8{self.tools.SUFFIX}"
         source.write_bytes(exported(self.task, self.about))
         fp32 = self.tools.prepared(source, self.drafts)
-        few = self._photos(self.rows["test"][:BATCH])
-        checked = compared_with_checkpoint(self.task, self._open(fp32, "fp32"), few)
+        checked = compared_with_checkpoint(self.task, self._open(fp32, "fp32"), self._photos(self.rows["test"][:BATCH]))
         self.say(f"exported and checked, {time.perf_counter() - started:.0f} s")
         files: dict[str, Path] = {"fp32": fp32} | dict.fromkeys(self.tools.half_precisions(), fp32)
         said = {precision: self._said(path, precision) for precision, path in files.items()}
@@ -203,6 +218,37 @@ class _Work:
         """How many photos calibrate, and a digest over their contents."""
         content = "\n".join(self.data.photos.content[row] for row in self.calibration)
         return {"photos": len(self.calibration), "digest": hashlib.sha256(content.encode()).hexdigest()[:12]}
+
+
+def evidence(folder: RunFolder, spec: ClassifySpec, order: Order) -> tuple[BirdsDataModule, NDArray[np.int64]]:
+    """The photos of a run, from the image cache (built when it is gone), and the rows of those that calibrate.
+
+    These are unlabelled training photos of the run's own split, as many as `order` says, drawn with the run's seed; all
+    of them when there are fewer. Raises Refused when none is asked for, or the photos cannot be found or have changed.
+    """
+    if order.calibration < 1:
+        raise Refused(
+            f"--calibration {order.calibration}: int8 needs photos to set its ranges; choose 1 or more, such as 256"
+        )
+    root = order.data_root or _recorded(folder, "data_root")
+    if root is None:
+        raise Refused(f"cannot find the photos of run {folder.key} ({spec.data.name}): say where, --data-root FOLDER")
+    cache = order.cache_dir or _recorded(folder, "cache_dir") or folder.path.parent / "cache"
+    # photos are skipped if unreadable: when the run did not skip any, the digest says so
+    runtime = Runtime(runs_dir=folder.path.parent, cache_dir=cache, data_root=root, skip_unreadable=True)
+    photos = load_photos(spec.data, runtime)
+    rows = photos.rows("train")
+    split = draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
+    data = BirdsDataModule(spec, photos, decoded_photos(photos, cache, spec.data.size), split)
+    shuffled = stream(spec.seed, "calibration").permutation(len(split.unlabelled))
+    return data, split.unlabelled[np.sort(shuffled[: order.calibration])]
+
+
+def _recorded(folder: RunFolder, name: str) -> Path | None:
+    """A folder that the run used, by its record, if it is still there."""
+    record = folder.record()
+    recorded = record.model_dump().get(f"runtime.{name}") if record else None
+    return Path(recorded) if recorded and Path(recorded).is_dir() else None
 
 
 def _put(draft: Path, target: Path) -> None:

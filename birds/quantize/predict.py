@@ -15,7 +15,7 @@ from birds.quantize.models import NOT_OURS, by_onnxruntime, onnx_session, open_m
 from birds.spec import Refused
 
 
-def predict_with_model(model: Path, paths: Sequence[Path], top: int = 5) -> list[Prediction]:
+def predict_with_model(model: Path, paths: Sequence[Path]) -> list[Prediction]:
     """The likeliest species of each photo by the model file of `birds quantize`.
 
     Raises Refused on a file that is no such model or no photo, or when its runtime is not installed.
@@ -26,10 +26,10 @@ def predict_with_model(model: Path, paths: Sequence[Path], top: int = 5) -> list
         about = read_model(model.with_suffix(".json"))
         if about is None:
             raise Refused(f"{model} {NOT_OURS} (an OpenVINO model needs its .bin and .json beside it)")
-        return ranked(paths, open_model(about, 0)(read_square_photos(paths, about.size)), about.species, top)
+        return ranked(paths, open_model(about, 0)(read_square_photos(paths, about.size)), about.species)
     session = onnx_session(model, 0)
     try:
         known = json.loads(session.get_modelmeta().custom_metadata_map["birds"])
     except (KeyError, ValueError):
         raise Refused(f"{model} {NOT_OURS}") from None
-    return ranked(paths, by_onnxruntime(session)(read_square_photos(paths, known["size"])), known["species"], top)
+    return ranked(paths, by_onnxruntime(session)(read_square_photos(paths, known["size"])), known["species"])

@@ -127,12 +127,12 @@ def test_too_few_rounds_and_no_time_are_refused() -> None:
 
 
 def test_torch_compile_computes_what_eager_computes_at_every_shape(tiny_run) -> None:  # type: ignore[no-untyped-def]
-    from birds.latency.entries import compiled, load_network
+    from birds.latency.entries import eager, load_network
 
     network = load_network(RunFolder(tiny_run.runs_dir, tiny_run.key))[0]
     photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     try:
-        classify = compiled(network, 1, photos)
+        classify = eager(network, 1, photos, compiled=True)
         classify(photos)
     except Exception as error:
         pytest.skip(f"torch.compile does not work here: {error}")

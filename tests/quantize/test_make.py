@@ -8,12 +8,11 @@ import pytest
 from birds.data.photos import read_photos
 from birds.data.split import draw_split
 from birds.quantize import make, onnx_int8
+from birds.quantize.command import models_table, notes
 from birds.quantize.compare import falls
-from birds.quantize.make import Order, quantize_run
+from birds.quantize.make import Order, evidence, quantize_run
 from birds.quantize.models import open_model, read_models
-from birds.quantize.photos import evidence
 from birds.quantize.predict import predict_with_model
-from birds.quantize.tables import models_table, notes
 from birds.spec import read_spec
 from birds.store import RunFolder
 
