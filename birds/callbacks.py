@@ -13,7 +13,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from birds.spec import Training
-from birds.store import RunFolder, write_text
+from birds.store import RunFolder, Stopped, write_text
 
 MONITORED = "valid_loss"
 
@@ -71,10 +71,6 @@ class Curves(Callback):
         )
         shown = " ".join(f"{name}={row[name]:.4f}" for name in sorted(row) if name.endswith(("loss", "accuracy")))
         self._say(f"epoch {done}/{epochs} {shown} {self.fit_seconds:.0f}s")
-
-
-class Stopped(RuntimeError):
-    """The run was asked to stop and did, between two epochs: asked again, it goes on from there."""
 
 
 class Stopping(Callback):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -159,7 +158,9 @@ def print_failures(board: Board, runs_dir: Path) -> None:
             shown = [f"not started: {spec.needs.key if spec.needs else '?'}, which it needs, failed"]
         board.console.print(f"\n{key} {spec.title} {state.value}:", style="bold red")
         board.console.print("\n".join(f"  {line}" for line in shown), markup=False, highlight=False)
-        board.console.print(f"  the rest: {folder.failure_file}", soft_wrap=True)
+        more = folder.failure_file if folder.failure_file.exists() else folder.log()
+        if more is not None:
+            board.console.print(f"  the rest: {more}", soft_wrap=True)
 
 
 def refuse_failures(board: Board) -> None:
@@ -185,6 +186,7 @@ def work_off(sweep: Sweep, board: Board, *, wait: bool) -> None:
         return
     from birds.slurm.limits import warn_of_unshared
     from birds.slurm.submit import submit
+    from birds.slurm.waiting import watch_jobs
 
     warn_of_unshared(sweep.runtime.runs_dir, board.console.print)
     sent = submit(_order(sweep), board.runs)
@@ -193,8 +195,6 @@ def work_off(sweep: Sweep, board: Board, *, wait: bool) -> None:
     if not wait:
         board.console.print(f"Look after it with: birds status {sweep.name}   (also logs, retry, cancel)")
         return
-    from birds.slurm.waiting import watch_jobs
-
     watch_jobs(sweep, board, sweep.runtime.runs_dir)
 
 
@@ -266,7 +266,7 @@ class LocalSlots:
             tail = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
             short = oom_kills() > self.oom_kills
             details = "\n".join([*tail, f"log: {log}"])
-            folder.fail(failure_of_death(-signal.SIGKILL, memory_short=short, details=details))
+            folder.fail(failure_of_death(None, memory_short=short, details=details))
         board.set(key, State.FAILED)
         bug = kind_of(folder.failure() or "") is Kind.BUG and not board.count(State.FINISHED)
         if self.fail_fast or (self.canary and bug):

@@ -15,7 +15,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
-from birds.callbacks import Curves, Stopped, Stopping, stopped_early, watching
+from birds.callbacks import Curves, Stopping, stopped_early, watching
 from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
 from birds.data.prepare import load_photos, pool_pixels
@@ -27,7 +27,7 @@ from birds.models.checkpoint import read_checkpoint
 from birds.pictures import save_reconstructions
 from birds.record import Record, make_record
 from birds.spec import PretrainSpec, Refused, RunSpec, Runtime
-from birds.store import FULL, Orphaned, RunFolder, disk_full, write_atomically
+from birds.store import FULL, Orphaned, RunFolder, Stopped, disk_full, write_atomically
 from birds.tasks.classify import Classify
 from birds.tasks.contrast import Contrast
 from birds.tasks.reconstruct import Reconstruct

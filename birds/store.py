@@ -29,6 +29,10 @@ class Orphaned(RuntimeError):
     """Another attempt has taken this run over: this process must not write any more."""
 
 
+class Stopped(RuntimeError):
+    """The run was asked to stop and did, between two epochs: asked again, it goes on from there."""
+
+
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call `write` on a temporary file beside `path`, then rename it into place: readers see all of it or nothing.
 

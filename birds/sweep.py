@@ -6,7 +6,6 @@ they were launched. What each run is stands in its own folder (`spec.json`).
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from birds.refusals import nearest
 from birds.spec import Refused, RunSpec, Runtime, read_spec
 from birds.store import RunFolder, write_text
 
@@ -80,10 +80,8 @@ def read_sweep(runs_dir: Path, name: str) -> Sweep:
     found = _read(sweep_file(runs_dir, name))
     if found is None:
         known = sorted(path.parent.name for path in runs_dir.glob("sweeps/*/sweep.json"))
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        meant = f"; did you mean {near[0]}?" if near else "."
         there = f"There are: {', '.join(known)}" if known else "None was run yet: make sweep-exp1"
-        raise Refused(f"no sweep {name!r} in {runs_dir}{meant} {there}")
+        raise Refused(f"no sweep {name!r} in {runs_dir}{nearest(name, known)} {there}")
     return found
 
 

@@ -75,16 +75,18 @@ def _kind(error: BaseException) -> Kind:
     return Kind.REFUSED if isinstance(error, Refused) else Kind.BUG
 
 
-def failure_of_death(status: int, *, memory_short: bool, details: str) -> Failure:
+def failure_of_death(status: int | None, *, memory_short: bool, details: str) -> Failure:
     """The failure of a process that died without a word.
 
     Args:
-        status: how it ended: an exit status, or a signal as a negative number.
+        status: how it ended: an exit status, a signal as a negative number, or None where that is not known.
         memory_short: whether the kernel or SLURM is known to have ended a process for want of memory.
         details: the end of its log.
     """
-    if status == -signal.SIGKILL and memory_short:
+    if status in (None, -signal.SIGKILL) and memory_short:
         return Failure(Kind.MEMORY, "the kernel ended the process for want of memory", details)
+    if status is None:
+        return Failure(Kind.KILLED, "the process is gone and left no word", details)
     if status < 0:
         return Failure(Kind.KILLED, f"the process was ended by {signal.Signals(-status).name}", details)
     return Failure(Kind.BUG, f"the process ended with status {status} and left no word", details)

@@ -47,6 +47,7 @@ def test_how_a_process_ended() -> None:
     kill = -signal.SIGKILL
     assert failure_of_death(kill, memory_short=True, details="").kind is Kind.MEMORY
     assert failure_of_death(kill, memory_short=False, details="").kind is Kind.KILLED
+    assert failure_of_death(None, memory_short=False, details="").kind is Kind.KILLED
     assert failure_of_death(-signal.SIGSEGV, memory_short=True, details="").kind is Kind.KILLED
     assert failure_of_death(1, memory_short=True, details="last words").kind is Kind.BUG
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from birds.refusals import nearest
 from birds.slurm.client import ask
-from birds.slurm.profile import Profile, Resources
+from birds.slurm.profile import Profile, Resources, minutes_of
 from birds.spec import Refused
 
-MINUTES_A_DAY = 24 * 60
 SHARED = {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.glusterfs", "afs", "panfs", "cifs", "smb3", "wekafs"}
 
 
@@ -29,15 +28,6 @@ class Partition:
     cpus: int
     memory: int
     gpus: int
-
-
-def minutes_of(text: str) -> int | None:
-    """SLURM's `days-hours:minutes:seconds` in minutes; None for `infinite`."""
-    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
-    if not found:
-        return None
-    days, hours, minutes, _ = (int(part or 0) for part in found.groups())
-    return MINUTES_A_DAY * days + 60 * hours + minutes
 
 
 def partitions() -> dict[str, Partition]:

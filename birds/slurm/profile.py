@@ -18,6 +18,15 @@ from birds.spec import Choices, ClassifySpec, Refused, RunSpec
 SHORTER = {"timeout_min": "time", "gpus_per_node": "gpus", "max_num_timeout": "max_requeues"}
 
 
+def minutes_of(text: str) -> int | None:
+    """SLURM's `days-hours:minutes:seconds` in minutes, begun ones whole; None for `infinite` and anything else."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if not found:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return 24 * 60 * days + 60 * hours + minutes + -(-seconds // 60)
+
+
 class Resources(Choices):
     """What one job asks for. `time` in minutes, or as SLURM writes it (`2:00:00`, `1-12:00:00`)."""
 
@@ -47,11 +56,8 @@ class Resources(Choices):
     @field_validator("time", mode="before")
     @classmethod
     def _minutes(cls, time: object) -> object:
-        found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", str(time))
-        if not found:
-            return time
-        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-        return 24 * 60 * days + 60 * hours + minutes + -(-seconds // 60)
+        minutes = minutes_of(str(time))
+        return time if minutes is None else minutes
 
     def sbatch(self) -> dict[str, Any]:
         """These resources as submitit's SLURM executor takes them."""

@@ -67,6 +67,11 @@ class Submission(BaseModel):
         write_text(self.file, self.model_dump_json(indent=1))
         return self
 
+    def forget(self) -> None:
+        """Remove it, and the text that sbatch got or would have got."""
+        self.file.unlink(missing_ok=True)
+        self.file.with_suffix(".sh").unlink(missing_ok=True)
+
     def but(self, **changes: object) -> Submission:
         """A copy with changes."""
         return self.model_copy(update=changes)
@@ -131,7 +136,7 @@ def settled(runs_dir: Path) -> list[tuple[Submission, list[Element]]]:
         own = known[submission.token]
         if submission.job_id is None:
             if not own:
-                submission.file.unlink(missing_ok=True)
+                submission.forget()
                 continue
             submission = submission.but(job_id=own[0].array).save()
         alive = [element for element in own if element.alive]

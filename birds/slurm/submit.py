@@ -19,7 +19,6 @@ import submitit
 
 from birds.slurm import client
 from birds.slurm.client import Silent
-from birds.slurm.limits import refuse_impossible
 from birds.slurm.profile import Profile, Resources
 from birds.slurm.submissions import HELD, Submission, held_file, new_token, places, settled, submitting
 from birds.spec import Refused, RunSpec, Runtime
@@ -62,9 +61,8 @@ class Place(NamedTuple):
 def submit(order: Order, runs: Mapping[str, RunSpec]) -> list[Submission]:
     """Submit what is neither finished nor on its way, by whomever it was submitted. Returns the new arrays.
 
-    Raises Refused, with nothing left behind, when the cluster cannot give what is asked or rejects an array.
+    Raises Refused, with nothing left behind, when the cluster rejects an array.
     """
-    refuse_impossible(order.profile)
     settings = client.settings()
     with submitting(order.runtime.runs_dir) as lock:
         where = _on_their_way(order)
@@ -178,8 +176,7 @@ def _send(order: Order, array: Array, kill_wait_s: int, lock: int) -> Submission
     except Silent:
         raise
     except Refused:
-        submission.file.unlink(missing_ok=True)
-        script.unlink(missing_ok=True)
+        submission.forget()
         raise
     return submission.but(job_id=int(answer.split(";")[0])).save()
 
@@ -206,7 +203,7 @@ def _take_back(sent: Sequence[Submission]) -> None:
     """Cancel what was submitted before an array was rejected: nothing is left half-submitted."""
     client.cancel([str(submission.job_id) for submission in sent])
     for submission in sent:
-        submission.file.unlink(missing_ok=True)
+        submission.forget()
 
 
 class _Executor(submitit.SlurmExecutor):  # type: ignore[misc]

@@ -15,10 +15,10 @@ ASK_SECONDS = 3.0  # SLURM
 
 def watch_jobs(sweep: Sweep, board: Board, runs_dir: Path) -> None:
     """Keep the board true until nothing more will happen. On Ctrl-C it says how to come back, and the error goes on."""
-    import analysis.tables  # noqa: F401  (now, while there is time: the table comes right after the last run)
-
     asked = 0.0
     try:
+        import analysis.tables  # noqa: F401  (now, while there is time: the table comes right after the last run)
+
         with board:
             while not all(state in OVER for state in board.states.values()):
                 finished = board.look_for_records()

@@ -24,7 +24,7 @@ from typing import Any
 from birds.slurm import client
 from birds.slurm.submissions import Submission, held_file, read_submissions
 from birds.spec import Refused, read_spec
-from birds.store import Orphaned, RunFolder, write_text
+from birds.store import Orphaned, RunFolder, Stopped, write_text
 from birds.triage import Failure, Kind, failure_of_death, kind_of, oom_kills
 
 POLL_SECONDS = 0.02
@@ -145,11 +145,8 @@ class Job:
         print(f"{self.warned_by.name if self.warned_by else ''}: stopping", flush=True)
         for child in self.children:
             os.kill(child, signal.SIGUSR2)
-        notice = (
-            self.submission.resources.signal_delay_s
-            if self.warned_by is signal.SIGUSR2
-            else self.submission.kill_wait_s
-        )
+        before_limit, before_kill = self.submission.resources.signal_delay_s, self.submission.kill_wait_s
+        notice = before_limit if self.warned_by is signal.SIGUSR2 else before_kill
         deadline = time.monotonic() + max(0, notice - MARGIN_SECONDS)
         while self.children and time.monotonic() < deadline:
             self._reap()
@@ -169,10 +166,8 @@ class Job:
         job = _job_name()
         if self.warned_by is signal.SIGTERM and client.state_of(job) not in ("RUNNING", "PREEMPTED"):
             return  # cancelled by hand; or requeued by SLURM itself
-        if (
-            time.monotonic() - self.started
-            > LATE * 60 * self.submission.resources.time - self.submission.resources.signal_delay_s
-        ):
+        resources = self.submission.resources
+        if time.monotonic() - self.started > LATE * 60 * resources.time - resources.signal_delay_s:
             counter = self.submission.file.with_suffix(f".{self.index}.timeouts")
             timeouts = int(counter.read_text()) + 1 if counter.exists() else 1
             write_text(counter, str(timeouts))
@@ -217,10 +212,10 @@ def _do(folder: RunFolder, submission: Submission, work: Callable[..., object]) 
         return 1
     try:
         work(spec, submission.runtime, lambda: stop.up)
-    except Exception as error:
-        if isinstance(error, Orphaned) or type(error).__name__ == "Stopped":
-            print(error, flush=True)
-            return ORPHANED if isinstance(error, Orphaned) else STOPPED
+    except (Orphaned, Stopped) as word:
+        print(word, flush=True)
+        return ORPHANED if isinstance(word, Orphaned) else STOPPED
+    except Exception:
         traceback.print_exc()
         return 1
     return 0

@@ -118,6 +118,13 @@ class Site:
         found = [json.loads(file.read_text()) for file in self.runs_dir.glob("*/record.json")]
         return {record["key"]: record["value"] for record in found}
 
+    def all_done(self, runs: int) -> None:
+        """So many runs finished, each once, with the result of an undisturbed one."""
+        values = self.values()
+        assert len(values) == runs
+        assert values == expected_values(list(values))
+        assert set(self.events("finished").values()) == {1}
+
     def events(self, word: str) -> dict[str, int]:
         """How often a word stands in what happened to each run."""
         files = self.runs_dir.glob("*/events.txt")

@@ -16,16 +16,12 @@ from typing import Any
 
 from birds.record import Record, make_record
 from birds.spec import RunSpec, Runtime
-from birds.store import Orphaned, RunFolder, write_text
+from birds.store import Orphaned, RunFolder, Stopped, write_text
 from birds.triage import failure_of
 
 BUG, HUNGRY, DIVERGES, KILLED, SLOW, SLOWER, LONG = 901, 902, 903, 904, 905, 906, 907
 EPOCHS = 4
 RESULT = {"photos_labelled": 6, "photos_unlabelled": 6, "photos_test": 6, "cost_seconds": 0.1, "cost_parameters": 1}
-
-
-class Stopped(RuntimeError):
-    """As of a real training."""
 
 
 def quick(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool]) -> Record:

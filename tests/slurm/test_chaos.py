@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 from cluster import Cluster
-from slurm.conftest import Site, ended, expected_values
+from slurm.conftest import Site, ended
 
 from birds.slurm import client, submissions, submit
 from birds.slurm.profile import Profile
@@ -27,14 +26,6 @@ from birds.sweep import read_sweep
 
 TRIALS = int(os.environ.get("BIRDS_CHAOS", "60"))
 SWEEP = ("split=50,75", "variant=A,B1,B2")
-
-
-def all_done(site: Site, runs: int) -> None:
-    """Every run finished exactly once, with the result of an undisturbed one."""
-    values = site.values()
-    assert len(values) == runs
-    assert values == expected_values(list(values))
-    assert set(site.events("finished").values()) == {1}
 
 
 class Submitter:
@@ -56,7 +47,8 @@ class Submitter:
             finally:
                 os._exit(status)
         if dies_after is not None:
-            threading.Timer(dies_after, lambda: os.kill(child, signal.SIGKILL)).start()
+            time.sleep(dies_after)
+            os.kill(child, signal.SIGKILL)  # it is not waited for yet, so the number is still its own
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     def submitted(self) -> Counter[str]:
@@ -126,14 +118,14 @@ def test_a_killed_command_asked_again_ends_as_if_nothing_had_happened(site: Site
     process.kill()
     process.communicate()
     site.quick(*SWEEP)
-    all_done(site, 8)
+    site.all_done(8)
     assert set(site.events("started").values()) == {1}
 
 
 def test_two_people_start_the_same_sweep_at_once(site: Site) -> None:
     both = [site.start(*SWEEP), site.start(*SWEEP, "sweep=another")]
     said = [ended(process) for process in both]
-    all_done(site, 8)
+    site.all_done(8)
     assert set(site.events("started").values()) == {1}
     assert all("| 75/25" in words for words in said)
 
@@ -148,7 +140,7 @@ def test_scancel_loses_a_run_that_asking_again_brings_back(site: Site) -> None:
     assert site.states()["A split=90 seed=905"] == "lost"
     assert "cancelled" in site.birds("status")
     site.quick("variant=A", "seed=0,905")
-    all_done(site, 2)
+    site.all_done(2)
 
 
 @pytest.mark.parametrize("warning", ["USR2", "TERM"])
@@ -158,7 +150,7 @@ def test_a_warned_run_goes_back_into_the_queue_and_goes_on(site: Site, warning: 
     job = site.status()[0]["job"]
     site.cluster.run("scancel", f"--signal={warning}", job)
     ended(process)
-    all_done(site, 1)
+    site.all_done(1)
     (started,) = site.events("started").values()
     assert started == 2
     assert site.jobs() == ["COMPLETED"]
@@ -175,7 +167,7 @@ def test_warnings_at_random_moments(site: Site) -> None:
             site.cluster.run("scancel", "--signal=USR2", draw.choice(running), check=False)
     ended(process, None)
     site.quick(*SWEEP, "seed=0,1", "slurm.runs_per_job=2")
-    all_done(site, 16)
+    site.all_done(16)
 
 
 def test_a_time_limit_is_forgiven_so_often_and_no_more(site: Site) -> None:
@@ -185,12 +177,12 @@ def test_a_time_limit_is_forgiven_so_often_and_no_more(site: Site) -> None:
     assert "time limit: not finished within 1 times 1 minutes" in said
     assert "cure: raise slurm.time" in said
     site.quick("variant=A", "seed=907", *limit, "slurm.max_requeues=9")
-    all_done(site, 1)
+    site.all_done(1)
 
 
 def test_out_of_memory_in_one_run_touches_no_other(site: Site) -> None:
     site.quick("variant=A,B2", "seed=0,902")
-    all_done(site, 6)
+    site.all_done(6)
 
 
 def test_the_controller_restarts_during_a_sweep(site: Site) -> None:
@@ -200,7 +192,7 @@ def test_the_controller_restarts_during_a_sweep(site: Site) -> None:
     time.sleep(1)
     site.cluster.start_controller()
     ended(process)
-    all_done(site, 8)
+    site.all_done(8)
 
 
 def test_a_node_is_lost_and_its_run_is_done_on_another(
@@ -214,7 +206,7 @@ def test_a_node_is_lost_and_its_run_is_done_on_another(
         first = site.status()[0]["node"]
         cluster.end(first, by=signal.SIGKILL)  # its processes live on, as orphans
         ended(process)
-        all_done(site, 1)
+        site.all_done(1)
         assert "Restarts=1" in cluster.run("scontrol", "show", "job", site.status()[0]["job"])
         assert site.status()[0]["node"] != first
         assert site.events("started") == dict.fromkeys(site.values(), 2)
@@ -225,7 +217,7 @@ def test_small_arrays_and_no_sacct(new_cluster: Callable[..., Cluster], photos: 
     with new_cluster(max_array=5, sacct=False, gpus=0) as cluster:
         site = Site(cluster, photos, tmp_path / "runs")
         said = site.quick("variant=A,B2", "seed=0,1,2,3,4,5")
-        all_done(site, 18)
+        site.all_done(18)
         assert "18 jobs submitted in 6 arrays" in said
         site.quick("variant=A", "seed=904", status=1)
         assert site.states()["A split=90 seed=904"] == "failed"

@@ -7,22 +7,14 @@ import os
 import signal
 
 import pytest
-from slurm.conftest import ROOT, Site, expected_values
+from slurm.conftest import ROOT, Site
 
 SWEEP = ("split=50,75", "variant=A,B1,B2")
 
 
-def all_done(site: Site, runs: int) -> None:
-    """Every run finished once, with the result of an undisturbed one."""
-    values = site.values()
-    assert len(values) == runs
-    assert values == expected_values(list(values))
-    assert set(site.events("finished").values()) == {1}
-
-
 def test_a_sweep_ends_in_its_table_and_asked_again_submits_nothing(site: Site) -> None:
     said = site.quick(*SWEEP)
-    all_done(site, 8)
+    site.all_done(8)
     assert "8 jobs submitted in 4 arrays" in said  # two pretrainings, two A, and B1 and B2 behind their pretraining
     assert "| 75/25" in said
     assert set(site.states().values()) == {"finished"}
@@ -81,7 +73,7 @@ def test_retry_does_the_failed_and_lost_only(site: Site) -> None:
         site.birds("retry")
         site.until(lambda finished=finished: len(site.values()) == finished and not site.cluster.run("squeue", "-h"))
     assert site.events("started")[next(one["key"] for one in site.status() if one["title"] == "A split=90 seed=0")] == 1
-    all_done(site, 6)
+    site.all_done(6)
     assert "nothing failed or was lost" in site.birds("retry")
 
 
@@ -115,7 +107,7 @@ def test_several_runs_in_one_job_and_one_failing_touches_no_neighbour(site: Site
 
 def test_out_of_memory_halves_the_batches_and_goes_on_in_the_same_job(site: Site) -> None:
     site.quick("variant=A", "seed=902")
-    all_done(site, 1)
+    site.all_done(1)
     (key,) = site.values()
     assert (site.runs_dir / key / "accumulate").read_text() == "4"
     assert site.events("started")[key] == 3
@@ -135,7 +127,7 @@ def test_resources_differ_by_stage_and_variant_and_reach_slurm(site: Site) -> No
 def test_what_an_outer_allocation_left_does_not_reach_the_jobs(site: Site) -> None:
     site.env |= {"SLURM_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "9", "SLURM_NTASKS": "64", "SLURM_MEM_PER_NODE": "1"}
     site.quick("variant=A", "seed=0")
-    all_done(site, 1)
+    site.all_done(1)
 
 
 def test_dry_run_prints_the_exact_text_and_submits_nothing(site: Site) -> None:
@@ -205,7 +197,7 @@ def test_the_doctor_writes_a_first_profile_that_works(site: Site) -> None:
         assert "Written:" in site.birds("doctor", file.stem, "--write", file.stem)
         assert "is there already" in site.birds("doctor", "--write", file.stem, status=2)
         site.quick("variant=A", f"slurm={file.stem}")
-        all_done(site, 1)
+        site.all_done(1)
     finally:
         file.unlink(missing_ok=True)
 
