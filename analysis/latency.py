@@ -44,12 +44,12 @@ def append_rows(runs_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_rows(runs_dir: Path) -> pd.DataFrame:
-    """All rows, in the order they were written; a line that was cut short is left out."""
+    """All rows, in the order they were written; a line that was cut short or is of another shape is left out."""
     path, rows = rows_file(runs_dir), []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
-    return pd.DataFrame(rows)
+    return pd.DataFrame([row for row in rows if isinstance(row, dict) and {*RACE, "model", "time"} <= row.keys()])
 
 
 def latency_table(runs_dir: Path) -> pd.DataFrame:

@@ -53,6 +53,14 @@ def fp32(**other: Any) -> dict[str, Any]:
     return row(**as_float | nothing | other)
 
 
+def test_lines_cut_short_or_of_another_shape_are_left_out(tmp_path: Path) -> None:
+    append_rows(tmp_path, [row(), fp32()])
+    whole = rows_file(tmp_path).read_text()
+    rows_file(tmp_path).write_text(f'[1, 2]\n{{"model": "int8"}}\n{whole}{whole[:200]}')
+    assert list(read_rows(tmp_path)["model"]) == ["int8", "fp32"]
+    assert len(latency_table(tmp_path)) == 2
+
+
 def test_two_processes_append_without_tearing(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path), who]) for who in "ab"]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
