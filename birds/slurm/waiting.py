@@ -9,7 +9,7 @@ from birds.board import OVER, Board, State
 from birds.slurm.status import sweep_status
 from birds.sweep import Sweep
 
-LOOK_SECONDS = 0.3  # at run folders
+LOOK_SECONDS = 0.2  # at run folders
 ASK_SECONDS = 3.0  # SLURM
 
 
@@ -17,7 +17,9 @@ def watch_jobs(sweep: Sweep, board: Board, runs_dir: Path) -> None:
     """Keep the board true until nothing more will happen. On Ctrl-C it says how to come back, and the error goes on."""
     asked = 0.0
     try:
-        import analysis.tables  # noqa: F401  (now, while there is time: the table comes right after the last run)
+        import scipy.stats  # noqa: F401  (now, while there is time: the table comes right after the last run)
+
+        import analysis.tables  # noqa: F401
 
         with board:
             while not all(state in OVER for state in board.states.values()):

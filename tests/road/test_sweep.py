@@ -57,6 +57,23 @@ def test_a_failing_run_stops_no_other_and_is_all_that_is_done_again(road: Road) 
     assert "2 runs: 1 found finished, 1 to do" in again
 
 
+def test_fail_fast_holds_the_rest_status_says_so_and_retry_does_it(road: Road) -> None:
+    sweep = ("-m", "split=50", "budget.classify.weight_decay=1e35,0.05", "slots=1")
+    said = road.train(*sweep, "launch.fail_fast=true", status=1)
+    assert "held" in said
+    assert not road.records()
+    shown = road.birds("status")
+    assert "diverged: FloatingPointError" in shown
+    assert "last: 1 to do, 1 failed" in shown
+    assert "1 of 2 runs did not finish" in road.train(*sweep, status=1)
+    assert "last: 1 finished, 1 failed" in road.birds("status")
+    failed = next(key for key in (f.parent.name for f in road.runs_dir.glob("*/failure.txt")))
+    assert "FloatingPointError" in road.birds("logs", failed)
+    before = road.records()
+    road.birds("retry", status=1)
+    assert road.records() == before
+
+
 def test_what_needs_a_failed_pretraining_is_not_started(road: Road) -> None:
     said = road.train("-m", "split=50", "variant=A,B1,B2", "budget.pretrain.weight_decay=1e35", status=1)
     assert [r["variant"] for r in road.records().values()] == ["A"]
