@@ -76,8 +76,11 @@ def missing() -> list[str]:
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that nobody listens on."""
-    for base in range(20000 + os.getpid() % 8000, 60000, count):
+    """The first of `count` neighbouring ports that nobody listens on.
+
+    Each process looks from a place of its own: clusters that start at once must not find the same ones.
+    """
+    for base in range(20000 + os.getpid() * 16 % 12000, 60000, count):
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(base, base + count):
