@@ -155,9 +155,15 @@ class Cluster:
         return done.stdout
 
     def _spawn(self, name: str, *command: str) -> None:
+        dies_with_us = ("setpriv", "--pdeathsig", "KILL")  # tests that are killed leave no daemon behind
         with (self.folder / "log" / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, start_new_session=True
+                (*dies_with_us, *command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.env,
+                start_new_session=True,
             )
 
     def __enter__(self) -> Cluster:
