@@ -4,8 +4,6 @@ Models differ in marker and in whether it is filled (fp32 is hollow), and then i
 A run is a label and not a colour. The dashed line steps along the models that no other one beats in both.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
