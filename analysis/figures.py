@@ -132,9 +132,8 @@ def cost_figure(table: pd.DataFrame) -> Figure:
     figure, [[axis]] = panels(1, 1, 6, max(1.6, 0.8 + 0.28 * len(names)))
     for y, row in enumerate(table.to_dict("records")):
         before, style = row["pretraining_seconds"] / 60, look(row["variant"])
-        edge = {"edgecolor": RIM, "linewidth": 0.6}
-        axis.barh(y, before, color=FAINT, **edge)
-        axis.barh(y, row["train_seconds"] / 60, left=before, color=style.colour, hatch=style.hatch, **edge)
+        axis.barh(y, before, color=FAINT, edgecolor=RIM)
+        axis.barh(y, row["train_seconds"] / 60, left=before, color=style.colour, hatch=style.hatch, edgecolor=RIM)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     axis.set_xlabel("minutes of training (light grey: pretraining, shared)")
     return figure
