@@ -1,7 +1,5 @@
 """The photos of a finished run once more, from where its record says they lay, or from where they lie now."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from birds.data.cache import decoded_photos

@@ -1,7 +1,5 @@
 """`birds latent` on smoke runs, from the real command line to the files, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
@@ -34,7 +32,7 @@ def test_from_runs_to_numbers_and_pictures(road: Road) -> None:
     before = {name: folder.record_file.read_bytes() for name, folder in run.items()}
     said = road.birds("latent", run["DVAE"].key[:6], "--perplexity", "5")
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines() if line.startswith("|")][2:]
-    assert [row[1] for row in table] == ["untrained encoder", "pretrained (variational)", "pretrained, fine-tuned"]
+    assert [row[1] for row in table] == ["untrained encoder", "pretrained (variational)", "its own (finetune)"]
     assert table[0][3:] != table[1][3:] != table[2][3:]
     assert {row[2] for row in table} == {"24"}
     for folder in run.values():

@@ -3,8 +3,6 @@
 A species and the cluster matched to it have one colour and one marker: a good clustering looks alike on both sides.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import itertools
@@ -20,7 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
-from birds.latent.space import Labels, Space, nearest_first
+from analysis.latent_space import Labels, Space, nearest_first
 from birds.store import write_atomically, write_text
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B"]  # Okabe and Ito's

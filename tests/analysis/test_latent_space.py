@@ -1,11 +1,9 @@
 """Clusters and their measures against arrangements whose answer is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
-from birds.latent.space import agreement, clustered, explored, matched, nearest_first, refuse_too_few, tsne
+from analysis.latent_space import agreement, clustered, explored, matched, nearest_first, refuse_too_few, tsne
 from birds.spec import Refused
 
 SPECIES = 4
