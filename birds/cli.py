@@ -6,8 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from birds.latency.command import add_command as add_latency
+from birds.latent.command import add_command as add_latent
 from birds.look_after import add_commands as add_look_after
 from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
@@ -40,8 +42,13 @@ def parser() -> argparse.ArgumentParser:
 
     add_quantize(commands)
     add_latency(commands)
+    add_latent(commands)
     add_look_after(commands)
+    _add_data(commands)
+    return top
 
+
+def _add_data(commands: Any) -> None:
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
         required=True, metavar="WHAT"
     )
@@ -54,7 +61,6 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("root", type=Path, nargs="?", help="a folder of classes (default: the embedded birds)")
     preview.add_argument("--out", type=Path, default=Path("preview.png"))
     preview.set_defaults(act=_preview)
-    return top
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
