@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def write_article(out: Path, runs_dir: Path, sweeps: Sequence[str], name: str) -
 def _write(out: Path, files: Mapping[str, bytes], about: Mapping[str, object]) -> None:
     for file, content in files.items():
         (out / file).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / file, lambda opened, content=content: opened.write(content))
+        write_atomically(out / file, methodcaller("write", content))
     write_text(out / MANIFEST, json.dumps({**about, "files": list(files), "items": items(files)}, indent=0))
 
 
@@ -123,7 +124,7 @@ def check_article(out: Path, runs_dir: Path) -> None:
     ]
     found += differences(wrote, items(there), "as it was written")
     if not found:
-        now = items(contents(runs_dir, language)) | {PDF: wrote.get(PDF, "")}
+        now = items(contents(runs_dir, language)) | {file: wrote[file] for file in {PDF} & wrote.keys()}
         found = list(differences(wrote, now, "what the records say now"))
     if found:
         more = f" and {len(found) - FEW} more" if len(found) > FEW else ""

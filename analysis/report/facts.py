@@ -198,7 +198,7 @@ def _race(rows: pd.DataFrame, language: Language) -> Iterator[tuple[str, Fact]]:
     """What int8 gains and costs beside fp32 of the same run, as a range over runs; and where that was measured."""
     first, keys, words = rows.iloc[0], tuple(rows["key"].unique()), language.words
     crowd = rows["cores_of_others"].max()
-    yield "latency/crowd", Fact(words["crowd"].format(cores=language.number(crowd, 2)) * (crowd > CROWD), keys)
+    yield "latency/crowd", Fact(words["crowd"].format(cores=language.number(crowd, 2)) if crowd > CROWD else "", keys)
     yield "latency/machine", Fact(latex(first["gpu"] or first["cpu"]), keys)
     yield "latency/cell", Fact(words["cell"].format(**first[CELL]), keys)
     twins = rows[rows["model"] == "int8"].merge(rows[rows["model"] == "fp32"], on="key", suffixes=("", "_fp32"))

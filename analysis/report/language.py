@@ -30,7 +30,7 @@ class Language:
         self.template = (HOUSE / f"article_{name}.tex").read_text()
 
     def shown(self, row: Mapping[Any, Any], column: str) -> str:
-        """A value of a row as LaTeX, with its interval if it has one, in the style that article.yaml gives its column."""
+        """A value of a row as LaTeX, with its interval if it has one, in the style of its column in article.yaml."""
         value, style = row[column], reading()["styles"][column]
         if column == "split":
             return f"{value}/{100 - value}"

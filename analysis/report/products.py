@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -123,12 +124,9 @@ def _translated(figure: Figure, language: Language) -> Figure:
         text.set_text(own(text.get_text()))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         formatter = axis.get_major_formatter()
-        formatter.format_ticks = partial(_own_ticks, formatter.format_ticks, own)
+        plain = partial(lambda plain, values: [own(text) for text in plain(values)], formatter.format_ticks)
+        vars(formatter)["format_ticks"] = plain
     return figure
-
-
-def _own_ticks(plain: Callable[[Any], list[str]], own: Callable[[str], str], values: Any) -> list[str]:
-    return [own(text) for text in plain(values)]
 
 
 def digest(content: bytes) -> str:
