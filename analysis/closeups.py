@@ -138,7 +138,7 @@ def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
         for variant, bins in ((v, bins) for (s, v), bins in tables.items() if s == split):
             x, y, share = 100 * bins["confidence"], 100 * bins["accuracy"], bins["photos"] / bins["photos"].sum()
             axis.plot(x, y, color=look(variant).colour, zorder=2, **line(1.2))
-            shape = {"c": [look(variant).colour], "marker": look(variant).marker, "edgecolors": RIM}
+            shape: dict[str, Any] = {"c": [look(variant).colour], "marker": look(variant).marker, "edgecolors": RIM}
             axis.scatter(
                 x, y, 6 + 90 * share, **shape, zorder=3, label=f"{variant}, ECE {100 * calibration_error(bins):.1f} %"
             )

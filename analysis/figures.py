@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import closeups
+from analysis.comparisons import compare_sweep
 from analysis.frame import sweep_frame
 from analysis.palette import FAINT, RIM, dot, legend, line, look, panels
 from analysis.tables import sweep_table, swept_columns
@@ -75,7 +76,7 @@ def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accur
 def differences_figure(comparisons: pd.DataFrame) -> Figure:
     """A forest plot: each paired difference with its interval, and in grey what this sweep was too small to show.
 
-    Filled where Holm's p over all comparisons is below 0.05.
+    Filled where the p of no difference, Holm's over all of them, is at most 0.05.
     """
     swept = list(comparisons.columns)[3 : list(comparisons.columns).index("seeds")]
     figure, [[axis]] = panels(1, 1, 6.4, 1.1 + 0.34 * len(comparisons))
@@ -85,9 +86,10 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
         names.append(f"{row['variant']} - {row['against']}  {row['split']}/{100 - row['split']} {also}".strip())
         axis.barh(y, 200 * row["shown_from"], left=-100 * row["shown_from"], height=0.7, color=FAINT, zorder=0)
         axis.plot([100 * row["low"], 100 * row["high"]], [y, y], color=RIM, linewidth=1.3, zorder=2)
-        mark = dot(row["variant"]) | ({} if row["p_holm"] < 0.05 else {"mfc": "white"})
+        mark = dot(row["variant"]) | ({} if row["p_holm"] <= 0.05 else {"mfc": "white"})
         axis.plot(100 * row["gap"], y, **mark)
-        axis.annotate(f"p {row['p_holm']:.3f}", (1.01, y), xycoords=("axes fraction", "data"), fontsize=8, va="center")
+        p = "one seed" if row["seeds"] < 2 else "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
+        axis.annotate(p, (1.01, y), xycoords=("axes fraction", "data"), fontsize=8, va="center")
     axis.axvline(0, color="0.3", linewidth=0.8)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     axis.set_xlabel("difference in test accuracy, percentage points (grey: too small to be shown by this sweep)")
@@ -132,9 +134,8 @@ def cost_figure(table: pd.DataFrame) -> Figure:
     figure, [[axis]] = panels(1, 1, 6, max(1.6, 0.8 + 0.28 * len(names)))
     for y, row in enumerate(table.to_dict("records")):
         before, style = row["pretraining_seconds"] / 60, look(row["variant"])
-        edge = {"edgecolor": RIM, "linewidth": 0.6}
-        axis.barh(y, before, color=FAINT, **edge)
-        axis.barh(y, row["train_seconds"] / 60, left=before, color=style.colour, hatch=style.hatch, **edge)
+        axis.barh(y, before, color=FAINT, edgecolor=RIM)
+        axis.barh(y, row["train_seconds"] / 60, left=before, color=style.colour, hatch=style.hatch, edgecolor=RIM)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     axis.set_xlabel("minutes of training (light grey: pretraining, shared)")
     return figure
@@ -142,6 +143,14 @@ def cost_figure(table: pd.DataFrame) -> Figure:
 
 def _results(runs_dir: Path, sweep: str, metric: str) -> Figure:
     return results_figure(*cells(runs_dir, sweep), metric)
+
+
+def _differences(runs_dir: Path, sweep: str) -> Figure:
+    comparisons = compare_sweep(runs_dir, sweep)
+    if comparisons.empty or comparisons["gap"].isna().all():
+        again = f"run: {comparisons['run'].iloc[0]}" if len(comparisons) else "make sweep-exp1"
+        raise Refused(f"no pretrained variant has a finished A beside it; {again}")
+    return differences_figure(comparisons.dropna(subset=["gap"]))
 
 
 def _robustness(runs_dir: Path, sweep: str) -> Figure:
@@ -172,6 +181,7 @@ def _pareto(runs_dir: Path, sweep: str) -> Figure:
 FIGURES: dict[str, Callable[[Path, str], Figure]] = {
     "accuracy": partial(_results, metric="accuracy"),
     "macro_f1": partial(_results, metric="macro_f1"),
+    "differences": _differences,
     "robustness": _robustness,
     "noise": _noise,
     "cost": lambda runs_dir, sweep: cost_figure(cells(runs_dir, sweep)[0]),

@@ -28,6 +28,7 @@ STYLE: dict[Any, Any] = {
     "grid.color": "0.92",
     "legend.frameon": False,
     "hatch.linewidth": 0.6,
+    "patch.linewidth": 0.6,
     "svg.hashsalt": "birds",
     "pdf.fonttype": 42,
 }

@@ -82,7 +82,7 @@ def test_all_that_the_records_allow_is_drawn_the_same_each_time(
     missing = write_figures(tmp_path, "exp1")
     drawn = set(FIGURES) - set(missing)
     assert set(missing) & {"noise", "pareto"} == {"noise", "pareto"}
-    assert {"accuracy", "robustness", "cost", "curves", "confusion", "reliability", "errors"} <= drawn
+    assert {"accuracy", "differences", "robustness", "cost", "curves", "confusion", "reliability", "errors"} <= drawn
     said = capsys.readouterr().out
     assert "birds latency" in said
     assert "make sweep-noise" in said
