@@ -9,6 +9,7 @@ from pathlib import Path
 
 from analysis.report import add_command as add_report
 from birds.latency.command import add_command as add_latency
+from birds.latent.command import add_command as add_latent
 from birds.look_after import add_commands as add_look_after
 from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add_quantize(commands)
     add_latency(commands)
     add_report(commands)
+    add_latent(commands)
     add_look_after(commands)
 
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(

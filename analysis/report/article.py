@@ -24,7 +24,7 @@ from birds.spec import Refused
 from birds.store import RunFolder, write_atomically, write_text
 
 PDF, MANIFEST, STYLE = "article.pdf", "manifest.json", "plainnat.bst"
-INPUTS = ("record.json", "predictions.npz", "curves.csv", "pictures/*", "latent/latent.*")
+INPUTS = ("record.json", "predictions.npz", "curves.csv", "pictures/*", "latent/latent.json", "latent/latent.png")
 UNDATED = {"SOURCE_DATE_EPOCH": "1", "FORCE_SOURCE_DATE": "1", "TZ": "UTC"}
 PACKAGES = "latexmk texlive-latex-base texlive-latex-recommended texlive-lang-spanish texlive-fonts-recommended lmodern"
 NOT_PROSE = re.compile(
@@ -42,7 +42,7 @@ def write_article(out: Path, runs_dir: Path, sweeps: Sequence[str], name: str) -
     language = Language(name, experiments(runs_dir, sweeps))
     files = contents(runs_dir, language)
     about = {"sweeps": list(sweeps), "language": name, "inputs": inputs(runs_dir, language)}
-    for old in (out / PDF, *out.glob("tables/*.tex"), *out.glob("figures/*.pdf")):
+    for old in (out / PDF, *out.glob("tables/*.tex"), *out.glob("figures/*")):
         old.unlink(missing_ok=True)
     _write(out, files, about)
     _write(out, files | {PDF: set_by_latex(files, out, language)}, about)
@@ -97,7 +97,7 @@ def items(files: Mapping[str, bytes]) -> dict[str, str]:
     """What files hold, by names that tell people where: the lines of a text, with its values, or a figure's digest."""
     found = {}
     for file, content in files.items():
-        lines = content.decode(errors="replace").splitlines() if Path(file).suffix != ".pdf" else []
+        lines = content.decode(errors="replace").splitlines() if Path(file).suffix not in (".pdf", ".png") else []
         found[file] = digest(content)
         for number, line in enumerate(lines, 1):
             value = re.search(r"\\(?:def)?val\{([^}]+)\}", line)

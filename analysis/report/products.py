@@ -26,8 +26,8 @@ KEPT = ("preamble.tex", "references.bib")
 MACROS_HEAD = "% Written by birds report: an edit here is found by birds report --check\n"
 
 
-def contents(runs_dir: Path, language: Language, *, drawn: bool = True) -> dict[str, bytes]:
-    """Every file that the article is set from; with `drawn` false without its figures."""
+def contents(runs_dir: Path, language: Language) -> dict[str, bytes]:
+    """Every file that the article is set from."""
     facts, records = all_facts(runs_dir, language), article_records(runs_dir, language.sweeps)
     found = {
         "article.tex": language.template,
@@ -37,7 +37,9 @@ def contents(runs_dir: Path, language: Language, *, drawn: bool = True) -> dict[
         "tables/runs.tex": _runs(runs_dir, records, language),
         "tables/provenance.tex": _provenance(facts, records, language),
     }
-    return {name: text.encode() for name, text in found.items()} | (figures(runs_dir, language) if drawn else {})
+    scatter = [file for key in records["key"] if (file := runs_dir / key / "latent" / "latent.png").exists()]
+    pictures = {"figures/latent.png": file.read_bytes() for file in scatter[:1]} | figures(runs_dir, language)
+    return {name: text.encode() for name, text in found.items()} | pictures
 
 
 def _macros(facts: Facts, language: Language) -> str:
