@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.report import add_command as add_report
 from birds.latency.command import add_command as add_latency
@@ -45,7 +46,11 @@ def parser() -> argparse.ArgumentParser:
     add_report(commands)
     add_latent(commands)
     add_look_after(commands)
+    _add_data(commands)
+    return top
 
+
+def _add_data(commands: Any) -> None:
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
         required=True, metavar="WHAT"
     )
@@ -58,7 +63,6 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("root", type=Path, nargs="?", help="a folder of classes (default: the embedded birds)")
     preview.add_argument("--out", type=Path, default=Path("preview.png"))
     preview.set_defaults(act=_preview)
-    return top
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
