@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures report quantize latency latent status bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures notebooks report quantize latency latent status bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,18 @@ figures: $(READY)  ## draw all figures that the records of experiment 1 allow (S
 
 report: $(READY)  ## the article of experiment 1 as LaTeX and PDF (SWEEP="exp1 exp2", REPORT_LANG=en, ARGS=--check)
 	@$(VENV)/bin/birds report $(or $(SWEEP),exp1) --language $(or $(REPORT_LANG),es) $(ARGS)
+
+notebooks: $(READY)  ## execute the notebooks (BUDGET=laptop for real numbers); DATA=FOLDER: of real photos, into runs/notebooks
+ifdef DATA
+	@mkdir -p runs/notebooks
+	@cd notebooks && for name in 01_data 02_training 03_analysis; do \
+	    DATA=$(abspath $(DATA)) RUNS=runs/notebook-data ../$(VENV)/bin/jupyter-execute --timeout=-1 \
+	    --output=../runs/notebooks/$$name.ipynb $$name.ipynb || exit 1; done
+else
+	@$(VENV)/bin/jupytext --quiet --sync notebooks/*.py
+	@cd notebooks && for name in 01_data 02_training 03_analysis; do \
+	    ../$(VENV)/bin/jupyter-execute --timeout=-1 --inplace $$name.ipynb || exit 1; done
+endif
 
 quantize: $(READY)  ## the three best models of experiment 1 as ONNX, float and int8 (SWEEP=name)
 	@$(VENV)/bin/birds quantize $(or $(SWEEP),exp1)

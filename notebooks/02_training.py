@@ -1,0 +1,107 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Training
+# Experiment 1 (from scratch, frozen and fine-tuned autoencoder; two cuts) and experiment 2 (denoising autoencoders, an untrained control), run from here.
+# `BUDGET = "smoke"` takes a minute and its numbers mean nothing; `"laptop"` and `"full"` are the real sizes. Whatever is finished is not repeated, and what
+# was interrupted goes on: run a cell again as often as you like.
+
+# %% tags=["setup"]
+import os
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:  # a fresh machine: fetch the project, install it, go there
+    REPOSITORY = os.environ.get("BIRDS_REPOSITORY", "")  # the address of its git repository
+    if not Path("birds").exists():
+        assert REPOSITORY, "say where the project is: os.environ['BIRDS_REPOSITORY'] = 'https://...'"
+        get_ipython().system(f"git clone --quiet {REPOSITORY} birds")
+    os.chdir("birds")
+    get_ipython().system(f"{sys.executable} -m pip install --quiet -e .")
+if not Path("train.py").exists():
+    os.chdir("..")  # a notebook starts in its own folder
+sys.path.insert(0, os.getcwd())
+# %matplotlib inline
+# %config InlineBackend.print_figure_kwargs = {"dpi": 72, "bbox_inches": "tight"}
+
+# %% tags=["parameters"]
+BUDGET = os.environ.get("BUDGET", "smoke")  # smoke | laptop | full
+SEEDS = os.environ.get("SEEDS", "0,1")
+SWEEPS = os.environ.get("SWEEPS", "exp1 exp2").split()
+RUNS = Path(os.environ.get("RUNS", "runs/notebook"))
+DATA = os.environ.get("DATA", "")  # a folder of photos; empty for the embedded birds
+MORE = os.environ.get("OVERRIDES", "")  # any other choice, such as encoder=unet_m
+SPECIES, MOVE_TO_TEST = os.environ.get("SPECIES", 20), os.environ.get("MOVE_TO_TEST", 20)
+data = f"data=folder data.root={DATA}" if DATA else "data=synthetic"
+data += f" data.species={SPECIES} data.move_to_test={MOVE_TO_TEST}"
+settings = f"budget={BUDGET} seed={SEEDS} runs_dir={RUNS} tracking=none {data} {MORE}"
+python = sys.executable
+print(settings)
+
+# %% [markdown]
+# ## Before it starts
+# What will be run, what waits for what, and what is there already.
+
+# %%
+get_ipython().system(f"{python} train.py -m sweeps=exp1 dry_run=true {settings} 2>&1")
+
+# %% [markdown]
+# ## Experiment 1
+# Splits 70 and 90, variants A (from scratch), B1 (pretrained, frozen) and B2 (pretrained, fine-tuned). The lines tell each epoch as it ends.
+
+# %%
+get_ipython().system(f"{python} train.py -m sweeps=exp1 {settings} 2>&1")
+
+# %% [markdown]
+# ## Experiment 2
+# Split 90; shares A, B1, B2 and their pretraining with experiment 1, so only what is new is trained.
+
+# %%
+if "exp2" in SWEEPS:
+    get_ipython().system(f"{python} train.py -m sweeps=exp2 {settings} 2>&1")
+else:
+    print("not asked for this time: SWEEPS='exp1 exp2' runs it")
+
+# %% [markdown]
+# ## How far is it?
+# The same from any terminal, while it runs: `birds status exp1`.
+
+# %%
+for sweep in SWEEPS:
+    get_ipython().system(f"{python} -m birds --runs-dir {RUNS} status {sweep}")
+
+# %%
+from IPython.display import Markdown, display
+
+from analysis.frame import sweep_frame
+
+for sweep in SWEEPS:
+    runs, missing = sweep_frame(RUNS, sweep)
+    display(
+        Markdown(
+            f"**{sweep}**: {len(runs)} runs finished, {len(missing)} missing; {runs['cost_seconds'].sum():.0f} s of training for its classifiers, "
+            f"{runs['cost_images_per_second'].median():.0f} photos a second in the middle, {runs['cost_peak_memory_mb'].max():.0f} MB at most."
+        )
+    )
+
+# %% [markdown]
+# ## How they trained
+
+# %%
+from analysis.figures import FIGURES
+
+FIGURES["curves"](RUNS, "exp1")
+
+# %%
+FIGURES["pretraining"](RUNS, SWEEPS[-1])

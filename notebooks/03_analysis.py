@@ -1,0 +1,217 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Analysis
+# Every table and figure of a sweep from its records, each with a reading that is computed from the numbers. Records come from `02_training` or from any
+# `python train.py -m ...`: set `RUNS` and the names of the sweeps. At `budget=smoke` the numbers mean nothing; the readings say how sure they are.
+
+# %% tags=["setup"]
+import os
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:  # a fresh machine: fetch the project, install it, go there
+    REPOSITORY = os.environ.get("BIRDS_REPOSITORY", "")  # the address of its git repository
+    if not Path("birds").exists():
+        assert REPOSITORY, "say where the project is: os.environ['BIRDS_REPOSITORY'] = 'https://...'"
+        get_ipython().system(f"git clone --quiet {REPOSITORY} birds")
+    os.chdir("birds")
+    get_ipython().system(f"{sys.executable} -m pip install --quiet -e .")
+if not Path("train.py").exists():
+    os.chdir("..")  # a notebook starts in its own folder
+sys.path.insert(0, os.getcwd())
+# %matplotlib inline
+# %config InlineBackend.print_figure_kwargs = {"dpi": 72, "bbox_inches": "tight"}
+
+# %% tags=["parameters"]
+RUNS = Path(os.environ.get("RUNS", "runs/notebook"))
+EXP1, EXP2 = "exp1", "exp2"
+
+# %%
+import pandas as pd
+from IPython.display import Markdown, display
+
+from analysis.closeups import best_run, calibration_error, confused_pairs, mistakes, predictions, reliability
+from analysis.comparisons import compare_sweep, sentence, verdicts
+from analysis.figures import FIGURES, cells
+from analysis.tables import as_markdown, noise_table
+from birds.spec import Refused
+
+table, runs = cells(RUNS, EXP1)
+best = best_run(runs)
+saved = predictions(RUNS, best["key"])
+display(
+    Markdown(
+        f"{len(runs)} runs of experiment 1 at budget {best['choice.budget']}, data {best['data_name']} (digest {best['data_digest']}), "
+        f"{best['photos_test']} test photos of {len(best['species'])} species."
+    )
+)
+
+# %% [markdown]
+# ## Experiment 1
+# In brackets the 95 % interval: over seeds, or over test photos where there is one seed.
+
+# %%
+display(Markdown(as_markdown(table)))
+
+# %%
+display(FIGURES["accuracy"](RUNS, EXP1))
+for split, rows in table.groupby("split"):
+    top = rows.loc[rows["accuracy"].idxmax()]
+    chance = 1 / len(best["species"])
+    display(
+        Markdown(
+            f"At {split}/{100 - split}, {top['variant']} is ahead with {top['accuracy']:.1%} "
+            f"[{top['accuracy_low']:.1%}, {top['accuracy_high']:.1%}]; chance is {chance:.1%}, "
+            f"{'outside' if top['accuracy_low'] > chance else 'inside'} its interval."
+        )
+    )
+
+# %%
+FIGURES["macro_f1"](RUNS, EXP1)
+
+# %% [markdown]
+# ## Does pretraining pay?
+# Paired differences on equal cut, seed and test photos; the verdicts stand on Holm's p over all comparisons.
+
+# %%
+comparisons = compare_sweep(RUNS, EXP1)
+display((100 * comparisons.set_index(["split", "variant", "against"])[["gap", "low", "high", "shown_from"]]).round(1))
+display(FIGURES["differences"](RUNS, EXP1))
+display(Markdown("\n".join(f"- {sentence(verdict)}" for verdict in verdicts(comparisons))))
+
+# %% [markdown]
+# ## Experiment 2
+
+# %%
+try:
+    display(Markdown(as_markdown(cells(RUNS, EXP2)[0])))
+    for name in ("accuracy", "differences", "robustness", "reconstructions"):
+        display(FIGURES[name](RUNS, EXP2))
+    display(Markdown("\n".join(f"- {sentence(verdict)}" for verdict in verdicts(compare_sweep(RUNS, EXP2)))))
+except Refused as refusal:
+    print(f"Experiment 2 is not there: {refusal}; run it in 02_training, or make sweep-exp2")
+
+# %% [markdown]
+# ## Under noise
+
+# %%
+noise = noise_table(table)
+display(noise)
+display(FIGURES["robustness"](RUNS, EXP1))
+lost = (noise.iloc[:, 2] - noise.iloc[:, 4]).set_axis(noise["variant"] + " at " + noise["split"])
+display(
+    Markdown(
+        f"From {noise.columns[2]} to {noise.columns[4]}, {lost.idxmin()} loses least ({lost.min():.1f} points), {lost.idxmax()} most ({lost.max():.1f})."
+    )
+)
+
+# %% [markdown]
+# ## What it costs
+
+# %%
+display(FIGURES["cost"](RUNS, EXP1))
+minutes = (table["train_seconds"] + table["pretraining_seconds"]) / 60
+display(
+    Markdown(
+        f"The cheapest cell, {table['cell'][minutes.idxmin()]} at split {table['split'][minutes.idxmin()]}, takes {minutes.min():.1f} minutes, the dearest, {table['cell'][minutes.idxmax()]} at {table['split'][minutes.idxmax()]}, "
+        f"{minutes.max():.1f} with its pretraining, which it shares. Every classifier has {table['parameters'].max():,} parameters or fewer."
+    )
+)
+
+# %% [markdown]
+# ## How they trained
+
+# %%
+display(FIGURES["curves"](RUNS, EXP1))
+early = (runs["epochs"] < runs["choice.training.epochs"]).sum()
+last = (runs["best_epoch"] + 1 == runs["choice.training.epochs"]).sum()
+display(
+    Markdown(
+        f"{early} of {len(runs)} trainings stopped before their last epoch; {last} were best in the very last, and would perhaps gain from more epochs."
+    )
+)
+
+# %%
+FIGURES["pretraining"](RUNS, EXP1)
+
+# %% [markdown]
+# ## What it mixes up
+
+# %%
+display(FIGURES["confusion"](RUNS, EXP1))
+own = runs[runs["family"] == best["family"]]
+pairs = confused_pairs(sum(map(pd.DataFrame, own["test_confusion"])).to_numpy(), best["species"])
+worst = pairs.iloc[0]
+display(
+    Markdown(
+        f"Most often {worst['true']} was taken for {worst['said']}: {worst['photos']} photos, {worst['share']:.0%} of that species'."
+    )
+)
+
+# %% [markdown]
+# ## Does it know what it does not know?
+
+# %%
+display(FIGURES["reliability"](RUNS, EXP1))
+bins = reliability(saved["logits"], saved["label"])
+bias = ((bins["confidence"] - bins["accuracy"]) * bins["photos"]).sum() / bins["photos"].sum()
+display(
+    Markdown(
+        f"The best run by validation ({best['variant']} {best['split']}/{100 - best['split']}) has an expected calibration error of {calibration_error(bins):.1%} "
+        f"and is on average too {'sure' if bias > 0 else 'modest'}, by {abs(bias):.1%}."
+    )
+)
+
+# %%
+display(FIGURES["errors"](RUNS, EXP1))
+wrong = mistakes(saved["logits"], saved["label"])
+display(
+    Markdown(
+        f"Of {len(wrong)} mistakes the truth was the second guess in {(wrong['place'] == 2).mean():.0%}, and the model hesitated "
+        f"(less than 10 points ahead of its second guess) in {(wrong['margin'] < 0.1).mean():.0%}."
+    )
+)
+
+# %% [markdown]
+# ## What pretraining restores
+
+# %%
+FIGURES["reconstructions"](RUNS, EXP1)
+
+# %% [markdown]
+# ## Latency, size, and the rest
+# Figures that these records do not allow say what to run for them.
+
+# %%
+for name in sorted(
+    set(FIGURES)
+    - {
+        "accuracy",
+        "macro_f1",
+        "differences",
+        "robustness",
+        "cost",
+        "curves",
+        "pretraining",
+        "confusion",
+        "reliability",
+        "errors",
+        "reconstructions",
+    }
+):
+    try:
+        display(FIGURES[name](RUNS, EXP1))
+    except Refused as refusal:
+        display(Markdown(f"**{name}** is not there: {refusal}"))
