@@ -11,6 +11,7 @@ from birds.latency.command import add_command as add_latency
 from birds.look_after import add_commands as add_look_after
 from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
+from birds.seeds import add_command as add_seeds
 from birds.spec import Refused
 from birds.store import find_run
 
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add_quantize(commands)
     add_latency(commands)
     add_look_after(commands)
+    add_seeds(commands)
 
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
         required=True, metavar="WHAT"
@@ -67,10 +69,12 @@ def _table(args: argparse.Namespace) -> None:
 
     if study_file(args.runs_dir, args.sweep).exists():
         return print_trials(args.runs_dir, args.sweep)
+    from analysis.comparisons import print_comparisons
     from analysis.tables import sweep_table, write_and_print
 
     table, missing = sweep_table(args.runs_dir, args.sweep)
     write_and_print(args.runs_dir, args.sweep, table, missing)
+    print_comparisons(args.runs_dir, args.sweep)
 
 
 def _predict(args: argparse.Namespace) -> None:

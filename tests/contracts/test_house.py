@@ -18,7 +18,7 @@ LAYERS = [
     ["birds.data", "birds.models", "birds.pretext", "birds.metrics", "analysis"],
     ["birds.tasks"],
     ["birds.machine", "birds.tracking", "birds.callbacks", "birds.pictures", "birds.plan", "birds.board"],
-    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.slurm", "birds.search"],
+    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.slurm", "birds.search", "birds.seeds"],
     ["birds.launcher", "birds.conduct", "birds.composing", "birds.look_after"],
     ["birds.cli", "birds.__main__", "hydra_plugins", "train"],
 ]
