@@ -14,9 +14,9 @@ import yaml
 
 from analysis import statistics
 from analysis.frame import asked_runs, command, refuse_mixed
-from analysis.markdown import markdown
+from analysis.markdown import markdown, write_table
 from birds.record import load_records
-from birds.store import RunFolder, write_text
+from birds.store import RunFolder
 
 PRETRAINING = "pretraining pays"
 HYPOTHESES = {  # any other comparison is of PRETRAINING
@@ -274,8 +274,5 @@ def print_comparisons(runs_dir: Path, sweep: str) -> None:
     """
     table = compare_sweep(runs_dir, sweep)
     if len(table):
-        text, path = as_markdown(table), runs_dir / "tables" / f"{sweep}_comparisons"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path.with_suffix(".md"), f"{text}\n")
-        write_text(path.with_suffix(".csv"), table.to_csv(index=False))
-        print(f"\n{text}\nWritten: {path}.csv and .md")
+        text, stem = as_markdown(table), runs_dir / "tables" / f"{sweep}_comparisons"
+        print(f"\n{text}\nWritten: {write_table(stem, text, table.to_csv(index=False))}")
