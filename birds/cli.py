@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.report import add_command as add_report
 from birds.latency.command import add_command as add_latency
 from birds.latent.command import add_command as add_latent
 from birds.look_after import add_commands as add_look_after
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_quantize(commands)
     add_latency(commands)
+    add_report(commands)
     add_latent(commands)
     add_look_after(commands)
     _add_data(commands)

@@ -47,14 +47,13 @@ def agreeing(task: Classify, data: BirdsDataModule) -> Tensor:
     The cross entropy of the strongly changed photo against the likeliest species of the weakly changed one, over
     photos whose likeliest species has a probability of `threshold` or more; the mean counts the others as 0.
     """
-    assert task.spec.threshold is not None
     photo, _ = data.unlabelled(task.global_step, task.device, plain=True)
     seed = stream_seed(task.spec.seed, "fixmatch")
     tables = (view_parameters(seed, 2 * task.global_step + k, len(photo), s) for k, s in enumerate((WEAK, STRONG)))
     weak, strong = (augment(photo, torch.from_numpy(table).to(photo.device)) for table in tables)
     with torch.no_grad():
         sureness, guess = task(weak).softmax(1).max(1)
-    sure = (sureness >= task.spec.threshold).float()
+    sure = (sureness >= (task.spec.threshold or 0)).float()
     task.log("train_sure", sure.mean(), on_step=False, on_epoch=True, batch_size=len(photo))
     loss: Tensor = F.cross_entropy(task(strong), guess, reduction="none") * sure
     return loss.mean()
