@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    table = commands.add_parser("table", help="print a sweep's result table, write it as CSV and Markdown")
+    table = commands.add_parser("table", help="print a sweep's result table, write it as Markdown, CSV and LaTeX")
     table.add_argument(
         "sweep", nargs="?", default="last", help="its name, such as exp1, search, or latency (default: last)"
     )
