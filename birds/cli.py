@@ -13,6 +13,7 @@ from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
 from birds.spec import Refused
 from birds.store import find_run
+from birds.tracked.command import add_command as add_wandb
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add_quantize(commands)
     add_latency(commands)
     add_look_after(commands)
+    add_wandb(commands)
 
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
         required=True, metavar="WHAT"

@@ -18,13 +18,14 @@ LAYERS = [
     ["birds.data", "birds.models", "birds.pretext", "birds.metrics", "analysis"],
     ["birds.tasks"],
     ["birds.machine", "birds.tracking", "birds.callbacks", "birds.pictures", "birds.plan", "birds.board"],
-    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.slurm", "birds.search"],
+    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.slurm", "birds.search", "birds.tracked"],
     ["birds.launcher", "birds.conduct", "birds.composing", "birds.look_after"],
     ["birds.cli", "birds.__main__", "hydra_plugins", "train"],
 ]
 ANYWHERE = {"birds", "birds.refusals"}  # the border: may be imported from every layer, imports only words
 ONLY_IN = {
-    "wandb": {"birds.tracking"},
+    "wandb": {"birds.tracking", "birds.tracked.log", "birds.tracked.send"},
+    "wandb_workspaces": {"birds.tracked.views"},
     "submitit": {"birds.launcher", "birds.slurm.submit"},
     "hydra": {"birds.launcher", "birds.refusals", "birds.composing", "birds.slurm.doctor"},
 }
