@@ -45,11 +45,11 @@ status: $(READY)  ## where every run of a sweep is, why, and how far (SWEEP=name
 bench-launch: $(READY)  ## how long launching on SLURM takes, beside the stock launcher, on a private cluster
 	@$(RUN) bench/launch.py
 
-test: $(READY)  ## format, lint, types and tests; PYTEST="-k split" picks tests
+test: $(READY)  ## format, lint, types and tests, three at a time; PYTEST="-k split" picks tests
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/pytest $(PYTEST)
+	@$(VENV)/bin/pytest -n 3 --dist loadgroup --no-loadscope-reorder $(PYTEST)
 
 format: $(READY)  ## format and fix what can be fixed
 	@$(VENV)/bin/ruff format .

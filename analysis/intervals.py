@@ -1,7 +1,5 @@
 """How sure a number is: intervals over test photos for one run, over seeds for several."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

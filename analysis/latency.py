@@ -5,8 +5,6 @@ each run on each machine the newest race counts, whole: rows of an older one wou
 by side. Ratios were computed within one race, with their intervals.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Mapping, Sequence

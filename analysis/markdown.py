@@ -1,7 +1,5 @@
 """The one shape of a table on the terminal: Markdown that also reads well as text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

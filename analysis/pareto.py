@@ -5,8 +5,6 @@ members differ in lightness as well). A run is a label and not a colour. The das
 other one beats in both.
 """
 
-from __future__ import annotations
-
 import itertools
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What watches a training: curves in a CSV, progress for whoever looks, checkpoints, early stopping."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -4,8 +4,6 @@ Most overrides of a sweep (`seed=3`, `noise=0.2`) change values only; Hydra appl
 configuration, and so does this, with Hydra's own functions and their own complaints.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import Any

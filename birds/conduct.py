@@ -1,7 +1,5 @@
 """What `python train.py` does with one composed configuration."""
 
-from __future__ import annotations
-
 from omegaconf import DictConfig
 
 from birds.plan import describe, how_tracked, plan_run

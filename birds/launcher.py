@@ -5,8 +5,6 @@ needs is finished. On a cluster, runs are arrays of jobs wired by what they need
 is its folder, never the process: a run whose process died without a record failed.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import glob
 import os

@@ -1,7 +1,5 @@
 """`birds status`, `retry`, `cancel`, `logs` and `doctor`: looking after a sweep that was launched before."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

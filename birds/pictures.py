@@ -1,7 +1,5 @@
 """Pictures for people: restored photos beside what was shown, and contact sheets."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

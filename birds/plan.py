@@ -3,8 +3,6 @@
 No torch: a sweep whose runs are all finished says so without importing it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

@@ -4,8 +4,6 @@ A stream is a pure function of its name, so a resumed run draws what an undistur
 consumer never shifts the numbers of an old one.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

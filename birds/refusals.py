@@ -4,8 +4,6 @@
 errors are translated here, once, with the nearest name that exists.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import re

@@ -1,7 +1,5 @@
 """One run, from its spec to its record. Read `run` first: it is the whole of it."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

@@ -4,8 +4,6 @@ Trials that were running when the search died are asked again first, with their 
 keys, so finished ones are found and killed ones go on. `n_trials` counts the finished trials of the whole study.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ pretraining reads: two classifiers whose pretraining is the same hold equal valu
 Put `RECIPE` up when a change of code changes numbers: old records keep their keys and are never mixed with new ones.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -4,8 +4,6 @@ A run is claimed by an advisory lock that the kernel releases when the process d
 the folder: a process that lost its claim (a lost node that came back) is refused when it tries to write.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -4,8 +4,6 @@ It holds all that is needed to look after the sweep later without composing it a
 they were launched. What each run is stands in its own folder (`spec.json`).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path

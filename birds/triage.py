@@ -3,8 +3,6 @@
 Kinds are told apart by the error that reached the run, or, when its process died without a word, by how it died.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import enum
 import signal

@@ -13,6 +13,27 @@ settings.register_profile("birds", deadline=None)  # how long an example takes s
 settings.load_profile("birds")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Tests that share a cluster or a trained run stay on one worker. This is also the order in which they are handed out,
+# two at a time: those that mostly wait for SLURM beside those that compute.
+TOGETHER = (
+    "tests/slurm/test_chaos.py",
+    "tests/road/test_resume.py",
+    "tests/quantize/",
+    "tests/slurm/test_real_runs.py",
+    "tests/slurm/test_sweeps.py",
+    "tests/latency/",
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups after us
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests that share something expensive into one group of pytest-xdist, groups first."""
+    rank = {}
+    for item in items:
+        rank[item] = next((k for k, place in enumerate(TOGETHER) if item.nodeid.startswith(place)), len(TOGETHER))
+        if rank[item] < len(TOGETHER):
+            item.add_marker(pytest.mark.xdist_group(TOGETHER[rank[item]]))
+    items.sort(key=rank.__getitem__)
 
 
 def _draw(seed: int, size: int = 40) -> Image.Image:

@@ -6,8 +6,6 @@ in. That is what lets a frozen encoder compute its features once per view.
 Letters: N photos, B batch, C channels, H height, W width.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -2,17 +2,18 @@
 
 Every part of a bird is a smooth outline in the frame of that part (head, body, wing, tail), and a frame is
 an affine map into the photo. A species is one of eight shapes in one of six palettes, each palette on four
-shapes, so neither colour nor outline alone tells it; the seed deals colours to parts and picks marks. All
-else (pose, size, place, light, scene, twigs, blur) says nothing of the species: 8x8 thumbnails must stay poor
-features while a small network can learn the birds; measure both after a change.
+shapes (`bird_photos.yaml` has the tables), so neither colour nor outline alone tells it; the seed deals colours to
+parts and picks marks. All else (pose, size, place, light, scene, twigs, blur) says nothing of the species: 8x8
+thumbnails must stay poor features while a small network can learn the birds; measure both after a change.
 Any change that alters a pixel must raise RENDERER, or folders of an older renderer would pass for new ones.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+import yaml
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
@@ -20,50 +21,7 @@ RENDERER = 1
 Points = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
-# Proportions in body lengths; lean (of the body) and cock (of the tail) are angles in radians.
-SHAPES = """
-kind      genus       bill     depth   head   neck   tail   fork   cock   legs   lean
-FINCHLING FRINGILLULA cone     0.310  0.200  0.000  0.420  0.150  0.000  0.150  0.550
-REEDLING  ARUNDINULA  stub     0.300  0.195  0.000  0.950 -0.250  0.100  0.200  0.350
-WOODWREN  TROGLOXYLA  needle   0.330  0.200  0.000  0.300 -0.100  1.000  0.200  0.100
-SUNBILL   SOLIROSTRA  sickle   0.240  0.160  0.050  0.400  0.000  0.000  0.130  0.700
-HOOKBILL  LANIELLA    hook     0.280  0.220  0.000  0.700 -0.150  0.000  0.150  0.750
-MARSHRAIL PALUDICULA  dagger   0.300  0.150  0.160  0.200 -0.100  0.300  0.480  0.200
-MARTLET   HIRUNDELLA  gape     0.230  0.165  0.000  0.750  0.450  0.000  0.080  0.500
-TOPKNOT   CRISTATELLA crested  0.270  0.185  0.060  0.600  0.000  0.000  0.180  0.500
-"""
-# An epithet, five colours (the seed deals them to back, belly, wing, head and breast), and who wears them.
-PALETTES = """
-CINEREA  8C9096 CECAC0 5C5F64 343236 AC9274 ASHEN:WOODWREN GREY:HOOKBILL PEWTER:TOPKNOT SLATE:FINCHLING
-RUBRA    B0302C 703E30 DEBEA4 2C2628 DA8242 CARMINE:FINCHLING CRIMSON:TOPKNOT RUBY:SUNBILL SCARLET:MARTLET
-RUSSATA  AC6636 7C5C3E E4D2AC 3A2E26 CE9C42 BRONZE:MARSHRAIL CINNAMON:REEDLING RUFOUS:HOOKBILL RUSSET:WOODWREN
-CAERULEA 3E70AA 82A8C2 E6DECC 28324E CE8E4E AZURE:MARTLET CERULEAN:SUNBILL COBALT:REEDLING INDIGO:MARSHRAIL
-OLIVACEA 767E3C ACA654 E4DEA8 42462A DEC43A FERN:TOPKNOT MOSSY:WOODWREN OLIVE:FINCHLING WILLOW:SUNBILL
-FUMOSA   2A282C 58524E ECE8E0 8E8A82 BE4A32 CHARCOAL:HOOKBILL CINDER:MARTLET SMOKY:MARSHRAIL SOOTY:REEDLING
-"""
-SCENERY = "466030 788C50 2C3C28 6E5A42 A0BED6 C8CECC"
-# Corners x y of smooth outlines, in hundredths of the unit of a frame. Head, bill: the head's radius, x along
-# the bill, y to the throat. Front: x from rump to breast over a body length, y from back (-1) to belly (1).
-# Wing: x from shoulder to tip, y from the leading edge (0) to the trailing (1). Tail: x from rump to tips.
-OUTLINES = """
-bill: cone 75 -45 130 -30 185 12 130 35 75 45; stub 80 -25 120 -15 150 10 120 20 80 30; needle 80 -16 160 -8
-    230 6 160 12 80 20; sickle 80 -20 180 -20 270 20 320 85 250 40 170 10 80 20; hook 75 -38 140 -36 185 -5
-    178 42 155 15 75 36; dagger 75 -30 180 -15 300 10 180 20 75 30; gape 60 -30 110 -20 145 12 100 22 40 36;
-    crested 75 -45 130 -30 185 12 130 35 75 45
-head: cap 120 -20 30 -36 -50 -30 -120 20 -150 -60 -60 -150 60 -140; cheek 50 20 10 80 -50 80 -85 35 -50 0 10
-    0; hood 140 20 100 120 0 120 -100 100 -160 30 -130 -120 0 -160 120 -110; mask 120 30 40 40 -40 40 -120 20
-    -110 -20 -20 -45 110 -40; moustache 100 15 60 70 10 130 -45 140 -30 80 40 15; brow 110 -30 40 -50 -30 -45
-    -120 0 -120 -40 -30 -85 50 -80
-front: none; bib 85 -160 38 -95 36 -40 45 10 80 10; breast 90 -80 25 -60 12 20 22 120 60 120 90 20; collar 90
-    -50 45 -50 10 -130 -5 -100 30 -20 50 5 90 10; vent -5 60 -10 140 -70 120 -80 -30 -40 0
-wing: none; bar 48 -10 57 30 38 72 8 92 6 76 32 58 45 30; panel 42 55 68 45 72 70 42 95 25 85; shoulder -10 20
-    12 -10 32 0 26 40 0 60; tip 70 -10 74 40 66 100 120 90 110 10
-tail: none; tip 82 -150 76 0 82 150 170 150 170 -150; band 50 -140 48 0 50 140 72 140 70 0 72 -140; edge 0 35
-    60 30 160 40 160 140 60 130 0 120
-part: crest 75 -60 30 -125 -50 -170 -150 -200 -115 -120 -95 -30 0 -60; leaf -100 0 -30 -80 50 -60 110 0 50 60
-    -30 80; belly 80 -10 35 15 -10 30 -70 20 -70 140 10 160 80 120; coverts -10 30 15 -10 45 -5 52 30 38 62 10
-    75; wing -4 30 15 0 50 0 80 20 102 55 70 75 35 100 5 80
-"""
+TABLES: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 # Catmull-Rom: how the four corners around a stretch of a curve share in its five points.
 CUBIC = np.array([[0, 1, 0, 0], [-0.5, 0, 0.5, 0], [1, -2.5, 2, -0.5], [-0.5, 1.5, -1.5, 0.5]])
 WEIGHTS = (np.arange(5)[:, None] / 5) ** np.arange(4) @ CUBIC
@@ -87,10 +45,9 @@ def _flecks(rx: float, ry: float, columns: int, *rows: float) -> list[Points]:
 def _marks() -> dict[str, dict[str, list[Points]]]:
     """By kind and name, the outlines of a mark in its frame."""
     marks: dict[str, dict[str, list[Points]]] = {}
-    for kind, named in (line.split(": ") for line in OUTLINES.strip().replace("\n   ", "").split("\n")):
-        for name, *numbers in map(str.split, named.split(";")):
-            corners = np.array(numbers, dtype=float).reshape(-1, 2) / 100
-            marks.setdefault(kind, {})[name] = [_smooth(corners)] if numbers else []
+    for kind, named in TABLES["outlines"].items():
+        corners = {name: np.reshape(numbers, (-1, 2)) / 100 for name, numbers in named.items()}
+        marks[kind] = {name: [_smooth(own)] if len(own) else [] for name, own in corners.items()}
     marks["wing"]["two bars"] = [marks["wing"]["bar"][0] * scale for scale in (1, 0.6)]
     streaks, spots = (_flecks(*size, 0.18, 0.42, 0.66, 0.9) for size in ((0.055, 0.05, 7), (0.026, 0.08, 8)))
     bars = _flecks(0.016, 0.6, 9, 0.54)
@@ -103,11 +60,9 @@ def _colours(text: str) -> list[Points]:
 
 MARKS = _marks()
 PARTS = {name: outlines[0] for name, outlines in MARKS["part"].items()}
-ROWS = [line.split() for line in PALETTES.strip().splitlines()]
-EPITHETS = {name.replace(":", " "): row[0] for row in ROWS for name in row[6:]}
-COLOURS = {row[0]: _colours(" ".join(row[1:6])) for row in ROWS}
-(_, _, _, *FIELDS), *FORMS = map(str.split, SHAPES.strip().splitlines())
-KINDS = {form[0]: (form[1], form[2], dict(zip(FIELDS, map(float, form[3:]), strict=True))) for form in FORMS}
+KINDS: dict[str, dict[str, Any]] = TABLES["shapes"]
+EPITHETS: dict[str, str] = {name: own for own, palette in TABLES["palettes"].items() for name in palette["species"]}
+COLOURS = {epithet: _colours(palette["colours"]) for epithet, palette in TABLES["palettes"].items()}
 SPECIES: tuple[str, ...] = tuple(sorted(EPITHETS))
 
 
@@ -115,8 +70,7 @@ SPECIES: tuple[str, ...] = tuple(sorted(EPITHETS))
 class Look:
     """What all birds of a species share: proportions, a colour for each part, and the marks worn."""
 
-    shape: dict[str, float]
-    bill: str
+    shape: dict[str, Any]
     colours: dict[str, Points]
     marks: dict[str, list[Points]]
     ringed: bool
@@ -124,7 +78,6 @@ class Look:
 
 def species_look(species: int, seed: int = 0) -> Look:
     """The look of species 0..23; the same in every photo. Raises IndexError beyond the last species."""
-    _, bill, shape = KINDS[SPECIES[species].split()[1]]
     # The closing 1 keeps this stream apart from those of photos: numpy ignores trailing zeros of a seed.
     rng = np.random.default_rng([seed, species, 0, 1])
     palette = [COLOURS[EPITHETS[SPECIES[species]]][i] for i in rng.permutation(5)]
@@ -134,7 +87,7 @@ def species_look(species: int, seed: int = 0) -> Look:
     colours["bar"] = _colours("ECE8DC 282426")[int(colours["wing"].sum() >= 420)]
     kinds = ("head", "front", "flank", "wing", "tail")
     worn = {kind: MARKS[kind][rng.choice(list(MARKS[kind]))] for kind in kinds}
-    return Look(shape, bill, colours, worn, bool(rng.random() < 0.4))
+    return Look(KINDS[SPECIES[species].split()[1]], colours, worn, bool(rng.random() < 0.4))
 
 
 @dataclass(frozen=True)
@@ -147,8 +100,8 @@ class Frame:
     def __call__(self, points: ArrayLike) -> Points:
         return np.asarray(np.asarray(points) @ self.axes.T + self.origin)
 
-    def inside(self, outer: Frame) -> Frame:
-        return Frame(outer.axes @ self.axes, outer(self.origin))
+    def inside(self, outer: Self) -> Self:
+        return type(self)(outer.axes @ self.axes, outer(self.origin))
 
 
 def _frame(origin: ArrayLike, angle: float, along: float, across: float) -> Frame:
@@ -174,7 +127,7 @@ def _near(colour: ArrayLike, rng: np.random.Generator, spread: float) -> Points:
 
 def _any_colour(rng: np.random.Generator) -> Points:
     """A colour of leaf, earth or sky, or else of any plumage, so that no scene betrays its bird."""
-    pools = [_colours(SCENERY)] * 4 + list(COLOURS.values())
+    pools = [_colours(TABLES["scenery"])] * 4 + list(COLOURS.values())
     pool = pools[rng.integers(len(pools))]
     return _near(pool[rng.integers(len(pool))], rng, 0.18)
 
@@ -280,7 +233,7 @@ class Painter:
 
     def paint_trunk(self) -> None:
         marks = self.look.marks
-        if self.look.bill == "crested":
+        if self.look.shape["bill"] == "crested":
             self.fill(self.face(PARTS["crest"]), self.inks["head"])
         self.fill(self.outline, self.inks["back"])
         trunk = self.stencil([self.outline])
@@ -291,7 +244,7 @@ class Painter:
 
     def paint_face(self) -> None:
         face, dark, pale = self.face, self.inks["dark"], self.inks["pale"]
-        self.fill(face(MARKS["bill"][self.look.bill][0]), self.inks["bill"])
+        self.fill(face(MARKS["bill"][self.look.shape["bill"]][0]), self.inks["bill"])
         self.line(face([(0.8, 0.1), (1.4, 0.1)]), dark, 0.01 * self.unit)
         for radius, ink in ((0.32 * self.look.ringed, pale), (0.22, dark)):
             self.fill(face(_blot(0.36, -0.14, radius, radius)), ink)

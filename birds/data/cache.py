@@ -5,8 +5,6 @@ is checked at every start, so a file that was cut short is rebuilt. It is writte
 through a map: a full disk is an error to report, not a bus error.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

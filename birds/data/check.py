@@ -5,8 +5,6 @@ Near duplicates are found by a 64-bit perceptual hash (the signs of the lowest D
 are compared, and the cost stays near linear in the number of photos.
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import os

@@ -4,8 +4,6 @@ The index lies in the cache folder, one file per data root, so a second start re
 another size or time, is read again, and gives the data set another digest.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import io

@@ -4,8 +4,6 @@ Pretraining sees the unlabelled training photos, classifiers the labelled ones; 
 among them. Order and looks of an epoch are functions of (seed, epoch), so a resumed run sees what it would have seen.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 

@@ -7,8 +7,6 @@ missing is cut from the training photos. The outcome has a digest over contents,
 are the same data set. No torch here: a sweep that finds all its runs finished never imports it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import hashlib

@@ -4,8 +4,6 @@
 compared by the hash of their file with every validation and test photo of the whole data set, selected or not.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """From a configuration's `data` group to photos that are there: the embedded birds are rendered on first use."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Where there is no training part, the photos of the others are shown; an unreadable photo leaves its place empty.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 

@@ -5,8 +5,6 @@ cut lie inside the labelled 30 % of the 70/30 cut of the same seed. The order de
 the photos themselves, not on other species.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from collections.abc import Sequence

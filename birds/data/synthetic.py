@@ -3,8 +3,6 @@
 The photos come from `birds.data.bird_photos`; a marker file tells the renderer, seed and size of a folder.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os
@@ -29,7 +27,7 @@ def train_photos(species: int, seed: int = 0) -> int:
 def _write_species(folder: Path, species: int, seed: int, size: int) -> list[str]:
     """Write the photos of one species; returns their rows of birds.csv. No two parts share a photo seed."""
     name = SPECIES[species]
-    scientific, rows = f"{KINDS[name.split()[1]][0]} {EPITHETS[name]}", []
+    scientific, rows = f"{KINDS[name.split()[1]]['genus']} {EPITHETS[name]}", []
     parts = (("train", 0, train_photos(species, seed)), ("valid", 1000, 8), ("test", 2000, 8))
     for part, first, count in parts:
         (folder / part / name).mkdir(parents=True)

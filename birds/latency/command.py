@@ -1,7 +1,5 @@
 """`birds latency SWEEP`: how fast the quantized models of a sweep are, against the best that fp32 can do."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -10,8 +10,6 @@ than eager fp32 (a runtime that goes to bf16 by itself) is left out, with the re
 Letters: B photos, H height, W width, S species.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import dataclasses

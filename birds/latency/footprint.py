@@ -3,8 +3,6 @@
 `python -m birds.latency.footprint RUNS_DIR KEY NAME` prints it as JSON. It imports little before it starts to measure.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import math

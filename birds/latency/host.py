@@ -1,7 +1,5 @@
 """The machine of a race and the state it is in: what a reader needs to judge the numbers and never to mix them."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

@@ -1,7 +1,5 @@
 """From runs to rows: race what there is at every number of threads and every batch; each result with its interval."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import time

@@ -15,8 +15,6 @@ and OpenMP's for 10 ms, on a core that the next model needs (measured: eager on 
 ONNX Runtime as alone). So `SETTLE` of calls come first that are not timed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import gc

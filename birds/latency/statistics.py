@@ -16,8 +16,6 @@ intervals were wider by a quarter; Student's t is three times as wide then, and 
 Letters: R rounds.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -3,8 +3,6 @@
 Letters: N photos, S species.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What a model and a run cost: parameters, floating-point operations, memory."""
 
-from __future__ import annotations
-
 import resource
 import sys
 from collections.abc import Callable

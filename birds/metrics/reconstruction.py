@@ -1,7 +1,5 @@
 """How well photos were restored: MSE, PSNR and SSIM of photos as fractions of 1."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Networks. An encoder module offers `build(stem, widths, norm) -> Encoder`; its name in a YAML offers it."""
 
-from __future__ import annotations
-
 import importlib
 
 from birds.models.unet import Encoder

@@ -1,7 +1,5 @@
 """A checkpoint read back, on the CPU; without Lightning, whose import costs a second and memory."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One pooled head for every variant: mean and maximum of every level of the pyramid, then a linear layer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -11,8 +11,6 @@ the encoder.
 Letters: B batch, C channels, H height, W width.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

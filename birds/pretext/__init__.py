@@ -3,8 +3,6 @@
 A file offers `build(channels, **options) -> Pretext`; a YAML of its name in `configs/pretext/` offers it to people.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Plain autoencoding: restore the photo that was shown."""
 
-from __future__ import annotations
-
 from birds.pretext import Pretext
 
 

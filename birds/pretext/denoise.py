@@ -1,7 +1,5 @@
 """Denoising: restore the photo from one with salt-and-pepper noise (Vincent et al. 2008, 10.1145/1390156.1390294)."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

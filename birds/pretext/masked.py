@@ -4,8 +4,6 @@ After He et al. (2022, arXiv:2111.06377), with a convolutional encoder that sees
 pepper on what is left comes with `noise`.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float

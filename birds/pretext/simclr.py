@@ -3,8 +3,6 @@
 Nothing is restored, so there is no decoder and no `Pretext` here, but the loss that `birds.tasks.contrast` trains with.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float

@@ -4,8 +4,6 @@ Kingma and Welling (2014, arXiv:1312.6114); denoising after Im et al. (2017, arX
 after Sønderby et al. (2016, arXiv:1602.02282), free bits after Kingma et al. (2016, arXiv:1606.04934).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """`birds quantize`: the best models of a sweep as files, float and int8, with what that costs in accuracy."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

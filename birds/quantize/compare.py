@@ -4,8 +4,6 @@ Both saw the same photos, so the comparison is paired: only photos that one gets
 Functions of arrays alone. Letters: N photos, S species.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

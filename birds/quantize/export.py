@@ -9,8 +9,6 @@ goes into those weights.
 Letters: B batch, C channels, H height, W width, S species.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -4,8 +4,6 @@ Read `quantize_run` first, then `_Work.done`: they are the whole of it. The int8
 it is whole and made from the same things, everything is there and nothing is done again.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import importlib

@@ -8,8 +8,6 @@ scale for all would drown the small ones.
 `openvino_int8` offers the same functions and constants.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path

@@ -4,8 +4,6 @@ OpenVINO silently computes an fp32 model in bf16 on CPUs that can, so the precis
 (`birds.quantize.models.open_file`). The bf16 variant is the fp32 file run with that hint; it takes no room.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Collection, Iterable

@@ -4,8 +4,6 @@ An ONNX file knows its species and size itself, so the file alone suffices, wher
 keeps them in the JSON beside it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which runs of a sweep are worth shipping: the best distinct ones by a validation metric, never by test."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

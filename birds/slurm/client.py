@@ -3,8 +3,6 @@
 `SLURM_*` variables of an allocation that one happens to sit in are kept from them, or they would leak into the jobs.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import re

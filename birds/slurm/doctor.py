@@ -1,7 +1,5 @@
 """What a cluster is like, what will go wrong on it with a given profile, and what to do about each."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the cluster has, and what a profile asks for that it has not: told before anything is submitted."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import re

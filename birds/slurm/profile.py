@@ -4,8 +4,6 @@ Names are those of hydra-submitit-launcher (`partition`, `mem_gb`, `cpus_per_tas
 three shorter ones: `time`, `gpus` and `max_requeues` for its `timeout_min`, `gpus_per_node` and `max_num_timeout`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self

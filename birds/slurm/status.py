@@ -4,8 +4,6 @@ A record says finished, a held lock or a living job says running or queued, `fai
 none of them explains is lost, and SLURM's last word on it is shown as long as SLURM remembers it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ each starts the moment its own pretraining succeeded and is cancelled when it fa
 status tells too little, so what needs one of them waits for its end (`afterany`) and looks for the record itself.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import shlex
 import sys

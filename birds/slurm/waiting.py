@@ -1,7 +1,5 @@
 """Waiting for a sweep's jobs: run folders are looked at often, SLURM seldom. Ctrl-C leaves the jobs alone."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Hydra scans it at every start, so nothing heavy is imported here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -76,8 +76,11 @@ def missing() -> list[str]:
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that nobody listens on."""
-    for base in range(20000 + os.getpid() % 8000, 60000, count):
+    """The first of `count` neighbouring ports that nobody listens on.
+
+    Each process looks from a place of its own: clusters that start at once must not find the same ones.
+    """
+    for base in range(20000 + os.getpid() * 16 % 12000, 60000, count):
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(base, base + count):
@@ -152,9 +155,15 @@ class Cluster:
         return done.stdout
 
     def _spawn(self, name: str, *command: str) -> None:
+        dies_with_us = ("setpriv", "--pdeathsig", "KILL")  # tests that are killed leave no daemon behind
         with (self.folder / "log" / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, start_new_session=True
+                (*dies_with_us, *command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.env,
+                start_new_session=True,
             )
 
     def __enter__(self) -> Cluster:

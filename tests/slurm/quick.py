@@ -19,7 +19,7 @@ from birds.spec import RunSpec, Runtime
 from birds.store import Orphaned, RunFolder, Stopped, write_text
 from birds.triage import failure_of
 
-BUG, HUNGRY, DIVERGES, KILLED, SLOW, SLOWER, LONG = 901, 902, 903, 904, 905, 906, 907
+BUG, HUNGRY, DIVERGES, KILLED, SLOW, ORPHAN, LONG = 901, 902, 903, 904, 905, 906, 907
 EPOCHS = 4
 RESULT = {"photos_labelled": 6, "photos_unlabelled": 6, "photos_test": 6, "cost_seconds": 0.1, "cost_parameters": 1}
 
@@ -59,7 +59,7 @@ def trained(spec: RunSpec, folder: RunFolder, should_stop: Callable[[], bool]) -
     while state["epoch"] < EPOCHS:
         if should_stop():
             raise Stopped("asked to")
-        time.sleep({SLOW: 4.0, SLOWER: 15.0, LONG: 10.0}.get(spec.seed, 0.05))
+        time.sleep(seconds_of_epoch(spec.seed, state["epoch"], folder))
         value = hashlib.sha256(f"{state['value']}/{state['epoch']}".encode()).hexdigest()
         state = {"epoch": state["epoch"] + 1, "value": value}
         folder.assert_mine()
@@ -69,6 +69,14 @@ def trained(spec: RunSpec, folder: RunFolder, should_stop: Callable[[], bool]) -
     metrics = {f"{part}_{name}": fraction for part in ("test", "valid") for name in ("accuracy", "macro_f1")}
     measured = RESULT | metrics | {"cost_parameters_trained": 1, "value": state["value"]}
     return make_record(spec, "cut", measured)
+
+
+def seconds_of_epoch(seed: int, epoch: int, folder: RunFolder) -> float:
+    """Epochs take no time but for some seeds; those of ORPHAN once its first start has done an epoch."""
+    if seed == ORPHAN:
+        again = (folder.path / "events.txt").read_text().count("started") > 1
+        return 0.05 if again or epoch == 0 else 15.0
+    return {SLOW: 4.0, LONG: 10.0}.get(seed, 0.05)
 
 
 def trouble(seed: int, folder: RunFolder) -> None:
