@@ -1,7 +1,5 @@
 """`birds wandb sync` and `birds wandb dashboard`: what was tracked offline goes to W&B, and views of it as code."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter
@@ -42,13 +40,13 @@ def _sync(args: argparse.Namespace) -> None:
     if account is None:
         raise Refused(f"{len(runs)} runs to send, but no W&B key: {LOG_IN}")
     came: Counter[str] = Counter()
-    for run, what in send(args.runs_dir, runs, account, _say):
-        came[what.split(":")[0]] += 1
-        if what.startswith("failed"):
-            _say(f"{run.name} {run.title} {what}")
+    for key, what, *why in send(args.runs_dir, runs, account, _say):
+        came[what] += 1
+        if why:
+            _say(f"{key} {what}: {', '.join(why)}")
     print(f"{account.url}/{account.entity}: " + ", ".join(f"{count} {what}" for what, count in came.items()))
     if came["failed"]:
-        raise RunsFailed(f"{came['failed']} runs are not whole on W&B: the same command sends them again")
+        raise RunsFailed(f"{came['failed']} runs are not whole on W&B: the same command sends what they lack")
 
 
 def _say(words: str) -> None:
@@ -57,23 +55,20 @@ def _say(words: str) -> None:
 
 def _dashboard(args: argparse.Namespace) -> None:
     specs = read_sweep(args.runs_dir, args.sweep).specs(args.runs_dir)
-    from birds.tracked.send import log_in, logged_names, tracked_runs
-    from birds.tracked.views import report, views, write_views
+    from birds.tracked.log import names_in, read_log
+    from birds.tracked.send import log_in, tracked_runs
+    from birds.tracked.views import views, write_views
 
+    logged: dict[str, set[str]] = {}
     runs = [run for run in tracked_runs(args.runs_dir, None) if run.name in specs or run.stage == "table"]
-    logged = logged_names(runs)
-    if not {"classify", "pretrain"} & set(logged):
-        raise Refused(
-            f"no run of the sweep {args.sweep!r} was tracked: train with tracking=offline, which is the default"
-        )
+    for run in runs:
+        logged.setdefault(run.stage, set()).update(*(names_in(read_log(path)) for path in run.attempts))
+    if not logged.keys() & {"classify", "pretrain"}:
+        raise Refused(f"nothing of the sweep {args.sweep!r} was tracked: train with tracking=offline, the default")
     account = log_in(args.entity, args.project)
-    entity = account.entity if account else args.entity or ""
-    project = args.project or runs[0].project
-    splits = sorted({spec.split for spec in specs.values()})
-    made = [
-        *views(args.sweep, list(specs), logged, entity, project),
-        report(args.sweep, list(specs), logged, splits, entity, project),
-    ]
+    entity, project = account.entity if account else args.entity or "", args.project or runs[0].project
     file = args.runs_dir / "wandb" / f"{args.sweep}.json"
+    splits = sorted({spec.split for spec in specs.values()})
+    made = views(args.sweep, list(specs), splits, logged, {"entity": entity, "project": project})
     write_views(file, made, save=f"{account.url}/{entity}/{project}" if account else None)
     print(f"Written: {file}" if account else f"Written: {file}. To save it on W&B, {LOG_IN}, and ask again")

@@ -5,8 +5,6 @@ order, and one that was half sent would have its first half twice. Here all atte
 holds already is taken out of it.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +17,6 @@ HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 FRAME = struct.Struct("<IHB")  # crc32 of type and data, length of data, type; LevelDB's log format
 BLOCK = 32768
 FULL, FIRST, MIDDLE, LAST = range(1, 5)
-STEP = "trainer/global_step"
 
 
 def read_log(path: Path) -> list[Record]:
@@ -62,38 +59,29 @@ def write_log(records: Iterable[Record]) -> bytes:
 
 
 def joined(attempts: Sequence[Sequence[Record]]) -> list[Record]:
-    """One log of all attempts of a run, the oldest first. Empty when no attempt's log can be read.
-
-    Steps go on from attempt to attempt. A point that a later attempt logged again (the epoch in which an attempt was
-    killed is repeated) is left out the first time.
-    """
+    """One log of all attempts of a run, the oldest first; steps go on. Empty when no attempt's log can be read."""
+    whole: list[Record] = []
     attempts = [records for records in attempts if any(record.HasField("run") for record in records)]
-    kept: list[list[Record]] = []
-    later: set[object] = set()
-    for number, records in reversed(list(enumerate(attempts))):
-        last = number == len(attempts) - 1
-        beyond = ({"header", "run"} if number else set()) | (set() if last else {"exit", "final", "footer"})
-        kept.insert(0, [r for r in records if r.WhichOneof("record_type") not in beyond and _place(r) not in later])
-        later |= {place for record in records if (place := _place(record))}
-    step = 0
-    for records in kept:
-        shift = step
+    for number, records in enumerate(attempts):
+        first, last = number == 0, number == len(attempts) - 1
+        shift = sum(record.HasField("history") for record in whole)
         for record in records:
-            for item in _items(record):
-                if _name(item) == "_step":
+            kind = record.WhichOneof("record_type")
+            if not ((kind in ("header", "run") and not first) or (kind in ("exit", "final", "footer") and not last)):
+                for item in (item for item in _items(record) if _name(item) == "_step"):
                     item.value_json = str(int(item.value_json) + shift)
-            if record.HasField("history"):
-                record.history.step.num += shift
-                step = record.history.step.num + 1
-            if record.HasField("run"):
-                record.run.resume = False  # or the lines of the console are appended, too
-    return [record for records in kept for record in records]
+                if kind == "history":
+                    record.history.step.num += shift
+                if kind == "run":
+                    record.run.resume = False  # or the lines of the console are appended, too
+                whole.append(record)
+    return whole
 
 
 def without(records: Sequence[Record], points: int) -> list[Record]:
     """The log without its first points, so many of which W&B holds already."""
-    beyond = [number for number, record in enumerate(records) if record.HasField("history")][:points]
-    return [record for number, record in enumerate(records) if number not in set(beyond)]
+    held = [number for number, record in enumerate(records) if record.HasField("history")][:points]
+    return [record for number, record in enumerate(records) if number not in held]
 
 
 def names_in(records: Iterable[Record]) -> set[str]:
@@ -108,9 +96,3 @@ def _items(record: Record) -> Sequence[Any]:
 
 def _name(item: Any) -> str:
     return str(item.nested_key[0] if item.nested_key else item.key)
-
-
-def _place(record: Record) -> object:
-    """What a point is known by: the training step, and the names of what was logged there. None for all else."""
-    items = {_name(item): item.value_json for item in _items(record)} if record.HasField("history") else {}
-    return (items[STEP], frozenset(items)) if STEP in items else None

@@ -1,20 +1,16 @@
 """Sending what was tracked offline, by W&B's own client, so that no run is lost and none is doubled.
 
 Each run goes up as one log of all its attempts (`birds/tracked/log.py`), pretraining first. W&B's client calls a run
-sent even where the upload failed, and appends all of it to what was there, so W&B is asked before and after what it
-holds: only the rest is sent, and only a whole run is written down as sent, in `runs/wandb/sent.json`.
+sent even where the upload failed, and appends all of it to what was there: so W&B is asked before and after what it
+holds, and only the rest is sent. That is all the memory there is: killed and asked again, it goes on.
 """
 
-from __future__ import annotations
-
-import contextlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -26,12 +22,11 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from birds.spec import Refused
-from birds.store import RunFolder, is_locked, locked, write_text
-from birds.tracked.log import joined, names_in, read_log, without, write_log
+from birds.store import RunFolder, is_locked, locked
+from birds.tracked.log import joined, read_log, without, write_log
 
-BATCH = 25  # runs that one call of W&B's client sends: it takes two seconds to start
-ORDER = ("pretrain", "classify", "table")
-HELD = """query BirdsHeld($project: String, $entity: String, $name: String!) {
+TURN = {"pretrain": 0, "classify": 1}  # then all else
+HELD = """query Held($project: String, $entity: String, $name: String!) {
   model(name: $project, entityName: $entity) { bucket(name: $name, missingOk: true) {
     state historyLineCount files(first: 1000) { edges { node { name sizeBytes } } } } } }"""
 
@@ -47,20 +42,17 @@ class Account:
 
     def ask(self, query: str, **given: Any) -> Any:
         """The answer to a GraphQL query; waits where W&B says so. Raises Refused when there is none."""
-        retry = Retry(
-            8, connect=1, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None
-        )
+        retry = Retry(8, connect=1, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503), allowed_methods=None)
+        body: dict[str, Any] = {"query": query, "variables": given}
         try:
             with requests.Session() as session:
                 session.mount(self.url, HTTPAdapter(max_retries=retry))
-                body: dict[str, Any] = {"query": query, "variables": given}
                 answer = session.post(f"{self.url}/graphql", json=body, auth=("api", self.key), timeout=30)
-        except requests.RequestException as error:
-            raise Refused(
-                f"cannot reach W&B at {self.url} ({type(error).__name__}): nothing is lost, ask again later"
-            ) from None
-        data = answer.json()["data"] if answer.ok else {}
-        if not answer.ok or data.get("viewer", True) is None:
+            data = answer.json()["data"] if answer.ok else {"viewer": None}
+        except (requests.RequestException, KeyError) as error:
+            said = f"cannot reach W&B at {self.url} ({type(error).__name__}): nothing is lost, ask again later"
+            raise Refused(said) from None
+        if data.get("viewer", True) is None:
             raise Refused(f"{self.url} does not accept the W&B key: wandb login --relogin")
         return data
 
@@ -78,152 +70,73 @@ def log_in(entity: str | None, project: str | None) -> Account | None:
 
 @dataclass(frozen=True)
 class Tracked:
-    """A run that was tracked offline: the logs of its attempts, the oldest first."""
+    """A run that was tracked offline: the logs of its attempts, the oldest first. No stage where none can be read."""
 
     name: str
     attempts: tuple[Path, ...]
     stage: str
     project: str
-    title: str
-
-    @property
-    def turn(self) -> tuple[int, str]:
-        """Where it stands in the order of sending."""
-        return ORDER.index(self.stage) if self.stage in ORDER else len(ORDER), self.attempts[0].parent.name
 
 
 def tracked_runs(runs_dir: Path, keys: Collection[str] | None) -> list[Tracked]:
     """The runs that were tracked offline, in the order in which they are sent; `keys` keeps those runs only."""
+    logs = [p for where in ("*/tracking", "tracking") for p in runs_dir.glob(f"{where}/wandb/offline-run-*/*.wandb")]
     found: dict[str, list[Path]] = {}
-    logs = [
-        path for where in ("*/tracking", "tracking") for path in runs_dir.glob(f"{where}/wandb/offline-run-*/*.wandb")
-    ]
     for path in sorted(logs, key=lambda path: path.parent.name):
-        name = path.stem.removeprefix("run-")
-        if keys is None or name in keys:
-            found.setdefault(name, []).append(path)
-    return sorted((_tracked(name, attempts) for name, attempts in found.items()), key=lambda run: run.turn)
-
-
-def _tracked(name: str, attempts: Sequence[Path]) -> Tracked:
-    for record in (record for path in attempts for record in read_log(path)):
-        if record.HasField("run"):
-            run = record.run
-            return Tracked(name, tuple(attempts), run.job_type, run.project, run.display_name)
-    return Tracked(name, tuple(attempts), "", "", "")
-
-
-def logged_names(runs: Sequence[Tracked]) -> dict[str, set[str]]:
-    """The names of all that the runs of each stage logged."""
-    names: dict[str, set[str]] = {}
-    for run in runs:
-        names.setdefault(run.stage, set()).update(*(names_in(read_log(path)) for path in run.attempts))
-    return names
+        found.setdefault(path.stem.removeprefix("run-"), []).append(path)
+    runs = []
+    for name in found if keys is None else found.keys() & keys:
+        started = [r.run for path in found[name] for r in read_log(path) if r.HasField("run")]
+        about = (started[0].job_type, started[0].project) if started else ("", "")
+        runs.append(Tracked(name, tuple(found[name]), *about))
+    return sorted(runs, key=lambda run: (TURN.get(run.stage, 2), run.attempts[0].parent.name))
 
 
 def send(
-    runs_dir: Path, runs: Sequence[Tracked], account: Account, say: Callable[[str], object]
-) -> Iterator[tuple[Tracked, str]]:
-    """Send the runs that are not yet there; yields each with what came of it. Another sender is waited for."""
-    folder = runs_dir / "wandb"
-    sent: dict[str, Any] = {}
+    runs_dir: Path, runs: Iterable[Tracked], account: Account, say: Callable[[str], object]
+) -> Iterator[list[str]]:
+    """Send what W&B lacks of the runs; yields key, what came of it, and why. Another sender is waited for."""
+    folder = runs_dir.resolve() / "wandb"
     with locked(folder / "lock", lambda: say("another one is sending: waiting for it")) as lock:
-        with contextlib.suppress(OSError, ValueError):
-            sent = json.loads((folder / "sent.json").read_text())
-        todo = []
-        for run in runs:
-            address, contents = _address(run, account), _contents(run)
-            if sent.get(address) == contents:
-                yield run, "already there"
-            elif is_locked(RunFolder(runs_dir, run.name).lock_file):
-                yield run, "still running"
-            else:
-                todo.append(run)
-        for stage, those in groupby(todo, key=lambda run: run.stage):
-            same = list(those)
-            for start in range(0, len(same), BATCH):
-                say(f"{stage} {start + 1} to {min(start + BATCH, len(same))} of {len(same)}")
-                for run, what in _send_batch(folder / "outbox", same[start : start + BATCH], account, lock.fileno()):
-                    if not what.startswith("failed"):
-                        sent[_address(run, account)] = _contents(run)
-                        write_text(folder / "sent.json", json.dumps(sent, indent=0))
-                    yield run, what
+        for stage, those in groupby(runs, lambda run: run.stage):
+            say(f"sending {stage or 'unreadable'} runs")
+            shutil.rmtree(folder / "outbox", ignore_errors=True)
+            todo: dict[Tracked, int] = {}
+            for run in those:
+                if is_locked(RunFolder(runs_dir, run.name).lock_file):
+                    yield [run.name, "still running"]
+                elif not (records := joined([read_log(path) for path in run.attempts])):
+                    yield [run.name, "failed", f"damaged from its start: {run.attempts[-1]}"]
+                else:
+                    points = sum(record.HasField("history") for record in records)
+                    lacking, held = _lacking(run, points, account)
+                    if lacking:
+                        _pack(folder / "outbox" / run.attempts[0].parent.name, run, write_log(without(records, held)))
+                        todo[run] = points
+                    else:
+                        yield [run.name, "already there"]
+            said = _call_client(folder / "outbox", account, lock.fileno()) if todo else []
+            for run, points in todo.items():
+                lacking, _ = _lacking(run, points, account, 1, 3)
+                told = [line for line in said if run.name in line and "rror" in line][-1:]
+                yield [run.name, "failed", lacking, *told] if lacking else [run.name, "uploaded"]
 
 
-def _address(run: Tracked, account: Account) -> str:
-    return f"{account.url}/{account.entity}/{account.project or run.project}/{run.name}"
-
-
-def _contents(run: Tracked) -> dict[str, int]:
-    return {path.parent.name: path.stat().st_size for path in run.attempts}
-
-
-def _send_batch(outbox: Path, runs: Sequence[Tracked], account: Account, lock: int) -> Iterator[tuple[Tracked, str]]:
-    """Have W&B's client send what W&B lacks of these runs; yields each with what came of it."""
-    shutil.rmtree(outbox, ignore_errors=True)
-    wholes: dict[Tracked, tuple[int, dict[str, int]]] = {}
-    for run in runs:
-        records = joined([read_log(path) for path in run.attempts])
-        wholes[run] = len([record for record in records if record.HasField("history")]), _media(run)
-        held = _held(run, account)
-        if not records or not _lacking(held, *wholes[run]):
-            del wholes[run]
-            yield run, "already there" if records else f"failed: its log is damaged from the start, {run.attempts[-1]}"
-        else:
-            _pack(outbox / run.attempts[0].parent.name, run, without(records, held.get("historyLineCount") or 0))
-    said = _call_client([str(folder.resolve()) for folder in sorted(outbox.glob("*"))], account, lock) if wholes else []
-    for run, whole in wholes.items():
-        for wait in (0, 1, 3):  # W&B may need a moment to show what it got
-            time.sleep(wait)
-            if not (lacking := _lacking(_held(run, account), *whole)):
-                break
-        told = [line for line in said if run.name in line and "rror" in line]
-        yield run, " ".join([f"failed: {lacking}", *told[-1:]]) if lacking else "uploaded"
-    shutil.rmtree(outbox, ignore_errors=True)
-
-
-def _media(run: Tracked) -> dict[str, int]:
-    """The sizes of the pictures and tables of a run, by their names on W&B."""
-    folders = [path.parent / "files" for path in run.attempts]
-    return {str(p.relative_to(f)): p.stat().st_size for f in folders for p in f.glob("media/**/*") if p.is_file()}
-
-
-def _held(run: Tracked, account: Account) -> dict[str, Any]:
-    """What W&B holds of a run; empty when it knows no such run."""
-    project = account.project or run.project
-    return ((account.ask(HELD, project=project, entity=account.entity, name=run.name)["model"]) or {}).get(
-        "bucket"
-    ) or {}
-
-
-def _lacking(held: Mapping[str, Any], points: int, media: Mapping[str, int]) -> str:
-    """What W&B lacks of a run, in words; empty when it holds all."""
-    if not held:
-        return "W&B knows no such run."
-    files = {edge["node"]["name"]: edge["node"]["sizeBytes"] for edge in held["files"]["edges"]}
-    lost = [name for name, size in media.items() if files.get(name) != size]
-    if held["historyLineCount"] == points and not lost and held["state"] != "running":
-        return ""
-    return f"W&B has {held['historyLineCount']} of {points} points, lacks {len(lost)} of {len(media)} files."
-
-
-def _pack(folder: Path, run: Tracked, records: Sequence[Any]) -> None:
-    """One folder for W&B's client: these records, and the files of all attempts."""
-    folder.mkdir(parents=True)
+def _pack(folder: Path, run: Tracked, log: bytes) -> None:
+    """One folder for W&B's client: that log, and the files of all attempts."""
     for path in run.attempts:
-        if (path.parent / "files").is_dir():
-            shutil.copytree(path.parent / "files", folder / "files", dirs_exist_ok=True)
-    (folder / run.attempts[0].name).write_bytes(write_log(records))
+        shutil.copytree(path.parent / "files", folder / "files", dirs_exist_ok=True)
+    (folder / run.attempts[0].name).write_bytes(log)
 
 
-def _call_client(folders: Sequence[str], account: Account, lock: int) -> list[str]:
+def _call_client(outbox: Path, account: Account, lock: int) -> list[str]:
     """The lines that W&B's client said. It holds our lock, too, so that one that outlives us is waited for."""
     options = ["--entity", account.entity, *(["--project", account.project] if account.project else [])]
-    known = {"WANDB_BASE_URL": account.url, "WANDB_API_KEY": account.key}
+    known = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # one of its own
     done = subprocess.run(
-        [sys.executable, "-m", "wandb", "sync", *options, *folders],
-        cwd=Path(folders[0]).parent,  # it leaves logs of its own there
-        env=os.environ | known,
+        [sys.executable, "-m", "wandb", "sync", *options, *map(str, sorted(outbox.iterdir()))],
+        cwd=outbox,  # it leaves logs of its own there
+        env=known | {"WANDB_BASE_URL": account.url, "WANDB_API_KEY": account.key},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -231,3 +144,22 @@ def _call_client(folders: Sequence[str], account: Account, lock: int) -> list[st
         check=False,
     )
     return done.stdout.splitlines()
+
+
+def _lacking(run: Tracked, points: int, account: Account, *waits: int) -> tuple[str, int]:
+    """What W&B lacks of a run, in words, empty when it holds all; and how many points it holds.
+
+    Asks again after `waits` (seconds): it may need a moment to show what it got.
+    """
+    given = {"project": account.project or run.project, "entity": account.entity, "name": run.name}
+    folders = [path.parent / "files" for path in run.attempts]
+    media = {(str(p.relative_to(f)), p.stat().st_size) for f in folders for p in f.glob("media/**/*") if p.is_file()}
+    held = (account.ask(HELD, **given)["model"] or {}).get("bucket")
+    files = {(e["node"]["name"], e["node"]["sizeBytes"]) for e in held["files"]["edges"]} if held else set()
+    count = held["historyLineCount"] if held else 0
+    if held and count == points and media <= files and held["state"] != "running":
+        return "", count
+    if waits:
+        time.sleep(waits[0])
+        return _lacking(run, points, account, *waits[1:])
+    return f"W&B has {count} of {points} points, lacks {len(media - files)} of {len(media)} files", count

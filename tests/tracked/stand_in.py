@@ -4,8 +4,6 @@ GraphQL (who I am, upserting a run, its state, upload addresses, saving a view o
 summary, console) and file uploads. History lines are kept at the offset that the client names, as W&B keeps them.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import re
@@ -171,6 +169,9 @@ class _Answer(BaseHTTPRequestHandler):
             data = getattr(self, f"_on_{what.lower()}", self._on_other)(given, query)
         self._answer({"data": data})
 
+    def _on_createartifact(self, given: dict[str, Any], query: str) -> dict[str, Any]:
+        return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s"}}}}
+
     def _on_getprojects(self, given: dict[str, Any], query: str) -> dict[str, Any]:
         user = {"id": "u", "name": "me", "username": "me", "email": None, "admin": False, "flags": None, "entity": "me"}
         user |= {"deletedAt": None, "apiKeys": None, "teams": None}
@@ -201,7 +202,7 @@ class _Answer(BaseHTTPRequestHandler):
     def _on_serverfeaturesquery(self, given: dict[str, Any], query: str) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
 
-    def _on_birdsheld(self, given: dict[str, Any], query: str) -> dict[str, Any]:
+    def _on_held(self, given: dict[str, Any], query: str) -> dict[str, Any]:
         return self._on_runresumestatus(given, query)
 
     def _on_runresumestatus(self, given: dict[str, Any], query: str) -> dict[str, Any]:
