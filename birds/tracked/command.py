@@ -15,17 +15,15 @@ LOG_IN = "run `wandb login`, or set WANDB_API_KEY (and WANDB_BASE_URL for a serv
 def add_command(commands: Any) -> None:
     """Add `wandb` to what `add_subparsers()` returned."""
     what = commands.add_parser("wandb", help="send offline runs to W&B; dashboards as code").add_subparsers(
-        required=True, metavar="WHAT"
+        required=True
     )
     sync = what.add_parser("sync", help="send what was tracked offline; killed and asked again, it goes on")
-    sync.add_argument("sweep", nargs="?", help="its name, such as exp1 (default: every run)")
-    sync.set_defaults(act=_sync)
     dashboard = what.add_parser("dashboard", help="views and a report of a sweep; offline, as a file of JSON")
-    dashboard.add_argument("sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last one)")
-    dashboard.set_defaults(act=_dashboard)
-    for command in (sync, dashboard):
+    for command, act, default in ((sync, _sync, None), (dashboard, _dashboard, "last")):
+        command.add_argument("sweep", nargs="?", default=default, help=f"its name (default: {default or 'every run'})")
         command.add_argument("--entity", help="the W&B user or team (default: yours)")
         command.add_argument("--project", help="the W&B project (default: the one the runs name, birds)")
+        command.set_defaults(act=act)
 
 
 def _sync(args: argparse.Namespace) -> None:
@@ -34,8 +32,9 @@ def _sync(args: argparse.Namespace) -> None:
 
     runs = tracked_runs(args.runs_dir, keys)
     if not runs:
-        of = f"the sweep {args.sweep!r} has" if args.sweep else f"{args.runs_dir} holds"
-        raise Refused(f"{of} no runs that were tracked offline: train with tracking=offline, which is the default")
+        raise Refused(
+            f"{args.sweep or args.runs_dir} has no runs tracked offline: train with tracking=offline, the default"
+        )
     account = log_in(args.entity, args.project)
     if account is None:
         raise Refused(f"{len(runs)} runs to send, but no W&B key: {LOG_IN}")
@@ -60,15 +59,15 @@ def _dashboard(args: argparse.Namespace) -> None:
     from birds.tracked.views import views, write_views
 
     logged: dict[str, set[str]] = {}
-    runs = [run for run in tracked_runs(args.runs_dir, None) if run.name in specs or run.stage == "table"]
-    for run in runs:
-        logged.setdefault(run.stage, set()).update(*(names_in(read_log(path)) for path in run.attempts))
-    if not logged.keys() & {"classify", "pretrain"}:
-        raise Refused(f"nothing of the sweep {args.sweep!r} was tracked: train with tracking=offline, the default")
+    for run in tracked_runs(args.runs_dir, None):
+        if run.name in specs or run.stage == "table":
+            logged.setdefault(run.stage, set()).update(*(names_in(read_log(path)) for path in run.attempts))
+    if not logged.keys() - {"table"}:
+        raise Refused(f"nothing of {args.sweep} was tracked offline: train with tracking=offline, the default")
     account = log_in(args.entity, args.project)
-    entity, project = account.entity if account else args.entity or "", args.project or runs[0].project
-    file = args.runs_dir / "wandb" / f"{args.sweep}.json"
+    where = {"entity": account.entity if account else args.entity or "", "project": args.project or "birds"}
     splits = sorted({spec.split for spec in specs.values()})
-    made = views(args.sweep, list(specs), splits, logged, {"entity": entity, "project": project})
-    write_views(file, made, save=f"{account.url}/{entity}/{project}" if account else None)
-    print(f"Written: {file}" if account else f"Written: {file}. To save it on W&B, {LOG_IN}, and ask again")
+    file = args.runs_dir / "wandb" / f"{args.sweep}.json"
+    save = "/".join([account.url, *where.values()]) if account else None
+    write_views(file, views(args.sweep, list(specs), splits, logged, where), save=save)
+    print(f"Written: {file}" if save else f"Written: {file}. To save it on W&B, {LOG_IN}, and ask again")

@@ -92,9 +92,7 @@ def tracked_runs(runs_dir: Path, keys: Collection[str] | None) -> list[Tracked]:
     return sorted(runs, key=lambda run: (TURN.get(run.stage, 2), run.attempts[0].parent.name))
 
 
-def send(
-    runs_dir: Path, runs: Iterable[Tracked], account: Account, say: Callable[[str], object]
-) -> Iterator[list[str]]:
+def send(runs_dir: Path, runs: Iterable[Tracked], account: Account, say: Callable[[str], Any]) -> Iterator[list[str]]:
     """Send what W&B lacks of the runs; yields key, what came of it, and why. Another sender is waited for."""
     folder = runs_dir.resolve() / "wandb"
     with locked(folder / "lock", lambda: say("another one is sending: waiting for it")) as lock:
@@ -132,18 +130,12 @@ def _pack(folder: Path, run: Tracked, log: bytes) -> None:
 def _call_client(outbox: Path, account: Account, lock: int) -> list[str]:
     """The lines that W&B's client said. It holds our lock, too, so that one that outlives us is waited for."""
     options = ["--entity", account.entity, *(["--project", account.project] if account.project else [])]
+    command = [sys.executable, "-m", "wandb", "sync", *options, *map(str, sorted(outbox.iterdir()))]
     known = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # one of its own
-    done = subprocess.run(
-        [sys.executable, "-m", "wandb", "sync", *options, *map(str, sorted(outbox.iterdir()))],
-        cwd=outbox,  # it leaves logs of its own there
-        env=known | {"WANDB_BASE_URL": account.url, "WANDB_API_KEY": account.key},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        pass_fds=(lock,),
-        check=False,
-    )
-    return done.stdout.splitlines()
+    known |= {"WANDB_BASE_URL": account.url, "WANDB_API_KEY": account.key}
+    out: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=outbox, env=known, pass_fds=(lock,), **out)  # it leaves logs of its own in cwd
+    return str(done.stdout).splitlines()
 
 
 def _lacking(run: Tracked, points: int, account: Account, *waits: int) -> tuple[str, int]:

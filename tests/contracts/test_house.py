@@ -18,7 +18,8 @@ LAYERS = [
     ["birds.data", "birds.models", "birds.pretext", "birds.metrics", "analysis"],
     ["birds.tasks"],
     ["birds.machine", "birds.tracking", "birds.callbacks", "birds.pictures", "birds.plan", "birds.board"],
-    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.slurm", "birds.search", "birds.tracked"],
+    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.latent", "birds.slurm"],
+    ["birds.search", "birds.tracked"],
     ["birds.launcher", "birds.conduct", "birds.composing", "birds.look_after"],
     ["birds.cli", "birds.__main__", "hydra_plugins", "train"],
 ]
@@ -42,6 +43,7 @@ TORCH_FREE = [
     "birds.quantize.models",
     "birds.quantize.predict",
     "birds.latency.command",
+    "birds.latent.command",
     "analysis.latency",
     "birds.look_after",
     "birds.slurm.status",
@@ -130,7 +132,8 @@ def code_lines(file: Path) -> int:
 
 
 def test_the_product_is_small() -> None:
-    of_analysis = {name: code_lines(file) for name, file in modules().items() if part(name) == "analysis"}
+    answering = ("analysis", "birds.tracked")  # what is done with runs that are done
+    of_analysis = {name: code_lines(file) for name, file in modules().items() if part(name) in answering}
     of_harness = {name: code_lines(file) for name, file in modules().items() if name not in of_analysis}
     assert sum(of_harness.values()) < 6000
     assert sum(of_analysis.values()) < 2000
