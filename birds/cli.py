@@ -17,6 +17,7 @@ from birds.refusals import exit_status
 from birds.seeds import add_command as add_seeds
 from birds.spec import Refused
 from birds.store import find_run
+from birds.tracked.command import add_command as add_wandb
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add_report(commands)
     add_latent(commands)
     add_look_after(commands)
+    add_wandb(commands)
     add_seeds(commands)
     _add_data(commands)
     return top
