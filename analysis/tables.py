@@ -58,6 +58,7 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
     row["pretraining_seconds"] = float(cell["pretraining_seconds"].mean())
     row["parameters"] = int(first["cost_parameters"])
     row["parameters_trained"] = int(first["cost_parameters_trained"])
+    row["family"] = first["family"]
     return row
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.dashboard.command import add_commands as add_dashboard
 from birds.latency.command import add_command as add_latency
 from birds.look_after import add_commands as add_look_after
 from birds.quantize.command import add_command as add_quantize
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add_quantize(commands)
     add_latency(commands)
     add_look_after(commands)
+    add_dashboard(commands)
 
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
         required=True, metavar="WHAT"
