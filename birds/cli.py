@@ -9,6 +9,7 @@ from pathlib import Path
 
 from analysis.dashboard.command import add_commands as add_dashboard
 from birds.latency.command import add_command as add_latency
+from birds.latent.command import add_command as add_latent
 from birds.look_after import add_commands as add_look_after
 from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_quantize(commands)
     add_latency(commands)
+    add_latent(commands)
     add_look_after(commands)
     add_dashboard(commands)
 

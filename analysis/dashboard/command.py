@@ -1,7 +1,5 @@
 """`birds dashboard` and `birds watch`: a sweep as a page, written once or served while it runs."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ A run's state is told from its folder alone, as `birds status` does, so that the
 shown becomes a notice that says why, and a missing cell a hole with the command that fills it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json
@@ -18,9 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.comparisons import compare_sweep, sentence, verdicts
 from analysis.dashboard.pictures import jpegs, sheet
-from analysis.frame import command, sweep_frame
+from analysis.frame import command, sweep_frame, sweep_keys
+from analysis.latency import latency_table
 from analysis.palette import look
+from analysis.pareto import wilson
+from analysis.tables import sweep_table
 from birds.spec import ClassifySpec, Refused, RunSpec, read_spec
 from birds.store import RunFolder, is_locked
 from birds.sweep import Sweep, read_sweep, with_needs
@@ -112,24 +114,16 @@ def _sources(runs_dir: Path, name: str) -> Any:
 
 
 def _cells(runs_dir: Path, name: str) -> Any:
-    from analysis.tables import sweep_table
-
     return _plain(sweep_table(runs_dir, name)[0])
 
 
 def _comparisons(runs_dir: Path, name: str) -> Any:
-    from analysis.comparisons import compare_sweep, sentence, verdicts
-
     table = compare_sweep(runs_dir, name)
     said = [{"word": one.word, "sentence": sentence(one)} for one in verdicts(table)]
     return [row | words for row, words in zip(_plain(table), said, strict=True)]
 
 
 def _latency(runs_dir: Path, name: str) -> Any:
-    from analysis.frame import sweep_keys
-    from analysis.latency import latency_table
-    from analysis.pareto import wilson
-
     table = latency_table(runs_dir)
     own = table[table["key"].isin(sweep_keys(runs_dir, name)) & table["test_accuracy"].notna()]
     if own.empty:
@@ -173,7 +167,7 @@ def _cloud(folder: RunFolder) -> Values | None:
     try:
         values = json.loads(folder.record_file.read_text())
         species, root = values["species"], values["runtime.data_root"]
-        with np.load(folder.path / "latent" / "latent.npz") as saved:
+        with np.load(folder.latent / "latent.npz") as saved:
             lists = {name: saved[name].tolist() for name in ("label", "cluster", "photo")}
             x, y = saved["tsne"].round(2).T.tolist()
     except (OSError, ValueError, KeyError):

@@ -4,8 +4,6 @@ What comes from records enters as JSON and is set as text by the script, never a
 the only one its package has; it is read after the first paint, so that tables and filters need not wait for it.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -3,8 +3,6 @@
 What was encoded once is remembered as long as its file does not change, since a live page is made again and again.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import io

@@ -3,8 +3,7 @@
 Only this machine is answered. Records are read again when a file of the sweep's runs has changed, not otherwise.
 """
 
-from __future__ import annotations
-
+import contextlib
 import threading
 from collections.abc import Iterator
 from functools import lru_cache, partial
@@ -38,7 +37,7 @@ def _seen(runs_dir: Path, sweep: str) -> Iterator[int | bool]:
     yield from map(_changed, (sweep_file(runs_dir, sweep), rows_file(runs_dir)))
     for key in specs(runs_dir, read_sweep(runs_dir, sweep)):
         own = RunFolder(runs_dir, key)
-        files = (own.record_file, own.failure_file, own.progress_file, own.curves_file, own.path / "latent")
+        files = (own.record_file, own.failure_file, own.progress_file, own.curves_file, own.latent)
         yield from map(_changed, files)
         yield is_locked(own.lock_file)
 
@@ -67,7 +66,8 @@ class Answer(BaseHTTPRequestHandler):
         self.send_response(200 if news else 204)
         self.send_header("Content-Type", f"{'text/html' if path == '/' else 'application/json'}; charset=utf-8")
         self.end_headers()
-        self.wfile.write((page(shown) if path == "/" else as_json(shown)).encode() if news else b"")
+        with contextlib.suppress(ConnectionError):  # the page was closed
+            self.wfile.write((page(shown) if path == "/" else as_json(shown)).encode() if news else b"")
 
     def log_message(self, *words: Any) -> None:
         """Say nothing of every request."""

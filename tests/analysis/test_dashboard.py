@@ -1,7 +1,5 @@
 """The page in a real browser: from a file without a network, on a phone, by keyboard, and live beside a sweep."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import shutil
@@ -35,7 +33,7 @@ def reseeded(made: ClassifySpec, seed: int) -> ClassifySpec:
     return made.model_copy(update={"seed": seed, "pretrained": before})
 
 
-def finish(runs_dir: Path, made: Run, random: np.random.Generator, picture: Image.Image) -> None:
+def finish(runs_dir: Path, made: Run, random: np.random.Generator, picture: bytes) -> None:
     """What a run leaves: record, curves, predictions of a classifier, pictures and a latent space of a pretraining."""
     folder, skill = RunFolder(runs_dir, made), random.uniform(0.4, 0.8)
     label = np.arange(PHOTOS) % SPECIES
@@ -55,23 +53,23 @@ def finish(runs_dir: Path, made: Run, random: np.random.Generator, picture: Imag
             np.savez(folder.predictions_file, test_label=label, test_logits=np.eye(SPECIES)[said], test_photo=photos)
         else:
             folder.pictures.mkdir()
-            picture.save(folder.pictures / "reconstructions.png")
+            (folder.pictures / "reconstructions.png").write_bytes(picture)
             latent(folder, label, random)
         folder.finish(make_record(made, "cut", measured))
 
 
 def latent(folder: RunFolder, label: np.ndarray, random: np.random.Generator) -> None:
-    (folder.path / "latent").mkdir()
+    folder.latent.mkdir()
     photo = np.array([f"{k}.jpg" for k in range(len(label))])
     around = random.normal(size=(SPECIES, 2))[label] * 9 + random.normal(size=(len(label), 2))
-    np.savez(folder.path / "latent" / "latent.npz", label=label, cluster=label, tsne=around, photo=photo)
+    np.savez(folder.latent / "latent.npz", label=label, cluster=label, tsne=around, photo=photo)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def runs_dir(tmp_path_factory: pytest.TempPathFactory, draw_photo: Callable[..., Image.Image]) -> Path:
     """The sweep `big`: 136 classifiers and the 68 pretrainings they stand on. One failed, one was cut short."""
     runs, random = tmp_path_factory.mktemp("dashboard"), np.random.default_rng(0)
-    photo = draw_photo(1, 512).resize((1024, 640))
+    draw_photo(1, 512).resize((1024, 640)).save(runs / "picture.png")
     (runs / "photos").mkdir()
     for number in range(0, PHOTOS, 4):
         draw_photo(number, 100).save(runs / "photos" / f"{number}.jpg")
@@ -79,7 +77,7 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory, draw_photo: Callable[...,
     made = [reseeded(one, seed) for one in made for seed in range(SEEDS)]
     leave_specs(runs, with_needs(made))
     for one in with_needs(made).values():
-        finish(runs, one, random, photo)
+        finish(runs, one, random, (runs / "picture.png").read_bytes())
     failed, cut = RunFolder(runs, made[0]), RunFolder(runs, made[1])
     failed.record_file.unlink()
     failed.failure_file.write_text(f"{BAD}\ncure: mend it")
@@ -109,9 +107,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def big(runs_dir: Path) -> tuple[Path, float]:
-    """The page of `big` and how long it took."""
-    started = time.perf_counter()
-    return write_page(runs_dir, "big"), time.perf_counter() - started
+    """The page of `big` and how many seconds of a processor it took."""
+    started = time.process_time()
+    return write_page(runs_dir, "big"), time.process_time() - started
 
 
 @pytest.fixture
@@ -128,13 +126,22 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)
         page.goto(address)
-        page.wait_for_function("performance.getEntriesByName('drawn').length")
+        until(page, "performance.getEntriesByName('drawn').length")
         return page
 
     yield open_page
     for context in contexts:
         context.close()
     assert [words for words in said if "127.0.0.1" not in words] == []
+
+
+def until(page: Any, expression: str) -> None:
+    """Wait until an expression is true; the page's policy forbids Playwright's own way, which evaluates in the page."""
+    for _ in range(200):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"never true: {expression}")
 
 
 def press_until(page: Any, focused: str) -> None:
@@ -157,10 +164,10 @@ def test_204_runs_make_a_small_page_soon_that_is_soon_usable(
     page = opened(file.as_uri())
     usable, drawn = (page.evaluate(f"performance.getEntriesByName('{m}')[0].startTime") for m in ("usable", "drawn"))
     megabytes = file.stat().st_size / 1e6
-    print(f"\n204 runs: {megabytes:.2f} MB in {seconds:.1f} s; usable after {usable:.0f} ms, drawn {drawn:.0f} ms")
+    print(f"\n204 runs: {megabytes:.2f} MB in {seconds:.1f} CPU s; usable after {usable:.0f} ms, drawn {drawn:.0f} ms")
     assert megabytes < 8
-    assert seconds < 20  # 10 s is the aim; other tests run beside this one
-    assert usable < 4000  # 2 s is the aim
+    assert seconds < 10
+    assert usable < 4000  # 2 s is the aim; other tests run beside this one
 
 
 def test_what_a_page_shows_and_that_texts_stay_texts(big: tuple[Path, float], opened: Callable[..., Any]) -> None:
@@ -174,7 +181,7 @@ def test_what_a_page_shows_and_that_texts_stay_texts(big: tuple[Path, float], op
     assert "no latency was measured" in page.inner_text("#notices")
     for chart, traces in {"results": 8, "training": 136, "latent": SPECIES}.items():
         page.evaluate(f"document.getElementById('c-{chart}').scrollIntoView()")
-        page.wait_for_function(f"document.getElementById('c-{chart}').data?.length === {traces}")
+        until(page, f"document.getElementById('c-{chart}').data?.length === {traces}")
     assert page.evaluate("[...document.querySelectorAll('#gallery img')].every(i => i.src.startsWith('data:'))")
     page.focus("#point")
     page.keyboard.press("ArrowRight")
@@ -249,10 +256,11 @@ def test_watching_shows_news_keeps_filters_and_ends_cleanly(runs_dir: Path, open
     record = RunFolder(runs_dir, key).record_file
     kept = record.read_text()
     record.unlink()
-    page.wait_for_function("document.getElementById('counts').innerText.includes('1 missing')", timeout=20000)
+    until(page, "document.getElementById('counts').innerText.includes('1 missing')")
     record.write_text(kept)
-    page.wait_for_function("document.getElementById('counts').innerText.includes('0 missing')", timeout=20000)
+    until(page, "document.getElementById('counts').innerText.includes('0 missing')")
     assert not page.is_checked("#f-split input[value='70']")
     assert all(row.startswith("90/10") for row in shown_rows(page, "cells"))
+    page.close()
     watching.send_signal(signal.SIGINT)
     assert watching.wait(10) == 0
