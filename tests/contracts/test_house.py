@@ -35,6 +35,8 @@ TORCH_FREE = [
     "birds.launcher",
     "birds.conduct",
     "analysis.tables",
+    "analysis.dashboard.watch",
+    "analysis.figures",
     "birds.data.check",
     "birds.predict",
     "birds.quantize.command",
