@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures report quantize latency latent status dashboard watch bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures report quantize latency latent status dashboard watch wandb-sync bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,10 @@ dashboard: $(READY)  ## a sweep as one HTML page that needs no network (SWEEP=na
 
 watch: $(READY)  ## that page served while the sweep runs (SWEEP=name)
 	@$(VENV)/bin/birds watch $(or $(SWEEP),last)
+
+wandb-sync: $(READY)  ## send what was tracked offline to W&B, then build its dashboard there (SWEEP=name)
+	@$(VENV)/bin/birds wandb sync $(SWEEP)
+	@$(VENV)/bin/birds wandb dashboard $(or $(SWEEP),exp1)
 
 bench-launch: $(READY)  ## how long launching on SLURM takes, beside the stock launcher, on a private cluster
 	@$(RUN) bench/launch.py
