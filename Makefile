@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures report quantize latency latent status bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures report quantize latency latent status wandb-sync bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,10 @@ latent: $(READY)  ## what encoders make of unlabelled photos: t-SNE, clusters, p
 
 status: $(READY)  ## where every run of a sweep is, why, and how far (SWEEP=name)
 	@$(VENV)/bin/birds status $(or $(SWEEP),last)
+
+wandb-sync: $(READY)  ## send what was tracked offline to W&B, then build its dashboard there (SWEEP=name)
+	@$(VENV)/bin/birds wandb sync $(SWEEP)
+	@$(VENV)/bin/birds wandb dashboard $(or $(SWEEP),exp1)
 
 bench-launch: $(READY)  ## how long launching on SLURM takes, beside the stock launcher, on a private cluster
 	@$(RUN) bench/launch.py

@@ -16,6 +16,7 @@ from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
 from birds.spec import Refused
 from birds.store import find_run
+from birds.tracked.command import add_command as add_wandb
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add_report(commands)
     add_latent(commands)
     add_look_after(commands)
+    add_wandb(commands)
     _add_data(commands)
     return top
 
