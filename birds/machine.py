@@ -61,14 +61,9 @@ def resolve(runtime: Runtime) -> Machine:
     import torch
 
     wanted = "cuda" if runtime.device == "auto" and torch.cuda.is_available() else runtime.device
-    try:
-        device = torch.device("cpu" if wanted == "auto" else wanted)
-    except RuntimeError:
-        raise Refused(f"device={runtime.device} is no device; choose auto, cpu, cuda or cuda:N") from None
+    device = torch.device("cpu" if wanted == "auto" else wanted)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise Refused(f"device={runtime.device}: PyTorch sees no GPU here; choose device=cpu or device=auto")
-    if device.type not in ("cpu", "cuda"):
-        raise Refused(f"device={runtime.device} is not supported; choose auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
     threads = (1 if device.type == "cpu" else torch.get_num_threads()) if runtime.threads == "auto" else runtime.threads

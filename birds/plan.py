@@ -127,14 +127,8 @@ def _photos(data: str, cache_dir: Path) -> Photos:
     values = json.loads(data)
     root = find_root(values)
     ensure_rendered(values)
-    return read_photos(
-        root,
-        cache_dir,
-        species=values["species"],
-        move_to_test=values["move_to_test"],
-        seed=values["seed"],
-        skip_unreadable=values["skip_unreadable"],
-    )
+    chosen = {name: values[name] for name in ("species", "move_to_test", "seed", "skip_unreadable")}
+    return read_photos(root, cache_dir, **chosen)
 
 
 @lru_cache(maxsize=8)

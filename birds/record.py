@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from birds.spec import RECIPE, ClassifySpec, PretrainSpec, Refused
 
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "pillow", "hydra-core", "submitit", "wandb")
 
 
-class Record(BaseModel):
+class Record(BaseModel, frozen=True, extra="allow"):
     """One row. The named columns are always there; metrics, costs and choices come beside them."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     recipe: int
     key: str
