@@ -3,8 +3,6 @@
 torch is imported where a device is resolved: the launcher asks for cores alone.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import platform
@@ -25,7 +23,7 @@ LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "1
 class Machine:
     """A resolved runtime: no `auto` left."""
 
-    device: torch.device
+    device: "torch.device"
     precision: str
     threads: int
 
@@ -72,7 +70,7 @@ def resolve(runtime: Runtime) -> Machine:
     return Machine(device, precision, threads)
 
 
-def fastest_precision(device: torch.device) -> str:
+def fastest_precision(device: "torch.device") -> str:
     """bf16 where the device computes in it natively, else 32."""
     if device.type == "cuda":
         import torch

@@ -3,8 +3,6 @@
 torch is imported only where a checkpoint is opened; `birds.quantize.predict` shares the rest and does without it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +28,7 @@ class Prediction:
     ranked: list[tuple[str, float]]
 
 
-def load_classifier(folder: RunFolder) -> tuple[Classify, list[str]]:
+def load_classifier(folder: RunFolder) -> tuple["Classify", list[str]]:
     """The trained classifier in evaluation mode and its species. Raises Refused when the run is not one."""
     from birds.models.checkpoint import read_checkpoint
     from birds.tasks.classify import Classify
@@ -72,13 +70,10 @@ def read_square_photos(paths: Sequence[Path], size: int) -> NDArray[np.uint8]:
 def _decoded(path: Path, size: int) -> NDArray[np.uint8]:
     try:
         return decode_photo(path, size)
-    except (UnidentifiedImageError, OSError) as error:
-        reason = (
-            "is not an image"
-            if isinstance(error, UnidentifiedImageError)
-            else f"cannot be read ({error.strerror or error})"
-        )
-        raise Refused(f"{path} {reason}") from None
+    except UnidentifiedImageError:
+        raise Refused(f"{path} is not an image") from None
+    except OSError as error:
+        raise Refused(f"{path} cannot be read ({error.strerror or error})") from None
 
 
 def ranked(

@@ -4,8 +4,6 @@ Everything downstream (tables, figures, report) reads these rows and nothing els
 `recipe`, then `choice.*` (the spec, flattened), `test_*` and `valid_*` (metrics), `cost_*`, and provenance.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -131,7 +129,7 @@ def read_record(path: Path, key: str) -> Record | None:
     return record
 
 
-def load_records(runs_dir: Path, keys: list[str] | None = None) -> pd.DataFrame:
+def load_records(runs_dir: Path, keys: list[str] | None = None) -> "pd.DataFrame":
     """All finished runs under `runs_dir` as a frame, one row each, sorted by key; `keys` keeps those runs only.
 
     Records cut short are left out (their runs count as unfinished); so are those of another recipe, with a warning.

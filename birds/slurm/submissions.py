@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,11 +72,6 @@ class Submission(BaseModel, frozen=True):
     def but(self, **changes: object) -> Submission:
         """A copy with changes."""
         return self.model_copy(update=changes)
-
-
-def new_token() -> str:
-    """Eight hex digits that no other submission has."""
-    return secrets.token_hex(4)
 
 
 def submissions_folder(runs_dir: Path, sweep: str) -> Path:
