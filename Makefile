@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table quantize latency status bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table quantize latency latent status bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ quantize: $(READY)  ## the three best models of experiment 1 as ONNX, float and 
 
 latency: $(READY)  ## time those models against the best fp32 can do (SWEEP=name)
 	@$(VENV)/bin/birds latency $(or $(SWEEP),exp1)
+
+latent: $(READY)  ## what encoders make of unlabelled photos: t-SNE, clusters, pages (KEYS="key key")
+	@$(VENV)/bin/birds latent $(KEYS)
 
 status: $(READY)  ## where every run of a sweep is, why, and how far (SWEEP=name)
 	@$(VENV)/bin/birds status $(or $(SWEEP),last)

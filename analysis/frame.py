@@ -1,15 +1,23 @@
 """The finished runs of a sweep as one frame, and which runs it still lacks."""
 
-from __future__ import annotations
-
+import contextlib
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from birds.record import load_records
+from birds.spec import ClassifySpec, Refused, read_spec
+from birds.store import RunFolder
 from birds.sweep import read_sweep
 
 SHOWN_ANYWAY = ("split", "variant", "seed")  # columns of every table
+NEVER_MIXED = {  # columns that must agree within a comparison, and how to make them
+    "recipe": "move the runs of one of them away",
+    "data_digest": "compare runs on the same photos",
+    "precision": "run it again with the precision of the others, into another runs_dir=",
+}
 
 
 def sweep_keys(runs_dir: Path, name: str) -> list[str]:
@@ -27,11 +35,58 @@ def swept_choices(runs_dir: Path, name: str) -> pd.DataFrame:
 
 
 def sweep_frame(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
-    """The records of a sweep's finished runs, one row each, and the keys of those that are missing."""
+    """The records of a sweep's finished runs, one row each, and the keys of those that are missing.
+
+    Raises Refused when runs that differ in their seed alone are mixed (see `refuse_mixed`).
+    """
     keys = sweep_keys(runs_dir, name)
     frame = load_records(runs_dir, keys)
+    for _, family in frame.groupby("family") if len(frame) else ():
+        refuse_mixed(family)
     finished = set(frame["key"]) if len(frame) else set()
     return frame, [key for key in keys if key not in finished]
+
+
+def refuse_mixed(frame: pd.DataFrame) -> None:
+    """Raise Refused, naming the run that differs, unless all are of one recipe, the same photos and one precision."""
+    for column in [name for name in NEVER_MIXED if name in frame]:
+        count = frame[column].value_counts()
+        if len(count) > 1:
+            most, *_, other = count.index
+            odd = frame[frame[column] == other].iloc[0]
+            raise Refused(
+                f"run {odd['key']} ({odd['variant']} split={odd['split']} seed={odd['seed']}) has {column}={other}, "
+                f"those it is compared with {most}: {NEVER_MIXED[column]}"
+            )
+
+
+def asked_runs(runs_dir: Path, name: str) -> pd.DataFrame:
+    """Every run a sweep asked for, as often as it did: key, split, variant, pretrained, seed, and what else was swept.
+
+    A variant that does not read a choice stands there once for each value of it, always under the same key.
+    """
+    swept, rows = list(swept_choices(runs_dir, name).columns), []
+    for run in read_sweep(runs_dir, name).runs:
+        words = dict.fromkeys(swept, "") | dict(word.split("=", 1) for word in run.overrides)
+        with contextlib.suppress(OSError, ValueError):
+            spec = read_spec(RunFolder(runs_dir, run.key).spec_file.read_text())
+            assert isinstance(spec, ClassifySpec)
+            own = {"key": run.key, "split": spec.split, "variant": spec.variant, "seed": spec.seed}
+            rows.append(own | {"pretrained": spec.pretrained is not None} | {choice: words[choice] for choice in swept})
+    return pd.DataFrame(rows, columns=["key", "split", "variant", "seed", "pretrained", *swept])
+
+
+def command(runs_dir: Path, name: str, *, seeds: Iterable[int] = (), variants: Iterable[str] = ()) -> str:
+    """The command that asks for a sweep again, with more seeds or variants; what is finished is not run again."""
+    words: dict[str, list[str]] = {}
+    for run in read_sweep(runs_dir, name).runs:
+        for key, value in (word.split("=", 1) for word in run.overrides):
+            words.setdefault(key, []).append(value)
+    asked = asked_runs(runs_dir, name)
+    words["variant"] = [*asked["variant"], *variants]
+    words["seed"] = [str(seed) for seed in sorted({*asked["seed"], *seeds})]
+    joined = (f"{key}={','.join(dict.fromkeys(values))}" for key, values in words.items())
+    return f"python train.py -m {' '.join(shlex.quote(word) for word in joined)}"
 
 
 def pretraining_seconds(runs_dir: Path, frame: pd.DataFrame) -> pd.Series:

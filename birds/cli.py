@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from birds.latency.command import add_command as add_latency
+from birds.latent.command import add_command as add_latent
 from birds.look_after import add_commands as add_look_after
 from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_quantize(commands)
     add_latency(commands)
+    add_latent(commands)
     add_look_after(commands)
 
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(

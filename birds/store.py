@@ -105,6 +105,7 @@ class RunFolder:
         self.tracking = self.path / "tracking"
         self.jobs = self.path / "jobs"
         self.models = self.path / "models"
+        self.latent = self.path / "latent"
         self.lock_file = self.path / "lock"
         self.attempt_file = self.path / "attempt.json"
         self._accumulate_file = self.path / "accumulate"

@@ -111,12 +111,13 @@ class BirdsDataModule(L.LightningDataModule):
         batch: Batch = {"row": torch.from_numpy(rows), "label": torch.from_numpy(self.label[rows])}
         if self._features is not None and part in self._features:
             return batch | {"feature": self._features[part][view, position]}
-        batch["photo"] = torch.from_numpy(self._decoded(rows)).permute(0, 3, 1, 2)
+        batch["photo"] = torch.from_numpy(self.decoded(rows)).permute(0, 3, 1, 2)
         if part in ("train", "unlabelled") and self.spec.training.augment:
             batch["look"] = torch.from_numpy(self._looks(part, view, position))
         return batch
 
-    def _decoded(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def decoded(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The photos (B, H, W, 3) of these rows, those of the wider pool included."""
         own = rows < len(self.pixels)
         if own.all():
             return self.pixels[rows]

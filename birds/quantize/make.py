@@ -20,10 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
-from birds.data.prepare import load_photos
-from birds.data.split import draw_split
+from birds.data.reopen import reopened
 from birds.machine import cpu_name, int8_instructions
 from birds.metrics.classification import classification_metrics
 from birds.predict import load_classifier
@@ -31,7 +29,7 @@ from birds.quantize.compare import compared, falls, paired
 from birds.quantize.export import compared_with_checkpoint, exported
 from birds.quantize.models import NEEDS, Classifier, Model, installed, open_file, read_models, size_on_disk
 from birds.randomness import stream
-from birds.spec import ClassifySpec, Refused, Runtime
+from birds.spec import ClassifySpec, Refused
 from birds.store import RunFolder, locked, write_atomically
 from birds.tasks.robustness import NOISE, hits_under_noise
 
@@ -228,25 +226,10 @@ def evidence(folder: RunFolder, spec: ClassifySpec, order: Order) -> tuple[Birds
         raise Refused(
             f"--calibration {order.calibration}: int8 needs photos to set its ranges; choose 1 or more, such as 256"
         )
-    root = order.data_root or _recorded(folder, "data_root")
-    if root is None:
-        raise Refused(f"cannot find the photos of run {folder.key} ({spec.data.name}): say where, --data-root FOLDER")
-    cache = order.cache_dir or _recorded(folder, "cache_dir") or folder.path.parent / "cache"
-    # photos are skipped if unreadable: when the run did not skip any, the digest says so
-    runtime = Runtime(runs_dir=folder.path.parent, cache_dir=cache, data_root=root, skip_unreadable=True)
-    photos = load_photos(spec.data, runtime)
-    rows = photos.rows("train")
-    split = draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
-    data = BirdsDataModule(spec, photos, decoded_photos(photos, cache, spec.data.size), split)
-    shuffled = stream(spec.seed, "calibration").permutation(len(split.unlabelled))
-    return data, split.unlabelled[np.sort(shuffled[: order.calibration])]
-
-
-def _recorded(folder: RunFolder, name: str) -> Path | None:
-    """A folder that the run used, by its record, if it is still there."""
-    record = folder.record()
-    recorded = record.model_dump().get(f"runtime.{name}") if record else None
-    return Path(recorded) if recorded and Path(recorded).is_dir() else None
+    data = reopened(folder, spec, order.data_root, order.cache_dir)
+    unlabelled = data.rows["unlabelled"]
+    shuffled = stream(spec.seed, "calibration").permutation(len(unlabelled))
+    return data, unlabelled[np.sort(shuffled[: order.calibration])]
 
 
 def _put(draft: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ LAYERS = [
     ["birds.data", "birds.models", "birds.pretext", "birds.metrics", "analysis"],
     ["birds.tasks"],
     ["birds.machine", "birds.tracking", "birds.callbacks", "birds.pictures", "birds.plan", "birds.board"],
-    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.slurm", "birds.search"],
+    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.latent", "birds.slurm", "birds.search"],
     ["birds.launcher", "birds.conduct", "birds.composing", "birds.look_after"],
     ["birds.cli", "birds.__main__", "hydra_plugins", "train"],
 ]
@@ -41,6 +41,7 @@ TORCH_FREE = [
     "birds.quantize.models",
     "birds.quantize.predict",
     "birds.latency.command",
+    "birds.latent.command",
     "analysis.latency",
     "birds.look_after",
     "birds.slurm.status",

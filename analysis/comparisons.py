@@ -1,0 +1,202 @@
+"""Variants against each other on equal split, seed and test photos, and what that says of the hypotheses.
+
+The verdicts stand on `p_holm`, which is about the procedure: train again with other seeds, test on other photos. The
+sign-flip test and McNemar's speak of the very models that were trained, so they are smaller, and decide nothing.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from analysis import statistics
+from analysis.frame import asked_runs, command, refuse_mixed
+from birds.record import load_records
+from birds.store import RunFolder
+
+PRETRAINING, NOISE, FROZEN = "pretraining pays", "salt and pepper pays", "a pretrained encoder beats an untrained one"
+HYPOTHESES = {("DAE", "B2"): NOISE, ("B1", "B0"): FROZEN}  # any other variant is compared with A
+FEWEST_SEEDS = 3
+SENTENCES = Path(__file__).with_name("sentences.yaml")
+
+
+class Pair(NamedTuple):
+    """What two variants say of equal photos: `correct` is (2, S, N), the variant's and the other's, 1 where right."""
+
+    about: dict[str, Any]
+    seeds: tuple[int, ...]
+    correct: statistics.Floats
+    missing: tuple[str, ...]
+
+
+def pairs(runs_dir: Path, sweep: str) -> list[Pair]:
+    """Every comparison a sweep allows: pretrained variants with A, DAE with B2, B1 with B0, where all else is equal.
+
+    A variant that was not asked for or is not finished leaves a hole: fewer seeds, in the end none.
+    Raises Refused when there is no such sweep, or one comparison mixes recipes, photos or precisions.
+    """
+    asked = asked_runs(runs_dir, sweep)
+    records = load_records(runs_dir, list(asked["key"].unique()))
+    choices = [name for name in asked if name not in ("key", "variant", "seed", "pretrained")]
+    finished = set(records["key"]) if len(records) else set()
+    right = cache(lambda key: _right(runs_dir, key) if key in finished else None)
+    found: dict[tuple[str, ...], Pair] = {}
+    for values, cell in asked.groupby(choices, sort=False):
+        for variant, against in _opponents(cell):
+            both = cell[cell["variant"].isin((variant, against))]
+            if tuple(both["key"]) not in found:
+                if len(records):
+                    refuse_mixed(records[records["key"].isin(both["key"])])
+                about = dict(zip(choices, values, strict=True)) | {"variant": variant, "against": against}
+                found[tuple(both["key"])] = _pair(about, both, right)
+    return list(found.values())
+
+
+def _opponents(cell: pd.DataFrame) -> list[tuple[str, str]]:
+    """Whom each variant of a cell is compared with; A even where it was not asked for."""
+    there = set(cell["variant"])
+    pretrained = cell.loc[cell["pretrained"], "variant"].unique()
+    return [(variant, "A") for variant in pretrained] + [pair for pair in HYPOTHESES if there >= set(pair)]
+
+
+def _right(runs_dir: Path, key: str) -> pd.Series | None:
+    """Whether a run was right about each test photo; None where its predictions are gone."""
+    try:
+        with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
+            right = saved["test_logits"].argmax(1) == saved["test_label"]
+            return pd.Series(right.astype(float), index=saved["test_photo"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _pair(about: dict[str, Any], both: pd.DataFrame, right: Any) -> Pair:
+    runs = {(row.variant, row.seed): right(row.key) for row in both.itertuples()}
+    sides = about["variant"], about["against"]
+    asked = sorted(set(both["seed"]))
+    missing = [f"{side} seed {seed}" for seed in asked for side in sides if runs.get((side, seed)) is None]
+    seeds = [seed for seed in asked if all(runs.get((side, seed)) is not None for side in sides)]
+    if not seeds:
+        return Pair(about, (), np.empty((2, 0, 0)), tuple(missing))
+    shared = pd.concat([runs[side, seed] for side in sides for seed in seeds], axis=1, join="inner").to_numpy().T
+    return Pair(about, tuple(seeds), shared.reshape(2, len(seeds), -1), tuple(missing))
+
+
+def compare_sweep(runs_dir: Path, sweep: str) -> pd.DataFrame:
+    """One row a comparison, in the order of `pairs`; accuracies, gaps and `shown_from` are fractions (0.02: 2 points).
+
+    Columns: split, variant, against, what else was swept, seeds, photos (equal ones); accuracy, accuracy_against, gap
+    with its 95 % interval low to high over seeds and photos; p of no gap and p_holm, adjusted for the rows of the
+    table; p_permutation and p_mcnemar of these very models; effect (Cohen's h); shown_from, the smallest true gap shown
+    four times in five; equivalent, whether a gap of two points is ruled out; more_seeds (nan: no number settles it);
+    missing runs, and the command `run` that gives what is missing. With one seed nothing over seeds is known: nan.
+    Raises Refused as `pairs` does.
+    """
+    found = pairs(runs_dir, sweep)
+    family = max(sum(len(pair.seeds) > 1 for pair in found), 1)
+    table = pd.DataFrame([_row(pair, statistics.ALPHA / family) for pair in found])
+    if found:
+        table.insert(table.columns.get_loc("p") + 1, "p_holm", statistics.holm(table["p"].to_numpy(float)))
+        table["run"] = [command(runs_dir, sweep, **_lacks(pair)) for pair in found]
+    return table
+
+
+def _lacks(pair: Pair) -> dict[str, Any]:
+    """What a comparison needs beyond what the sweep asked for."""
+    more = {"variants": (pair.about["against"],)}
+    return more | {"seeds": range(FEWEST_SEEDS)} if len(pair.seeds) < 2 else more
+
+
+def _row(pair: Pair, alpha: float) -> dict[str, Any]:
+    row = {name: pair.about[name] for name in ("split", "variant", "against")} | pair.about
+    accuracy, against = pair.correct.mean((1, 2)) if pair.seeds else (np.nan, np.nan)
+    row |= {"seeds": len(pair.seeds), "photos": pair.correct.shape[2]}
+    row |= {"accuracy": accuracy, "accuracy_against": against, "gap": accuracy - against}
+    row |= _over_seeds(pair, alpha) if len(pair.seeds) > 1 else dict.fromkeys(("low", "high", "p"), np.nan)
+    photo = np.subtract(*pair.correct.mean(1)) if pair.seeds else np.empty(0)
+    row["p_permutation"] = statistics.sign_flip(photo) if pair.seeds else np.nan
+    row["p_mcnemar"] = statistics.mcnemar(photo) if pair.seeds else np.nan
+    row["effect"] = statistics.cohens_h(accuracy, against)
+    more = {"shown_from": np.nan, "equivalent": False, "more_seeds": float(FEWEST_SEEDS - len(pair.seeds))}
+    return row | {name: row.pop(name, other) for name, other in more.items()} | {"missing": ", ".join(pair.missing)}
+
+
+def _over_seeds(pair: Pair, alpha: float) -> dict[str, Any]:
+    gap = statistics.crossed(np.subtract(*pair.correct))
+    half, more = float(gap.half_width()), statistics.more_seeds(gap, alpha)
+    return {
+        "low": float(gap.mean) - half,
+        "high": float(gap.mean) + half,
+        "p": float(gap.p_value()),
+        "shown_from": float(statistics.shown_from(gap, alpha)),
+        "equivalent": bool(statistics.equivalent(gap)),
+        "more_seeds": np.nan if more is None else float(more),
+    }
+
+
+class Verdict(NamedTuple):
+    """What a comparison says of its hypothesis. gap, low and high are fractions; nan where they are not known."""
+
+    hypothesis: str
+    word: str
+    gap: float
+    low: float
+    high: float
+    more_seeds: int | None
+    variant: str = ""
+    against: str = ""
+    where: str = ""
+    seeds: int = 0
+    photos: int = 0
+    p: float = np.nan
+    equivalent: bool = False
+    run: str = ""
+
+
+def verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
+    """A verdict a row: supported or refuted where the gap is shown (Holm's p at most 5 %), else cannot tell.
+
+    A gap that is not shown, but shown to be smaller than two points either way, refutes as well: it does not pay.
+    """
+    return [_verdict(row) for row in comparisons.to_dict("records")]
+
+
+def _verdict(row: dict[str, Any]) -> Verdict:
+    shown = row["p_holm"] <= statistics.ALPHA
+    word = "supported" if shown and row["gap"] > 0 else "refuted" if shown or row["equivalent"] else "cannot tell"
+    columns = list(row)
+    swept = [f"{name}={row[name]}" for name in columns[columns.index("against") + 1 : columns.index("seeds")]]
+    return Verdict(
+        hypothesis=HYPOTHESES.get((row["variant"], row["against"]), PRETRAINING),
+        word=word,
+        more_seeds=int(row["more_seeds"]) if word == "cannot tell" and np.isfinite(row["more_seeds"]) else None,
+        where=" ".join([f"{row['split']}/{100 - row['split']}", *swept]),
+        p=row["p_holm"],
+        equivalent=not shown and row["equivalent"],
+        **{name: row[name] for name in ("gap", "low", "high", "variant", "against", "seeds", "photos", "run")},
+    )
+
+
+def sentence(verdict: Verdict, language: str = "en") -> str:
+    """A verdict for people, built from its numbers, in English (`en`) or Spanish (`es`)."""
+    words = yaml.safe_load(SENTENCES.read_text())[language]
+    numbers = verdict._asdict() | {
+        "by": f"{100 * abs(verdict.gap):.1f}",
+        "gap": f"{100 * verdict.gap:+.1f}",
+        "interval": f"{100 * verdict.low:+.1f}, {100 * verdict.high:+.1f}",
+        "p": "< 0.001" if verdict.p < 0.001 else f"= {verdict.p:.3f}",
+        "margin": f"{100 * statistics.MARGIN:g}",
+    }
+    evidence = words["evidence"].format(**numbers)
+    return f"{words[verdict.hypothesis][verdict.word]}: {words[_case(verdict)].format(**numbers, evidence=evidence)}"
+
+
+def _case(verdict: Verdict) -> str:
+    """Which sentence fits: what was shown, or why nothing can be."""
+    if verdict.word != "cannot tell":
+        return "within" if verdict.equivalent else "above" if verdict.gap > 0 else "below"
+    if verdict.seeds < 2:
+        return "one seed" if verdict.seeds else "no seed"
+    return "few photos" if verdict.more_seeds is None else "few seeds"

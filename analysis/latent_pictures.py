@@ -1,0 +1,128 @@
+"""Latent spaces for eyes: coloured by species and by cluster, the photo under the pointer, a sheet a cluster.
+
+A species and the cluster matched to it have one colour and one marker: a good clustering looks alike on both sides.
+"""
+
+import base64
+import io
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageOps
+
+from analysis.latent_space import Labels, Space, nearest_first
+from birds.store import write_atomically, write_text
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B"]  # Okabe and Ito's
+MARKERS = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "x",
+}
+SIDES = {"by true species": "label", "by cluster": "cluster"}
+MOST_NAMED = 40  # species that a legend has room for
+THUMBNAIL, ON_HOVER = 72, 64  # px
+ACROSS, DOWN = 10, 6  # thumbnails of a sheet
+SHOW_PHOTO = """
+const photos = %s, shown = document.createElement('img'), plot = document.getElementById('{plot_id}');
+shown.style = 'position:fixed;right:12px;bottom:12px;width:192px;border:2px solid #444;display:none;z-index:9';
+document.body.appendChild(shown);
+plot.on('plotly_hover', e => { shown.src = 'data:image/jpeg;base64,' + photos[e.points[0].customdata[0]];
+  shown.style.display = 'block'; });
+plot.on('plotly_unhover', () => { shown.style.display = 'none'; });
+"""
+
+
+def save_scatter(spaces: Mapping[str, Space], species: Sequence[str], path: Path) -> Path:
+    """A PNG with a row for each space by its name: coloured by true species and by cluster, side by side."""
+    figure = Figure(figsize=(13, 5.6 * len(spaces)), layout="constrained")
+    axes = figure.subplots(len(spaces), len(SIDES), squeeze=False)
+    for row, (name, space) in zip(axes, spaces.items(), strict=True):
+        for one, (side, group) in zip(row, SIDES.items(), strict=True):
+            _scatter(one, space.tsne, getattr(space, group), species)
+            one.set(title=f"{name}, {side}", xticks=[], yticks=[])
+    if len(species) <= MOST_NAMED:
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False, markerscale=2)
+    write_atomically(path, partial(figure.savefig, format="png", dpi=110, metadata={"Software": None}))
+    return path
+
+
+def _scatter(axes: Axes, places: NDArray[np.float32], group: Labels, species: Sequence[str]) -> None:
+    looks = itertools.product(MARKERS, COLOURS)
+    for number, (name, (marker, colour)) in enumerate(zip(species, itertools.cycle(looks), strict=False)):
+        x, y = places[group == number].T
+        axes.plot(x, y, marker, color=colour, ms=3.5, mew=0, alpha=0.8, label=name.replace("_", " "))
+
+
+def save_page(
+    spaces: Mapping[str, Space], species: Sequence[str], photos: Sequence[NDArray[np.uint8]], path: Path
+) -> Path:
+    """The same as a page of its own, plotly inside; `photos` (N of (H, W, 3)) appear when the pointer is on them."""
+    import plotly.express as px
+
+    names = np.array([name.replace("_", " ") for name in species])
+    parts = [
+        pd.DataFrame({"x": space.tsne[:, 0], "y": space.tsne[:, 1], "photo": range(len(space.tsne))}).assign(
+            encoder=name, side=side, shown=names[getattr(space, group)], species=names[space.label]
+        )
+        for name, space in spaces.items()
+        for side, group in SIDES.items()
+    ]
+    figure = px.scatter(
+        pd.concat(parts), x="x", y="y", color="shown", symbol="shown", facet_col="side", facet_row="encoder",
+        custom_data=["photo"], hover_name="species", hover_data=dict.fromkeys(("x", "y", "side", "encoder"), False),
+        color_discrete_sequence=COLOURS, symbol_sequence=[symbol for symbol in MARKERS.values() for _ in COLOURS],
+        category_orders={"shown": list(names)},
+        labels={"shown": "species, or cluster matched to it"}, height=90 + 560 * len(spaces), template="plotly_white",
+    )  # fmt: skip
+    figure.update_xaxes(matches=None, showticklabels=False, title="").update_yaxes(
+        matches=None, showticklabels=False, title=""
+    ).for_each_annotation(lambda one: one.update(text=one.text.partition("=")[2]))
+    script = SHOW_PHOTO % json.dumps([_jpeg(photo) for photo in photos])
+    write_text(path, figure.to_html(include_plotlyjs=True, post_script=script, div_id="latent"))
+    return path
+
+
+def _jpeg(photo: NDArray[np.uint8]) -> str:
+    file = io.BytesIO()
+    Image.fromarray(photo).resize((ON_HOVER, ON_HOVER)).save(file, "JPEG", quality=70)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def save_sheets(space: Space, species: Sequence[str], photos: Sequence[NDArray[np.uint8]], folder: Path) -> list[Path]:
+    """A PNG for each cluster: its photos, nearest to its mean first, in green frames those of the species matched."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    paths = []
+    for cluster, name in enumerate(species):
+        own = nearest_first(space, cluster)
+        hits = int((space.label[own] == cluster).sum())
+        sheet = Image.new(
+            "RGB", (ACROSS * THUMBNAIL, 20 + THUMBNAIL * max(1, min(DOWN, -(-len(own) // ACROSS)))), "white"
+        )
+        title = (
+            f"cluster {cluster}, matched to {name.replace('_', ' ')}: {hits} of its {len(own)} photos are that species"
+        )
+        ImageDraw.Draw(sheet).text((4, 4), title, fill="black")
+        for place, k in enumerate(own[: ACROSS * DOWN]):
+            colour = "#009E73" if space.label[k] == cluster else "#bbbbbb"
+            small = Image.fromarray(photos[k]).resize((THUMBNAIL - 8, THUMBNAIL - 8))
+            at = (place % ACROSS * THUMBNAIL, 20 + place // ACROSS * THUMBNAIL)
+            sheet.paste(ImageOps.expand(small, 3, colour), at)
+        paths.append(folder / f"{cluster:03}.png")
+        write_atomically(paths[-1], partial(sheet.save, format="PNG"))
+    return paths

@@ -1,0 +1,32 @@
+"""`birds latent RUN ...`: what encoders make of the unlabelled photos, in numbers and pictures."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from birds.store import find_run
+
+
+def add_command(commands: Any) -> None:
+    """Add `latent` to what `add_subparsers()` returned."""
+    words = "latent vectors of the unlabelled photos: clusters, how far they are species, pictures"
+    add = commands.add_parser("latent", help=words)
+    option = add.add_argument
+    option("runs", nargs="+", metavar="RUN", help="key or folder of a pretraining or a classifier's run")
+    option("--perplexity", type=float, default=30.0, help="neighbours that t-SNE minds (default: 30)")
+    option("--data-root", type=Path, help="where the photos lie, if not where they lay in training")
+    option("--cache-dir", type=Path, help="where decoded photos lie, if not where they lay in training")
+    add.set_defaults(act=_latent)
+
+
+def _latent(args: argparse.Namespace) -> None:
+    folders = [find_run(args.runs_dir, name) for name in args.runs]
+    from analysis.latent_space import as_markdown
+    from birds.latent.explore import explore
+
+    where = {"data_root": args.data_root, "cache_dir": args.cache_dir}
+    say = partial(print, "latent:", file=sys.stderr, flush=True)
+    print(as_markdown(explore(folders, perplexity=args.perplexity, where=where, say=say)))
+    print(f"Written: {args.runs_dir}/<key>/latent/ (latent.html, .png, .json, .npz, and clusters/)")

@@ -1,0 +1,76 @@
+"""`birds latent` on smoke runs, from the real command line to the files, and what it refuses."""
+
+import json
+
+import numpy as np
+import torch
+from road.conftest import Road
+
+from birds.latent.encode import encoder_of, unlabelled_vectors
+from birds.models.checkpoint import read_checkpoint
+from birds.spec import read_spec
+from birds.store import RunFolder
+
+SPECIES = 3
+
+
+def folders(road: Road) -> dict[str, RunFolder]:
+    """The finished runs by variant, or pretext."""
+    return {record["variant"]: RunFolder(road.runs_dir, key) for key, record in road.records().items()}
+
+
+def refuses(road: Road, *words: str) -> str:
+    said = road.birds("latent", *words, status=2)
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= 2
+    return said
+
+
+def test_from_runs_to_numbers_and_pictures(road: Road) -> None:
+    road.train("split=50", "variant=DVAE", "tracking=offline")
+    run = folders(road)
+    before = {name: folder.record_file.read_bytes() for name, folder in run.items()}
+    said = road.birds("latent", run["DVAE"].key[:6], "--perplexity", "5")
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines() if line.startswith("|")][2:]
+    assert [row[1] for row in table] == ["untrained encoder", "pretrained (variational)", "its own (finetune)"]
+    assert table[0][3:] != table[1][3:] != table[2][3:]
+    assert {row[2] for row in table} == {"24"}
+    for folder in run.values():
+        found = json.loads((folder.latent / "latent.json").read_text())
+        with np.load(folder.latent / "latent.npz") as saved:
+            assert saved["vectors"].shape == (24, 32)
+            assert saved["tsne"].shape == (24, 2)
+            assert found["accuracy"] == (saved["label"] == saved["cluster"]).mean()
+        assert found["untrained_nmi"] >= 0
+        assert (folder.latent / "latent.png").read_bytes().startswith(b"\x89PNG")
+        assert len(list((folder.latent / "clusters").glob("*.png"))) == SPECIES
+        page = (folder.latent / "latent.html").read_text()
+        assert page.count("/9j/") >= 24, "a JPEG for each photo"
+        assert 'src="http' not in page
+        assert len(list(folder.tracking.glob("wandb/offline-run-*"))) == 2, "the run's own, and what was added"
+    assert {name: folder.record_file.read_bytes() for name, folder in run.items()} == before
+    vectors_are_the_means(run["variational"])
+
+    assert "no single run 'nosuch'" in refuses(road, "nosuch")
+    assert "--perplexity 30 does not suit 24 photos; choose 2 to 7" in refuses(road, run["DVAE"].key)
+    run["DVAE"].checkpoint("best").write_bytes(b"cut short")
+    assert "has no encoder" in refuses(road, run["DVAE"].key, "--perplexity", "5")
+
+
+def vectors_are_the_means(folder: RunFolder) -> None:
+    """Of a variational pretraining: the latent's mean, over positions, of the photos as they are."""
+    from birds.data.reopen import reopened
+    from birds.tasks.reconstruct import Reconstruct
+
+    spec = read_spec(folder.spec_file.read_text())
+    data = reopened(folder, spec)
+    task = Reconstruct(spec, 1).eval()  # type: ignore[arg-type]
+    task.load_state_dict(read_checkpoint(folder.checkpoint("best"))["state_dict"])  # type: ignore[index]
+    rows = data.rows["unlabelled"]
+    photo = torch.from_numpy(np.asarray(data.pixels[rows])).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        mean = task.pretext.mean(task.unet.encoder(photo)[-1]).mean((2, 3))  # type: ignore[operator]
+    torch.testing.assert_close(torch.from_numpy(unlabelled_vectors(encoder_of(folder, spec)[0], data)), mean)
+    with np.load(folder.latent / "latent.npz") as saved:
+        assert np.array_equal(saved["rows"], rows)
+        np.testing.assert_allclose(saved["vectors"], mean.numpy(), atol=1e-5)
