@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from birds.data.cache import decode_photo
-from birds.spec import ClassifySpec, Refused, read_spec
+from birds.spec import Refused
 from birds.store import RunFolder
 
 if TYPE_CHECKING:
@@ -30,24 +30,12 @@ class Prediction:
 
 def load_classifier(folder: RunFolder) -> tuple["Classify", list[str]]:
     """The trained classifier in evaluation mode and its species. Raises Refused when the run is not one."""
-    from birds.models.checkpoint import read_checkpoint
+    from birds.models.checkpoint import finished_classifier
     from birds.tasks.classify import Classify
 
-    spec = read_spec(folder.spec_file.read_text())
-    if not isinstance(spec, ClassifySpec):
-        raise Refused(f"run {folder.key} is a pretraining and knows no species; give a classifier's run")
-    record = folder.record()
-    if record is None:
-        raise Refused(f"run {folder.key} is not finished; ask for it again with train.py")
-    checkpoint = read_checkpoint(folder.checkpoint("best"))
-    if checkpoint is None:
-        raise Refused(
-            f"the checkpoint of run {folder.key} is missing or was cut short ({folder.checkpoint('best')}): "
-            f"remove {folder.record_file} and ask for the run again with train.py"
-        )
-    species: list[str] = record.value("species")
+    spec, species, weights = finished_classifier(folder)
     task = Classify(spec, len(species), steps_per_epoch=1)
-    task.load_state_dict(checkpoint["state_dict"])
+    task.load_state_dict(weights)
     return task.eval(), species
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 RECIPE = 1
 MINIMUM_SIZE = 128  # px; plumage details that tell species apart are gone below it
@@ -37,17 +37,10 @@ class DataChoices(Choices):
 
     name: str
     digest: str
-    size: int
+    size: Annotated[int, Field(ge=MINIMUM_SIZE)]
     species: Annotated[int, Field(ge=2)]
     move_to_test: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
-
-    @field_validator("size")
-    @classmethod
-    def _large_enough(cls, size: int) -> int:
-        if size < MINIMUM_SIZE:
-            raise ValueError(f"photos of {size} px lose what tells birds apart; choose {MINIMUM_SIZE} or more")
-        return size
 
 
 class EncoderChoices(Choices):
@@ -374,6 +367,7 @@ def _pretraining(config: Mapping[str, Any], pool_digest: str) -> dict[str, Any]:
 _MEANINGS = {
     "split": "split is the percentage of each species' training photos treated as unlabelled; choose 1 to 99",
     "seed": "a seed is a whole number, 0 or more",
+    "data.size": f"smaller photos lose what tells birds apart; choose {MINIMUM_SIZE} or more",
 }
 
 
