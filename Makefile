@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table quantize latency latent status bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures quantize latency latent status bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ sweep-unet: $(READY)  ## what the U-Net's skip connections should let through (d
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
+
+figures: $(READY)  ## draw all figures that the records of experiment 1 allow (SWEEP=name)
+	@$(VENV)/bin/birds figures $(or $(SWEEP),exp1)
 
 quantize: $(READY)  ## the three best models of experiment 1 as ONNX, float and int8 (SWEEP=name)
 	@$(VENV)/bin/birds quantize $(or $(SWEEP),exp1)

@@ -176,7 +176,8 @@ def print_latency_table(runs_dir: Path) -> None:
 
     Raises Refused when nothing was measured yet.
     """
-    from analysis.pareto import save_pareto
+    from analysis.figures import save
+    from analysis.pareto import pareto_figure
 
     table = latency_table(runs_dir)
     folder = runs_dir / "tables"
@@ -185,5 +186,6 @@ def print_latency_table(runs_dir: Path) -> None:
     write_text(written[0], f"{text}\n")
     write_text(written[1], table.to_csv(index=False))
     for machine, rows in table.groupby("machine", sort=False):
-        written += save_pareto(rows, folder / f"pareto-{machine}")
+        with contextlib.suppress(Refused):  # of a machine whose models' accuracy is not known
+            written += save(pareto_figure(rows), folder / f"pareto-{machine}")
     print(f"\n{text}\nWritten: {', '.join(str(path) for path in written)}")

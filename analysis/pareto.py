@@ -1,13 +1,10 @@
 """The Pareto picture of one machine: accuracy against latency and size, readable in grey and by the colour-blind.
 
-Models differ in marker and in whether it is filled (fp32 is hollow), and then in colour (Okabe and Ito's palette, whose
-members differ in lightness as well). A run is a label and not a colour. The dashed line steps along the models that no
-other one beats in both.
+Models differ in marker and in whether it is filled (fp32 is hollow), and then in colour.
+A run is a label and not a colour. The dashed line steps along the models that no other one beats in both.
 """
 
 import itertools
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,35 +15,32 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from analysis.latency import CELL, cell_title
-from birds.store import write_atomically
+from analysis.palette import OKABE_ITO, panels
+from birds.spec import Refused
 
 MARKERS = "osD^vPX*<>"
-COLOURS = ["#000000", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#E69F00"]
+COLOURS = OKABE_ITO[:7]  # yellow is too light for a hollow marker
 
 
-def save_pareto(rows: pd.DataFrame, path: Path) -> list[Path]:
-    """Draw one machine's models, at its smallest batch and number of threads, into `path`.png and .svg; returns both.
+def pareto_figure(rows: pd.DataFrame) -> Figure:
+    """One machine's models at its smallest batch and number of threads: accuracy against latency, and against size.
 
-    Models whose accuracy or size is not known are left out; nothing is written when that is all of them.
+    Models whose accuracy or size is not known are left out. Raises Refused when that is all of them.
     """
     known = rows.dropna(subset=["test_accuracy", "bytes"])
     if known.empty:
-        return []
+        raise Refused("the accuracy of the timed models is not known; birds quantize SWEEP && birds latency SWEEP")
     cell = known.sort_values(CELL, kind="stable").iloc[0]
     shown = known[(known[CELL] == cell[CELL]).all(axis=1)]
     shown = shown.assign(megabytes=shown["bytes"] / 1e6, percent=100 * shown["test_accuracy"])
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, [[left, right]] = panels(1, 2, 10, 4.4, sharey=True)
     _panel(left, shown, "median_ms", f"median latency, ms ({cell_title(*cell[CELL])})")
     _panel(right, shown, "megabytes", "size on disk, MB")
     left.set_ylabel("test accuracy, %")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(f"{cell['cpu']} (machine {cell['machine']}); bars: 95 % over test photos", fontsize=10)
-    files = [path.with_suffix(suffix) for suffix in (".png", ".svg")]
-    for file in files:
-        write_atomically(file, partial(figure.savefig, format=file.suffix[1:], dpi=160))
-    return files
+    return figure
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, column: str, title: str) -> None:
@@ -71,7 +65,6 @@ def _scale(axes: Axes, x: NDArray[np.float64], title: str) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
-    axes.grid(color="0.9", linewidth=0.6)
 
 
 def _label_runs(axes: Axes, rows: pd.DataFrame, column: str) -> None:

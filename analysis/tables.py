@@ -58,6 +58,7 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
     row["pretraining_seconds"] = float(cell["pretraining_seconds"].mean())
     row["parameters"] = int(first["cost_parameters"])
     row["parameters_trained"] = int(first["cost_parameters_trained"])
+    row["family"] = first["family"]
     return row
 
 
@@ -78,9 +79,14 @@ def _bootstrap(runs_dir: Path, key: str) -> dict[str, tuple[float, float]]:
     return photo_bootstrap(label, logits.argmax(1), logits.shape[1])
 
 
+def swept_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of a sweep's table that say what else was swept; they come third."""
+    return list(table.columns)[2 : list(table.columns).index("seeds")]
+
+
 def as_markdown(table: pd.DataFrame) -> str:
     """The table for people, percentages with their intervals, as Markdown; other choices that were swept come third."""
-    swept = list(table.columns)[2 : list(table.columns).index("seeds")]
+    swept = swept_columns(table)
     head = [
         "split",
         "variant",

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from birds.latency.command import add_command as add_latency
 from birds.latent.command import add_command as add_latent
@@ -28,6 +29,11 @@ def parser() -> argparse.ArgumentParser:
     )
     table.set_defaults(act=_table)
 
+    figures = commands.add_parser("figures", help="draw all that a sweep's records allow, as PNG, PDF and SVG")
+    figures.add_argument("sweep", nargs="?", default="last", help="its name, such as exp1 (default: last)")
+    figures.add_argument("--out", type=Path, help="the folder for them (default: RUNS_DIR/figures/SWEEP)")
+    figures.set_defaults(act=_figures)
+
     predict = commands.add_parser("predict", help="species of photos, with probabilities, by a run or a model file")
     predict.add_argument("--model", type=Path, help="a file of `birds quantize`, in place of RUN; needs no torch")
     predict.add_argument("names", nargs="+", metavar="[RUN] PHOTO", help="key or folder of a run, then photos")
@@ -38,7 +44,11 @@ def parser() -> argparse.ArgumentParser:
     add_latency(commands)
     add_latent(commands)
     add_look_after(commands)
+    _add_data(commands)
+    return top
 
+
+def _add_data(commands: Any) -> None:
     data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
         required=True, metavar="WHAT"
     )
@@ -51,7 +61,6 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("root", type=Path, nargs="?", help="a folder of classes (default: the embedded birds)")
     preview.add_argument("--out", type=Path, default=Path("preview.png"))
     preview.set_defaults(act=_preview)
-    return top
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,6 +82,12 @@ def _table(args: argparse.Namespace) -> None:
 
     table, missing = sweep_table(args.runs_dir, args.sweep)
     write_and_print(args.runs_dir, args.sweep, table, missing)
+
+
+def _figures(args: argparse.Namespace) -> None:
+    from analysis.figures import write_figures
+
+    write_figures(args.runs_dir, args.sweep, args.out)
 
 
 def _predict(args: argparse.Namespace) -> None:

@@ -35,6 +35,7 @@ TORCH_FREE = [
     "birds.launcher",
     "birds.conduct",
     "analysis.tables",
+    "analysis.figures",
     "birds.data.check",
     "birds.predict",
     "birds.quantize.command",

@@ -119,7 +119,7 @@ def test_two_machines_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "0.50" in newer
     assert "22222222" not in older.split("Written:")[0]
     pictures = sorted(path.name for path in (tmp_path / "tables").glob("pareto-*"))
-    assert pictures == [f"pareto-{m}.{kind}" for m in ("11111111", "22222222") for kind in ("png", "svg")]
+    assert pictures == [f"pareto-{m}.{kind}" for m in ("11111111", "22222222") for kind in ("pdf", "png", "svg")]
     assert (tmp_path / "tables" / "pareto-11111111.png").read_bytes().startswith(b"\x89PNG")
 
 

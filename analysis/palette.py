@@ -1,0 +1,85 @@
+"""How everything looks: one colour, marker and hatch for each variant, the same in every figure, page and article.
+
+Colours are Okabe and Ito's (2008, "Color Universal Design"), which people with the common forms of colour blindness
+tell apart. The variants of experiments 1 and 2 differ in lightness as well, so that a grey print keeps them apart, and
+marker and hatch say it once more. Yellow is too light for a line on white: lines and markers have a dark rim. The style
+is set when this is imported, for all of matplotlib, so that a notebook's own plots have it, too.
+"""
+
+import zlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
+
+OKABE_ITO = ("#000000", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#E69F00", "#F0E442")
+RIM = "0.2"
+FAINT = "0.85"
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.92",
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "patch.linewidth": 0.6,
+    "svg.hashsalt": "birds",
+    "pdf.fonttype": 42,
+}
+rcParams.update(STYLE)
+
+
+class Look(NamedTuple):
+    """What a variant is drawn with: `colour` as #RRGGBB, a matplotlib `marker` and `hatch`."""
+
+    colour: str
+    marker: str
+    hatch: str
+
+
+VARIANTS = {
+    "A": Look("#000000", "o", ""),
+    "B0": Look("#F0E442", "X", "...."),
+    "B1": Look("#CC79A7", "s", "////"),
+    "B2": Look("#0072B2", "D", "\\\\\\\\"),
+    "DAE": Look("#D55E00", "^", "xxxx"),
+    "DVAE": Look("#009E73", "v", "----"),
+    "SimCLR": Look("#E69F00", "P", "++++"),
+}
+OTHERS = (Look("#56B4E9", "<", "||||"), Look("#56B4E9", ">", "oo"), Look("#56B4E9", "*", "**"))
+
+
+def look(variant: str) -> Look:
+    """The look of a variant; one that somebody added gets one of three others, always the same."""
+    return VARIANTS.get(variant, OTHERS[zlib.crc32(variant.encode()) % len(OTHERS)])
+
+
+def dot(variant: str, size: float = 7.5) -> dict[str, Any]:
+    """Arguments of `Axes.plot` for a variant's marker; they go with those of `line`."""
+    return {"marker": look(variant).marker, "color": look(variant).colour, "mec": RIM, "ms": size, "zorder": 3}
+
+
+def line(width: float = 1.6) -> dict[str, Any]:
+    """Arguments of `Axes.plot` for a line with a rim."""
+    rim = [Stroke(linewidth=width + 0.9, foreground=RIM), Normal()]
+    return {"linewidth": width, "path_effects": rim}
+
+
+def panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, list[list[Axes]]]:
+    """An empty figure, `width` by `height` inches, and its axes by row; options are those of `Figure.subplots`."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False, **options)]
+
+
+def legend(figure: Figure, axes: Iterable[Axes], columns: int = 4) -> None:
+    """One legend below the figure for all its panels, each label once."""
+    pairs = [pair for axis in axes for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
+    once = {label: handle for handle, label in reversed(pairs)}
+    names = list(dict.fromkeys(label for _, label in pairs))
+    figure.legend([once[n] for n in names], names, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
