@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures quantize latency latent status bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures report quantize latency latent status wandb-sync bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for anothe
 figures: $(READY)  ## draw all figures that the records of experiment 1 allow (SWEEP=name)
 	@$(VENV)/bin/birds figures $(or $(SWEEP),exp1)
 
+report: $(READY)  ## the article of experiment 1 as LaTeX and PDF (SWEEP="exp1 exp2", REPORT_LANG=en, ARGS=--check)
+	@$(VENV)/bin/birds report $(or $(SWEEP),exp1) --language $(or $(REPORT_LANG),es) $(ARGS)
+
 quantize: $(READY)  ## the three best models of experiment 1 as ONNX, float and int8 (SWEEP=name)
 	@$(VENV)/bin/birds quantize $(or $(SWEEP),exp1)
 
@@ -47,6 +50,10 @@ latent: $(READY)  ## what encoders make of unlabelled photos: t-SNE, clusters, p
 
 status: $(READY)  ## where every run of a sweep is, why, and how far (SWEEP=name)
 	@$(VENV)/bin/birds status $(or $(SWEEP),last)
+
+wandb-sync: $(READY)  ## send what was tracked offline to W&B, then build its dashboard there (SWEEP=name)
+	@$(VENV)/bin/birds wandb sync $(SWEEP)
+	@$(VENV)/bin/birds wandb dashboard $(or $(SWEEP),exp1)
 
 bench-launch: $(READY)  ## how long launching on SLURM takes, beside the stock launcher, on a private cluster
 	@$(RUN) bench/launch.py

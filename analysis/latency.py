@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.markdown import markdown
+from analysis.markdown import markdown, write_table
 from birds.spec import Refused
 from birds.store import locked, write_text
 
@@ -172,7 +172,7 @@ def _number(value: float | None, factor: float = 1, digits: int = 0) -> str:
 
 
 def print_latency_table(runs_dir: Path) -> None:
-    """Print the table; write it as Markdown and CSV, and a Pareto picture for each machine, under `tables/`.
+    """Print the table; write it as Markdown, CSV and LaTeX, and a Pareto picture for each machine, under `tables/`.
 
     Raises Refused when nothing was measured yet.
     """
@@ -180,12 +180,9 @@ def print_latency_table(runs_dir: Path) -> None:
     from analysis.pareto import pareto_figure
 
     table = latency_table(runs_dir)
-    folder = runs_dir / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    text, written = as_markdown(table), [folder / "latency.md", folder / "latency.csv"]
-    write_text(written[0], f"{text}\n")
-    write_text(written[1], table.to_csv(index=False))
+    text, folder = as_markdown(table), runs_dir / "tables"
+    written = [write_table(folder / "latency", text, table.to_csv(index=False))]
     for machine, rows in table.groupby("machine", sort=False):
         with contextlib.suppress(Refused):  # of a machine whose models' accuracy is not known
-            written += save(pareto_figure(rows), folder / f"pareto-{machine}")
-    print(f"\n{text}\nWritten: {', '.join(str(path) for path in written)}")
+            written += map(str, save(pareto_figure(rows), folder / f"pareto-{machine}"))
+    print(f"\n{text}\nWritten: {', '.join(written)}")

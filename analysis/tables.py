@@ -9,10 +9,11 @@ import pandas as pd
 
 from analysis.frame import pretraining_seconds, sweep_frame, swept_choices
 from analysis.intervals import photo_bootstrap, seed_interval
-from analysis.markdown import markdown
+from analysis.markdown import markdown, write_table
 from birds.spec import Refused
-from birds.store import RunFolder, write_text
+from birds.store import RunFolder
 
+NOISE = "Mean accuracy over seeds, in per cent, by the share of pixels replaced by salt and pepper in the test photos."
 METRICS = ("accuracy", "macro_f1")
 
 
@@ -131,13 +132,26 @@ def print_sweep_table(runs_dir: Path, name: str) -> None:
 
 
 def write_and_print(runs_dir: Path, name: str, table: pd.DataFrame, missing: list[str]) -> None:
-    """Print a sweep's table and write it under `tables/`, as CSV and Markdown; says which runs are missing."""
-    text = f"{as_markdown(table)}\n\n{_note(table, missing)}"
-    folder = runs_dir / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f"{name}.md", f"{text}\n")
-    write_text(folder / f"{name}.csv", table.to_csv(index=False))
-    print(f"\n{text}\nWritten: {folder / name}.csv and .md")
+    """Print a sweep's table and write it under `tables/`, as Markdown, CSV and LaTeX; says which runs are missing.
+
+    Where the test photos were shown with noise, too, a second table says what that costs: `NAME-noise`.
+    """
+    text, stem = f"{as_markdown(table)}\n\n{_note(table, missing)}", runs_dir / "tables" / name
+    written = [write_table(stem, text, table.to_csv(index=False))]
+    noise = noise_table(table)
+    if not noise.empty:
+        shown = markdown(list(noise.columns), noise.astype(str).to_numpy().tolist())
+        written.append(write_table(stem.with_name(f"{name}-noise"), f"{shown}\n\n{NOISE}", noise.to_csv(index=False)))
+    print(f"\n{text}\nWritten: {'; '.join(written)}")
+
+
+def noise_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy in per cent by cell of a sweep's table and share of replaced pixels; empty where it was not measured."""
+    noisy = [name for name in table.columns if name.startswith("accuracy_noise_")]
+    shares = {name: f"{100 * float(name.removeprefix('accuracy_noise_')):g} % noise" for name in noisy}
+    cells = table["split"].map(lambda split: f"{split}/{100 - split}").to_frame()
+    shown = cells.join(table[["variant", *swept_columns(table)]]).join((100 * table[noisy]).round(1))
+    return shown.rename(columns=shares) if noisy else pd.DataFrame()
 
 
 def _note(table: pd.DataFrame, missing: list[str]) -> str:

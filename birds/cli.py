@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.report import add_command as add_report
 from birds.latency.command import add_command as add_latency
 from birds.latent.command import add_command as add_latent
 from birds.look_after import add_commands as add_look_after
@@ -15,6 +16,7 @@ from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
 from birds.spec import Refused
 from birds.store import find_run
+from birds.tracked.command import add_command as add_wandb
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    table = commands.add_parser("table", help="print a sweep's result table, write it as CSV and Markdown")
+    table = commands.add_parser("table", help="print a sweep's result table, write it as Markdown, CSV and LaTeX")
     table.add_argument(
         "sweep", nargs="?", default="last", help="its name, such as exp1, search, or latency (default: last)"
     )
@@ -42,8 +44,10 @@ def parser() -> argparse.ArgumentParser:
 
     add_quantize(commands)
     add_latency(commands)
+    add_report(commands)
     add_latent(commands)
     add_look_after(commands)
+    add_wandb(commands)
     _add_data(commands)
     return top
 

@@ -138,8 +138,7 @@ def _pool_digest(pool: str, data: str, cache_dir: Path) -> str:
 
 def how_tracked(runtime: Runtime) -> str | None:
     """The sentence that says how W&B is used, once a command; None when it is off."""
-    where = runtime.runs_dir / "*" / "tracking" / "wandb" / "offline-run-*"
-    offline = f"W&B is offline; send it later with: wandb sync {where}"
+    offline = f"W&B is offline; send it later with: birds --runs-dir {runtime.runs_dir} wandb sync"
     return {"offline": offline, "online": "W&B is online", "none": None}[runtime.tracking]
 
 

@@ -188,6 +188,7 @@ def _tested(
     for part, saved in predicted.items():
         measured |= classification_metrics(saved["logits"], saved["label"], prefix=f"{part}_")
     if log:
+        log.robustness(measured["test_noise"], measured["test_accuracy_noise"])
         test = predicted["test"]
         log.confusion(test["label"].tolist(), test["logits"].argmax(1).tolist(), list(data.photos.species))
     return measured

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from contracts.test_configs import spec
 
@@ -62,6 +63,18 @@ def test_the_table_reads_as_it_did(tmp_path: Path, capsys: pytest.CaptureFixture
     assert as_markdown(table) in capsys.readouterr().out
 
 
+def test_latex_has_what_markdown_has(tmp_path: Path) -> None:
+    three_seeds(tmp_path)
+    table, missing = sweep_table(tmp_path, "seeds")
+    write_and_print(tmp_path, "seeds", table, missing)
+    latex = (tmp_path / "tables" / "seeds.tex").read_text()
+    cells = [cell.strip() for cell in as_markdown(table).splitlines()[2].strip("|").split("|")]
+    assert f"{' & '.join(cells)} \\\\" in latex
+    assert latex.startswith(r"\begin{tabular}{rlrrrrrrr}")
+    assert r"accuracy \% & macro F1 \%" in latex
+    assert latex.count("rule\n") == 3
+
+
 def test_one_seed_gets_the_interval_over_its_test_photos(tmp_path: Path) -> None:
     made = spec("variant=A")
     key = finish(tmp_path, made, test_accuracy=0.8, test_macro_f1=0.8)
@@ -93,7 +106,12 @@ def test_the_csv_has_validation_and_accuracy_under_noise(tmp_path: Path) -> None
         noisy = {"test_noise": [0.0, 0.4], "test_accuracy_noise": accuracies}
         keys.append(finish(tmp_path, spec("variant=A", f"seed={seed}"), **measured, **noisy))
     sweep(tmp_path, "exp2", keys)
-    row = sweep_table(tmp_path, "exp2")[0].iloc[0]
+    table, missing = sweep_table(tmp_path, "exp2")
+    write_and_print(tmp_path, "exp2", table, missing)
+    noise = pd.read_csv(tmp_path / "tables" / "exp2-noise.csv").iloc[0]
+    assert (noise["split"], noise["0 % noise"], noise["40 % noise"]) == ("90/10", 70.0, 40.0)
+    assert r"90/10 & A & 70.0 & 40.0 \\" in (tmp_path / "tables" / "exp2-noise.tex").read_text()
+    row = table.iloc[0]
     assert row["valid_accuracy"] == pytest.approx(0.9)
     assert (row["accuracy_noise_0"], row["accuracy_noise_0.4"]) == (pytest.approx(0.7), pytest.approx(0.4))
 

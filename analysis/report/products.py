@@ -1,0 +1,138 @@
+"""What LaTeX needs to set the article, by file name: templates, macros, tables, figures.
+
+A pure function of records and templates: what it returns twice is the same bytes, so a difference to what lies on disk
+is an edit or a change of the records.
+"""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from analysis.figures import FIGURES, save
+from analysis.report.facts import Facts, all_facts, article_records
+from analysis.report.language import HOUSE, Language, latex, reading
+from birds.spec import Refused
+from birds.store import RunFolder
+
+KEPT = ("preamble.tex", "references.bib")
+MACROS_HEAD = "% Written by birds report: an edit here is found by birds report --check\n"
+
+
+def contents(runs_dir: Path, language: Language) -> dict[str, bytes]:
+    """Every file that the article is set from."""
+    facts, records = all_facts(runs_dir, language), article_records(runs_dir, language.sweeps)
+    found = {
+        "article.tex": language.template,
+        **{name: (HOUSE / name).read_text() for name in KEPT},
+        "macros.tex": _macros(facts, language),
+        **{f"tables/{name}.tex": _table(name, facts, language) for name in reading()["tables"]},
+        "tables/runs.tex": _runs(runs_dir, records, language),
+        "tables/provenance.tex": _provenance(facts, records, language),
+    }
+    pictures = figures(runs_dir, language)
+    scatters = [runs_dir / key / "latent" / "latent.png" for key in records["key"]]
+    if scatter := next((file for file in scatters if file.exists()), None):
+        pictures["figures/latent.png"] = scatter.read_bytes()
+    return {name: text.encode() for name, text in found.items()} | pictures
+
+
+def _macros(facts: Facts, language: Language) -> str:
+    """A macro for each value; one that the template asks for and the records do not give says what to run."""
+    asked = re.findall(r"\\val\{([^}]+)\}", language.template)
+    asked += [f"figure/{name}" for name in re.findall(r"\\fig\{([^}]+)\}", language.template)]
+    asked += [f"{part}/state" for part in re.findall(r"\\given\{(\w+)\}", language.template)]
+    shown = {name: language.hole(name) for name in asked} | {f"{name.partition('/')[0]}/there": "" for name in facts}
+    shown |= {name: fact.text for name, fact in facts.items()}
+    return MACROS_HEAD + "".join(f"\\defval{{{name}}}{{{text}}}\n" for name, text in sorted(shown.items()))
+
+
+def _table(name: str, facts: Facts, language: Language) -> str:
+    """A table whose cells are the macros of its facts; what to run where there is no row."""
+    pattern, columns = reading()["tables"][name]
+    groups = [group for group in _groups(facts) if re.fullmatch(pattern, group) and f"{group}/{columns[-1]}" in facts]
+    rows = [[f"\\val{{{group}/{column}}}" for column in columns] for group in groups]
+    return _set(rows, columns, "ll" + "r" * (len(columns) - 2), language) if rows else language.hole(name)
+
+
+def _groups(facts: Facts) -> dict[str, str]:
+    """One name of each group of facts, by what they share; without the aliases of splits."""
+    return {name.rpartition("/")[0]: name for name in facts if not re.search("/(few|many)/", name)}
+
+
+def _set(rows: Sequence[Sequence[str]], columns: Sequence[str], align: str, language: Language, long: str = "") -> str:
+    """Rows as LaTeX with booktabs' rules and the language's heads; `long` names one that goes over several pages."""
+    heads, caption = [language.words["heads"][column] for column in columns], language.words["captions"].get(long)
+    style = pd.DataFrame(rows, columns=heads).style.hide(axis="index")
+    text = style.to_latex(
+        column_format=f"@{{}}{align}@{{}}",
+        hrules=True,
+        environment="longtable" if long else None,
+        caption=caption,
+        label=f"tab:{long}" if long else None,
+    )
+    return re.sub(r"\\multicolumn\{\d+\}\{r\}\{Continued[^}]*\} *\\\\\n", "", text)
+
+
+def _runs(runs_dir: Path, records: pd.DataFrame, language: Language) -> str:
+    """Every run with what its numbers stand on: code, data, recipe, precision, and a print of its record."""
+    columns = ("key", "variant", "cut", "seed", "start", "code", "data", "recipe", "precision", "print")
+    rows = []
+    for run in records.sort_values(["stage", "split", "variant", "seed"]).to_dict("records"):
+        start = run["pretrained_key"] if isinstance(run["pretrained_key"], str) else "--"
+        about = (run["key"], run["variant"], f"{run['split']}/{100 - run['split']}", run["seed"], start)
+        code = run["git_sha"][:7] + "+" * run["git_dirty"]
+        record = digest(RunFolder(runs_dir, run["key"]).record_file.read_bytes())[:10]
+        rows.append([latex(x) for x in (*about, code, run["data_digest"], run["recipe"], run["precision"], record)])
+    return _set(rows, columns, "l" * len(columns), language, "runs")
+
+
+def _provenance(facts: Facts, records: pd.DataFrame, language: Language) -> str:
+    """For each group of values the keys of its runs, and the number of test photos of each."""
+    rows = []
+    for group, name in _groups(facts).items():
+        runs = language.words["all"] if set(facts[name].keys) >= set(records["key"]) else ", ".join(facts[name].keys)
+        rows.append([latex(group), runs or "--", str(facts[name].photos or "--")])
+    align = r"p{0.27\linewidth}>{\raggedright\arraybackslash}p{0.6\linewidth}r"
+    return _set(rows, ("values", "runs", "photos"), align, language, "provenance")
+
+
+def figures(runs_dir: Path, language: Language) -> dict[str, bytes]:
+    """The figures that the article shows and the records allow, as PDF, in its language."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in re.findall(r"\\fig\{([^}]+)\}", language.template):
+            role, _, figure = name.partition("-")
+            with suppress(Refused, KeyError):
+                drawn = _translated(FIGURES[figure](runs_dir, language.sweeps[role]), language)
+                found[f"figures/{name}.pdf"] = save(drawn, Path(folder) / name, ("pdf",))[0].read_bytes()
+    return found
+
+
+def _translated(figure: Figure, language: Language) -> Figure:
+    """A figure with its words and decimal points in the language of the article."""
+
+    def own(text: str) -> str:
+        for english, words in language.words["figures"].items():
+            text = text.replace(english, words)
+        return language.localized(text)
+
+    for text in figure.findobj(Text):
+        text.set_text(own(text.get_text()))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatter = axis.get_major_formatter()
+        plain = partial(lambda plain, values: [own(text) for text in plain(values)], formatter.format_ticks)
+        vars(formatter)["format_ticks"] = plain
+    return figure
+
+
+def digest(content: bytes) -> str:
+    """sha256 in hex."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,166 @@
+"""The article: it says what the records say, a change of either is named, the same records give the same PDF."""
+
+import json
+import random
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from contracts.test_house import ROOT
+from test_figures import two_seeds
+
+from analysis.report.article import PDF, check_article, differences, items, typed, write_article
+from analysis.report.language import Language, reading
+from birds.spec import Refused
+
+LATEX = pytest.mark.skipif(not shutil.which("latexmk"), reason="no LaTeX here: .ci/latex.sh installs it")
+CELLS = [f"variant={variant} split={split}" for split in (70, 90) for variant in ("A", "B2")]
+PROVENANCE = {"precision": "32", "device_name": "a CPU", "photos_valid": 20, "photos_test": 60}
+
+
+def records(runs_dir: Path, *cells: str, name: str = "exp1") -> None:
+    """A sweep of the given cells with two seeds each, with all that the article reads of a record."""
+    two_seeds(runs_dir, *cells, name=name)
+    for file in runs_dir.glob("*/record.json"):
+        record = json.loads(file.read_text()) | PROVENANCE | {"git_sha": "0123456789", "git_dirty": False}
+        restored = {"test_mse": 0.01, "test_psnr": 20.0, "test_ssim": 0.7} if record["stage"] == "pretrain" else {}
+        file.write_text(json.dumps(record | restored, indent=0))
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("report") / "runs"
+    records(runs, *CELLS)
+    return runs
+
+
+def write_without_latex(out: Path, runs_dir: Path, sweep: str, language: str) -> None:
+    """All but the PDF, as a machine without LaTeX writes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(runs_dir))
+        with pytest.raises(Refused, match=r"apt-get install .*latexmk") as refusal:
+            write_article(out, runs_dir, [sweep], language)
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+@pytest.fixture(scope="module")
+def without_latex(runs_dir: Path) -> Path:
+    out = runs_dir.parent / "article"
+    write_without_latex(out, runs_dir, "exp1", "es")
+    return out
+
+
+def test_without_latex_all_but_the_pdf_is_written_and_checked(without_latex: Path, runs_dir: Path) -> None:
+    macros = (without_latex / "macros.tex").read_text()
+    assert re.search(r"\\defval\{one/70/B2/accuracy\}\{\d+,\d \[", macros), "a decimal comma, and an interval"
+    assert "\\val{one/90/B2/macro_f1}" in (without_latex / "tables" / "results-one.tex").read_text()
+    assert (without_latex / "figures" / "one-accuracy.pdf").read_bytes().startswith(b"%PDF")
+    assert not (without_latex / PDF).exists()
+    check_article(without_latex, runs_dir)
+
+
+def test_what_is_missing_says_what_to_run(without_latex: Path, tmp_path: Path) -> None:
+    macros = (without_latex / "macros.tex").read_text()
+    assert re.search(r"one/single\}.*seed=0,1,2", macros) is None, "there are two seeds"
+    assert re.search(r"one/90/B1/accuracy\}\{\\hole\{sin datos; ejecute .*variant=A,B2,B1", macros)
+    assert re.search(r"two/state\}\{\\hole\{.*sweeps=exp2", macros)
+    assert re.search(r"latency/state\}\{\\hole\{.*birds latency exp1", macros)
+    records(tmp_path / "runs", "variant=A split=90", "variant=DAE split=90", name="exp2")
+    write_without_latex(tmp_path, tmp_path / "runs", "exp2", "en")
+    macros = (tmp_path / "macros.tex").read_text()
+    assert re.search(r"two/90/DVAE/accuracy\}\{\\hole\{no data.*variant=A,DAE,DVAE", macros)
+
+
+def mutated(dice: random.Random, runs_dir: Path, out: Path) -> tuple[str, Path, bytes | None]:
+    """One planted change: what must be named, the file, and what it now holds (None: it is gone)."""
+    kind = dice.choice(["metric", "run", "macro", "cell"])
+    if kind in ("metric", "run"):
+        file = dice.choice(sorted(runs_dir.glob("*/record.json")))
+        record = json.loads(file.read_text())
+        metric = dice.choice(
+            [name for name, value in record.items() if name.startswith("test_") and isinstance(value, float)]
+        )
+        changed = json.dumps(record | {metric: record[metric] + 0.001}, indent=0).encode()
+        return file.parent.name, file, None if kind == "run" else changed
+    file = out / "macros.tex" if kind == "macro" else dice.choice(sorted(out.glob("tables/*.tex")))
+    lines = file.read_text().splitlines(keepends=True)
+    number = dice.choice([n for n, line in enumerate(lines) if re.search(r"\d", line)])
+    digit = dice.choice(list(re.finditer(r"\d", lines[number])))
+    line = lines[number]
+    lines[number] = line[: digit.start()] + str((int(digit[0]) + 1) % 10) + line[digit.end() :]
+    return f"{file.name}, line {number + 1}", file, "".join(lines).encode()
+
+
+def test_a_hundred_planted_changes_are_all_named(without_latex: Path, runs_dir: Path) -> None:
+    dice = random.Random(0)
+    for _ in range(100):
+        named, file, changed = mutated(dice, runs_dir, without_latex)
+        before = file.read_bytes()
+        if changed is None:
+            file.unlink()
+        else:
+            file.write_bytes(changed)
+        with pytest.raises(Refused, match=re.escape(named)):
+            check_article(without_latex, runs_dir)
+        file.write_bytes(before)
+
+
+def test_a_change_that_the_manifest_was_made_to_agree_with_is_found_too(
+    without_latex: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(without_latex, tmp_path / "article")
+    macros, manifest = out / "macros.tex", json.loads((out / "manifest.json").read_text())
+    macros.write_text(macros.read_text().replace("{one/70/A/accuracy}{", "{one/70/A/accuracy}{9"))
+    manifest["items"] |= items({"macros.tex": macros.read_bytes()})
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(Refused, match=r"macros.tex, line \d+ \(one/70/A/accuracy\) is not what the records say now"):
+        check_article(out, runs_dir)
+
+
+def test_a_record_that_its_predictions_belie_is_found_even_in_a_fresh_article(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    records(runs, "variant=A split=90", "variant=B2 split=90")
+    file = next(f for f in sorted(runs.glob("*/record.json")) if json.loads(f.read_text())["stage"] == "classify")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"test_accuracy": 0.99}))
+    write_without_latex(tmp_path, runs, "exp1", "es")
+    with pytest.raises(Refused, match=rf"run {file.parent.name}: its record says 0.9900, its predictions"):
+        check_article(tmp_path, runs)
+
+
+@LATEX
+def test_the_pdf_is_the_same_to_the_byte(runs_dir: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_article(tmp_path / name, runs_dir, ["exp1"], "es")
+    first, second = ((tmp_path / name / PDF).read_bytes() for name in ("first", "second"))
+    assert first == second
+    (tmp_path / "second" / PDF).write_bytes(first + b" ")
+    with pytest.raises(Refused, match=rf"{PDF} is not as it was written"):
+        check_article(tmp_path / "second", runs_dir)
+
+
+@pytest.mark.parametrize("name", ["es", "en"])
+def test_the_templates_hold_no_number_and_every_word_they_need(name: str) -> None:
+    language, other = Language(name, {}), Language({"es": "en", "en": "es"}[name], {})
+    assert list(typed(language)) == []
+    language.template += "\nB1 alcanza un 57,5\\,\\%~\\cite{he2022mae}.\n"
+    assert [found.split(": ")[1] for found in typed(language)] == ["57,5 is typed; write \\val{...}"]
+    assert language.words.keys() == other.words.keys()
+    columns = {column for _, columns in reading()["tables"].values() for column in columns}
+    assert columns <= language.words["heads"].keys() == other.words["heads"].keys()
+    assert columns <= reading()["styles"].keys()
+    cited = {key for keys in re.findall(r"\\cite\{([^}]+)\}", language.template) for key in keys.split(",")}
+    bibliography = set(re.findall(r"@\w+\{([^,]+),", (ROOT / "analysis/report/references.bib").read_text()))
+    assert cited == bibliography
+
+
+def test_no_sweep_no_article(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no article in"):
+        check_article(tmp_path, tmp_path)
+    with pytest.raises(Refused, match="no sweep 'exp1'"):
+        write_article(tmp_path, tmp_path, ["exp1"], "es")
+    assert list(differences({"a": "1", "b": "2"}, {"a": "2", "c": "3"}, "as before")) == [
+        "a is not as before",
+        "b is gone",
+        "c is new",
+    ]
