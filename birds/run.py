@@ -13,11 +13,13 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
+from analysis.latent_space import clustered
 from birds.callbacks import Curves, Stopping, keeping, stopped_early
 from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
 from birds.data.prepare import load_photos, pool_pixels
 from birds.data.split import Split, draw_split
+from birds.latent.encode import pretrained_encode, unlabelled_vectors
 from birds.machine import Machine, resolve
 from birds.metrics.classification import classification_metrics
 from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
@@ -116,8 +118,19 @@ def _task(spec: RunSpec, data: BirdsDataModule, runtime: Runtime) -> Task:
         return kind(spec, data.steps_per_epoch)
     task = Classify(spec, len(data.photos.species), data.steps_per_epoch)
     if spec.pretrained is not None:
-        task.start_from(_pretrained_weights(spec.pretrained, runtime))
+        weights = _pretrained_weights(spec.pretrained, runtime)
+        task.start_from(weights)
+        if spec.transfer == "clusters":
+            task.follow(_clusters(spec.pretrained, weights, data))
     return task
+
+
+def _clusters(spec: PretrainSpec, weights: dict[str, torch.Tensor], data: BirdsDataModule) -> torch.Tensor:
+    """The k-means cluster of every unlabelled photo's latent vector, as many as species; -1 for other photos."""
+    vectors = unlabelled_vectors(pretrained_encode(spec, weights), data)
+    found = torch.full((len(data.label),), -1)
+    found[data.rows["unlabelled"]] = torch.from_numpy(clustered(vectors, len(data.photos.species), spec.seed))
+    return found
 
 
 def _pretrained_weights(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch.Tensor]:

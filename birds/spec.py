@@ -201,7 +201,7 @@ class Tuning(Choices):
     lr_decay: each level of the encoder learns that much slower than the next deeper one; the head at the full rate.
     batchnorm: whether the encoder's BatchNorm statistics follow the labelled photos or stay as pretrained.
     ema: decay of the exponential moving average of weights, which is then what is evaluated; 0 for none.
-    joint_weight: of the pretext's loss on unlabelled photos (transfer=joint).
+    joint_weight: of the loss on unlabelled photos beside the labelled ones (transfer=joint, clusters, fixmatch).
     """
 
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -214,13 +214,14 @@ class Tuning(Choices):
         unread = {
             "lr_decay": transfer in HEAD_ALONE,
             "batchnorm": transfer in (*HEAD_ALONE, *ALONE),
-            "joint_weight": transfer != "joint",
+            "joint_weight": transfer not in BESIDE,
         }
         return self.model_dump(exclude={name for name, is_unread in unread.items() if is_unread})
 
 
-ALONE = ("scratch", "untrained")  # transfers that need no pretraining
+ALONE = ("scratch", "untrained", "fixmatch")  # transfers that need no pretraining
 HEAD_ALONE = ("frozen", "untrained")  # transfers whose encoder stays as it is
+BESIDE = ("joint", "clusters", "fixmatch")  # transfers that learn from unlabelled photos beside the labelled ones
 
 
 class ClassifySpec(Run):
@@ -228,24 +229,35 @@ class ClassifySpec(Run):
 
     stage: Literal["classify"] = "classify"
     variant: str
-    transfer: Literal["scratch", "untrained", "frozen", "finetune", "joint"]
+    transfer: Literal["scratch", "untrained", "frozen", "finetune", "joint", "clusters", "fixmatch"]
     pretrained: PretrainSpec | None
     tuning: Tuning = Tuning()
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     views: Annotated[int, Field(ge=1)] | None = None
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _transfer_has_its_encoder(self) -> Self:
         if (self.transfer in ALONE) != (self.pretrained is None):
             raise ValueError(
                 f"transfer={self.transfer} {'takes no' if self.pretrained else 'needs a'} pretrained encoder; "
-                "frozen, finetune and joint start from a pretext, scratch and untrained from nothing"
+                "scratch, untrained and fixmatch start from nothing, the others from a pretext"
             )
         if self.transfer == "joint" and self.pretrained and self.pretrained.pretext.contrastive:
             raise ValueError(
                 f"transfer=joint goes on restoring photos, but pretext={self.pretrained.pretext.name} restores none; "
                 "choose finetune or frozen"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _threshold_can_be_reached(self) -> Self:
+        most = 1 - self.label_smoothing * (1 - 1 / self.data.species)
+        if self.threshold and self.threshold >= most:
+            raise ValueError(
+                f"threshold={self.threshold}: with label_smoothing={self.label_smoothing} a classifier learns to be "
+                f"{most:.3g} sure at most; choose label_smoothing=0 or a smaller threshold"
             )
         return self
 
@@ -314,8 +326,8 @@ def _refuse_other_transfer(config: Mapping[str, Any]) -> None:
     (name, own), asked = (config["variant"][key] for key in ("name", "transfer")), config["transfer"]
     if asked != own and (own != "finetune" or asked in ALONE):
         raise ValueError(
-            f"transfer={asked}: variant={name} is transfer={own}; frozen, finetune and joint are choices "
-            "for variants that are fine-tuned, such as B2, DAE and DVAE"
+            f"transfer={asked}: variant={name} is transfer={own}; frozen, finetune, joint and clusters are "
+            "choices for variants that are fine-tuned, such as B2, DAE and DVAE"
         )
 
 
@@ -342,6 +354,7 @@ def _build(config: Mapping[str, Any], data_digest: str, pool_digest: str, head: 
             "label_smoothing": config["label_smoothing"],
             "dropout": config["dropout"],
             "views": budget["views"] if transfer in HEAD_ALONE else None,
+            "threshold": config["threshold"] if transfer == "fixmatch" else None,
         }
     )
 

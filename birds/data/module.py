@@ -11,7 +11,7 @@ from functools import partial
 import lightning as L
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -125,15 +125,25 @@ class BirdsDataModule(L.LightningDataModule):
         gathered[own], gathered[~own] = self.pixels[rows[own]], self.pool[rows[~own] - len(self.pixels)]
         return gathered
 
-    def unlabelled(self, step: int, device: torch.device) -> Float[Tensor, "B 3 H W"]:
-        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a batch."""
+    def unlabelled(
+        self, step: int, device: torch.device, *, plain: bool = False
+    ) -> tuple[Float[Tensor, "B 3 H W"], Int[Tensor, " B"]]:
+        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a batch, and their rows.
+
+        They have the look of that step, or as `plain` ones none.
+        """
         count = len(self.rows["unlabelled"])
         chosen = stream(self.spec.seed, "beside", step).permutation(count)[: self.spec.training.batch]
-        return self._ready("unlabelled", [(step, int(k)) for k in chosen], device)
+        photo = self._ready("unlabelled", [(step, int(k)) for k in chosen], device, plain)
+        return photo, torch.from_numpy(self.rows["unlabelled"][chosen])
 
-    def _ready(self, part: str, places: list[tuple[int, int]], device: torch.device) -> Float[Tensor, "B 3 H W"]:
-        moved = {name: value.to(device) for name, value in self.batch(part, places).items()}
-        return self.on_after_batch_transfer(moved, 0)["photo"]
+    def _ready(
+        self, part: str, places: list[tuple[int, int]], device: torch.device, plain: bool = False
+    ) -> Float[Tensor, "B 3 H W"]:
+        batch = {name: value.to(device) for name, value in self.batch(part, places).items()}
+        if plain:
+            batch.pop("look", None)
+        return self.on_after_batch_transfer(batch, 0)["photo"]
 
     def _looks(self, part: str, view: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.float32]:
         seed, photos, strength = self.spec.seed, len(self.rows[part]), self.spec.training.augment
