@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.dashboard.command import add_commands as add_dashboard
 from analysis.report import add_command as add_report
 from birds.latency.command import add_command as add_latency
 from birds.latent.command import add_command as add_latent
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add_quantize(commands)
     add_latency(commands)
     add_report(commands)
+    add_dashboard(commands)
     add_latent(commands)
     add_look_after(commands)
     add_wandb(commands)

@@ -9,11 +9,12 @@ Put `RECIPE` up when a change of code changes numbers: old records keep their ke
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 RECIPE = 1
 MINIMUM_SIZE = 128  # px; plumage details that tell species apart are gone below it
@@ -36,17 +37,10 @@ class DataChoices(Choices):
 
     name: str
     digest: str
-    size: int
+    size: Annotated[int, Field(ge=MINIMUM_SIZE)]
     species: Annotated[int, Field(ge=2)]
     move_to_test: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
-
-    @field_validator("size")
-    @classmethod
-    def _large_enough(cls, size: int) -> int:
-        if size < MINIMUM_SIZE:
-            raise ValueError(f"photos of {size} px lose what tells birds apart; choose {MINIMUM_SIZE} or more")
-        return size
 
 
 class EncoderChoices(Choices):
@@ -141,6 +135,11 @@ class Run(Choices):
         """Twelve hex digits that name this run: equal choices, equal key."""
         return self._identity()
 
+    @property
+    def family(self) -> str:
+        """The key without the seed: runs of one family differ in their seed alone."""
+        return self._identity(exclude={"seed": True, "pretrained": {"seed": True}})
+
 
 class Skips(Choices):
     """What the autoencoder's skip connections let through.
@@ -184,11 +183,6 @@ class PretrainSpec(Run, Skips):
             fits = max(p for p in range(1, patch) if self.data.size % p == 0)
             raise ValueError(f"patch={patch}: photos of {self.data.size} px do not divide into such; choose {fits}")
         return self
-
-    @property
-    def family(self) -> str:
-        """The key without the seed: runs of one family differ in their seed alone."""
-        return self._identity(exclude={"seed": True})
 
     @property
     def needs(self) -> None:
@@ -273,13 +267,6 @@ class ClassifySpec(Run):
         return self.transfer in HEAD_ALONE
 
     @property
-    def family(self) -> str:
-        """The key without the seed: runs of one family differ in their seed alone."""
-        return self._identity(
-            exclude={"seed": True, "pretrained": {"seed": True}} if self.pretrained else {"seed": True}
-        )
-
-    @property
     def needs(self) -> PretrainSpec | None:
         """The run that must be finished before this one can start, if any."""
         return self.pretrained
@@ -330,10 +317,8 @@ def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: s
     try:
         _refuse_other_transfer(config)
         return _build(config, data_digest, pool_digest, head)
-    except ValidationError as error:
-        raise Refused(_sentence(error, head)) from None
     except ValueError as error:
-        raise Refused(str(error)) from None
+        raise Refused(_sentence(error, head) if isinstance(error, ValidationError) else str(error)) from None
 
 
 def _refuse_other_transfer(config: Mapping[str, Any]) -> None:
@@ -395,18 +380,26 @@ def _pretraining(config: Mapping[str, Any], pool_digest: str) -> dict[str, Any]:
 _MEANINGS = {
     "split": "split is the percentage of each species' training photos treated as unlabelled; choose 1 to 99",
     "seed": "a seed is a whole number, 0 or more",
+    "data.size": f"smaller photos lose what tells birds apart; choose {MINIMUM_SIZE} or more",
 }
 
 
-def _sentence(error: ValidationError, head: str) -> str:
-    """The first complaint of a pydantic error as one sentence: the key as it was asked, why not."""
+def complaint(error: ValidationError, place: str | None = None) -> str:
+    """The first complaint of a pydantic error: `key=value: why not`, with the key as it was asked for at `place`."""
     first = error.errors()[0]
-    section = "pretrain" if first["loc"][:1] == ("pretrained",) else head
-    place = ".".join(str(part) for part in first["loc"] if part not in ("pretrained", "tuning"))
-    place = place.replace("training.", f"budget.{section}.") if place.startswith("training.") else place
+    key = ".".join(map(str, first["loc"])) if place is None else place
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{key}={first['input']}: {_MEANINGS.get(key, said[0].lower() + said[1:])}"
+
+
+def _sentence(error: ValidationError, head: str) -> str:
+    """The same for a configuration's spec; what our own validators say is a sentence already."""
+    first = error.errors()[0]
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
-    return f"{place}={first['input']}: {_MEANINGS.get(place, first['msg'][0].lower() + first['msg'][1:])}"
+    section = "pretrain" if first["loc"][:1] == ("pretrained",) else head
+    place = ".".join(str(part) for part in first["loc"] if part not in ("pretrained", "tuning"))
+    return complaint(error, re.sub(r"^training\.", f"budget.{section}.", place))
 
 
 def read_spec(text: str) -> RunSpec:

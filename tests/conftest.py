@@ -22,6 +22,7 @@ TOGETHER = (
     "tests/slurm/test_real_runs.py",
     "tests/slurm/test_sweeps.py",
     "tests/latency/",
+    "tests/analysis/test_dashboard.py",
 )
 
 

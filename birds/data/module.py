@@ -6,6 +6,7 @@ among them. Order and looks of an epoch are functions of (seed, epoch), so a res
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import lightning as L
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from birds.data.augment import augment, to_float, view_parameters
 from birds.data.photos import Photos
@@ -95,8 +96,7 @@ class BirdsDataModule(L.LightningDataModule):
         return [[(0, k) for k in range(a, min(a + EVALUATION_BATCH, count))] for a in range(0, count, EVALUATION_BATCH)]
 
     def _loader(self, part: str, plan: list[list[tuple[int, int]]]) -> DataLoader[Batch]:
-        photos: Dataset[Batch] = _Part(self, part)
-        return DataLoader(photos, batch_sampler=plan, collate_fn=lambda batch: batch)
+        return DataLoader(plan, batch_size=None, collate_fn=partial(self.batch, part))  # type: ignore[arg-type]
 
     @property
     def photos_per_epoch(self) -> int:
@@ -177,20 +177,3 @@ class BirdsDataModule(L.LightningDataModule):
         """The photos of one part in order, as fractions, for pictures."""
         for places in self._in_order(part):
             yield self.on_after_batch_transfer(self.batch(part, places), 0)
-
-
-class _Part(Dataset[Batch]):
-    """One part of the data set, fetched a whole batch at a time."""
-
-    def __init__(self, data: BirdsDataModule, part: str) -> None:
-        self._data = data
-        self._part = part
-
-    def __len__(self) -> int:
-        return len(self._data.rows[self._part])
-
-    def __getitem__(self, place: tuple[int, int]) -> Batch:
-        return self._data.batch(self._part, [place])
-
-    def __getitems__(self, places: list[tuple[int, int]]) -> Batch:
-        return self._data.batch(self._part, places)

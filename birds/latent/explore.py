@@ -75,7 +75,8 @@ def _leave(folder: RunFolder, data: BirdsDataModule, spaces: dict[str, Space], p
     (plain, space), encoder = spaces.values(), list(spaces)[-1]
     place.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {name: getattr(space, name) for name in ("vectors", "label", "cluster", "tsne")}
-    write_atomically(place / "latent.npz", partial(np.savez_compressed, rows=rows, **arrays))
+    arrays |= {"rows": rows, "photo": np.array(data.photos.paths)[rows]}
+    write_atomically(place / "latent.npz", partial(np.savez_compressed, **arrays))
     photos = [data.pixels[row] for row in rows]
     save_scatter(spaces, species, place / "latent.png")
     save_page(spaces, species, photos, place / "latent.html")
