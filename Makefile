@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures notebooks report quantize latency latent status bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ sweep-unet: $(READY)  ## what the U-Net's skip connections should let through (d
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
+
+seeds: $(READY)  ## which seeds experiment 1 needs next (SWEEP=name, UNTIL=ci=2: 2 points each way)
+	@$(VENV)/bin/birds seeds $(or $(SWEEP),exp1) --until $(or $(UNTIL),ci=2)
 
 figures: $(READY)  ## draw all figures that the records of experiment 1 allow (SWEEP=name)
 	@$(VENV)/bin/birds figures $(or $(SWEEP),exp1)
@@ -62,6 +65,16 @@ latent: $(READY)  ## what encoders make of unlabelled photos: t-SNE, clusters, p
 
 status: $(READY)  ## where every run of a sweep is, why, and how far (SWEEP=name)
 	@$(VENV)/bin/birds status $(or $(SWEEP),last)
+
+dashboard: $(READY)  ## a sweep as one HTML page that needs no network (SWEEP=name)
+	@$(VENV)/bin/birds dashboard $(or $(SWEEP),exp1)
+
+watch: $(READY)  ## that page served while the sweep runs (SWEEP=name)
+	@$(VENV)/bin/birds watch $(or $(SWEEP),last)
+
+wandb-sync: $(READY)  ## send what was tracked offline to W&B, then build its dashboard there (SWEEP=name)
+	@$(VENV)/bin/birds wandb sync $(SWEEP)
+	@$(VENV)/bin/birds wandb dashboard $(or $(SWEEP),exp1)
 
 bench-launch: $(READY)  ## how long launching on SLURM takes, beside the stock launcher, on a private cluster
 	@$(RUN) bench/launch.py

@@ -51,8 +51,10 @@ VARIANTS = {
     "DAE": Look("#D55E00", "^", "xxxx"),
     "DVAE": Look("#009E73", "v", "----"),
     "SimCLR": Look("#E69F00", "P", "++++"),
+    "KM": Look("#56B4E9", "<", "||||"),
+    "FixMatch": Look("#999999", ">", "oo"),
 }
-OTHERS = (Look("#56B4E9", "<", "||||"), Look("#56B4E9", ">", "oo"), Look("#56B4E9", "*", "**"))
+OTHERS = (Look("#999999", "*", "**"), Look("#999999", "p", "OO"), Look("#999999", "h", "/\\/\\"))
 
 
 def look(variant: str) -> Look:

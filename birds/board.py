@@ -6,7 +6,6 @@ import enum
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -94,11 +93,9 @@ class Board:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
+        self.refresh()
         if self._live is not None:
-            self._live.update(self.table())
             self._live.stop()
 
     def refresh(self) -> None:

@@ -98,21 +98,14 @@ def as_csv(rows: list[dict[str, float]]) -> str:
     return text.getvalue()
 
 
-def watching(folder: RunFolder, training: Training, say: Callable[[str], object]) -> list[Callback]:
-    """The callbacks of a run: curves first, then early stopping, then the best and the last checkpoint."""
+def keeping(folder: RunFolder, training: Training) -> list[Callback]:
+    """Early stopping, then the best and the last checkpoint."""
     where: dict[str, Any] = {"dirpath": folder.checkpoint("best").parent, "enable_version_counter": False}
+    where["save_on_train_epoch_end"] = True
     return [
-        Curves(folder, training, say),
         EarlyStopping(monitor=MONITORED, patience=training.patience),
-        ModelCheckpoint(
-            filename="best",
-            monitor=MONITORED,
-            save_top_k=1,
-            save_weights_only=True,
-            save_on_train_epoch_end=True,
-            **where,
-        ),
-        ModelCheckpoint(filename="last", monitor=None, save_on_train_epoch_end=True, **where),
+        ModelCheckpoint(filename="best", monitor=MONITORED, save_weights_only=True, **where),
+        ModelCheckpoint(filename="last", monitor=None, **where),
     ]
 
 

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.dashboard.command import add_commands as add_dashboard
 from analysis.report import add_command as add_report
 from birds.latency.command import add_command as add_latency
 from birds.latent.command import add_command as add_latent
 from birds.look_after import add_commands as add_look_after
 from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
+from birds.seeds import add_command as add_seeds
 from birds.spec import Refused
 from birds.store import find_run
+from birds.tracked.command import add_command as add_wandb
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,8 +47,11 @@ def parser() -> argparse.ArgumentParser:
     add_quantize(commands)
     add_latency(commands)
     add_report(commands)
+    add_dashboard(commands)
     add_latent(commands)
     add_look_after(commands)
+    add_wandb(commands)
+    add_seeds(commands)
     _add_data(commands)
     return top
 
@@ -80,10 +86,12 @@ def _table(args: argparse.Namespace) -> None:
 
     if study_file(args.runs_dir, args.sweep).exists():
         return print_trials(args.runs_dir, args.sweep)
+    from analysis.comparisons import print_comparisons
     from analysis.tables import sweep_table, write_and_print
 
     table, missing = sweep_table(args.runs_dir, args.sweep)
     write_and_print(args.runs_dir, args.sweep, table, missing)
+    print_comparisons(args.runs_dir, args.sweep)
 
 
 def _figures(args: argparse.Namespace) -> None:

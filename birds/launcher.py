@@ -18,11 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from birds.board import Board, State
 from birds.machine import cores
-from birds.plan import Planned, describe, how_tracked, plan_run, stages
+from birds.plan import Planned, describe, how_tracked, plan_run
 from birds.refusals import RunsFailed
 from birds.spec import Refused, RunSpec, Runtime, read_spec
 from birds.store import RunFolder
-from birds.sweep import Asked, Sweep, leave_specs
+from birds.sweep import Asked, Sweep, leave_specs, with_needs
 from birds.triage import Kind, failure_of_death, kind_of, oom_kills
 
 POLL_SECONDS = 0.1
@@ -50,7 +50,7 @@ def launch(compose: Callable[[Sequence[str]], DictConfig], job_overrides: Sequen
     if not asked:
         raise Refused("launch.exclude leaves no run of this sweep")
     planned = [one for _, job in asked for one in job]
-    first, runs = planned[0], stages(planned)
+    first, runs = planned[0], with_needs([p.spec for p in planned])
     if first.average_over and not first.launch.wait:
         raise Refused("a search learns from each trial before it asks the next: leave launch.wait=true")
     if first.dry_run:
@@ -67,7 +67,9 @@ def launch(compose: Callable[[Sequence[str]], DictConfig], job_overrides: Sequen
     if wait:
         print_failures(board, first.runtime.runs_dir)
         if not first.average_over:
-            _print_table(first)
+            from analysis.tables import print_sweep_table
+
+            print_sweep_table(first.runtime.runs_dir, first.sweep)
             refuse_failures(board)
     return [_returned(job, _objective(job)) for _, job in asked]
 
@@ -168,12 +170,6 @@ def refuse_failures(board: Board) -> None:
         raise RunsFailed(f"{unfinished} of {count} runs did not finish; the same command does only those again")
 
 
-def _print_table(first: Planned) -> None:
-    from analysis.tables import print_sweep_table
-
-    print_sweep_table(first.runtime.runs_dir, first.sweep)
-
-
 def work_off(sweep: Sweep, board: Board, *, wait: bool) -> None:
     """Run what is not finished, where the sweep says; on a cluster, `wait` says whether to return when it is over."""
     assert sweep.runtime is not None
@@ -182,11 +178,12 @@ def work_off(sweep: Sweep, board: Board, *, wait: bool) -> None:
     if sweep.slurm is None:
         LocalSlots(sweep.runtime, sweep.slots, canary=sweep.canary, fail_fast=sweep.fail_fast).work_off(board)
         return
-    from birds.slurm.limits import warn_of_unshared
+    from birds.slurm.limits import unshared
     from birds.slurm.submit import submit
     from birds.slurm.waiting import watch_jobs
 
-    warn_of_unshared(sweep.runtime.runs_dir, board.console.print)
+    if words := unshared(sweep.runtime.runs_dir):
+        board.console.print(f"careful: {words}")
     sent = submit(_order(sweep), board.runs)
     jobs = sum(len(submission.jobs) for submission in sent)
     board.console.print(f"{jobs} jobs submitted in {len(sent)} arrays; the sweep's name is {sweep.name}")

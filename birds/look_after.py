@@ -1,7 +1,6 @@
 """`birds status`, `retry`, `cancel`, `logs` and `doctor`: looking after a sweep that was launched before."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from birds.board import Board, State
@@ -105,7 +104,7 @@ def _doctor(args: argparse.Namespace) -> None:
 
     if args.write:
         print(f"Written: {write_profile(args.write)}; look it through, then: python train.py -m slurm={args.write} ...")
-    findings = examine(args.name, Path(args.runs_dir))
-    print("\n".join(findings.lines))
-    if findings.wrong:
-        raise Refused(f"{findings.wrong} of these will go wrong")
+    lines, wrong = examine(args.name, args.runs_dir)
+    print("\n".join(lines))
+    if wrong:
+        raise Refused(f"{wrong} of these will go wrong")

@@ -18,7 +18,7 @@ from birds.data.photos import Photos, read_photos
 from birds.data.pool import read_pool
 from birds.data.prepare import ensure_rendered, find_pool, find_root
 from birds.data.split import draw_split
-from birds.spec import Choices, ClassifySpec, Refused, RunSpec, Runtime, spec_from_config
+from birds.spec import Choices, ClassifySpec, Refused, Runtime, complaint, spec_from_config
 from birds.store import RunFolder
 from birds.sweep import with_needs
 
@@ -107,9 +107,7 @@ def _valid(model: type[C], prefix: str, values: Mapping[str, Any]) -> C:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        said = first["msg"][0].lower() + first["msg"][1:]
-        raise Refused(f"{prefix}{first['loc'][0]}={first['input']}: {said}") from None
+        raise Refused(f"{prefix}{complaint(error)}") from None
 
 
 def _refuse_unwritable(folder: Path, key: str) -> None:
@@ -127,14 +125,8 @@ def _photos(data: str, cache_dir: Path) -> Photos:
     values = json.loads(data)
     root = find_root(values)
     ensure_rendered(values)
-    return read_photos(
-        root,
-        cache_dir,
-        species=values["species"],
-        move_to_test=values["move_to_test"],
-        seed=values["seed"],
-        skip_unreadable=values["skip_unreadable"],
-    )
+    chosen = {name: values[name] for name in ("species", "move_to_test", "seed", "skip_unreadable")}
+    return read_photos(root, cache_dir, **chosen)
 
 
 @lru_cache(maxsize=8)
@@ -146,20 +138,14 @@ def _pool_digest(pool: str, data: str, cache_dir: Path) -> str:
 
 def how_tracked(runtime: Runtime) -> str | None:
     """The sentence that says how W&B is used, once a command; None when it is off."""
-    where = runtime.runs_dir / "*" / "tracking" / "wandb" / "offline-run-*"
-    offline = f"W&B is offline; send it later with: wandb sync {where}"
+    offline = f"W&B is offline; send it later with: birds --runs-dir {runtime.runs_dir} wandb sync"
     return {"offline": offline, "online": "W&B is online", "none": None}[runtime.tracking]
-
-
-def stages(planned: Sequence[Planned]) -> dict[str, RunSpec]:
-    """The distinct runs by key, what is needed before what needs it."""
-    return with_needs([p.spec for p in planned])
 
 
 def describe(planned: Sequence[Planned]) -> str:
     """A line per run: key, state, what it is, what it waits for."""
     lines = []
-    for key, spec in stages(planned).items():
+    for key, spec in with_needs([p.spec for p in planned]).items():
         finished = RunFolder(planned[0].runtime.runs_dir, spec).record() is not None
         waits = "" if spec.needs is None or finished else f"  after {spec.needs.key}"
         lines.append(f"{key}  {'finished' if finished else 'to do':8}  {spec.stage:8}  {spec.title}{waits}")

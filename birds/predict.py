@@ -3,8 +3,6 @@
 torch is imported only where a checkpoint is opened; `birds.quantize.predict` shares the rest and does without it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from birds.data.cache import decode_photo
-from birds.spec import ClassifySpec, Refused, read_spec
+from birds.spec import Refused
 from birds.store import RunFolder
 
 if TYPE_CHECKING:
@@ -30,26 +28,14 @@ class Prediction:
     ranked: list[tuple[str, float]]
 
 
-def load_classifier(folder: RunFolder) -> tuple[Classify, list[str]]:
+def load_classifier(folder: RunFolder) -> tuple["Classify", list[str]]:
     """The trained classifier in evaluation mode and its species. Raises Refused when the run is not one."""
-    from birds.models.checkpoint import read_checkpoint
+    from birds.models.checkpoint import finished_classifier
     from birds.tasks.classify import Classify
 
-    spec = read_spec(folder.spec_file.read_text())
-    if not isinstance(spec, ClassifySpec):
-        raise Refused(f"run {folder.key} is a pretraining and knows no species; give a classifier's run")
-    record = folder.record()
-    if record is None:
-        raise Refused(f"run {folder.key} is not finished; ask for it again with train.py")
-    checkpoint = read_checkpoint(folder.checkpoint("best"))
-    if checkpoint is None:
-        raise Refused(
-            f"the checkpoint of run {folder.key} is missing or was cut short ({folder.checkpoint('best')}): "
-            f"remove {folder.record_file} and ask for the run again with train.py"
-        )
-    species: list[str] = record.value("species")
+    spec, species, weights = finished_classifier(folder)
     task = Classify(spec, len(species), steps_per_epoch=1)
-    task.load_state_dict(checkpoint["state_dict"])
+    task.load_state_dict(weights)
     return task.eval(), species
 
 
@@ -72,13 +58,10 @@ def read_square_photos(paths: Sequence[Path], size: int) -> NDArray[np.uint8]:
 def _decoded(path: Path, size: int) -> NDArray[np.uint8]:
     try:
         return decode_photo(path, size)
-    except (UnidentifiedImageError, OSError) as error:
-        reason = (
-            "is not an image"
-            if isinstance(error, UnidentifiedImageError)
-            else f"cannot be read ({error.strerror or error})"
-        )
-        raise Refused(f"{path} {reason}") from None
+    except UnidentifiedImageError:
+        raise Refused(f"{path} is not an image") from None
+    except OSError as error:
+        raise Refused(f"{path} cannot be read ({error.strerror or error})") from None
 
 
 def ranked(

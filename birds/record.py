@@ -4,8 +4,6 @@ Everything downstream (tables, figures, report) reads these rows and nothing els
 `recipe`, then `choice.*` (the spec, flattened), `test_*` and `valid_*` (metrics), `cost_*`, and provenance.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -15,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from birds.spec import RECIPE, ClassifySpec, PretrainSpec, Refused
 
@@ -25,10 +23,8 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "pillow", "hydra-core", "submitit", "wandb")
 
 
-class Record(BaseModel):
+class Record(BaseModel, frozen=True, extra="allow"):
     """One row. The named columns are always there; metrics, costs and choices come beside them."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     recipe: int
     key: str
@@ -133,7 +129,7 @@ def read_record(path: Path, key: str) -> Record | None:
     return record
 
 
-def load_records(runs_dir: Path, keys: list[str] | None = None) -> pd.DataFrame:
+def load_records(runs_dir: Path, keys: list[str] | None = None) -> "pd.DataFrame":
     """All finished runs under `runs_dir` as a frame, one row each, sorted by key; `keys` keeps those runs only.
 
     Records cut short are left out (their runs count as unfinished); so are those of another recipe, with a warning.

@@ -13,11 +13,13 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
-from birds.callbacks import Curves, Stopping, stopped_early, watching
+from analysis.latent_space import clustered
+from birds.callbacks import Curves, Stopping, keeping, stopped_early
 from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
 from birds.data.prepare import load_photos, pool_pixels
 from birds.data.split import Split, draw_split
+from birds.latent.encode import pretrained_encode, unlabelled_vectors
 from birds.machine import Machine, resolve
 from birds.metrics.classification import classification_metrics
 from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
@@ -83,13 +85,13 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Cal
     data = BirdsDataModule(spec, photos, pixels, split, folder.accumulate, pool_pixels(spec, photos, runtime))
     task = _task(spec, data, runtime)
     log = tracker(spec, folder.tracking, runtime.tracking)
-    callbacks = [*watching(folder, spec.training, _voice(spec)), Stopping(should_stop)]
-    trainer, curves = _trainer(folder, machine, log, data, callbacks)
+    curves = Curves(folder, spec.training, _voice(spec))
+    trainer = _trainer(folder, machine, log, data, [curves, *keeping(folder, spec.training), Stopping(should_stop)])
     if isinstance(task, Classify) and task.frozen and runtime.features == "cached":
         with trainer.precision_plugin.forward_context():
             task.encode_once(data, machine.device)
-    _fit(trainer, task, data, folder)
-    measured = _tested(trainer, task, data, folder, log)
+    _fit(trainer, task, data, folder, curves)
+    measured = _tested(trainer, task, data, folder, log) | {"epochs": len(curves.rows)}
     measured |= _counts(data, split) | machine.record() | _costs(task, data, curves, machine)
     measured |= {f"runtime.{name}": value for name, value in runtime.model_dump(mode="json").items()}
     measured["cost_seconds"] = curves.fit_seconds
@@ -105,13 +107,8 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Cal
 def _hush() -> None:
     """Keep Lightning's chatter out of the logs; its warnings here are about choices that were made on purpose."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    for about in (
-        ".*does not have many workers.*",
-        ".*smaller than the logging interval.*",
-        ".*not empty.*",
-        ".*in eval mode.*",
-    ):
-        warnings.filterwarnings("ignore", message=about)
+    for about in ("does not have many workers", "smaller than the logging interval", "not empty", "in eval mode"):
+        warnings.filterwarnings("ignore", message=f".*{about}")
 
 
 def _task(spec: RunSpec, data: BirdsDataModule, runtime: Runtime) -> Task:
@@ -121,8 +118,19 @@ def _task(spec: RunSpec, data: BirdsDataModule, runtime: Runtime) -> Task:
         return kind(spec, data.steps_per_epoch)
     task = Classify(spec, len(data.photos.species), data.steps_per_epoch)
     if spec.pretrained is not None:
-        task.start_from(_pretrained_weights(spec.pretrained, runtime))
+        weights = _pretrained_weights(spec.pretrained, runtime)
+        task.start_from(weights)
+        if spec.transfer == "clusters":
+            task.follow(_clusters(spec.pretrained, weights, data))
     return task
+
+
+def _clusters(spec: PretrainSpec, weights: dict[str, torch.Tensor], data: BirdsDataModule) -> torch.Tensor:
+    """The k-means cluster of every unlabelled photo's latent vector, as many as species; -1 for other photos."""
+    vectors = unlabelled_vectors(pretrained_encode(spec, weights), data)
+    found = torch.full((len(data.label),), -1)
+    found[data.rows["unlabelled"]] = torch.from_numpy(clustered(vectors, len(data.photos.species), spec.seed))
+    return found
 
 
 def _pretrained_weights(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch.Tensor]:
@@ -141,8 +149,8 @@ def _pretrained_weights(spec: PretrainSpec, runtime: Runtime) -> dict[str, torch
 
 def _trainer(
     folder: RunFolder, machine: Machine, log: Tracker | None, data: BirdsDataModule, callbacks: list[Callback]
-) -> tuple[L.Trainer, Curves]:
-    trainer = L.Trainer(
+) -> L.Trainer:
+    return L.Trainer(
         **machine.trainer_options(),
         max_epochs=data.spec.training.epochs,
         logger=log or False,
@@ -157,26 +165,19 @@ def _trainer(
         enable_model_summary=False,
         default_root_dir=folder.path,
     )
-    assert isinstance(callbacks[0], Curves)
-    return trainer, callbacks[0]
 
 
-def _fit(trainer: L.Trainer, task: L.LightningModule, data: BirdsDataModule, folder: RunFolder) -> None:
+def _fit(trainer: L.Trainer, task: Task, data: BirdsDataModule, folder: RunFolder, curves: Curves) -> None:
     """Train to the end, from the last checkpoint where there is a whole one."""
-    last = read_checkpoint(folder.checkpoint("last"))
-    if last is not None and read_checkpoint(folder.checkpoint("best")) is None:
-        last = None
-    if last is None:
-        folder.checkpoint("last").unlink(missing_ok=True)
-    if last is None or not stopped_early(last):
-        path = folder.checkpoint("last") if last else None
-        try:
-            trainer.fit(task, data, ckpt_path=path, weights_only=True if last else None)
-        except SystemExit:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from None
-    else:
-        curves = next(c for c in trainer.callbacks if isinstance(c, Curves))  # type: ignore[attr-defined]
+    path = folder.checkpoint("last")
+    last = read_checkpoint(path) if read_checkpoint(folder.checkpoint("best")) is not None else None
+    if last is not None and stopped_early(last):
         curves.load_state_dict(last["callbacks"]["Curves"])
+        return
+    try:
+        trainer.fit(task, data, ckpt_path=path if last else None, weights_only=True if last else None)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
 
 
 def _tested(
@@ -187,7 +188,7 @@ def _tested(
     assert best is not None
     task.load_state_dict(best["state_dict"])
     trainer.test(task, data, verbose=False)
-    measured: dict[str, Any] = {"best_epoch": best["epoch"], "epochs": _epochs(folder)}
+    measured: dict[str, Any] = {"best_epoch": best["epoch"]}
     if isinstance(task, Reconstruct):
         path = save_reconstructions(task, data, folder.pictures / "reconstructions.png")
         if log:
@@ -200,13 +201,10 @@ def _tested(
     for part, saved in predicted.items():
         measured |= classification_metrics(saved["logits"], saved["label"], prefix=f"{part}_")
     if log:
+        log.robustness(measured["test_noise"], measured["test_accuracy_noise"])
         test = predicted["test"]
         log.confusion(test["label"].tolist(), test["logits"].argmax(1).tolist(), list(data.photos.species))
     return measured
-
-
-def _epochs(folder: RunFolder) -> int:
-    return max(0, len(folder.curves_file.read_text().splitlines()) - 1)
 
 
 def _save_predictions(predicted: dict[str, dict[str, torch.Tensor]], data: BirdsDataModule, folder: RunFolder) -> None:

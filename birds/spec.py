@@ -9,11 +9,12 @@ Put `RECIPE` up when a change of code changes numbers: old records keep their ke
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 RECIPE = 1
 MINIMUM_SIZE = 128  # px; plumage details that tell species apart are gone below it
@@ -36,17 +37,10 @@ class DataChoices(Choices):
 
     name: str
     digest: str
-    size: int
+    size: Annotated[int, Field(ge=MINIMUM_SIZE)]
     species: Annotated[int, Field(ge=2)]
     move_to_test: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
-
-    @field_validator("size")
-    @classmethod
-    def _large_enough(cls, size: int) -> int:
-        if size < MINIMUM_SIZE:
-            raise ValueError(f"photos of {size} px lose what tells birds apart; choose {MINIMUM_SIZE} or more")
-        return size
 
 
 class EncoderChoices(Choices):
@@ -141,6 +135,11 @@ class Run(Choices):
         """Twelve hex digits that name this run: equal choices, equal key."""
         return self._identity()
 
+    @property
+    def family(self) -> str:
+        """The key without the seed: runs of one family differ in their seed alone."""
+        return self._identity(exclude={"seed": True, "pretrained": {"seed": True}})
+
 
 class Skips(Choices):
     """What the autoencoder's skip connections let through.
@@ -186,11 +185,6 @@ class PretrainSpec(Run, Skips):
         return self
 
     @property
-    def family(self) -> str:
-        """The key without the seed: runs of one family differ in their seed alone."""
-        return self._identity(exclude={"seed": True})
-
-    @property
     def needs(self) -> None:
         """Pretraining needs no other run."""
         return None
@@ -207,7 +201,7 @@ class Tuning(Choices):
     lr_decay: each level of the encoder learns that much slower than the next deeper one; the head at the full rate.
     batchnorm: whether the encoder's BatchNorm statistics follow the labelled photos or stay as pretrained.
     ema: decay of the exponential moving average of weights, which is then what is evaluated; 0 for none.
-    joint_weight: of the pretext's loss on unlabelled photos (transfer=joint).
+    joint_weight: of the loss on unlabelled photos beside the labelled ones (transfer=joint, clusters, fixmatch).
     """
 
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -220,13 +214,14 @@ class Tuning(Choices):
         unread = {
             "lr_decay": transfer in HEAD_ALONE,
             "batchnorm": transfer in (*HEAD_ALONE, *ALONE),
-            "joint_weight": transfer != "joint",
+            "joint_weight": transfer not in BESIDE,
         }
         return self.model_dump(exclude={name for name, is_unread in unread.items() if is_unread})
 
 
-ALONE = ("scratch", "untrained")  # transfers that need no pretraining
+ALONE = ("scratch", "untrained", "fixmatch")  # transfers that need no pretraining
 HEAD_ALONE = ("frozen", "untrained")  # transfers whose encoder stays as it is
+BESIDE = ("joint", "clusters", "fixmatch")  # transfers that learn from unlabelled photos beside the labelled ones
 
 
 class ClassifySpec(Run):
@@ -234,19 +229,20 @@ class ClassifySpec(Run):
 
     stage: Literal["classify"] = "classify"
     variant: str
-    transfer: Literal["scratch", "untrained", "frozen", "finetune", "joint"]
+    transfer: Literal["scratch", "untrained", "frozen", "finetune", "joint", "clusters", "fixmatch"]
     pretrained: PretrainSpec | None
     tuning: Tuning = Tuning()
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     views: Annotated[int, Field(ge=1)] | None = None
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _transfer_has_its_encoder(self) -> Self:
         if (self.transfer in ALONE) != (self.pretrained is None):
             raise ValueError(
                 f"transfer={self.transfer} {'takes no' if self.pretrained else 'needs a'} pretrained encoder; "
-                "frozen, finetune and joint start from a pretext, scratch and untrained from nothing"
+                "scratch, untrained and fixmatch start from nothing, the others from a pretext"
             )
         if self.transfer == "joint" and self.pretrained and self.pretrained.pretext.contrastive:
             raise ValueError(
@@ -255,17 +251,20 @@ class ClassifySpec(Run):
             )
         return self
 
+    @model_validator(mode="after")
+    def _threshold_can_be_reached(self) -> Self:
+        most = 1 - self.label_smoothing * (1 - 1 / self.data.species)
+        if self.threshold and self.threshold >= most:
+            raise ValueError(
+                f"threshold={self.threshold}: with label_smoothing={self.label_smoothing} a classifier learns to be "
+                f"{most:.3g} sure at most; choose label_smoothing=0 or a smaller threshold"
+            )
+        return self
+
     @property
     def frozen(self) -> bool:
         """Whether the encoder stays as it is, so that the head alone is trained."""
         return self.transfer in HEAD_ALONE
-
-    @property
-    def family(self) -> str:
-        """The key without the seed: runs of one family differ in their seed alone."""
-        return self._identity(
-            exclude={"seed": True, "pretrained": {"seed": True}} if self.pretrained else {"seed": True}
-        )
 
     @property
     def needs(self) -> PretrainSpec | None:
@@ -318,10 +317,8 @@ def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: s
     try:
         _refuse_other_transfer(config)
         return _build(config, data_digest, pool_digest, head)
-    except ValidationError as error:
-        raise Refused(_sentence(error, head)) from None
     except ValueError as error:
-        raise Refused(str(error)) from None
+        raise Refused(_sentence(error, head) if isinstance(error, ValidationError) else str(error)) from None
 
 
 def _refuse_other_transfer(config: Mapping[str, Any]) -> None:
@@ -329,8 +326,8 @@ def _refuse_other_transfer(config: Mapping[str, Any]) -> None:
     (name, own), asked = (config["variant"][key] for key in ("name", "transfer")), config["transfer"]
     if asked != own and (own != "finetune" or asked in ALONE):
         raise ValueError(
-            f"transfer={asked}: variant={name} is transfer={own}; frozen, finetune and joint are choices "
-            "for variants that are fine-tuned, such as B2, DAE and DVAE"
+            f"transfer={asked}: variant={name} is transfer={own}; frozen, finetune, joint and clusters are "
+            "choices for variants that are fine-tuned, such as B2, DAE and DVAE"
         )
 
 
@@ -357,6 +354,7 @@ def _build(config: Mapping[str, Any], data_digest: str, pool_digest: str, head: 
             "label_smoothing": config["label_smoothing"],
             "dropout": config["dropout"],
             "views": budget["views"] if transfer in HEAD_ALONE else None,
+            "threshold": config["threshold"] if transfer == "fixmatch" else None,
         }
     )
 
@@ -382,18 +380,26 @@ def _pretraining(config: Mapping[str, Any], pool_digest: str) -> dict[str, Any]:
 _MEANINGS = {
     "split": "split is the percentage of each species' training photos treated as unlabelled; choose 1 to 99",
     "seed": "a seed is a whole number, 0 or more",
+    "data.size": f"smaller photos lose what tells birds apart; choose {MINIMUM_SIZE} or more",
 }
 
 
-def _sentence(error: ValidationError, head: str) -> str:
-    """The first complaint of a pydantic error as one sentence: the key as it was asked, why not."""
+def complaint(error: ValidationError, place: str | None = None) -> str:
+    """The first complaint of a pydantic error: `key=value: why not`, with the key as it was asked for at `place`."""
     first = error.errors()[0]
-    section = "pretrain" if first["loc"][:1] == ("pretrained",) else head
-    place = ".".join(str(part) for part in first["loc"] if part not in ("pretrained", "tuning"))
-    place = place.replace("training.", f"budget.{section}.") if place.startswith("training.") else place
+    key = ".".join(map(str, first["loc"])) if place is None else place
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{key}={first['input']}: {_MEANINGS.get(key, said[0].lower() + said[1:])}"
+
+
+def _sentence(error: ValidationError, head: str) -> str:
+    """The same for a configuration's spec; what our own validators say is a sentence already."""
+    first = error.errors()[0]
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
-    return f"{place}={first['input']}: {_MEANINGS.get(place, first['msg'][0].lower() + first['msg'][1:])}"
+    section = "pretrain" if first["loc"][:1] == ("pretrained",) else head
+    place = ".".join(str(part) for part in first["loc"] if part not in ("pretrained", "tuning"))
+    return complaint(error, re.sub(r"^training\.", f"budget.{section}.", place))
 
 
 def read_spec(text: str) -> RunSpec:

@@ -9,26 +9,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from birds.refusals import nearest
 from birds.spec import Refused, RunSpec, Runtime, read_spec
 from birds.store import RunFolder, write_text
 
 
-class Asked(BaseModel):
+class Asked(BaseModel, frozen=True):
     """One classifier run of a sweep, and the overrides that asked for it."""
-
-    model_config = ConfigDict(frozen=True)
 
     key: str
     overrides: tuple[str, ...] = ()
 
 
-class Sweep(BaseModel):
+class Sweep(BaseModel, frozen=True):
     """A sweep. `slurm` is the profile it was submitted with, None for one on a single machine."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str = "last"
     runs: tuple[Asked, ...]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -104,6 +104,15 @@ class Tracker(Logger):
     def picture(self, name: str, path: Path, caption: str) -> None:
         """A picture from the run folder."""
         self._with(lambda logger: logger.log_image(name, [str(path)], caption=[caption]))
+
+    def robustness(self, noise: Sequence[float], accuracy: Sequence[float]) -> None:
+        """The accuracy under each noise, as a curve over it."""
+
+        def log(logger: WandbLogger) -> None:
+            for share, correct in zip(noise, accuracy, strict=True):
+                logger.experiment.log({"robustness/noise": share, "robustness/accuracy": correct})
+
+        self._with(log)
 
     def confusion(self, label: list[int], predicted: list[int], species: list[str]) -> None:
         """The confusion matrix of the test photos."""

@@ -16,30 +16,20 @@ DATA_WORDS = ("unreadable photo", "cannot identify image", "image file is trunca
 
 
 class Kind(enum.Enum):
-    """What a run died of."""
+    """What a run died of, in a word, and what cures it."""
 
-    MEMORY = "out of memory"
-    DIVERGED = "diverged"
-    TIMEOUT = "time limit"
-    NODE = "node lost"
-    DATA = "unreadable data"
-    DISK = "disk"
-    REFUSED = "cannot be done"
-    KILLED = "killed"
-    BUG = "bug in the code"
+    MEMORY = "out of memory", "asked again, it goes on with half the photos at a time; or ask for more memory"
+    DIVERGED = "diverged", "lower the learning rate, as in budget.classify.lr=1e-3, or train with precision=32"
+    TIMEOUT = "time limit", "raise slurm.time or slurm.max_requeues; birds retry goes on from the last epoch"
+    NODE = "node lost", "birds retry goes on from the last epoch"
+    DATA = "unreadable data", "repair the photo, or leave such photos out with data.skip_unreadable=true"
+    DISK = "disk", "free some room; what was finished is kept, and the same command goes on"
+    REFUSED = "cannot be done", "change what was asked as the message says"
+    KILLED = "killed", "somebody or something ended it; birds retry goes on from the last epoch"
+    BUG = "bug in the code", "mend the code (the traceback is below), then birds retry"
 
-
-CURES = {
-    Kind.MEMORY: "asked again, it goes on with half the photos at a time and the same steps; or ask for more memory",
-    Kind.DIVERGED: "lower the learning rate, as in budget.classify.lr=1e-3, or train with precision=32",
-    Kind.TIMEOUT: "raise slurm.time or slurm.max_requeues; birds retry goes on from the last epoch",
-    Kind.NODE: "birds retry goes on from the last epoch",
-    Kind.DATA: "repair the photo, or leave such photos out with data.skip_unreadable=true",
-    Kind.DISK: "free some room; what was finished is kept, and the same command goes on",
-    Kind.REFUSED: "change what was asked as the message says",
-    Kind.KILLED: "somebody or something ended it; birds retry goes on from the last epoch",
-    Kind.BUG: "mend the code (the traceback is below), then birds retry",
-}
+    def __init__(self, word: str, cure: str) -> None:
+        self.word, self.cure = word, cure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +41,7 @@ class Failure:
     details: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind.value}: {self.reason}\ncure: {CURES[self.kind]}\n\n{self.details}".rstrip() + "\n"
+        return f"{self.kind.word}: {self.reason}\ncure: {self.kind.cure}\n\n{self.details}".rstrip() + "\n"
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -92,7 +82,7 @@ def failure_of_death(status: int | None, *, memory_short: bool, details: str) ->
 
 def kind_of(text: str) -> Kind | None:
     """The kind that the text of a `failure.txt` begins with; None for a text of another form."""
-    return next((kind for kind in Kind if text.startswith(f"{kind.value}: ")), None)
+    return next((kind for kind in Kind if text.startswith(f"{kind.word}: ")), None)
 
 
 def oom_kills() -> int:

@@ -106,7 +106,7 @@ WRONG_VALUES = [
     (["encoder.norm=layer"], ["encoder.norm=layer", "'batch' or 'group'"]),
     (["pool=nowhere"], ["nowhere is no folder; choose split, all_species or a folder of photos"]),
     (["pool=all_species"], ["pool=all_species adds no photo to those of the split"]),
-    (["data.size=100"], ["photos of 100 px", "choose 128 or more"]),
+    (["data.size=100"], ["data.size=100: smaller photos lose", "choose 128 or more"]),
     (["data.size=136"], ["data.size=136 is not a multiple of 16", "encoder=unet_s", "choose 128"]),
     (["data.size=big"], ["data.size=big"]),
     (["data.move_to_test=11"], ["CROW has 12 training photos", "choose a smaller data.move_to_test"]),

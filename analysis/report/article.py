@@ -118,7 +118,7 @@ def check_article(out: Path, runs_dir: Path) -> None:
     language = Language(name, experiments(runs_dir, sweeps))
     there = {file: (out / file).read_bytes() for file in {*manifest["files"], PDF} if (out / file).exists()}
     found = [
-        *typed(language),
+        *numbers(language),
         *untrue(runs_dir, language),
         *differences(read, inputs(runs_dir, language), "as it was read"),
     ]
@@ -139,7 +139,7 @@ def differences(old: Mapping[str, str], new: Mapping[str, str], what: str) -> It
         yield f"{name} {'is gone' if name not in new else 'is new' if name not in old else f'is not {what}'}"
 
 
-def typed(language: Language) -> Iterator[str]:
+def numbers(language: Language) -> Iterator[str]:
     """Numbers that somebody typed into the template: they would stay when the records change."""
     for number, line in enumerate(language.template.splitlines(), 1):
         for match in NUMBER.finditer(NOT_PROSE.sub("", line)):

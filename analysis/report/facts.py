@@ -20,7 +20,7 @@ from analysis.comparisons import compare_sweep, sentence, verdicts
 from analysis.frame import command, refuse_mixed, sweep_frame
 from analysis.intervals import LEVEL
 from analysis.latency import CELL, CROWD, latency_table
-from analysis.report.language import MINUS, Language, latex, reading
+from analysis.report.language import MINUS, Language, latex, reading, typed
 from analysis.tables import sweep_table, swept_columns
 from birds.record import load_records
 from birds.spec import Refused
@@ -80,6 +80,8 @@ def all_facts(runs_dir: Path, language: Language) -> Facts:
             own = cells[cells["split"] == split].assign(alias=alias)
             facts |= _named(role, own, ("alias", "variant"), language)
             facts[f"{role}/{alias}/split"] = Fact(_cut(split))
+            for column in ("labelled", "unlabelled"):
+                facts[f"{role}/{alias}/{column}"] = Fact(language.number(own[column].max(), 0))
         facts |= _named(role, _compared(runs_dir, sweep), ("split", "variant", "against"), language)
         facts |= _sentences(runs_dir, role, sweep, language)
     raced = _raced(runs_dir, records)
@@ -125,11 +127,9 @@ def _cells(runs_dir: Path, role: str, sweep: str, language: Language) -> pd.Data
         " ".join([row["variant"], *(f"{c}={row[c]}" for c in swept if row[c])]) for row in table.to_dict("records")
     ]
     keys = table["family"].map(frame.groupby("family")["key"].agg(tuple))
-    there, holes = set(zip(table["split"], table["variant"], strict=True)), []
-    for split, variant in product(table["split"].unique(), EXPERIMENTS[role]):
-        if (split, variant) not in there:
-            hole = language.hole("again", run=command(runs_dir, sweep, variants=[variant]))
-            holes.append({"split": split, "variant": variant, "accuracy": hole, "keys": (), "photos": 0})
+    there = set(zip(table["split"], table["variant"], strict=True))
+    lacking = [cell for cell in product(table["split"].unique(), EXPERIMENTS[role]) if cell not in there]
+    holes = [{"split": s, "variant": v, "accuracy": language.hole("cell"), "keys": (), "photos": 0} for s, v in lacking]
     return pd.concat([table.assign(variant=words, keys=keys, photos=table["test"]), pd.DataFrame(holes)])
 
 
@@ -152,15 +152,15 @@ def _sentences(runs_dir: Path, role: str, sweep: str, language: Language) -> Fac
     (frame, missing), words = sweep_frame(runs_dir, sweep), language.words
     found = verdicts(compare_sweep(runs_dir, sweep))
     said, count = [_said(sentence(one, language.name), language) for one in found], Counter(one.word for one in found)
-    asked = {"done": len(frame), "missing": len(missing), "all": len(frame) + len(missing)}
-    single = frame.groupby("family")["seed"].nunique().min() == 1
-    again, more = (latex(command(runs_dir, sweep, seeds=range(seeds))) for seeds in (0, 3))
+    done = words["done"].format(done=len(frame), all=len(frame) + len(missing))
+    single = int(frame.groupby("family")["seed"].nunique().min() == 1)
+    run = command(runs_dir, sweep, variants=EXPERIMENTS[role], seeds=range(3 * single))
+    lacks = missing or single or set(EXPERIMENTS[role]) - set(frame["variant"])
     texts = {
         "verdicts": r"\begin{itemize}\item " + r"\item ".join(said) + r"\end{itemize}" if said else "",
         "summary": " ".join(text for text, one in zip(said, found, strict=True) if one.word != "cannot tell"),
         "tally": words["tally"].format(n=len(found), **{word.split()[0]: count[word] for word in VERDICTS}),
-        "state": words["missing" if missing else "done"].format(run=again, **asked),
-        "single": words["single"].format(run=more) if single else "",
+        "state": " ".join([done, *[words["single"]] * single, *[language.hole("again", run=run)] * bool(lacks)]),
     }
     return {f"{role}/{name}": Fact(text, tuple(frame["key"])) for name, text in texts.items()}
 
@@ -169,7 +169,7 @@ def _said(text: str, language: Language) -> str:
     """A verdict's sentence as LaTeX, with the command it may end on in the type of commands."""
     words, python, run = text.partition("python train.py")
     words = latex(language.localized(words)).replace(" -", f" {MINUS}").replace("(-", f"({MINUS}")
-    return words + (rf"\run{{{latex(python + run)}}}" if python else "")
+    return words + (typed(python + run) if python else "")
 
 
 def _restored(records: pd.DataFrame) -> pd.DataFrame:

@@ -62,7 +62,13 @@ class Language:
         """What stands where a value is missing, with the command that brings it: see `cures` in article.yaml."""
         cures, one = reading()["cures"], next(iter(self.sweeps.values()), "exp1")
         cure = cures.get(name.partition("/")[0], cures["one"]).format(**{"sweep": one} | about)
-        return rf"\hole{{{self.words['absent']} \run{{{latex(cure)}}}}}"
+        return rf"\hole{{{self.words['absent']}{self.words['cure'] + typed(cure) if cure else ''}}}"
+
+
+def typed(command: str) -> str:
+    """A command to type, as LaTeX that may break it after a punctuation mark."""
+    broken = re.sub(r"(?<=[,/=])", lambda _: r"\allowbreak{}", latex(command))
+    return rf"\run{{{broken}}}"
 
 
 def latex(text: object) -> str:

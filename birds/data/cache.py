@@ -8,7 +8,6 @@ through a map: a full disk is an error to report, not a bus error.
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -69,11 +68,7 @@ def _whole(file: Path, shape: tuple[int, ...]) -> bool:
 
 def _write_photos(out: IO[bytes], photos: Photos, size: int) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for chunk in _chunks(photos.paths):
+        for first in range(0, len(photos.paths), CHUNK):
+            chunk = photos.paths[first : first + CHUNK]
             for pixels in pool.map(lambda path: decode_photo(photos.root / path, size), chunk):
                 out.write(pixels.tobytes())
-
-
-def _chunks(paths: Iterable[str]) -> Iterator[list[str]]:
-    every = list(paths)
-    return (every[k : k + CHUNK] for k in range(0, len(every), CHUNK))

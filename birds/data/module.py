@@ -6,6 +6,7 @@ among them. Order and looks of an epoch are functions of (seed, epoch), so a res
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import lightning as L
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from birds.data.augment import augment, to_float, view_parameters
 from birds.data.photos import Photos
@@ -95,8 +96,7 @@ class BirdsDataModule(L.LightningDataModule):
         return [[(0, k) for k in range(a, min(a + EVALUATION_BATCH, count))] for a in range(0, count, EVALUATION_BATCH)]
 
     def _loader(self, part: str, plan: list[list[tuple[int, int]]]) -> DataLoader[Batch]:
-        photos: Dataset[Batch] = _Part(self, part)
-        return DataLoader(photos, batch_sampler=plan, collate_fn=lambda batch: batch)
+        return DataLoader(plan, batch_size=None, collate_fn=partial(self.batch, part))  # type: ignore[arg-type]
 
     @property
     def photos_per_epoch(self) -> int:
@@ -125,15 +125,16 @@ class BirdsDataModule(L.LightningDataModule):
         gathered[own], gathered[~own] = self.pixels[rows[own]], self.pool[rows[~own] - len(self.pixels)]
         return gathered
 
-    def unlabelled(self, step: int, device: torch.device) -> Float[Tensor, "B 3 H W"]:
-        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a batch."""
+    def unlabelled(self, step: int, device: torch.device, *, plain: bool = False) -> Batch:
+        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a batch: photo and row.
+
+        They have the look of that step, or as `plain` ones none. Labels are not given away.
+        """
         count = len(self.rows["unlabelled"])
         chosen = stream(self.spec.seed, "beside", step).permutation(count)[: self.spec.training.batch]
-        return self._ready("unlabelled", [(step, int(k)) for k in chosen], device)
-
-    def _ready(self, part: str, places: list[tuple[int, int]], device: torch.device) -> Float[Tensor, "B 3 H W"]:
-        moved = {name: value.to(device) for name, value in self.batch(part, places).items()}
-        return self.on_after_batch_transfer(moved, 0)["photo"]
+        batch = self.batch("unlabelled", [(step, int(k)) for k in chosen])
+        kept = ("photo", "row") if plain else ("photo", "row", "look")
+        return self.on_after_batch_transfer({n: v.to(device) for n, v in batch.items() if n in kept}, 0)
 
     def _looks(self, part: str, view: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.float32]:
         seed, photos, strength = self.spec.seed, len(self.rows[part]), self.spec.training.augment
@@ -168,28 +169,11 @@ class BirdsDataModule(L.LightningDataModule):
     def _encoded(self, part: str, view: int, encode: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
         out = []
         for places in self._in_order(part):
-            photo = self._ready(part, [(view, k) for _, k in places], device)
-            out.append(encode(photo).float().cpu())
+            batch = {n: v.to(device) for n, v in self.batch(part, [(view, k) for _, k in places]).items()}
+            out.append(encode(self.on_after_batch_transfer(batch, 0)["photo"]).float().cpu())
         return torch.cat(out)
 
     def evaluation_batches(self, part: str) -> Iterator[Batch]:
         """The photos of one part in order, as fractions, for pictures."""
         for places in self._in_order(part):
             yield self.on_after_batch_transfer(self.batch(part, places), 0)
-
-
-class _Part(Dataset[Batch]):
-    """One part of the data set, fetched a whole batch at a time."""
-
-    def __init__(self, data: BirdsDataModule, part: str) -> None:
-        self._data = data
-        self._part = part
-
-    def __len__(self) -> int:
-        return len(self._data.rows[self._part])
-
-    def __getitem__(self, place: tuple[int, int]) -> Batch:
-        return self._data.batch(self._part, [place])
-
-    def __getitems__(self, places: list[tuple[int, int]]) -> Batch:
-        return self._data.batch(self._part, places)

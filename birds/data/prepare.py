@@ -33,14 +33,8 @@ def ensure_rendered(data: Mapping[str, Any]) -> None:
 
 def load_photos(data: DataChoices, runtime: Runtime) -> Photos:
     """The photos a spec chose, from where this machine has them. Raises Refused when they changed since."""
-    photos = read_photos(
-        runtime.data_root,
-        runtime.cache_dir,
-        species=data.species,
-        move_to_test=data.move_to_test,
-        seed=data.seed,
-        skip_unreadable=runtime.skip_unreadable,
-    )
+    chosen = data.model_dump(include={"species", "move_to_test", "seed"})
+    photos = read_photos(runtime.data_root, runtime.cache_dir, **chosen, skip_unreadable=runtime.skip_unreadable)
     if photos.digest != data.digest:
         raise Refused(
             f"the photos in {runtime.data_root} changed since this run was asked for "

@@ -1,4 +1,9 @@
-"""`birds latency SWEEP`: how fast the quantized models of a sweep are, against the best that fp32 can do."""
+"""`birds latency SWEEP`: how fast the quantized models of a sweep are, against the best that fp32 can do.
+
+Every model is timed in every round, in random order, on pinned cores, beside PyTorch eager, torch.compile and the
+runtime's own fp32. One model is timed twice under two names: if its own interval does not cover 1, the machine is
+too noisy to rank anything. Rows go to RUNS_DIR/latency.jsonl; `birds table latency` prints them again.
+"""
 
 import argparse
 import json
@@ -9,17 +14,11 @@ from typing import Any
 from birds.spec import Refused
 from birds.store import RunFolder
 
-EPILOG = """\
-Every model is timed in every round, in random order, on pinned cores, beside PyTorch eager, torch.compile and the
-runtime's own fp32. One model is timed twice under two names: if its own interval does not cover 1, the machine is
-too noisy to rank anything. Rows go to RUNS_DIR/latency.jsonl; `birds table latency` prints them again."""
-
 
 def add_command(commands: Any) -> None:
     """Add `latency` to what `add_subparsers()` returned."""
-    words = "time a sweep's quantized models against fp32, with intervals"
     add = commands.add_parser(
-        "latency", help=words, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        "latency", help="time a sweep's quantized models against fp32, with intervals", description=__doc__
     )
     option = add.add_argument
     option("sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last one)")

@@ -23,10 +23,9 @@ from torch import Tensor, nn
 
 from birds.latency.race import Classifier, Contestant, Photos
 from birds.models import build_encoder
-from birds.models.checkpoint import read_checkpoint
+from birds.models.checkpoint import finished_classifier
 from birds.models.head import Head, pooled
 from birds.quantize.models import Model, by_onnxruntime, installed, open_model, read_models
-from birds.spec import ClassifySpec, Refused, read_spec
 from birds.store import RunFolder
 
 EAGER, COMPILED, CUDA = "eager", "compiled", "cuda"
@@ -51,18 +50,13 @@ class Network(nn.Module):
 
 
 def load_network(folder: RunFolder) -> tuple[Network, int]:
-    """The trained network of a run and the side of its photos. Raises Refused when its checkpoint is missing.
+    """The trained network of a run and the side of its photos. Raises Refused when the run is no finished classifier.
 
     It is read without Lightning, whose import would count as memory that PyTorch needs.
     """
-    spec, record = read_spec(folder.spec_file.read_text()), folder.record()
-    checkpoint = read_checkpoint(folder.checkpoint("best"))
-    if not isinstance(spec, ClassifySpec) or record is None or checkpoint is None:
-        where = folder.checkpoint("best")
-        raise Refused(f"run {folder.key} is no finished classifier with a whole checkpoint at {where}; train it again")
-    head = Head(2 * sum(spec.encoder.widths), len(record.value("species")), spec.dropout)
-    network = Network(build_encoder(spec.encoder), head)
-    network.load_state_dict(checkpoint["state_dict"])
+    spec, species, weights = finished_classifier(folder)
+    network = Network(build_encoder(spec.encoder), Head(2 * sum(spec.encoder.widths), len(species), spec.dropout))
+    network.load_state_dict(weights)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval(), spec.data.size
 

@@ -23,35 +23,34 @@ from birds.tracking import tracker
 UNTRAINED = "untrained encoder"
 
 Where = dict[str, Path | None]
+Say = Callable[[str], object]
 Row = tuple[str, str, Space]  # of which run, by which encoder
 
 
-def explore(
-    folders: Sequence[RunFolder], *, perplexity: float, where: Where, say: Callable[[str], object]
-) -> list[Row]:
+def explore(folders: Sequence[RunFolder], *, perplexity: float, where: Where, say: Say) -> list[Row]:
     """Explore each run's latent space, its pretraining's before its own; rows in that order, after the untrained one.
 
     `where` may say that the photos (`data_root`) or decoded ones (`cache_dir`) lie elsewhere by now. Raises Refused
     before any work when a run has no encoder or too few photos.
     """
-    opened = [(folder, *_opened(folder, where)) for folder in with_pretraining(folders)]
-    for _, _, data, _ in opened:
+    opened = []
+    for folder in with_pretraining(folders):
+        spec = read_spec(folder.spec_file.read_text())
+        encoder, data = encoder_of(folder, spec), reopened(folder, spec, **where)
         refuse_too_few(len(data.rows["unlabelled"]), len(data.photos.species), perplexity)
+        opened.append((folder, spec, data, *encoder))
     rows: dict[Any, Row] = {}
-    for folder, spec, data, (encode, encoder) in opened:
+    for folder, spec, data, encode, words in opened:
         start = (spec.data, spec.split, spec.seed, spec.encoder)
         if start not in rows:
             say(f"{UNTRAINED} of {folder.key}")
-            rows[start] = (
-                f"split={spec.split} seed={spec.seed}",
-                UNTRAINED,
-                _space(untrained_encode(spec), data, perplexity),
-            )
-        say(f"{folder.key} {spec.title}: {encoder}")
+            plain = _space(untrained_encode(spec), data, perplexity)
+            rows[start] = (f"split={spec.split} seed={spec.seed}", UNTRAINED, plain)
+        say(f"{folder.key} {spec.title}: {words}")
         space = _space(encode, data, perplexity)
-        rows[folder.key] = (f"{spec.title} ({folder.key})", encoder, space)
-        _leave(folder, data, {UNTRAINED: rows[start][2], encoder: space}, perplexity)
-        _show_on_wandb(folder, spec, space, encoder)
+        rows[folder.key] = (f"{spec.title} ({folder.key})", words, space)
+        _leave(folder, data, {UNTRAINED: rows[start][2], words: space}, perplexity)
+        _show_on_wandb(folder, spec, space, words)
     return list(rows.values())
 
 
@@ -65,12 +64,6 @@ def with_pretraining(folders: Sequence[RunFolder]) -> list[RunFolder]:
     return list(found.values())
 
 
-def _opened(folder: RunFolder, where: Where) -> tuple[RunSpec, BirdsDataModule, tuple[Encode, str]]:
-    spec = read_spec(folder.spec_file.read_text())
-    encoder = encoder_of(folder, spec)
-    return spec, reopened(folder, spec, **where), encoder
-
-
 def _space(encode: Encode, data: BirdsDataModule, perplexity: float) -> Space:
     label, vectors = data.label[data.rows["unlabelled"]], unlabelled_vectors(encode, data)
     return explored(vectors, label, len(data.photos.species), perplexity=perplexity, seed=data.spec.seed)
@@ -82,7 +75,8 @@ def _leave(folder: RunFolder, data: BirdsDataModule, spaces: dict[str, Space], p
     (plain, space), encoder = spaces.values(), list(spaces)[-1]
     place.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {name: getattr(space, name) for name in ("vectors", "label", "cluster", "tsne")}
-    write_atomically(place / "latent.npz", partial(np.savez_compressed, rows=rows, **arrays))
+    arrays |= {"rows": rows, "photo": np.array(data.photos.paths)[rows]}
+    write_atomically(place / "latent.npz", partial(np.savez_compressed, **arrays))
     photos = [data.pixels[row] for row in rows]
     save_scatter(spaces, species, place / "latent.png")
     save_page(spaces, species, photos, place / "latent.html")

@@ -6,15 +6,13 @@ read whole and its file has the size that the JSON says: what was cut short is a
 Letters: B photos, H height, W width, S species.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +68,7 @@ class Model(BaseModel, frozen=True):
         """A few words for people: run and name."""
         return f"{self.variant} split={self.split} seed={self.seed} {self.name}"
 
-    def write(self) -> Model:
+    def write(self) -> Self:
         """Leave the JSON beside the model's file; returns the model."""
         write_text(self.folder / f"{self.name}.json", self.model_dump_json(indent=1))
         return self

@@ -116,7 +116,7 @@ def settings() -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-def seconds(setting: str) -> int:
-    """The leading number of a setting such as `30 sec`."""
-    found = re.match(r"\d+", setting)
+def number(text: str) -> int:
+    """The leading number of a setting or a size such as `30 sec` or `64000+`; 0 where there is none."""
+    found = re.match(r"\d+", text)
     return int(found[0]) if found else 0

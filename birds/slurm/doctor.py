@@ -1,6 +1,5 @@
 """What a cluster is like, what will go wrong on it with a given profile, and what to do about each."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,6 @@ from birds.slurm.profile import Profile, read_profile
 from birds.slurm.submit import HOME
 from birds.spec import Refused
 from birds.store import write_text
-
-
-@dataclasses.dataclass(frozen=True)
-class Findings:
-    """Lines for people, and how many of them say that something will go wrong."""
-
-    lines: list[str]
-    wrong: int
 
 
 def profiles() -> list[str]:
@@ -39,8 +30,11 @@ def load_profile(name: str) -> Profile:
     return read_profile(values["slurm"])
 
 
-def examine(name: str | None, runs_dir: Path) -> Findings:
-    """Look at the cluster, and at a profile where one is named. Raises Refused where there is no SLURM."""
+def examine(name: str | None, runs_dir: Path) -> tuple[list[str], int]:
+    """Look at the cluster, and at a profile where one is named: lines for people, and how many things will go wrong.
+
+    Raises Refused where there is no SLURM.
+    """
     settings, known = client.settings(), partitions()
     lines = [f"cluster {settings.get('ClusterName', '')}, SLURM {settings.get('SLURM_VERSION', '')}"]
     lines += [_told(part) for part in known.values()]
@@ -51,8 +45,7 @@ def examine(name: str | None, runs_dir: Path) -> Findings:
         wrong = impossible(profile, known)
         worries += _worries_of(profile, settings)
         lines += [] if wrong else [f"ok     slurm={name} asks for nothing that this cluster has not"]
-    lines += [f"wrong  {words}" for words in wrong] + [f"note   {words}" for words in worries]
-    return Findings(lines, len(wrong))
+    return [*lines, *(f"wrong  {words}" for words in wrong), *(f"note   {words}" for words in worries)], len(wrong)
 
 
 def _told(part: Partition) -> str:
@@ -72,9 +65,9 @@ def _worries(settings: Mapping[str, str], runs_dir: Path) -> Iterator[str]:
         yield f"jobs can be preempted (PreemptMode={mode}): runs stop between two epochs and go on when they come back"
     if settings.get("JobRequeue") == "0":
         yield "JobRequeue is 0: jobs of a lost node do not come back by themselves; use birds retry"
-    if (wait := client.seconds(settings.get("KillWait", ""))) < 15:
+    if (wait := client.number(settings.get("KillWait", ""))) < 15:
         yield f"KillWait is {wait} s: on SIGTERM an epoch longer than that is done again"
-    if (kept := client.seconds(settings.get("MinJobAge", ""))) < 60:
+    if (kept := client.number(settings.get("MinJobAge", ""))) < 60:
         yield f"MinJobAge is {kept} s: SLURM forgets ended jobs at once, so what became of a lost one is not told"
     if words := unshared(runs_dir):
         yield words

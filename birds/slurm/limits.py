@@ -1,13 +1,14 @@
 """What the cluster has, and what a profile asks for that it has not: told before anything is submitted."""
 
 import dataclasses
+import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from birds.refusals import nearest
-from birds.slurm.client import ask
+from birds.slurm.client import ask, number
 from birds.slurm.profile import Profile, Resources, minutes_of
 from birds.spec import Refused
 
@@ -35,17 +36,11 @@ def partitions() -> dict[str, Partition]:
         marked, up, time, nodes, cpus, memory, gres = line.split("|")
         name = marked.rstrip("*")
         gpus = sum(int(count) for count in re.findall(r"gpu(?::[^:,()]+)?:(\d+)", gres))
-        part = Partition(
-            name, up == "up", marked != name, minutes_of(time), int(nodes), _number(cpus), _number(memory), gpus
-        )
+        most = minutes_of(time), int(nodes), number(cpus), number(memory), gpus
+        part = Partition(name, up == "up", marked != name, *most)
         other = found.get(name)
         found[name] = part if other is None else _most(part, other)
     return found
-
-
-def _number(text: str) -> int:
-    found = re.match(r"\d+", text)
-    return int(found[0]) if found else 0
 
 
 def _most(a: Partition, b: Partition) -> Partition:
@@ -84,9 +79,9 @@ def _impossible(place: str, asked: Resources, known: Mapping[str, Partition]) ->
         wanted, most = _wanted(asked, what), max(getattr(part, what) for part in parts)
         if wanted > most:
             yield f"{key}{NAMES[what]} asks for {wanted} {unit} on a node of {name}, whose largest has {most}"
-    longest = [part.minutes for part in parts]
-    if None not in longest and asked.time > max(m for m in longest if m is not None):
-        yield f"{key}time={asked.time} minutes is longer than {name} allows: {max(m for m in longest if m is not None)}"
+    longest = max(part.minutes or math.inf for part in parts)
+    if asked.time > longest:
+        yield f"{key}time={asked.time} minutes is longer than {name} allows: {longest}"
     if not any(part.up for part in parts):
         yield f"partition {name} is down"
 
@@ -121,9 +116,3 @@ def unshared(folder: Path) -> str:
         if path.startswith(place.rstrip("/") + "/") and len(place) > len(best):
             best, kind = place, found
     return "" if kind in SHARED else f"{path} lies on {kind}: every node must see it at that path"
-
-
-def warn_of_unshared(folder: Path, say: Callable[[str], object]) -> None:
-    """Say so when the runs folder may not be seen by every node."""
-    if words := unshared(folder):
-        say(f"careful: {words}")

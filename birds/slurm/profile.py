@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from birds.refusals import nearest
-from birds.spec import Choices, ClassifySpec, Refused, RunSpec
+from birds.spec import Choices, ClassifySpec, Refused, RunSpec, complaint
 
 SHORTER = {"timeout_min": "time", "gpus_per_node": "gpus", "max_num_timeout": "max_requeues"}
 
@@ -103,10 +103,7 @@ def read_profile(config: Mapping[str, Any]) -> Profile:
         _refuse_unknown(values, Profile)
         return Profile.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "profile"
-        said = first["msg"].removeprefix("Value error, ")
-        raise Refused(f"slurm.{place}={first['input']}: {said[0].lower()}{said[1:]}") from None
+        raise Refused(f"slurm.{complaint(error)}") from None
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

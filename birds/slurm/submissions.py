@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import glob
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from birds.slurm.client import Element, elements
 from birds.slurm.profile import Resources
@@ -25,13 +24,11 @@ HELD = "JobHeld"  # how SLURM's reasons for a job on hold begin
 ENDS = {"OUT_OF_MEMORY": Kind.MEMORY, "TIMEOUT": Kind.TIMEOUT, "NODE_FAIL": Kind.NODE, "BOOT_FAIL": Kind.NODE}
 
 
-class Submission(BaseModel):
+class Submission(BaseModel, frozen=True):
     """An array of jobs, each with the keys of its runs, and all that a job must know.
 
     `job_id` is missing until `sbatch` has answered; `ended` holds SLURM's last word on each element once all are over.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     token: str
     sweep: str
@@ -75,11 +72,6 @@ class Submission(BaseModel):
     def but(self, **changes: object) -> Submission:
         """A copy with changes."""
         return self.model_copy(update=changes)
-
-
-def new_token() -> str:
-    """Eight hex digits that no other submission has."""
-    return secrets.token_hex(4)
 
 
 def submissions_folder(runs_dir: Path, sweep: str) -> Path:

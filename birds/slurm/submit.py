@@ -6,6 +6,7 @@ status tells too little, so what needs one of them waits for its end (`afterany`
 """
 
 import dataclasses
+import secrets
 import shlex
 import sys
 import time
@@ -18,7 +19,7 @@ import submitit
 from birds.slurm import client
 from birds.slurm.client import Silent
 from birds.slurm.profile import Profile, Resources
-from birds.slurm.submissions import HELD, Submission, held_file, new_token, places, settled, submitting
+from birds.slurm.submissions import HELD, Submission, held_file, places, settled, submitting
 from birds.spec import Refused, RunSpec, Runtime
 from birds.store import RunFolder, write_text
 
@@ -68,7 +69,7 @@ def submit(order: Order, runs: Mapping[str, RunSpec]) -> list[Submission]:
         sent: list[Submission] = []
 
         def send(array: Array) -> str:
-            sent.append(_send(order, array, client.seconds(settings["KillWait"]), lock))
+            sent.append(_send(order, array, client.number(settings["KillWait"]), lock))
             return str(sent[-1].job_id)
 
         try:
@@ -125,14 +126,11 @@ def lay_out(
 
 def _grouped(items: Iterable[T], value_of: Callable[[T], V]) -> list[tuple[V, list[T]]]:
     """The items by equal value, in the order in which values first appear."""
-    groups: list[tuple[V, list[T]]] = []
+    groups: dict[str, tuple[V, list[T]]] = {}
     for item in items:
         value = value_of(item)
-        own = next((members for other, members in groups if other == value), None)
-        if own is None:
-            groups.append((value, own := []))
-        own.append(item)
-    return groups
+        groups.setdefault(repr(value), (value, []))[1].append(item)
+    return list(groups.values())
 
 
 def _arrays(
@@ -165,7 +163,7 @@ def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 def _send(order: Order, array: Array, kill_wait_s: int, lock: int) -> Submission:
     """Write the array down, hand it to sbatch, write its job id down."""
-    submission = _draft(order, array, token=new_token(), kill_wait_s=kill_wait_s).save()
+    submission = _draft(order, array, token=secrets.token_hex(4), kill_wait_s=kill_wait_s).save()
     logs_folder(submission).mkdir(exist_ok=True)
     script = submission.file.with_suffix(".sh")
     write_text(script, script_of(submission))

@@ -7,19 +7,18 @@ tells SLURM the truth. On USR2 (SLURM's warning before the time limit or a preem
 between two epochs, and the job goes back into the queue; it never does so when it was cancelled.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from birds.slurm import client
 from birds.slurm.submissions import Submission, held_file, read_submissions
@@ -66,7 +65,7 @@ class Job:
             self._come_back()
         return 1 if self.failed else STOPPED if self.unfinished else 0
 
-    def listen(self) -> Job:
+    def listen(self) -> Self:
         """Take SLURM's warnings from now on; before that, they would end the process."""
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, self._warn)
@@ -199,8 +198,8 @@ def _needs_fail(folder: RunFolder) -> bool:
 
 def _do(folder: RunFolder, submission: Submission, work: Callable[..., object]) -> int:
     """In the child: one run, its words into its own log. Returns the exit status."""
-    stop = _Flag()
-    signal.signal(signal.SIGUSR2, stop.raised)
+    stop = threading.Event()
+    signal.signal(signal.SIGUSR2, lambda number, frame: stop.set())
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # SLURM sends it to all processes of a job; the parent decides
     folder.jobs.mkdir(parents=True, exist_ok=True)
     log = os.open(folder.jobs / f"{_job_name()}.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -211,7 +210,7 @@ def _do(folder: RunFolder, submission: Submission, work: Callable[..., object]) 
         print(f"not started: {spec.needs.key if spec.needs else ''}, which it needs, is not finished", flush=True)
         return 1
     try:
-        work(spec, submission.runtime, lambda: stop.up)
+        work(spec, submission.runtime, stop.is_set)
     except (Orphaned, Stopped) as word:
         print(word, flush=True)
         return ORPHANED if isinstance(word, Orphaned) else STOPPED
@@ -219,15 +218,6 @@ def _do(folder: RunFolder, submission: Submission, work: Callable[..., object]) 
         traceback.print_exc()
         return 1
     return 0
-
-
-class _Flag:
-    """Up once its signal came."""
-
-    up = False
-
-    def raised(self, number: int, frame: FrameType | None) -> None:
-        self.up = True
 
 
 def _job_name() -> str:

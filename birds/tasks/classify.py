@@ -3,7 +3,7 @@
 A frozen encoder stays in evaluation mode and gets no gradient: weights and BatchNorm statistics are bit-equal
 afterwards. Batches may then hold features in place of photos; the numbers are the same. Fine-tuning can be told to
 change less (`spec.tuning`): deeper levels faster than finer ones, BatchNorm statistics as pretrained, weights averaged
-over steps, and with `transfer=joint` the pretext's loss on unlabelled photos beside the labelled ones.
+over steps, and learn from unlabelled photos beside the labelled ones (`birds.tasks.beside`).
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from birds.data.module import NOISY, Batch, BirdsDataModule
 from birds.models import build_encoder
 from birds.models.head import Head, pooled
 from birds.randomness import stream_seed
 from birds.spec import ClassifySpec
+from birds.tasks.beside import LOSSES
 from birds.tasks.reconstruct import Reconstruct
 from birds.tasks.robustness import NOISE, hits_under_noise
 from birds.tasks.schedule import Groups, optimizer_and_schedule
@@ -49,7 +51,9 @@ class Classify(L.LightningModule):
         self.encoder = build_encoder(spec.encoder)
         torch.manual_seed(stream_seed(spec.seed, "head"))
         self.head = Head(2 * sum(spec.encoder.widths), species, spec.dropout)
-        self.beside: Reconstruct | None = None
+        self.beside: Reconstruct | Head | None = None
+        self.clusters: Tensor
+        self.register_buffer("clusters", None, persistent=False)
         self.frozen = spec.frozen
         if self.frozen:
             self.encoder.requires_grad_(False)
@@ -79,6 +83,12 @@ class Classify(L.LightningModule):
             source.unet.encoder = self.encoder
             self.beside = source
 
+    def follow(self, clusters: Int[Tensor, " N"]) -> None:
+        """Learn beside the labels which cluster each photo is in, by its row; -1 where that is of no matter."""
+        torch.manual_seed(stream_seed(self.spec.seed, "clusters"))
+        self.beside = Head(self.head.linear.in_features, int(clusters.max()) + 1, self.spec.dropout)
+        self.clusters = clusters
+
     def features(self, photo: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
         """What the head gets to see of each photo."""
         return pooled(self.encoder(photo))
@@ -104,19 +114,12 @@ class Classify(L.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss = F.cross_entropy(self._logits(batch), batch["label"], label_smoothing=self.spec.label_smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]))
-        if self.beside is None:
+        if self.spec.transfer not in LOSSES:
             return loss
-        beside = self._loss_beside(self.beside)
+        with _untracked(self.encoder, self.head):
+            beside = LOSSES[self.spec.transfer](self, self.trainer.datamodule)  # type: ignore[attr-defined]
         self.log("train_beside_loss", beside, on_step=False, on_epoch=True, batch_size=len(batch["label"]))
         return loss + self.spec.tuning.joint_weight * beside
-
-    def _loss_beside(self, autoencoder: Reconstruct) -> Tensor:
-        """The pretext's loss on a batch of unlabelled photos, which leaves no trace in the BatchNorm statistics."""
-        data: BirdsDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        photo = data.unlabelled(self.global_step, self.device)
-        random = torch.Generator(self.device).manual_seed(stream_seed(self.spec.seed, "joint", self.global_step))
-        with _untracked(self.encoder):
-            return autoencoder.training_loss(photo, random, progress=1.0)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         logits, label = self._logits(batch), batch["label"]
@@ -176,15 +179,15 @@ class Classify(L.LightningModule):
         return super().load_state_dict(state_dict, strict, assign)
 
 
-def _norms(encoder: nn.Module) -> list[nn.BatchNorm2d]:
-    return [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+def _norms(*parts: nn.Module) -> list[_BatchNorm]:
+    return [module for part in parts for module in part.modules() if isinstance(module, _BatchNorm)]
 
 
 @contextmanager
-def _untracked(encoder: nn.Module) -> Iterator[None]:
+def _untracked(*parts: nn.Module) -> Iterator[None]:
     """Within, BatchNorm normalises by the batch as it does in training, but its running statistics stay."""
-    for norm in _norms(encoder):
+    for norm in _norms(*parts):
         norm.track_running_stats = False
     yield
-    for norm in _norms(encoder):
+    for norm in _norms(*parts):
         norm.track_running_stats = True

@@ -18,13 +18,15 @@ LAYERS = [
     ["birds.data", "birds.models", "birds.pretext", "birds.metrics", "analysis"],
     ["birds.tasks"],
     ["birds.machine", "birds.tracking", "birds.callbacks", "birds.pictures", "birds.plan", "birds.board"],
-    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.latent", "birds.slurm", "birds.search"],
+    ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.latent", "birds.slurm"],
+    ["birds.search", "birds.seeds", "birds.tracked"],
     ["birds.launcher", "birds.conduct", "birds.composing", "birds.look_after"],
     ["birds.cli", "birds.__main__", "hydra_plugins", "train"],
 ]
 ANYWHERE = {"birds", "birds.refusals"}  # the border: may be imported from every layer, imports only words
 ONLY_IN = {
-    "wandb": {"birds.tracking"},
+    "wandb": {"birds.tracking", "birds.tracked.log", "birds.tracked.send"},
+    "wandb_workspaces": {"birds.tracked.views"},
     "submitit": {"birds.launcher", "birds.slurm.submit"},
     "hydra": {"birds.launcher", "birds.refusals", "birds.composing", "birds.slurm.doctor"},
 }
@@ -35,6 +37,7 @@ TORCH_FREE = [
     "birds.launcher",
     "birds.conduct",
     "analysis.tables",
+    "analysis.dashboard.watch",
     "analysis.figures",
     "birds.data.check",
     "birds.predict",
@@ -131,10 +134,11 @@ def code_lines(file: Path) -> int:
 
 
 def test_the_product_is_small() -> None:
-    of_analysis = {name: code_lines(file) for name, file in modules().items() if part(name) == "analysis"}
+    answering = ("analysis", "birds.tracked")  # what is done with runs that are done
+    of_analysis = {name: code_lines(file) for name, file in modules().items() if part(name) in answering}
     of_harness = {name: code_lines(file) for name, file in modules().items() if name not in of_analysis}
     assert sum(of_harness.values()) < 6000
-    assert sum(of_analysis.values()) < 2000
+    assert sum(of_analysis.values()) < 2450
 
 
 def plain(requirement: str) -> str:

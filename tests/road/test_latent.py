@@ -74,3 +74,12 @@ def vectors_are_the_means(folder: RunFolder) -> None:
     with np.load(folder.latent / "latent.npz") as saved:
         assert np.array_equal(saved["rows"], rows)
         np.testing.assert_allclose(saved["vectors"], mean.numpy(), atol=1e-5)
+
+
+def test_km_and_fixmatch_run_and_learn_beside_the_labels(road: Road) -> None:
+    road.train("-m", "split=50", "variant=KM,FixMatch")
+    run = folders(road)
+    assert set(run) == {"autoencode", "KM", "FixMatch"}
+    for name in ("KM", "FixMatch"):
+        assert "train_beside_loss" in run[name].curves_file.read_text()
+        assert json.loads(run[name].record_file.read_text())["choice.transfer"] in ("clusters", "fixmatch")

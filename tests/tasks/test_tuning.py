@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from contracts.test_configs import spec
@@ -161,8 +162,13 @@ def test_what_stands_beside_is_unlabelled_and_the_same_again() -> None:
     split = draw_split(rows, table.label[rows], split=50, seed=0, species=table.species)
     assert sorted(data.rows["unlabelled"]) == sorted(split.unlabelled)
     cpu = torch.device("cpu")
-    assert torch.equal(data.unlabelled(3, cpu), BirdsDataModule(data.spec, table, pixels, split).unlabelled(3, cpu))
-    assert not torch.equal(data.unlabelled(3, cpu), data.unlabelled(4, cpu))
+    seen, again = data.unlabelled(3, cpu), BirdsDataModule(data.spec, table, pixels, split).unlabelled(3, cpu)
+    assert set(seen) == {"photo", "row"}, "a label is given away"
+    assert all(torch.equal(seen[name], again[name]) for name in seen)
+    assert not torch.equal(seen["photo"], data.unlabelled(4, cpu)["photo"])
+    plain, row = (data.unlabelled(3, cpu, plain=True)[name] for name in ("photo", "row"))
+    assert torch.equal(seen["row"], row)
+    assert np.array_equal((255 * plain).round().permute(0, 2, 3, 1).numpy(), pixels[row])
 
 
 @pytest.mark.parametrize("variant", ["B0", "B1"])

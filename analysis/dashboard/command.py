@@ -1,0 +1,29 @@
+"""`birds dashboard` and `birds watch`: a sweep as a page, written once or served while it runs."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add both to what `add_subparsers()` returned."""
+    dashboard = commands.add_parser("dashboard", help="write a sweep as one HTML page that needs no network")
+    dashboard.add_argument("--out", type=Path, help="the file (default: RUNS_DIR/dashboard/SWEEP.html)")
+    dashboard.set_defaults(act=_dashboard)
+    watch = commands.add_parser("watch", help="serve that page on this machine while the sweep runs, until Ctrl-C")
+    watch.add_argument("--port", type=int, default=8517, help="0 for any free one (default: 8517)")
+    watch.set_defaults(act=_watch)
+    for command in (dashboard, watch):
+        command.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
+
+
+def _dashboard(args: argparse.Namespace) -> None:
+    from analysis.dashboard.page import write_page
+
+    print(f"Written: {write_page(args.runs_dir, args.sweep, args.out)}")
+
+
+def _watch(args: argparse.Namespace) -> None:
+    from analysis.dashboard.watch import serve
+
+    serve(args.runs_dir, args.sweep, args.port)

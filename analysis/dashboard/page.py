@@ -1,0 +1,42 @@
+"""The page: a template, what it shows as JSON, and plotly.js, all in one file that needs no network.
+
+What comes from records enters as JSON and is set as text by the script, never as HTML. Plotly's full bundle (4.8 MB) is
+the only one its package has; it is read after the first paint, so that tables and filters need not wait for it.
+"""
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from analysis.dashboard.content import content
+from birds.store import write_text
+
+
+def page(shown: Mapping[str, Any]) -> str:
+    """The whole page for what `content` found."""
+    parts = {"title": html.escape(str(shown["sweep"])), "content": as_json(shown), "plotly": get_plotlyjs()}
+    template = resources.files(__package__).joinpath("template.html").read_text()
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)
+
+
+def as_json(shown: Mapping[str, Any]) -> str:
+    """JSON that may stand inside a script element, whatever its strings hold."""
+    return json.dumps(shown, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def write_page(runs_dir: Path, sweep: str, out: Path | None = None) -> Path:
+    """Write a sweep's page; returns where (default: `dashboard/<sweep>.html` among the runs).
+
+    Raises Refused when there is no such sweep.
+    """
+    file = out or runs_dir / "dashboard" / f"{sweep}.html"
+    text = page(content(runs_dir, sweep))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, text)
+    return file

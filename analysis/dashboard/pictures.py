@@ -1,0 +1,68 @@
+"""Pictures for the page as data URLs, small and bounded: a page with many runs stays small enough to be sent by mail.
+
+What was encoded once is remembered as long as its file does not change, since a live page is made again and again.
+"""
+
+import base64
+import contextlib
+import io
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+WIDTH = 896  # px of a picture: seven photos of 128 px, or eight a little smaller
+ALL_PICTURES = 800_000  # characters for all pictures of a page together
+THUMBNAILS = ((600, 48), (1600, 32))  # up to so many photos of one data set, of so many px
+
+
+def jpegs(files: Sequence[Path]) -> dict[Path, str]:
+    """The first of these pictures as JPEG data URLs, as many as there is room for; unreadable ones are left out."""
+    found: dict[Path, str] = {}
+    room = ALL_PICTURES
+    for file in files:
+        url = _jpeg(file, file.stat().st_mtime_ns)
+        room -= len(url)
+        if room < 0:
+            break
+        found |= {file: url} if url else {}
+    return found
+
+
+@lru_cache(256)
+def _jpeg(file: Path, changed: int) -> str:
+    try:
+        with Image.open(file) as image:
+            small = image.convert("RGB")
+    except OSError:
+        return ""
+    small.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
+    return _url(small, 72)
+
+
+@lru_cache(8)
+def sheet(root: Path, photos: tuple[str, ...]) -> dict[str, Any]:
+    """The first `count` photos as thumbnails, `side` in a row, as one data URL `src`; missing ones stay grey."""
+    limit, size = next((step for step in THUMBNAILS if len(photos) <= step[0]), THUMBNAILS[-1])
+    shown = photos[:limit]
+    side = math.ceil(math.sqrt(len(shown)))
+    image = Image.new("RGB", (side * size, side * size), "grey")
+    for number, photo in enumerate(shown):
+        with contextlib.suppress(OSError):
+            image.paste(_thumbnail(root / photo, size), (number % side * size, number // side * size))
+    return {"src": _url(image, 60), "side": side, "count": len(shown)}
+
+
+def _thumbnail(photo: Path, size: int) -> Image.Image:
+    with Image.open(photo) as image:
+        image.draft("RGB", (size, size))
+        return ImageOps.fit(image.convert("RGB"), (size, size))
+
+
+def _url(image: Image.Image, quality: int) -> str:
+    file = io.BytesIO()
+    image.save(file, format="JPEG", quality=quality, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
