@@ -28,10 +28,11 @@ def pictures_in(notebook: Any) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
+@pytest.mark.timeout(900)  # where other tests take the cores; about a minute alone
 def test_they_run_from_photos_to_verdicts(tmp_path: Path, write_photos, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     parts = {"train": 16, "valid": 4, "test": 6}
     counts = {f"{part}/{name}": n for part, n in parts.items() for name in ("FINCH", "ROBIN", "WREN")}
-    chosen = {"DATA": write_photos(tmp_path / "photos", counts), "RUNS": tmp_path / "runs", "SEEDS": "0,1"}
+    chosen = {"DATA": write_photos(tmp_path / "photos", counts), "RUNS": tmp_path / "runs", "SEEDS": "0"}
     chosen |= {"SPECIES": "3", "MOVE_TO_TEST": "0", "OVERRIDES": "encoder.widths=[8,16,24,32] device=cpu"}
     for name, value in chosen.items():
         monkeypatch.setenv(name, str(value))
@@ -40,9 +41,9 @@ def test_they_run_from_photos_to_verdicts(tmp_path: Path, write_photos, monkeypa
     for name in NAMES:
         notebook = jupytext.read(ROOT / "notebooks" / f"{name}.py")
         resources = {"metadata": {"path": str(ROOT / "notebooks")}}
-        done[name] = NotebookClient(notebook, timeout=240, kernel_name="python3", resources=resources).execute()
+        done[name] = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
     assert "78 photos of 3 species" in text_of(done["01_data"])
-    assert "**exp1**: 12 runs finished, 0 missing" in text_of(done["02_training"])
+    assert "**exp1**: 6 runs finished, 0 missing" in text_of(done["02_training"])
     assert "is ahead with" in text_of(done["03_analysis"])
     assert pictures_in(done["03_analysis"]) >= 12
 
