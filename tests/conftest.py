@@ -23,6 +23,8 @@ TOGETHER = (
     "tests/slurm/test_sweeps.py",
     "tests/latency/",
     "tests/analysis/test_dashboard.py",
+    "tests/analysis/test_report.py",
+    "tests/tracked/test_sync.py",
 )
 
 

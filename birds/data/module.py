@@ -11,7 +11,7 @@ from functools import partial
 import lightning as L
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -125,25 +125,16 @@ class BirdsDataModule(L.LightningDataModule):
         gathered[own], gathered[~own] = self.pixels[rows[own]], self.pool[rows[~own] - len(self.pixels)]
         return gathered
 
-    def unlabelled(
-        self, step: int, device: torch.device, *, plain: bool = False
-    ) -> tuple[Float[Tensor, "B 3 H W"], Int[Tensor, " B"]]:
-        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a batch, and their rows.
+    def unlabelled(self, step: int, device: torch.device, *, plain: bool = False) -> Batch:
+        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a batch: photo and row.
 
-        They have the look of that step, or as `plain` ones none.
+        They have the look of that step, or as `plain` ones none. Labels are not given away.
         """
         count = len(self.rows["unlabelled"])
         chosen = stream(self.spec.seed, "beside", step).permutation(count)[: self.spec.training.batch]
-        photo = self._ready("unlabelled", [(step, int(k)) for k in chosen], device, plain)
-        return photo, torch.from_numpy(self.rows["unlabelled"][chosen])
-
-    def _ready(
-        self, part: str, places: list[tuple[int, int]], device: torch.device, plain: bool = False
-    ) -> Float[Tensor, "B 3 H W"]:
-        batch = {name: value.to(device) for name, value in self.batch(part, places).items()}
-        if plain:
-            batch.pop("look", None)
-        return self.on_after_batch_transfer(batch, 0)["photo"]
+        batch = self.batch("unlabelled", [(step, int(k)) for k in chosen])
+        kept = ("photo", "row") if plain else ("photo", "row", "look")
+        return self.on_after_batch_transfer({n: v.to(device) for n, v in batch.items() if n in kept}, 0)
 
     def _looks(self, part: str, view: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.float32]:
         seed, photos, strength = self.spec.seed, len(self.rows[part]), self.spec.training.augment
@@ -178,8 +169,8 @@ class BirdsDataModule(L.LightningDataModule):
     def _encoded(self, part: str, view: int, encode: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
         out = []
         for places in self._in_order(part):
-            photo = self._ready(part, [(view, k) for _, k in places], device)
-            out.append(encode(photo).float().cpu())
+            batch = {n: v.to(device) for n, v in self.batch(part, [(view, k) for _, k in places]).items()}
+            out.append(encode(self.on_after_batch_transfer(batch, 0)["photo"]).float().cpu())
         return torch.cat(out)
 
     def evaluation_batches(self, part: str) -> Iterator[Batch]:

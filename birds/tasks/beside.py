@@ -1,6 +1,6 @@
 """What a classifier learns from unlabelled photos beside the labelled ones of a step: a loss for each such transfer.
 
-No loss sees a label: the data module hands out photos and rows alone.
+No loss sees a label: the data module gives photos and rows alone.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ def restored(task: Classify, data: BirdsDataModule) -> Tensor:
     """The pretext goes on (transfer=joint): its loss."""
     assert isinstance(task.beside, Reconstruct)
     random = torch.Generator(task.device).manual_seed(stream_seed(task.spec.seed, "joint", task.global_step))
-    photo, _ = data.unlabelled(task.global_step, task.device)
-    return task.beside.training_loss(photo, random, progress=1.0)
+    return task.beside.training_loss(data.unlabelled(task.global_step, task.device)["photo"], random, progress=1.0)
 
 
 def clustered(task: Classify, data: BirdsDataModule) -> Tensor:
@@ -37,8 +36,8 @@ def clustered(task: Classify, data: BirdsDataModule) -> Tensor:
     One step of DeepCluster (Caron et al. 2018, arXiv:1807.05520), beside the labels.
     """
     assert task.beside is not None
-    photo, row = data.unlabelled(task.global_step, task.device)
-    return F.cross_entropy(task.beside(task.features(photo)).float(), task.clusters[row.to(task.device)])
+    batch = data.unlabelled(task.global_step, task.device)
+    return F.cross_entropy(task.beside(task.features(batch["photo"])).float(), task.clusters[batch["row"]])
 
 
 def agreeing(task: Classify, data: BirdsDataModule) -> Tensor:
@@ -47,7 +46,7 @@ def agreeing(task: Classify, data: BirdsDataModule) -> Tensor:
     The cross entropy of the strongly changed photo against the likeliest species of the weakly changed one, over
     photos whose likeliest species has a probability of `threshold` or more; the mean counts the others as 0.
     """
-    photo, _ = data.unlabelled(task.global_step, task.device, plain=True)
+    photo = data.unlabelled(task.global_step, task.device, plain=True)["photo"]
     seed = stream_seed(task.spec.seed, "fixmatch")
     tables = (view_parameters(seed, 2 * task.global_step + k, len(photo), s) for k, s in enumerate((WEAK, STRONG)))
     weak, strong = (augment(photo, torch.from_numpy(table).to(photo.device)) for table in tables)

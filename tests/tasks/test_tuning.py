@@ -162,12 +162,12 @@ def test_what_stands_beside_is_unlabelled_and_the_same_again() -> None:
     split = draw_split(rows, table.label[rows], split=50, seed=0, species=table.species)
     assert sorted(data.rows["unlabelled"]) == sorted(split.unlabelled)
     cpu = torch.device("cpu")
-    (photo, row), again = data.unlabelled(3, cpu), BirdsDataModule(data.spec, table, pixels, split).unlabelled(3, cpu)
-    assert torch.equal(photo, again[0])
-    assert torch.equal(row, again[1])
-    assert not torch.equal(photo, data.unlabelled(4, cpu)[0])
-    plain, same = data.unlabelled(3, cpu, plain=True)
-    assert torch.equal(same, row)
+    seen, again = data.unlabelled(3, cpu), BirdsDataModule(data.spec, table, pixels, split).unlabelled(3, cpu)
+    assert set(seen) == {"photo", "row"}, "a label is given away"
+    assert all(torch.equal(seen[name], again[name]) for name in seen)
+    assert not torch.equal(seen["photo"], data.unlabelled(4, cpu)["photo"])
+    plain, row = (data.unlabelled(3, cpu, plain=True)[name] for name in ("photo", "row"))
+    assert torch.equal(seen["row"], row)
     assert np.array_equal((255 * plain).round().permute(0, 2, 3, 1).numpy(), pixels[row])
 
 
