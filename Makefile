@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table figures report quantize latency latent status dashboard watch wandb-sync bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table seeds figures report quantize latency latent status dashboard watch wandb-sync bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ sweep-unet: $(READY)  ## what the U-Net's skip connections should let through (d
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
+
+seeds: $(READY)  ## which seeds experiment 1 needs next (SWEEP=name, UNTIL=ci=2: 2 points each way)
+	@$(VENV)/bin/birds seeds $(or $(SWEEP),exp1) --until $(or $(UNTIL),ci=2)
 
 figures: $(READY)  ## draw all figures that the records of experiment 1 allow (SWEEP=name)
 	@$(VENV)/bin/birds figures $(or $(SWEEP),exp1)

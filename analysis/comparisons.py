@@ -14,11 +14,18 @@ import yaml
 
 from analysis import statistics
 from analysis.frame import asked_runs, command, refuse_mixed
+from analysis.markdown import markdown, write_table
 from birds.record import load_records
 from birds.store import RunFolder
 
-PRETRAINING, NOISE, FROZEN = "pretraining pays", "salt and pepper pays", "a pretrained encoder beats an untrained one"
-HYPOTHESES = {("DAE", "B2"): NOISE, ("B1", "B0"): FROZEN}  # any other variant is compared with A
+PRETRAINING = "pretraining pays"
+HYPOTHESES = {  # any other comparison is of PRETRAINING
+    ("DAE", "B2"): "salt and pepper pays",
+    ("B1", "B0"): "a frozen pretrained encoder beats a frozen untrained one",
+    ("B1", "A"): "a frozen pretrained encoder beats training from scratch",
+    ("KM", "B2"): "clusters as further labels pay",
+    ("FixMatch", "A"): "pseudo-labels pay",
+}
 FEWEST_SEEDS = 3
 SENTENCES = Path(__file__).with_name("sentences.yaml")
 
@@ -99,14 +106,16 @@ def compare_sweep(runs_dir: Path, sweep: str) -> pd.DataFrame:
     table = pd.DataFrame([_row(pair, statistics.ALPHA / family) for pair in found])
     if found:
         table.insert(table.columns.get_loc("p") + 1, "p_holm", statistics.holm(table["p"].to_numpy(float)))
-        table["run"] = [command(runs_dir, sweep, **_lacks(pair)) for pair in found]
+        table["run"] = [_command(runs_dir, sweep, pair) for pair in found]
     return table
 
 
-def _lacks(pair: Pair) -> dict[str, Any]:
-    """What a comparison needs beyond what the sweep asked for."""
-    more = {"variants": (pair.about["against"],)}
-    return more | {"seeds": range(FEWEST_SEEDS)} if len(pair.seeds) < 2 else more
+def _command(runs_dir: Path, sweep: str, pair: Pair) -> str:
+    """What to run so that a comparison has all it needs; nothing where it has."""
+    if not pair.missing and len(pair.seeds) > 1:
+        return ""
+    seeds = range(FEWEST_SEEDS) if len(pair.seeds) < 2 else ()
+    return command(runs_dir, sweep, seeds=seeds, variants=[pair.about["against"]])
 
 
 def _row(pair: Pair, alpha: float) -> dict[str, Any]:
@@ -115,9 +124,9 @@ def _row(pair: Pair, alpha: float) -> dict[str, Any]:
     row |= {"seeds": len(pair.seeds), "photos": pair.correct.shape[2]}
     row |= {"accuracy": accuracy, "accuracy_against": against, "gap": accuracy - against}
     row |= _over_seeds(pair, alpha) if len(pair.seeds) > 1 else dict.fromkeys(("low", "high", "p"), np.nan)
-    photo = np.subtract(*pair.correct.mean(1)) if pair.seeds else np.empty(0)
-    row["p_permutation"] = statistics.sign_flip(photo) if pair.seeds else np.nan
-    row["p_mcnemar"] = statistics.mcnemar(photo) if pair.seeds else np.nan
+    votes = np.subtract(*pair.correct).sum(0).astype(int)
+    row["p_permutation"] = statistics.sign_flip(votes) if pair.seeds else np.nan
+    row["p_mcnemar"] = statistics.mcnemar(votes) if pair.seeds else np.nan
     row["effect"] = statistics.cohens_h(accuracy, against)
     more = {"shown_from": np.nan, "equivalent": False, "more_seeds": float(FEWEST_SEEDS - len(pair.seeds))}
     return row | {name: row.pop(name, other) for name, other in more.items()} | {"missing": ", ".join(pair.missing)}
@@ -163,16 +172,22 @@ def verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
     return [_verdict(row) for row in comparisons.to_dict("records")]
 
 
+def place(choices: dict[str, Any]) -> str:
+    """Where a comparison stands, in a few words: the split, and what else was swept."""
+    split, *swept = choices.items()
+    return " ".join([f"{split[1]}/{100 - split[1]}", *(f"{name}={value}" for name, value in swept)])
+
+
 def _verdict(row: dict[str, Any]) -> Verdict:
     shown = row["p_holm"] <= statistics.ALPHA
     word = "supported" if shown and row["gap"] > 0 else "refuted" if shown or row["equivalent"] else "cannot tell"
     columns = list(row)
-    swept = [f"{name}={row[name]}" for name in columns[columns.index("against") + 1 : columns.index("seeds")]]
+    swept = columns[columns.index("against") + 1 : columns.index("seeds")]
     return Verdict(
         hypothesis=HYPOTHESES.get((row["variant"], row["against"]), PRETRAINING),
         word=word,
         more_seeds=int(row["more_seeds"]) if word == "cannot tell" and np.isfinite(row["more_seeds"]) else None,
-        where=" ".join([f"{row['split']}/{100 - row['split']}", *swept]),
+        where=place({name: row[name] for name in ("split", *swept)}),
         p=row["p_holm"],
         equivalent=not shown and row["equivalent"],
         **{name: row[name] for name in ("gap", "low", "high", "variant", "against", "seeds", "photos", "run")},
@@ -185,10 +200,12 @@ def sentence(verdict: Verdict, language: str = "en") -> str:
     numbers = verdict._asdict() | {
         "by": f"{100 * abs(verdict.gap):.1f}",
         "gap": f"{100 * verdict.gap:+.1f}",
-        "interval": f"{100 * verdict.low:+.1f}, {100 * verdict.high:+.1f}",
-        "p": "< 0.001" if verdict.p < 0.001 else f"= {verdict.p:.3f}",
+        "low": f"{100 * verdict.low:+.1f}",
+        "high": f"{100 * verdict.high:+.1f}",
+        "p": _p(verdict.p, "= "),
         "margin": f"{100 * statistics.MARGIN:g}",
     }
+    numbers = {name: str(value).replace(".", words["point"]) for name, value in numbers.items()}
     evidence = words["evidence"].format(**numbers)
     return f"{words[verdict.hypothesis][verdict.word]}: {words[_case(verdict)].format(**numbers, evidence=evidence)}"
 
@@ -200,3 +217,68 @@ def _case(verdict: Verdict) -> str:
     if verdict.seeds < 2:
         return "one seed" if verdict.seeds else "no seed"
     return "few photos" if verdict.more_seeds is None else "few seeds"
+
+
+def _p(p: float, equals: str = "") -> str:
+    return "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
+
+
+NOTE = """\
+Gap: in points, with its 95 % interval over seeds and test photos. p: of no gap when trained and tested again, adjusted
+for the whole table (Holm). Of the trained models alone: p flip (sign flips) and p McNemar. h: Cohen's effect size.
+Shown from: the smallest true gap that this many seeds and photos show four times in five.
+Same: it is shown to be within two points."""
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """The comparisons for people, then the sentences, then the commands that fill holes."""
+    columns = list(table.columns)
+    swept = columns[columns.index("against") + 1 : columns.index("seeds")]
+    head = [
+        "split",
+        "variant",
+        "against",
+        *swept,
+        "seeds",
+        "gap",
+        "p",
+        "p flip",
+        "p McNemar",
+        "h",
+        "shown from",
+        "same",
+    ]
+    said = [f"- {sentence(verdict)}" for verdict in verdicts(table)]
+    holes = table[table["run"] != ""].groupby("run")["missing"].agg(_distinct)
+    fill = [f"{f'Missing: {missing}' if missing else 'For an interval'}; run: {run}" for run, missing in holes.items()]
+    return "\n\n".join(
+        [markdown(head, [_shown(row, swept) for row in table.to_dict("records")]), NOTE, "\n".join(said + fill)]
+    )
+
+
+def _distinct(lists: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(", ".join(filter(None, lists)).split(", ")))
+
+
+def _shown(row: dict[str, Any], swept: list[str]) -> list[str]:
+    gap, low, high, shown_from = (100 * row[name] for name in ("gap", "low", "high", "shown_from"))
+    return [
+        f"{row['split']}/{100 - row['split']}",
+        *(str(row[name]) for name in ("variant", "against", *swept, "seeds")),
+        "" if np.isnan(gap) else f"{gap:+.1f}" if np.isnan(low) else f"{gap:+.1f} [{low:+.1f}, {high:+.1f}]",
+        *(_p(row[name]) for name in ("p_holm", "p_permutation", "p_mcnemar")),
+        "" if np.isnan(gap) else f"{row['effect']:+.2f}",
+        "" if np.isnan(shown_from) else f"{shown_from:.1f}",
+        "yes" if row["equivalent"] else "",
+    ]
+
+
+def print_comparisons(runs_dir: Path, sweep: str) -> None:
+    """Print a sweep's comparisons and verdicts and write them under `tables/`; nothing where it allows none.
+
+    Raises Refused as `pairs` does.
+    """
+    table = compare_sweep(runs_dir, sweep)
+    if len(table):
+        text, stem = as_markdown(table), runs_dir / "tables" / f"{sweep}_comparisons"
+        print(f"\n{text}\nWritten: {write_table(stem, text, table.to_csv(index=False))}")

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from analysis.comparisons import print_comparisons
 from analysis.frame import pretraining_seconds, sweep_frame, swept_choices
-from analysis.intervals import photo_bootstrap, seed_interval
+from analysis.intervals import macro_f1_by_photo, photo_bootstrap, seed_interval
 from analysis.markdown import markdown, write_table
+from analysis.statistics import crossed
 from birds.spec import Refused
 from birds.store import RunFolder
 
 NOISE = "Mean accuracy over seeds, in per cent, by the share of pixels replaced by salt and pepper in the test photos."
 METRICS = ("accuracy", "macro_f1")
+OVER = {  # what an interval is over: with several seeds or one, with their predictions or without
+    (True, True): "seeds and test photos",
+    (True, False): "seeds (Student's t)",
+    (False, False): "test photos where there is one seed",
+}
 
 
 def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     """One row per split, variant and whatever else was swept: its metrics and cost; and the keys of missing runs.
 
-    low and high are Student's 95 % interval over seeds, or with one seed the bootstrap interval over its test photos.
+    low and high are a 95 % interval over seeds and test photos; with one seed the bootstrap interval over its photos,
+    and where predictions are gone Student's over seeds: `interval_over` says which.
     Raises Refused when there is no such sweep or none of its runs is finished.
     """
     frame, missing = sweep_frame(runs_dir, name)
@@ -48,15 +58,19 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
         "test": int(first["photos_test"]),
     }
     bootstrap = _bootstrap(runs_dir, first["key"]) if len(cell) == 1 else {}
+    half = _half_widths(runs_dir, cell["key"]) if len(cell) > 1 else {}
     for metric in METRICS:
         values = cell[f"test_{metric}"].tolist()
         low, high = seed_interval(values) if len(values) > 1 else bootstrap.get(metric, (np.nan, np.nan))
+        if metric in half:
+            low, high = np.mean(values) - half[metric], np.mean(values) + half[metric]
         row |= {metric: float(np.mean(values)), f"{metric}_low": low, f"{metric}_high": high}
     if "valid_accuracy" in cell:
         row["valid_accuracy"] = float(cell["valid_accuracy"].mean())
     row |= _under_noise(cell)
     row["train_seconds"] = float(cell["cost_seconds"].mean())
     row["pretraining_seconds"] = float(cell["pretraining_seconds"].mean())
+    row["interval_over"] = OVER[len(cell) > 1, bool(half)]
     row["parameters"] = int(first["cost_parameters"])
     row["parameters_trained"] = int(first["cost_parameters_trained"])
     row["family"] = first["family"]
@@ -71,13 +85,29 @@ def _under_noise(cell: pd.DataFrame) -> dict[str, float]:
     return {f"accuracy_noise_{noise:g}": float(a) for noise, a in zip(cell["test_noise"].iloc[0], mean, strict=True)}
 
 
-def _bootstrap(runs_dir: Path, key: str) -> dict[str, tuple[float, float]]:
+def _half_widths(runs_dir: Path, keys: Iterable[str]) -> dict[str, float]:
+    """Half the intervals of a cell's metrics over seeds and test photos; empty where seeds lack or differ in photos."""
+    saved = [_predictions(runs_dir, key) for key in keys]
+    if any(one is None for one in saved) or len({one[0].tobytes() for one in saved if one}) > 1:
+        return {}
+    accuracy = np.array([label == said for label, said, _ in filter(None, saved)], float)
+    f1 = np.array([macro_f1_by_photo(*one) for one in filter(None, saved)])
+    return {name: float(crossed(values).satterthwaite()) for name, values in (("accuracy", accuracy), ("macro_f1", f1))}
+
+
+def _predictions(runs_dir: Path, key: str) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
+    """True and predicted species of a run's test photos and how many species there are; None where they are gone."""
     try:
         with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
             label, logits = saved["test_label"], saved["test_logits"]
     except (OSError, ValueError, KeyError):
-        return {}
-    return photo_bootstrap(label, logits.argmax(1), logits.shape[1])
+        return None
+    return label, logits.argmax(1), logits.shape[1]
+
+
+def _bootstrap(runs_dir: Path, key: str) -> dict[str, tuple[float, float]]:
+    saved = _predictions(runs_dir, key)
+    return photo_bootstrap(*saved) if saved else {}
 
 
 def swept_columns(table: pd.DataFrame) -> list[str]:
@@ -122,13 +152,13 @@ def _percent(row: dict[str, float], metric: str) -> str:
 
 
 def print_sweep_table(runs_dir: Path, name: str) -> None:
-    """Print a sweep's table, or why there is none yet."""
+    """Print a sweep's table and its comparisons, or why there are none yet."""
     try:
         table, missing = sweep_table(runs_dir, name)
+        write_and_print(runs_dir, name, table, missing)
+        print_comparisons(runs_dir, name)
     except Refused as refusal:
         print(refusal)
-    else:
-        write_and_print(runs_dir, name, table, missing)
 
 
 def write_and_print(runs_dir: Path, name: str, table: pd.DataFrame, missing: list[str]) -> None:
@@ -155,11 +185,8 @@ def noise_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _note(table: pd.DataFrame, missing: list[str]) -> str:
-    photos = f"the {table['test'].iloc[0]} test photos where there is one seed"
-    over = " and ".join(
-        ["seeds (Student's t)"] * bool(table["seeds"].max() > 1) + [photos] * bool(table["seeds"].min() == 1)
-    )
-    note = f"In brackets: 95 % interval over {over}. Split: unlabelled/labelled per cent of the training photos."
+    over = " and ".join(f"over {what}" for what in OVER.values() if what in set(table["interval_over"]))
+    note = f"In brackets: 95 % interval {over}. Split: unlabelled/labelled per cent of the training photos."
     if missing:
         note += (
             f"\nNot finished: {len(missing)} of {len(missing) + int(table['seeds'].sum())} runs; ask again to run them."

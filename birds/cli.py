@@ -15,6 +15,7 @@ from birds.latent.command import add_command as add_latent
 from birds.look_after import add_commands as add_look_after
 from birds.quantize.command import add_command as add_quantize
 from birds.refusals import exit_status
+from birds.seeds import add_command as add_seeds
 from birds.spec import Refused
 from birds.store import find_run
 from birds.tracked.command import add_command as add_wandb
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add_latent(commands)
     add_look_after(commands)
     add_wandb(commands)
+    add_seeds(commands)
     _add_data(commands)
     return top
 
@@ -84,10 +86,12 @@ def _table(args: argparse.Namespace) -> None:
 
     if study_file(args.runs_dir, args.sweep).exists():
         return print_trials(args.runs_dir, args.sweep)
+    from analysis.comparisons import print_comparisons
     from analysis.tables import sweep_table, write_and_print
 
     table, missing = sweep_table(args.runs_dir, args.sweep)
     write_and_print(args.runs_dir, args.sweep, table, missing)
+    print_comparisons(args.runs_dir, args.sweep)
 
 
 def _figures(args: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ LAYERS = [
     ["birds.tasks"],
     ["birds.machine", "birds.tracking", "birds.callbacks", "birds.pictures", "birds.plan", "birds.board"],
     ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.latent", "birds.slurm"],
-    ["birds.search", "birds.tracked"],
+    ["birds.search", "birds.seeds", "birds.tracked"],
     ["birds.launcher", "birds.conduct", "birds.composing", "birds.look_after"],
     ["birds.cli", "birds.__main__", "hydra_plugins", "train"],
 ]
@@ -138,7 +138,7 @@ def test_the_product_is_small() -> None:
     of_analysis = {name: code_lines(file) for name, file in modules().items() if part(name) in answering}
     of_harness = {name: code_lines(file) for name, file in modules().items() if name not in of_analysis}
     assert sum(of_harness.values()) < 6000
-    assert sum(of_analysis.values()) < 2300
+    assert sum(of_analysis.values()) < 2450
 
 
 def plain(requirement: str) -> str:
