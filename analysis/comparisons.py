@@ -23,6 +23,8 @@ HYPOTHESES = {  # any other comparison is of PRETRAINING
     ("DAE", "B2"): "salt and pepper pays",
     ("B1", "B0"): "a frozen pretrained encoder beats a frozen untrained one",
     ("B1", "A"): "a frozen pretrained encoder beats training from scratch",
+    ("KM", "B2"): "clusters as further labels pay",
+    ("FixMatch", "A"): "pseudo-labels pay",
 }
 FEWEST_SEEDS = 3
 SENTENCES = Path(__file__).with_name("sentences.yaml")
@@ -247,11 +249,15 @@ def as_markdown(table: pd.DataFrame) -> str:
         "same",
     ]
     said = [f"- {sentence(verdict)}" for verdict in verdicts(table)]
-    holes = {row["run"]: row["missing"] for row in table.to_dict("records") if row["run"]}
+    holes = table[table["run"] != ""].groupby("run")["missing"].agg(_distinct)
     fill = [f"{f'Missing: {missing}' if missing else 'For an interval'}; run: {run}" for run, missing in holes.items()]
     return "\n\n".join(
         [markdown(head, [_shown(row, swept) for row in table.to_dict("records")]), NOTE, "\n".join(said + fill)]
     )
+
+
+def _distinct(lists: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(", ".join(filter(None, lists)).split(", ")))
 
 
 def _shown(row: dict[str, Any], swept: list[str]) -> list[str]:

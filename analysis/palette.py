@@ -1,6 +1,6 @@
 """How everything looks: one colour, marker and hatch for each variant, the same in every figure, page and article.
 
-Colours are Okabe and Ito's (2008, "Color Universal Design"), which people with the common forms of colour blindness
+Colours are Okabe and Ito's (2008, "Color Universal Design") and a grey, which people with the common forms of colour blindness
 tell apart. The variants of experiments 1 and 2 differ in lightness as well, so that a grey print keeps them apart, and
 marker and hatch say it once more. Yellow is too light for a line on white: lines and markers have a dark rim. The style
 is set when this is imported, for all of matplotlib, so that a notebook's own plots have it, too.
@@ -52,9 +52,9 @@ VARIANTS = {
     "DVAE": Look("#009E73", "v", "----"),
     "SimCLR": Look("#E69F00", "P", "++++"),
     "KM": Look("#56B4E9", "<", "||||"),
-    "FixMatch": Look("#999999", ">", "oo"),
+    "FixMatch": Look("#666666", "*", "oo"),
 }
-OTHERS = (Look("#999999", "*", "**"), Look("#999999", "p", "OO"), Look("#999999", "h", "/\\/\\"))
+OTHERS = (Look("#56B4E9", "h", "||"), Look("#56B4E9", ">", "o"), Look("#56B4E9", "p", "**"))
 
 
 def look(variant: str) -> Look:

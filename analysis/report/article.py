@@ -27,9 +27,7 @@ PDF, MANIFEST, STYLE = "article.pdf", "manifest.json", "plainnat.bst"
 INPUTS = ("record.json", "predictions.npz", "curves.csv", "pictures/*", "latent/latent.json", "latent/latent.png")
 UNDATED = {"SOURCE_DATE_EPOCH": "1", "FORCE_SOURCE_DATE": "1", "TZ": "UTC"}
 PACKAGES = "latexmk texlive-latex-base texlive-latex-recommended texlive-lang-spanish texlive-fonts-recommended lmodern"
-NOT_PROSE = re.compile(
-    r"(?<!\\)%.*|\\(?:val|cite|ref|label|input|documentclass|usepackage|tab|fig)(?:\[[^]]*\])?\{[^}]*\}"
-)
+NOT_PROSE = re.compile(r"(?<!\\)%.*|\\(?:val|cite|ref|label|documentclass|tab|fig)(?:\[[^]]*\])?\{[^}]*\}")
 NUMBER = re.compile(r"(?<![A-Za-z\d])\d[\d.,]*")
 FEW = 5
 
@@ -117,11 +115,8 @@ def check_article(out: Path, runs_dir: Path) -> None:
         raise Refused(f"there is no article in {out} to check; make report") from None
     language = Language(name, experiments(runs_dir, sweeps))
     there = {file: (out / file).read_bytes() for file in {*manifest["files"], PDF} if (out / file).exists()}
-    found = [
-        *numbers(language),
-        *untrue(runs_dir, language),
-        *differences(read, inputs(runs_dir, language), "as it was read"),
-    ]
+    changed = differences(read, inputs(runs_dir, language), "as it was read")
+    found = [*numbers(language), *untrue(runs_dir, language), *changed]
     found += differences(wrote, items(there), "as it was written")
     if not found:
         now = items(contents(runs_dir, language)) | {file: wrote[file] for file in {PDF} & wrote.keys()}

@@ -17,11 +17,12 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.comparisons import compare_sweep, sentence, verdicts
+from analysis.figures import cells
 from analysis.frame import command, refuse_mixed, sweep_frame
 from analysis.intervals import LEVEL
 from analysis.latency import CELL, CROWD, latency_table
 from analysis.report.language import MINUS, Language, latex, reading, typed
-from analysis.tables import sweep_table, swept_columns
+from analysis.tables import sweep_table
 from birds.record import load_records
 from birds.spec import Refused
 from birds.store import RunFolder
@@ -74,23 +75,18 @@ def all_facts(runs_dir: Path, language: Language) -> Facts:
     facts = dict(_study(records, language))
     facts |= _named("pretrain", _restored(records), ("split", "pretext"), language)
     for role, sweep in language.sweeps.items():
-        cells = _cells(runs_dir, role, sweep, language)
-        facts |= _named(role, cells, ("split", "variant"), language)
-        for alias, split in (("few", cells["split"].max()), ("many", cells["split"].min())):
-            own = cells[cells["split"] == split].assign(alias=alias)
+        rows = _cells(runs_dir, role, sweep, language)
+        facts |= _named(role, rows, ("split", "variant"), language)
+        for alias, split in (("few", rows["split"].max()), ("many", rows["split"].min())):
+            own = rows[rows["split"] == split].assign(alias=alias)
             facts |= _named(role, own, ("alias", "variant"), language)
-            facts[f"{role}/{alias}/split"] = Fact(_cut(split))
-            for column in ("labelled", "unlabelled"):
-                facts[f"{role}/{alias}/{column}"] = Fact(language.number(own[column].max(), 0))
+            shared = own[["split", "labelled", "unlabelled"]].max()
+            facts |= {f"{role}/{alias}/{column}": Fact(language.shown(shared, column)) for column in shared.index}
         facts |= _named(role, _compared(runs_dir, sweep), ("split", "variant", "against"), language)
         facts |= _sentences(runs_dir, role, sweep, language)
     raced = _raced(runs_dir, records)
     facts |= _named("latency", raced, ("key", "model"), language) | dict(_race(raced, language) if len(raced) else ())
     return facts | _named("latent", _latent(runs_dir, records), ("key",), language)
-
-
-def _cut(split: int) -> str:
-    return f"{split}/{100 - split}"
 
 
 def _named(part: str, rows: pd.DataFrame, names: Sequence[str], language: Language) -> Facts:
@@ -121,16 +117,12 @@ def _study(records: pd.DataFrame, language: Language) -> Iterator[tuple[str, Fac
 
 def _cells(runs_dir: Path, role: str, sweep: str, language: Language) -> pd.DataFrame:
     """A sweep's table with the runs of each row, and a row with a hole for every variant that the experiment lacks."""
-    (table, _), (frame, _) = sweep_table(runs_dir, sweep), sweep_frame(runs_dir, sweep)
-    swept = swept_columns(table)
-    words = [
-        " ".join([row["variant"], *(f"{c}={row[c]}" for c in swept if row[c])]) for row in table.to_dict("records")
-    ]
-    keys = table["family"].map(frame.groupby("family")["key"].agg(tuple))
+    table, runs = cells(runs_dir, sweep)
+    keys = table["family"].map(runs.groupby("family")["key"].agg(tuple))
     there = set(zip(table["split"], table["variant"], strict=True))
     lacking = [cell for cell in product(table["split"].unique(), EXPERIMENTS[role]) if cell not in there]
     holes = [{"split": s, "variant": v, "accuracy": language.hole("cell"), "keys": (), "photos": 0} for s, v in lacking]
-    return pd.concat([table.assign(variant=words, keys=keys, photos=table["test"]), pd.DataFrame(holes)])
+    return pd.concat([table.assign(variant=table["cell"], keys=keys, photos=table["test"]), pd.DataFrame(holes)])
 
 
 def _compared(runs_dir: Path, sweep: str) -> pd.DataFrame:
@@ -139,10 +131,7 @@ def _compared(runs_dir: Path, sweep: str) -> pd.DataFrame:
     rows = []
     for row in compared.to_dict("records"):
         pair = frame[(frame["split"] == row["split"]) & frame["variant"].isin([row["variant"], row["against"]])]
-        about = {
-            "comparison": rf"\mbox{{{row['variant']} \ensuremath{{-}} {row['against']}}}",
-            "keys": tuple(pair["key"]),
-        }
+        about = {"comparison": rf"\mbox{{{row['variant']} {MINUS} {row['against']}}}", "keys": tuple(pair["key"])}
         rows.append(row | about | {"gap_low": row["low"], "gap_high": row["high"]})
     return pd.DataFrame(rows)
 

@@ -29,11 +29,11 @@ class Language:
         self.words = reading()[name]
         self.template = (HOUSE / f"article_{name}.tex").read_text()
 
-    def shown(self, row: Mapping[Any, Any], column: str) -> str:
+    def shown(self, row: Mapping[Any, Any] | pd.Series, column: str) -> str:
         """A value of a row as LaTeX, with its interval if it has one, in the style of its column in article.yaml."""
         value, style = row[column], reading()["styles"][column]
         if column == "split":
-            return f"{value}/{100 - value}"
+            return f"{value:.0f}/{100 - value:.0f}"
         if isinstance(value, list):
             return ", ".join(map(str, value))
         if style == "text" or isinstance(value, str):

@@ -69,15 +69,9 @@ def _groups(facts: Facts) -> dict[str, str]:
 
 def _set(rows: Sequence[Sequence[str]], columns: Sequence[str], align: str, language: Language, long: str = "") -> str:
     """Rows as LaTeX with booktabs' rules and the language's heads; `long` names one that goes over several pages."""
-    heads, caption = [language.words["heads"][column] for column in columns], language.words["captions"].get(long)
-    style = pd.DataFrame(rows, columns=heads).style.hide(axis="index")
-    text = style.to_latex(
-        column_format=f"@{{}}{align}@{{}}",
-        hrules=True,
-        environment="longtable" if long else None,
-        caption=caption,
-        label=f"tab:{long}" if long else None,
-    )
+    style = pd.DataFrame(rows, columns=[language.words["heads"][column] for column in columns]).style.hide(axis="index")
+    about = {"environment": "longtable", "caption": language.words["captions"].get(long), "label": f"tab:{long}"}
+    text = style.to_latex(column_format=f"@{{}}{align}@{{}}", hrules=True, **(about if long else {}))
     return re.sub(r"\\multicolumn\{\d+\}\{r\}\{Continued[^}]*\} *\\\\\n", "", text)
 
 

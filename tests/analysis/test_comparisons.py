@@ -10,7 +10,7 @@ import pytest
 from contracts.test_configs import spec
 from test_tables import finish, sweep
 
-from analysis.comparisons import Verdict, compare_sweep, print_comparisons, sentence, verdicts
+from analysis.comparisons import HYPOTHESES, PRETRAINING, Verdict, compare_sweep, print_comparisons, sentence, verdicts
 from analysis.frame import command, refuse_mixed, sweep_frame
 from analysis.seeds import next_seeds
 from analysis.tables import sweep_table
@@ -108,6 +108,19 @@ def test_the_hypotheses_of_the_second_experiment(tmp_path: Path) -> None:
     ]
     assert (table["p_holm"] >= table["p"]).all()
     assert len({verdict.hypothesis for verdict in verdicts(table)}) == 4
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("hypothesis", sorted({PRETRAINING, *HYPOTHESES.values()}))
+def test_every_verdict_has_its_sentence(hypothesis: str, language: str) -> None:
+    known = Verdict(hypothesis, "supported", 0.03, 0.01, 0.05, None, "B2", "A", "90/10", 3, 500, 0.01)
+    cases = [known, known._replace(word="refuted", gap=-0.03), known._replace(word="refuted", equivalent=True)]
+    unknown = [{"more_seeds": 4}, {"more_seeds": None}, {"seeds": 1, "more_seeds": 2}, {"seeds": 0, "more_seeds": 3}]
+    cases += [known._replace(word="cannot tell", **case) for case in unknown]
+    said = {sentence(case, language) for case in cases}
+    assert len(said) == len(cases)
+    assert all("{" not in one and "B2" in one for one in said)
+    assert ("3,0" if language == "es" else "3.0") in sentence(known, language)
 
 
 def test_a_swept_choice_is_compared_at_equal_values_with_one_baseline(tmp_path: Path) -> None:

