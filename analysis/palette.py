@@ -1,9 +1,9 @@
 """How everything looks: one colour, marker and hatch for each variant, the same in every figure, page and article.
 
-Colours are Okabe and Ito's (2008, "Color Universal Design") and a grey, which people with the common forms of colour blindness
-tell apart. The variants of experiments 1 and 2 differ in lightness as well, so that a grey print keeps them apart, and
-marker and hatch say it once more. Yellow is too light for a line on white: lines and markers have a dark rim. The style
-is set when this is imported, for all of matplotlib, so that a notebook's own plots have it, too.
+Colours are Okabe and Ito's (2008, "Color Universal Design") and a grey, which people with the common forms of colour
+blindness tell apart. The variants of experiments 1 and 2 differ in lightness as well, so that a grey print keeps them
+apart, and marker and hatch say it once more. Yellow is too light for a line on white: lines and markers have a dark
+rim. The style is set when this is imported, for all of matplotlib, so that a notebook's own plots have it, too.
 """
 
 import zlib
