@@ -7,7 +7,7 @@ sources of chance: the seed, the photo, and what is left. Two conventions run th
 Resampling seeds and photos (the crossed bootstrap of Owen 2007, 10.1214/07-AOAS122) has too few seeds to resample and
 counts what is left three times: its 95 % intervals hold the truth in 92 to 98 % of simulated sweeps, as seeds differ
 much or little. Variance components with Student's t stay near 95 % from three seeds on; both are simulated in
-tests/analysis/test_statistics.py.
+tests/analysis/test_paired_statistics.py.
 """
 
 from typing import Any, NamedTuple, Self
