@@ -85,6 +85,9 @@ class StandIn(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that is killed breaks its connections."""
+
     def run(self, name: str) -> SeenRun:
         """The run of that id, made if it is new."""
         if name not in self.runs:

@@ -18,7 +18,7 @@ from PIL import Image
 from stand_in import KEY, StandIn
 
 from birds.spec import RunSpec
-from birds.store import RunFolder
+from birds.store import RunFolder, locked
 from birds.sweep import Asked, Sweep, leave_specs, read_sweep, with_needs
 from birds.tracked.log import joined, names_in, read_log, write_log
 from birds.tracked.send import tracked_runs
@@ -93,7 +93,7 @@ def birds(runs_dir: Path, *words: str, url: str, key: str = KEY) -> subprocess.P
 def sync(runs_dir: Path, *words: str, url: str, key: str = KEY) -> tuple[int, str, str]:
     """Exit status, what was printed, what was said on stderr."""
     process = birds(runs_dir, "sync", *words, url=url, key=key)
-    said, warned = process.communicate(timeout=280)
+    said, warned = process.communicate()
     return process.returncode, said, warned
 
 
@@ -143,22 +143,27 @@ def test_killed_half_way_and_told_to_wait_no_run_is_lost_and_none_doubled(
         assert run.state == "finished"
         assert [point["_step"] for point in run.history] == list(range(len(run.history)))
         assert any(name.startswith("media/images/reconstructions") for name in run.files)
-    print(said)
+    print(
+        f"{RUNS} runs, {len(server.order)} on the server, {server.refused[429]} answers of 429, {said}",
+        *server.asked.items(),
+    )
 
 
 def test_what_w_and_b_did_not_take_is_said_and_sent_next_time(tracked: Path, tmp_path: Path, server: StandIn) -> None:
     runs_dir = tmp_path / "runs"
-    copy_runs(tracked, runs_dir, 3)
+    copy_runs(tracked, runs_dir, 4)
     server.refuse = lambda what, run: 403 if (what, run) == ("file_stream", f"{1:012x}") else None
-    status, said, warned = sync(runs_dir, url=server.url)
+    with locked(RunFolder(runs_dir, f"{3:012x}").lock_file):
+        status, said, warned = sync(runs_dir, url=server.url)
     assert status == 1
+    assert "1 still running" in said
     assert "2 uploaded" in said
     assert "1 failed" in said
     assert f"{1:012x}" in warned
     assert "points" in warned
     server.refuse = lambda what, run: None
     status, said, _ = sync(runs_dir, url=server.url)
-    assert (status, sorted(said.strip().rpartition(": ")[2].split(", "))) == (0, ["1 uploaded", "2 already there"])
+    assert (status, sorted(said.strip().rpartition(": ")[2].split(", "))) == (0, ["2 already there", "2 uploaded"])
 
 
 @pytest.mark.parametrize(
@@ -221,7 +226,7 @@ def found(value: Any, name: str) -> Iterator[str]:
         yield from found(below, name)
 
 
-def until(true: Callable[[], bool], seconds: float = 120) -> None:
+def until(true: Callable[[], bool], seconds: float = 250) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come to that"
