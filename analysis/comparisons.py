@@ -126,7 +126,7 @@ def _row(pair: Pair, alpha: float) -> dict[str, Any]:
     row |= _over_seeds(pair, alpha) if len(pair.seeds) > 1 else dict.fromkeys(("low", "high", "p"), np.nan)
     votes = np.subtract(*pair.correct).sum(0).astype(int)
     row["p_permutation"] = statistics.sign_flip(votes) if pair.seeds else np.nan
-    row["p_mcnemar"] = statistics.mcnemar(votes) if pair.seeds else np.nan
+    row["p_mcnemar"] = statistics.mcnemar(int((votes > 0).sum()), int((votes < 0).sum())) if pair.seeds else np.nan
     row["effect"] = statistics.cohens_h(accuracy, against)
     more = {"shown_from": np.nan, "equivalent": False, "more_seeds": float(FEWEST_SEEDS - len(pair.seeds))}
     return row | {name: row.pop(name, other) for name, other in more.items()} | {"missing": ", ".join(pair.missing)}

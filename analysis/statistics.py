@@ -118,14 +118,15 @@ def sign_flip(votes: NDArray[np.int64]) -> float:
     return float(min(chance[np.abs(sums) >= abs(votes.sum())].sum(), 1))
 
 
-def mcnemar(votes: NDArray[np.int64]) -> float:
-    """McNemar's exact test, a vote a photo (1947, 10.1007/BF02295996): photos better with one variant or the other.
+def mcnemar(better: int, worse: int, alternative: str = "two-sided") -> float:
+    """McNemar's exact test (1947, 10.1007/BF02295996): the p value that so lopsided a disagreement is chance.
 
     Args:
-        votes: as in `sign_flip`; with one seed this is McNemar's own test of right against wrong.
+        better: photos about which only the first model is right; over seeds, those with more of its seeds right.
+        worse: photos about which only the second is right.
+        alternative: `two-sided`, or `greater`: as many or more for the first.
     """
-    better, worse = int((votes > 0).sum()), int((votes < 0).sum())
-    return float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    return float(stats.binomtest(better, better + worse, 0.5, alternative).pvalue) if better + worse else 1.0
 
 
 def holm(p: Floats) -> Floats:

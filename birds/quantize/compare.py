@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+
+from analysis.statistics import mcnemar
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 MOST_LOST = 0.01  # accuracy that a twin may lose
@@ -20,18 +21,6 @@ DOUBT = 0.1  # how likely a fall may be chance and still count as shown
 def paired(was: NDArray[np.int64], now: NDArray[np.int64], label: NDArray[np.int64]) -> tuple[int, int]:
     """How many photos only the original gets right, and how many only the twin: species named (N,), and true (N,)."""
     return int(((was == label) & (now != label)).sum()), int(((was != label) & (now == label)).sum())
-
-
-def mcnemar(only_first: int, only_second: int, alternative: str = "two-sided") -> float:
-    """The exact p value that as lopsided a disagreement is chance (McNemar 1947, as a binomial test).
-
-    Args:
-        only_first: photos that only the first model gets right.
-        only_second: photos that only the second gets right.
-        alternative: `two-sided`, or `greater`: as many or more that only the first gets right.
-    """
-    discordant = only_first + only_second
-    return float(binomtest(only_first, discordant, 0.5, alternative).pvalue) if discordant else 1.0
 
 
 def falls(lost: int, won: int, photos: int, *, known: bool = False) -> bool:

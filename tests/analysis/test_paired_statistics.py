@@ -91,7 +91,7 @@ def test_photos_alone_would_be_wrong_far_more_often() -> None:
     right, _ = Truth(seed=3.0).draw(3, 300, np.random.default_rng(2))
     votes = (right[1] - right[0]).sum(1).astype(int)
     assert np.mean([sign_flip(one) <= ALPHA for one in votes]) > 0.2
-    assert np.mean([mcnemar(one) <= ALPHA for one in votes]) > 0.15
+    assert np.mean([mcnemar((one > 0).sum(), (one < 0).sum()) <= ALPHA for one in votes]) > 0.15
 
 
 def bootstrap_coverage(truth: Truth, seeds: int) -> float:
@@ -175,7 +175,7 @@ def test_equal_variants_have_no_gap() -> None:
     gap = crossed(np.zeros((3, 50)))
     assert float(gap.p_value()) == 1
     assert bool(equivalent(gap))
-    assert (sign_flip(np.zeros(9, int)), mcnemar(np.zeros(9, int))) == (1, 1)
+    assert (sign_flip(np.zeros(9, int)), mcnemar(0, 0)) == (1, 1)
 
 
 def test_sign_flips_are_counted_exactly() -> None:
@@ -185,7 +185,23 @@ def test_sign_flips_are_counted_exactly() -> None:
 
 
 def test_mcnemar_holm_and_cohen_by_hand() -> None:
-    assert mcnemar(np.array([1] * 8 + [-1] * 2 + [0] * 90)) == pytest.approx(2 * 56 / 1024)
+    assert mcnemar(8, 2) == pytest.approx(2 * 56 / 1024)
     assert holm(np.array([0.01, 0.04, np.nan, 0.03]))[[0, 1, 3]] == pytest.approx([0.03, 0.06, 0.06])
     assert cohens_h(0.5, 0.5) == 0
     assert cohens_h(1.0, 0.0) == pytest.approx(np.pi)
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (0, 5, 2 / 2**5),  # all five one way: 2 * 1/32
+        (3, 1, 2 * (1 + 4) / 2**4),  # at most one of four the other way
+        (2, 2, 1.0),
+        (10, 0, 2 / 2**10),
+    ],
+)
+def test_mcnemar_is_the_binomial_test_on_discordant_photos(lost: int, won: int, p: float) -> None:
+    assert mcnemar(lost, won) == pytest.approx(p)
+    assert mcnemar(won, lost) == pytest.approx(p)

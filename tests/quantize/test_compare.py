@@ -3,23 +3,7 @@
 import numpy as np
 import pytest
 
-from birds.quantize.compare import compared, falls, mcnemar, paired_interval
-
-
-@pytest.mark.parametrize(
-    ("lost", "won", "p"),
-    [
-        (0, 0, 1.0),
-        (1, 0, 1.0),
-        (0, 5, 2 / 2**5),  # all five one way: 2 * 1/32
-        (3, 1, 2 * (1 + 4) / 2**4),  # at most one of four the other way
-        (2, 2, 1.0),
-        (10, 0, 2 / 2**10),
-    ],
-)
-def test_mcnemar_is_the_binomial_test_on_discordant_photos(lost, won, p):
-    assert mcnemar(lost, won) == pytest.approx(p)
-    assert mcnemar(won, lost) == pytest.approx(p)
+from birds.quantize.compare import compared, falls, paired_interval
 
 
 def test_the_interval_is_centred_near_the_difference_and_narrows():
