@@ -54,8 +54,9 @@ def test_a_tracking_failure_ends_no_run(road: Road) -> None:
 
 
 def test_a_broken_client_is_said_once_and_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "tracking").write_text("a file where W&B wants a folder")
     with pytest.warns(UserWarning, match="the run goes on"):
-        tracker = Tracker(spec(), tmp_path, "none of the modes")
+        tracker = Tracker(spec(), tmp_path / "tracking", "offline")
     calls = []
 
     class Broken:
