@@ -1,14 +1,10 @@
 """The staged launcher: each distinct pretraining once, then what needs it, on this machine or on a SLURM cluster.
 
-Here, each run is a process of its own, started through submitit's local executor the moment a slot is free and what it
-needs is finished. On a cluster, runs are arrays of jobs wired by what they need (`birds.slurm`). The truth about a run
-is its folder, never the process: a run whose process died without a record failed.
+Here, each run is a process of its own (`birds.slots`), started the moment a slot is free and what it needs is finished.
+On a cluster, runs are arrays of jobs wired by what they need (`birds.slurm`). The truth about a run is its folder,
+never the process: a run whose process died without a record failed.
 """
 
-import dataclasses
-import glob
-import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,24 +13,14 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from birds.board import Board, State
-from birds.machine import cores
 from birds.plan import Planned, describe, how_tracked, plan_run
 from birds.refusals import RunsFailed
-from birds.spec import Refused, RunSpec, Runtime, read_spec
+from birds.slots import LocalSlots
+from birds.spec import Refused, RunSpec
 from birds.store import RunFolder
 from birds.sweep import Asked, Sweep, leave_specs, with_needs
-from birds.triage import Kind, failure_of_death, kind_of, oom_kills
 
-POLL_SECONDS = 0.1
-FOREVER_MINUTES = 60 * 24 * 365
 TAIL_LINES = 6
-
-
-def work(spec: str, runtime: str) -> None:
-    """What a child process does: one run."""
-    from birds.run import run
-
-    run(read_spec(spec), Runtime.model_validate_json(runtime))
 
 
 def launch(compose: Callable[[Sequence[str]], DictConfig], job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
@@ -200,86 +186,3 @@ def _order(sweep: Sweep) -> Any:
     assert sweep.runtime is not None
     assert sweep.slurm is not None
     return Order(sweep.name, sweep.runtime, read_profile(sweep.slurm), sweep.canary, sweep.fail_fast)
-
-
-@dataclasses.dataclass
-class LocalSlots:
-    """Processes side by side on this machine: one per GPU, or one per core, unless `slots` says otherwise."""
-
-    runtime: Runtime
-    slots: int | str
-    canary: bool = False
-    fail_fast: bool = False
-    oom_kills: int = dataclasses.field(default_factory=oom_kills)
-
-    def work_off(self, board: Board) -> None:
-        """Run everything on the board that is not finished. On Ctrl-C the children are ended and the error goes on."""
-        gpus = visible_gpus() if self.runtime.device in ("auto", "cuda") else []
-        count = int(self.slots) if self.slots != "auto" else len(gpus) or cores()
-        if not gpus:
-            os.environ.setdefault("OMP_NUM_THREADS", "1")
-        busy: dict[int, tuple[str, Any]] = {}
-        with board:
-            try:
-                while self._step(board, busy, count, gpus):
-                    time.sleep(POLL_SECONDS)
-                    board.refresh()
-            except BaseException:
-                _end([job for _, job in busy.values()])
-                raise
-
-    def _step(self, board: Board, busy: dict[int, tuple[str, Any]], count: int, gpus: list[int]) -> bool:
-        """Free the slots of ended jobs, fill free slots; whether there is anything left to wait for."""
-        for slot, (key, job) in list(busy.items()):
-            if job.done():
-                del busy[slot]
-                self._settle(board, key, job)
-        for slot in sorted(set(range(count)) - set(busy)):
-            ready = board.next_ready()
-            if ready is not None:
-                busy[slot] = (ready, self._start(board.runs[ready], gpus[slot % len(gpus)] if gpus else None))
-                board.set(ready, State.RUNNING)
-        return bool(busy)
-
-    def _start(self, spec: RunSpec, gpu: int | None) -> Any:
-        import submitit
-
-        folder = RunFolder(self.runtime.runs_dir, spec)
-        folder.progress_file.unlink(missing_ok=True)
-        executor = submitit.LocalExecutor(folder=folder.jobs)
-        gpu_choice = {"gpus_per_node": 1, "visible_gpus": (gpu,)} if gpu is not None else {}
-        executor.update_parameters(timeout_min=FOREVER_MINUTES, stderr_to_stdout=True, **gpu_choice)
-        return executor.submit(work, spec.model_dump_json(), self.runtime.model_dump_json())
-
-    def _settle(self, board: Board, key: str, job: Any) -> None:
-        folder = RunFolder(self.runtime.runs_dir, key)
-        if folder.record() is not None:
-            board.set(key, State.FINISHED)
-            return
-        if folder.failure() is None:
-            log = Path(job.paths.stdout)
-            tail = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
-            short = oom_kills() > self.oom_kills
-            details = "\n".join([*tail, f"log: {log}"])
-            folder.fail(failure_of_death(None, memory_short=short, details=details))
-        board.set(key, State.FAILED)
-        bug = kind_of(folder.failure() or "") is Kind.BUG and not board.count(State.FINISHED)
-        if self.fail_fast or (self.canary and bug):
-            board.give_up(State.HELD)
-
-
-def visible_gpus() -> list[int]:
-    """The GPUs of this machine that this process may use, without importing torch."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        return [int(name) for name in allowed.split(",") if name.strip().isdigit()]
-    return list(range(len(glob.glob("/dev/nvidia[0-9]*"))))
-
-
-def _end(jobs: Sequence[Any]) -> None:
-    """Interrupt the children, and wait until they are gone."""
-    for job in jobs:
-        job.cancel()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not all(job.done() for job in jobs):
-        time.sleep(0.05)

@@ -13,7 +13,6 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
-from analysis.latent_space import clustered
 from birds.callbacks import Curves, Stopping, keeping, stopped_early
 from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
@@ -127,6 +126,8 @@ def _task(spec: RunSpec, data: BirdsDataModule, runtime: Runtime) -> Task:
 
 def _clusters(spec: PretrainSpec, weights: dict[str, torch.Tensor], data: BirdsDataModule) -> torch.Tensor:
     """The k-means cluster of every unlabelled photo's latent vector, as many as species; -1 for other photos."""
+    from analysis.latent_space import clustered  # scikit-learn: a second to import, and only KM needs it
+
     vectors = unlabelled_vectors(pretrained_encode(spec, weights), data)
     found = torch.full((len(data.label),), -1)
     found[data.rows["unlabelled"]] = torch.from_numpy(clustered(vectors, len(data.photos.species), spec.seed))

@@ -20,14 +20,14 @@ LAYERS = [
     ["birds.machine", "birds.tracking", "birds.callbacks", "birds.pictures", "birds.plan", "birds.board"],
     ["birds.run", "birds.predict", "birds.quantize", "birds.latency", "birds.latent", "birds.slurm"],
     ["birds.search", "birds.seeds", "birds.tracked"],
-    ["birds.launcher", "birds.conduct", "birds.composing", "birds.look_after"],
+    ["birds.slots", "birds.launcher", "birds.conduct", "birds.composing", "birds.look_after"],
     ["birds.cli", "birds.__main__", "hydra_plugins", "train"],
 ]
 ANYWHERE = {"birds", "birds.refusals"}  # the border: may be imported from every layer, imports only words
 ONLY_IN = {
     "wandb": {"birds.tracking", "birds.tracked.log", "birds.tracked.send"},
     "wandb_workspaces": {"birds.tracked.views"},
-    "submitit": {"birds.launcher", "birds.slurm.submit"},
+    "submitit": {"birds.slurm.submit"},
     "hydra": {"birds.launcher", "birds.refusals", "birds.composing", "birds.slurm.doctor"},
 }
 TORCH_FREE = [
@@ -35,6 +35,7 @@ TORCH_FREE = [
     "birds.board",
     "birds.cli",
     "birds.launcher",
+    "birds.slots",
     "birds.conduct",
     "analysis.tables",
     "analysis.dashboard.watch",

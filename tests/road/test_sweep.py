@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,34 @@ def test_photos_to_species(road: Road, tmp_path_factory: pytest.TempPathFactory)
     assert shares == sorted(shares, reverse=True)
     assert (road.runs_dir / "p.png").stat().st_size > 1000
     assert "is not an image" in road.birds("predict", key[:8], __file__, status=2)
+
+
+def _working(road: Road) -> list[int]:
+    """The processes that have trained an epoch."""
+    folders = [file.parent for file in road.runs_dir.glob("*/curves.csv")]
+    return [json.loads((folder / "attempt.json").read_text())["pid"] for folder in folders]
+
+
+LONG = ("-m", "split=50", "variant=A", "budget.classify.epochs=4000", "budget.classify.patience=4000")
+
+
+def test_runs_end_with_their_launcher_and_one_that_is_killed_is_named(road: Road) -> None:
+    launcher = road.start(*LONG)
+    wait_until(lambda: _working(road))
+    os.kill(_working(road)[0], signal.SIGKILL)
+    assert "killed: the process was ended by SIGKILL" in "".join(launcher.communicate())
+    assert launcher.returncode == 1
+
+    before = _working(road)
+    launcher = road.start(*LONG)
+    wait_until(lambda: _working(road) != before)
+    os.kill(launcher.pid, signal.SIGKILL)
+    launcher.communicate()
+    wait_until(lambda: not Path(f"/proc/{_working(road)[0]}").exists())
+
+
+def wait_until(moment: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not moment():
+        assert time.monotonic() < deadline, "the moment never came"
+        time.sleep(0.02)
