@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,12 @@ watch: $(READY)  ## that page served while the sweep runs (SWEEP=name)
 wandb-sync: $(READY)  ## send what was tracked offline to W&B, then build its dashboard there (SWEEP=name)
 	@$(VENV)/bin/birds wandb sync $(SWEEP)
 	@$(VENV)/bin/birds wandb dashboard $(or $(SWEEP),exp1)
+
+bench: $(READY)  ## how close to what the machine can do: bench/README.md's table (ARGS="training cache" for some)
+	@$(RUN) -m bench $(ARGS)
+
+bench-check: $(READY)  ## the ratios that hold on a busy machine against their bounds, two minutes
+	@$(RUN) -m bench --check --rounds 7
 
 bench-launch: $(READY)  ## how long launching on SLURM takes, beside the stock launcher, on a private cluster
 	@$(RUN) bench/launch.py

@@ -40,6 +40,11 @@ STYLE = {
 }
 
 
+def _length(spec: RunSpec) -> tuple[bool, bool, int]:
+    """Orders runs by how long they roughly take; a pretraining, on which others wait, comes before them all."""
+    return spec.stage == "pretrain", not getattr(spec, "frozen", False), spec.training.epochs
+
+
 class Board:
     """Runs by key, in the order in which they should start, and their states."""
 
@@ -58,16 +63,17 @@ class Board:
         return sum(value is state for value in self.states.values())
 
     def next_ready(self) -> str | None:
-        """The first waiting run whose needs are met; runs whose needs failed are blocked on the way."""
+        """The longest waiting run whose needs are met, pretraining first; runs whose needs failed are blocked."""
+        ready = []
         for key, spec in self.runs.items():
             if self.states[key] is not State.WAITING:
                 continue
             needed = self.states[spec.needs.key] if spec.needs else State.FINISHED
             if needed is State.FINISHED:
-                return key
+                ready.append(key)
             if needed in (State.FAILED, State.BLOCKED):
                 self.set(key, State.BLOCKED)
-        return None
+        return max(ready, key=lambda key: _length(self.runs[key]), default=None)
 
     def look_for_records(self) -> bool:
         """Whether a run that was not over has left its record since."""

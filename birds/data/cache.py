@@ -8,7 +8,8 @@ through a map: a full disk is an error to report, not a bus error.
 import hashlib
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +21,7 @@ from birds.data.photos import Photos
 from birds.store import locked, write_atomically
 
 DECODER = 1  # put up when decoding or resizing changes pixels
-CHUNK = 64
+AHEAD = 64  # photos decoded before they are written
 
 
 def decode_photo(path: Path, size: int) -> NDArray[np.uint8]:
@@ -67,8 +68,11 @@ def _whole(file: Path, shape: tuple[int, ...]) -> bool:
 
 
 def _write_photos(out: IO[bytes], photos: Photos, size: int) -> None:
+    ahead: deque[Future[NDArray[np.uint8]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for first in range(0, len(photos.paths), CHUNK):
-            chunk = photos.paths[first : first + CHUNK]
-            for pixels in pool.map(lambda path: decode_photo(photos.root / path, size), chunk):
-                out.write(pixels.tobytes())
+        for path in photos.paths:
+            ahead.append(pool.submit(decode_photo, photos.root / path, size))
+            if len(ahead) > AHEAD:  # decoding goes on while this one is written
+                out.write(ahead.popleft().result().data)
+        for one in ahead:
+            out.write(one.result().data)

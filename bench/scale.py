@@ -1,0 +1,110 @@
+"""Does the cost per photo and per record stay flat, and does the photo cache keep up with decoding?"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.paired import ROOT, Row, in_turn, ratio_row
+from bench.starting import SHORT, _copies, _train
+from birds.data.cache import cache_file, decode_photo, decoded_photos
+from birds.data.photos import Photos, read_photos
+
+SIDE = 128
+
+
+def _folder(root: Path, photos: int, side: int, species: int = 20) -> Path:
+    """A folder of so many distinct JPEGs, train, valid and test."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 255, (64, 8, 8, 3), dtype=np.uint8)
+    pictures = [Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC) for picture in coarse]
+    for number in range(photos):
+        part = ("train", "train", "train", "valid", "test")[number // species % 5]
+        folder = root / part / f"species_{number % species:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{number}.jpg"
+        pictures[number % 64].save(file, quality=85)
+        with file.open("ab") as more:
+            more.write(number.to_bytes(8, "little"))  # no two are the same file
+    return root
+
+
+def _read(folder: Path, cache: Path) -> Photos:
+    return read_photos(folder, cache, species=20, move_to_test=0, seed=0, skip_unreadable=False)
+
+
+def cache(rounds: int, photos: int = 1500) -> list[Row]:
+    """Photos into the cache against decoding them alone, on all cores."""
+    with tempfile.TemporaryDirectory() as temporary:
+        found = _read(_folder(Path(temporary) / "photos", photos, 224), Path(temporary))
+        paths = [found.root / path for path in found.paths]
+
+        def alone() -> float:
+            started = time.perf_counter()
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for _ in pool.map(lambda path: decode_photo(path, SIDE), paths):
+                    pass
+            return time.perf_counter() - started
+
+        def cached() -> float:
+            cache_file(found, Path(temporary), SIDE).unlink(missing_ok=True)
+            started = time.perf_counter()
+            decoded_photos(found, Path(temporary), SIDE)
+            return time.perf_counter() - started
+
+        took = in_turn({"alone": alone, "cached": cached}, rounds)
+    shown = f"{photos / float(np.median(took['cached'])):.0f} photos/s of 224 px, to {SIDE} px, PIL"
+    return [ratio_row("photos into the cache / decoding alone, all cores", took["alone"], took["cached"], 0.9, shown)]
+
+
+def photos(few: int, many: int) -> list[Row]:
+    """Seconds a photo, `many` against `few`: listed and digested, decoded into the cache, opened again."""
+    costs, peak = {}, 0.0
+    for count in (few, many):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder, cache_dir = _folder(Path(temporary) / "photos", count, SIDE), Path(temporary) / "cache"
+            cache_dir.mkdir()
+            for name in ("first", "again"):
+                started = time.perf_counter()
+                decoded_photos(_read(folder, cache_dir), cache_dir, SIDE)
+                costs[name, count] = (time.perf_counter() - started) / count
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [
+        Row(
+            f"a photo among {many} / among {few}, {name} start", costs[name, many] / costs[name, few], 1.2, False,
+            shown=f"{1e6 * costs[name, many]:.0f} us a photo; peak memory {peak:.0f} MiB",
+        )
+        for name in ("first", "again")
+    ]  # fmt: skip
+
+
+def records(few: int, many: int) -> list[Row]:
+    """Seconds a record of `birds status` and `birds table`, `many` against `few`, and memory."""
+    took: dict[tuple[str, int], float] = {}
+    for count in (few, many):
+        with tempfile.TemporaryDirectory() as temporary:
+            runs = Path(temporary)
+            train = [sys.executable, *_train(runs, *SHORT)]
+            subprocess.run(train, cwd=ROOT, check=True, capture_output=True)
+            _copies(runs, next(runs.glob("*/record.json")).parent, count)
+            for name in ("status", "table"):
+                command = [sys.executable, "-m", "birds", "--runs-dir", str(runs), name, "copies"]
+                started = time.perf_counter()
+                subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+                took[name, count] = (time.perf_counter() - started) / count
+    return [
+        Row(
+            f"birds {name}: a record among {many} / among {few}", took[name, many] / took[name, few], 1.2, False,
+            shown=f"{1e3 * took[name, many]:.2f} ms a record",
+        )
+        for name in ("status", "table")
+    ]  # fmt: skip

@@ -1,0 +1,100 @@
+"""What stands around the training: start-up, warm starts, memory, and how full the slots are kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from bench.paired import ROOT, Row
+from birds.machine import cores
+from birds.spec import read_spec
+
+SHORT = ("budget=smoke", "variant=A", "split=90", "tracking=none", "budget.classify.epochs=6")
+
+
+def _seconds(*command: str) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def _train(runs: Path, *overrides: str) -> list[str]:
+    return ["train.py", *overrides, f"runs_dir={runs}", f"cache_dir={ROOT / 'runs' / 'cache'}"]
+
+
+def _first_steps(runs: Path, *overrides: str) -> list[tuple[float, float]]:
+    """Of each new run: when its process was asked for (0 for a run without a slot) and when its first epoch began."""
+    command = [sys.executable, *_train(runs, *overrides)]
+    seen, found = set(runs.glob("*/progress.json")), []
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        for file in set(runs.glob("*/progress.json")) - seen:
+            seen.add(file)
+            logs = [int(log.stem) / 1e9 for log in (file.parent / "jobs").glob("*.log")]
+            found.append((min(logs, default=0.0), float(json.loads(file.read_text())["time"])))
+        time.sleep(0.002)
+    return sorted(found)
+
+
+def _start_once(runs: Path, seed: int) -> float:
+    """Seconds from the command to the first step."""
+    started = time.time()
+    return _first_steps(runs, *SHORT, f"seed={seed}")[0][1] - started
+
+
+def startup(rounds: int) -> list[Row]:
+    """Commands that import neither torch nor Lightning, and the way to the first step."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder) / "runs"
+        helped = [_seconds("train.py", "--help") for _ in range(rounds)]
+        first = [_start_once(runs, seed) for seed in range(rounds)]
+        warm = _first_steps(runs, "-m", *SHORT, "slots=1", f"seed={','.join(map(str, range(50, 51 + rounds)))}")
+        _copies(runs, next(runs.glob("*/record.json")).parent, 100)
+        status = [_seconds("-m", "birds", "--runs-dir", str(runs), "status", "copies") for _ in range(rounds)]
+    names = ("train.py --help", "birds status on 100 runs", "second start of a run to its first step", "warm start")
+    started = [first_step - asked for asked, first_step in warm[1:]]
+    aims, took = (1.0, 0.7, 6.0, 0.5), (helped, status, first[1:] or first, started)
+    return [
+        Row(name, median(own), aim, False, "s", min(own), max(own), f"{len(own)} times")
+        for name, own, aim in zip(names, took, aims, strict=True)
+    ]
+
+
+def _copies(runs: Path, run: Path, count: int) -> None:
+    """A sweep `copies` of so many finished runs: one run's record under other keys."""
+    record, spec = json.loads((run / "record.json").read_text()), read_spec((run / "spec.json").read_text())
+    copies = [spec.model_copy(update={"seed": 1000 + number}) for number in range(count)]
+    for copy in copies:
+        (runs / copy.key).mkdir(parents=True)
+        (runs / copy.key / "record.json").write_text(json.dumps(record | {"key": copy.key, "seed": copy.seed}))
+        (runs / copy.key / "spec.json").write_text(copy.model_dump_json())
+    sweep = runs / "sweeps" / "copies" / "sweep.json"
+    sweep.parent.mkdir(parents=True, exist_ok=True)
+    sweep.write_text(json.dumps({"name": "copies", "runs": [{"key": copy.key} for copy in copies]}))
+
+
+def makespan(runs_count: int) -> list[Row]:
+    """A sweep of short runs: its wall time against the seconds of training in it, spread over the slots."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder) / "runs"
+        seeds = ",".join(str(seed) for seed in range(runs_count))
+        wall = _seconds(*_train(runs, "-m", *SHORT, f"seed={seeds}"))
+        records = [json.loads(file.read_text()) for file in runs.glob("*/record.json")]
+        trained = sum(float(record["cost_seconds"]) for record in records)
+        attempts = np.array([float(record["cost_attempt_seconds"]) for record in records])
+        memory = max(float(record["cost_peak_memory_mb"]) for record in records)
+    slots = cores()
+    around = float(np.median(attempts)) - trained / len(records)
+    shown = f"{len(records)} runs of {trained / len(records):.1f} s training, {around:.1f} s around it, {slots} slots"
+    return [
+        Row("sweep of short runs: makespan / (training / slots)", wall * slots / trained, 1.15, False, shown=shown),
+        Row("the same with testing counted as work", wall * slots / float(attempts.sum()), 1.15, False, shown=shown),
+        Row("peak memory of a run, MiB", memory, 1200, False, "MiB", shown="cache and shared pages included"),
+    ]
