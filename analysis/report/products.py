@@ -37,11 +37,7 @@ def contents(runs_dir: Path, language: Language) -> dict[str, bytes]:
         "tables/runs.tex": _runs(runs_dir, records, language),
         "tables/provenance.tex": _provenance(facts, records, language),
     }
-    pictures = figures(runs_dir, language)
-    scatters = [runs_dir / key / "latent" / "latent.png" for key in records["key"]]
-    if scatter := next((file for file in scatters if file.exists()), None):
-        pictures["figures/latent.png"] = scatter.read_bytes()
-    return {name: text.encode() for name, text in found.items()} | pictures
+    return {name: text.encode() for name, text in found.items()} | figures(runs_dir, language)
 
 
 def _macros(facts: Facts, language: Language) -> str:
