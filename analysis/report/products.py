@@ -101,17 +101,17 @@ def figures(runs_dir: Path, language: Language) -> dict[str, bytes]:
         for name in re.findall(r"\\fig\{([^}]+)\}", language.template):
             role, _, figure = name.partition("-")
             with suppress(Refused, KeyError):
-                drawn = _translated(FIGURES[figure](runs_dir, language.sweeps[role]), language)
+                drawn = translated(FIGURES[figure](runs_dir, language.sweeps[role]), language)
                 found[f"figures/{name}.pdf"] = save(drawn, Path(folder) / name, ("pdf",))[0].read_bytes()
     return found
 
 
-def _translated(figure: Figure, language: Language) -> Figure:
+def translated(figure: Figure, language: Language) -> Figure:
     """A figure with its words and decimal points in the language of the article."""
 
     def own(text: str) -> str:
-        for english, words in language.words["figures"].items():
-            text = text.replace(english, words)
+        for english, words in language.words["terms"].items():
+            text = re.sub(rf"(?<!\w){re.escape(english)}(?!\w)", words, text)
         return language.localized(text)
 
     for text in figure.findobj(Text):
