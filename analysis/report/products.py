@@ -77,7 +77,8 @@ def _runs(runs_dir: Path, records: pd.DataFrame, language: Language) -> str:
     rows = []
     for run in records.sort_values(["stage", "split", "variant", "seed"]).to_dict("records"):
         start = run["pretrained_key"] if isinstance(run["pretrained_key"], str) else "--"
-        about = (run["key"], run["variant"], f"{run['split']}/{100 - run['split']}", run["seed"], start)
+        name = language.words["terms"].get(run["variant"], run["variant"])
+        about = (run["key"], name, f"{run['split']}/{100 - run['split']}", run["seed"], start)
         code = run["git_sha"][:7] + "+" * run["git_dirty"]
         record = digest(RunFolder(runs_dir, run["key"]).record_file.read_bytes())[:10]
         rows.append([latex(x) for x in (*about, code, run["data_digest"], run["recipe"], run["precision"], record)])
