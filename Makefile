@@ -60,8 +60,8 @@ quantize: $(READY)  ## the three best models of experiment 1 as ONNX, float and 
 latency: $(READY)  ## time those models against the best fp32 can do (SWEEP=name)
 	@$(VENV)/bin/birds latency $(or $(SWEEP),exp1)
 
-latent: $(READY)  ## what encoders make of unlabelled photos: t-SNE, clusters, pages (KEYS="key key")
-	@$(VENV)/bin/birds latent $(KEYS)
+latent: $(READY)  ## what encoders make of unlabelled photos: t-SNE, clusters, pages (SWEEP=name, or KEYS="key key")
+	@$(VENV)/bin/birds latent $(or $(KEYS),$(SWEEP),exp1)
 
 status: $(READY)  ## where every run of a sweep is, why, and how far (SWEEP=name)
 	@$(VENV)/bin/birds status $(or $(SWEEP),last)

@@ -25,6 +25,7 @@ from birds.store import RunFolder
 BINS = 15  # of the reliability diagram: those of the record's calibration error
 PAIRS = 12
 PHOTOS = 6
+SPACES = 6
 ROWS = ("photo", "shown", "restored", "without skips", "drawn from the prior")
 
 
@@ -261,6 +262,23 @@ def _reconstructions(runs_dir: Path, sweep: str) -> Figure:
     return reconstructions_figure(pictures)
 
 
+def _latent(runs_dir: Path, sweep: str) -> Figure:
+    """The first seed of each kind of run that `birds latent` explored, few labels and pretraining first."""
+    from analysis.latent_pictures import read_space, spaces_figure
+
+    runs = _sweep(runs_dir, sweep)
+    before = load_records(runs_dir, sorted(set(runs["pretrained_key"].dropna())))
+    order = pd.concat([before, runs]).sort_values(["split", "seed"], ascending=[False, True], kind="stable")
+    spaces: dict[str, Any] = {}
+    for run in order.drop_duplicates("key").to_dict("records"):
+        name = f"{run['variant']} {run['split']}/{100 - run['split']}"
+        found = read_space(RunFolder(runs_dir, run["key"]).latent) if name not in spaces else None
+        spaces |= {name: found} if found else {}
+    if not spaces:
+        raise Refused(f"no latent space of it was explored; birds latent {sweep}")
+    return spaces_figure(dict(list(spaces.items())[:SPACES]), runs["species"].iloc[0])
+
+
 FIGURES: dict[str, Callable[[Path, str], Figure]] = {
     "curves": _curves,
     "pretraining": _pretraining_curves,
@@ -268,4 +286,5 @@ FIGURES: dict[str, Callable[[Path, str], Figure]] = {
     "reliability": _reliability,
     "errors": _errors,
     "reconstructions": _reconstructions,
+    "latent": _latent,
 }

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
 from analysis.latent_space import Labels, Space, nearest_first
+from analysis.palette import OKABE_ITO, legend, panels
 from birds.store import write_atomically, write_text
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B"]  # Okabe and Ito's
+COLOURS = OKABE_ITO[:7]  # yellow is too light for dots without a rim
 MARKERS = {
     "o": "circle",
     "s": "square",
@@ -31,7 +33,7 @@ MARKERS = {
     "P": "cross",
     "X": "x",
 }
-SIDES = {"by true species": "label", "by cluster": "cluster"}
+SIDES = {"by true species": "label", "by cluster": "cluster"}  # of a page
 MOST_NAMED = 40  # species that a legend has room for
 THUMBNAIL, ON_HOVER = 72, 64  # px
 ACROSS, DOWN = 10, 6  # thumbnails of a sheet
@@ -45,26 +47,42 @@ plot.on('plotly_unhover', () => { shown.style.display = 'none'; });
 """
 
 
-def save_scatter(spaces: Mapping[str, Space], species: Sequence[str], path: Path) -> Path:
-    """A PNG with a row for each space by its name: coloured by true species and by cluster, side by side."""
-    figure = Figure(figsize=(13, 5.6 * len(spaces)), layout="constrained")
-    axes = figure.subplots(len(spaces), len(SIDES), squeeze=False)
-    for row, (name, space) in zip(axes, spaces.items(), strict=True):
-        for one, (side, group) in zip(row, SIDES.items(), strict=True):
-            _scatter(one, space.tsne, getattr(space, group), species)
-            one.set(title=f"{name}, {side}", xticks=[], yticks=[])
+def read_space(folder: Path) -> Space | None:
+    """What `birds latent` left in this `latent` folder of a run; None while that is not there or not whole."""
+    try:
+        measured = json.loads((folder / "latent.json").read_text())
+        with np.load(folder / "latent.npz") as saved:
+            arrays = {name: saved[name] for name in ("vectors", "label", "cluster", "tsne")}
+        return Space(**arrays, metrics=measured)
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None
+
+
+def spaces_figure(spaces: Mapping[str, Space], species: Sequence[str]) -> Figure:
+    """Two panels for each space, two spaces a row: photos by true species, and by cluster with how far they agree."""
+    across = min(2, len(spaces))
+    rows = -(-len(spaces) // across)
+    figure, axes = panels(rows, 2 * across, 4.8 * across, 1.2 + 2.3 * rows)
+    empty = itertools.chain(*axes)
+    for name, space in spaces.items():
+        share = {word: f"{100 * space.metrics[word]:.0f} %" for word in ("accuracy", "accuracy_by_chance")}
+        agree = f"by cluster: {share['accuracy']} agree\n(by chance {share['accuracy_by_chance']})"
+        titles = {f"{name}\nby true species": space.label, agree: space.cluster}
+        for (title, group), axis in zip(titles.items(), empty, strict=False):
+            _scatter(axis, space.tsne, group, species)
+            axis.set(title=title, xticks=[], yticks=[])
+    for axis in empty:
+        axis.set_axis_off()
     if len(species) <= MOST_NAMED:
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False, markerscale=2)
-    write_atomically(path, partial(figure.savefig, format="png", dpi=110, metadata={"Software": None}))
-    return path
+        legend(figure, axes[0][:1], columns=1 + 2 * across)
+    return figure
 
 
 def _scatter(axes: Axes, places: NDArray[np.float32], group: Labels, species: Sequence[str]) -> None:
     looks = itertools.product(MARKERS, COLOURS)
     for number, (name, (marker, colour)) in enumerate(zip(species, itertools.cycle(looks), strict=False)):
         x, y = places[group == number].T
-        axes.plot(x, y, marker, color=colour, ms=3.5, mew=0, alpha=0.8, label=name.replace("_", " "))
+        axes.plot(x, y, marker, color=colour, ms=3.2, mew=0, alpha=0.8, label=name.replace("_", " "))
 
 
 def save_page(

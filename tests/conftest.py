@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TOGETHER = (
     "tests/slurm/test_chaos.py",
     "tests/road/test_resume.py",
+    "tests/notebooks/",
     "tests/quantize/",
     "tests/slurm/test_real_runs.py",
     "tests/slurm/test_sweeps.py",

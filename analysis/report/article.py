@@ -24,7 +24,7 @@ from birds.spec import Refused
 from birds.store import RunFolder, write_atomically, write_text
 
 PDF, MANIFEST, STYLE = "article.pdf", "manifest.json", "plainnat.bst"
-INPUTS = ("record.json", "predictions.npz", "curves.csv", "pictures/*", "latent/latent.json", "latent/latent.png")
+INPUTS = ("record.json", "predictions.npz", "curves.csv", "pictures/*", "latent/latent.json", "latent/latent.npz")
 UNDATED = {"SOURCE_DATE_EPOCH": "1", "FORCE_SOURCE_DATE": "1", "TZ": "UTC"}
 PACKAGES = "latexmk texlive-latex-base texlive-latex-recommended texlive-lang-spanish texlive-fonts-recommended lmodern"
 NOT_PROSE = re.compile(r"(?<!\\)%.*|\\(?:val|cite|ref|label|documentclass|tab|fig)(?:\[[^]]*\])?\{[^}]*\}")
@@ -128,9 +128,9 @@ def check_article(out: Path, runs_dir: Path) -> None:
 
 
 def differences(old: Mapping[str, str], new: Mapping[str, str], what: str) -> Iterator[str]:
-    """The names of what is not alike; a file's own name comes after what in it differs."""
+    """The names of what is not alike, records first; a file's own name comes after what in it differs."""
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    for name in sorted(names, key=lambda name: ("(" not in name, "line" not in name)):
+    for name in sorted(names, key=lambda name: ("(" not in name, "line" not in name, "/record.json" not in name)):
         yield f"{name} {'is gone' if name not in new else 'is new' if name not in old else f'is not {what}'}"
 
 

@@ -37,7 +37,7 @@ class Language:
         if isinstance(value, list):
             return ", ".join(map(str, value))
         if style == "text" or isinstance(value, str):
-            return latex(value)
+            return latex(self.words["terms"].get(value, value))
         if style == "chance" and value < 0.001:
             return rf"\ensuremath{{<}}{self.number(0.001, 3)}"
         factor, digits, *sign = (1, 3) if style == "chance" else style

@@ -37,11 +37,7 @@ def contents(runs_dir: Path, language: Language) -> dict[str, bytes]:
         "tables/runs.tex": _runs(runs_dir, records, language),
         "tables/provenance.tex": _provenance(facts, records, language),
     }
-    pictures = figures(runs_dir, language)
-    scatters = [runs_dir / key / "latent" / "latent.png" for key in records["key"]]
-    if scatter := next((file for file in scatters if file.exists()), None):
-        pictures["figures/latent.png"] = scatter.read_bytes()
-    return {name: text.encode() for name, text in found.items()} | pictures
+    return {name: text.encode() for name, text in found.items()} | figures(runs_dir, language)
 
 
 def _macros(facts: Facts, language: Language) -> str:
@@ -81,7 +77,8 @@ def _runs(runs_dir: Path, records: pd.DataFrame, language: Language) -> str:
     rows = []
     for run in records.sort_values(["stage", "split", "variant", "seed"]).to_dict("records"):
         start = run["pretrained_key"] if isinstance(run["pretrained_key"], str) else "--"
-        about = (run["key"], run["variant"], f"{run['split']}/{100 - run['split']}", run["seed"], start)
+        name = language.words["terms"].get(run["variant"], run["variant"])
+        about = (run["key"], name, f"{run['split']}/{100 - run['split']}", run["seed"], start)
         code = run["git_sha"][:7] + "+" * run["git_dirty"]
         record = digest(RunFolder(runs_dir, run["key"]).record_file.read_bytes())[:10]
         rows.append([latex(x) for x in (*about, code, run["data_digest"], run["recipe"], run["precision"], record)])
@@ -105,17 +102,17 @@ def figures(runs_dir: Path, language: Language) -> dict[str, bytes]:
         for name in re.findall(r"\\fig\{([^}]+)\}", language.template):
             role, _, figure = name.partition("-")
             with suppress(Refused, KeyError):
-                drawn = _translated(FIGURES[figure](runs_dir, language.sweeps[role]), language)
+                drawn = translated(FIGURES[figure](runs_dir, language.sweeps[role]), language)
                 found[f"figures/{name}.pdf"] = save(drawn, Path(folder) / name, ("pdf",))[0].read_bytes()
     return found
 
 
-def _translated(figure: Figure, language: Language) -> Figure:
+def translated(figure: Figure, language: Language) -> Figure:
     """A figure with its words and decimal points in the language of the article."""
 
     def own(text: str) -> str:
-        for english, words in language.words["figures"].items():
-            text = text.replace(english, words)
+        for english, words in language.words["terms"].items():
+            text = re.sub(rf"(?<!\w){re.escape(english)}(?!\w)", words, text)
         return language.localized(text)
 
     for text in figure.findobj(Text):

@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from birds.store import find_run
+from birds.spec import Refused
+from birds.store import RunFolder, find_run
+from birds.sweep import sweep_file
 
 
 def add_command(commands: Any) -> None:
@@ -14,15 +16,31 @@ def add_command(commands: Any) -> None:
     words = "latent vectors of the unlabelled photos: clusters, how far they are species, pictures"
     add = commands.add_parser("latent", help=words)
     option = add.add_argument
-    option("runs", nargs="+", metavar="RUN", help="key or folder of a pretraining or a classifier's run")
+    option("runs", nargs="+", metavar="RUN", help="key or folder of a pretraining or a classifier's run, or a sweep")
     option("--perplexity", type=float, default=30.0, help="neighbours that t-SNE minds (default: 30)")
     option("--data-root", type=Path, help="where the photos lie, if not where they lay in training")
     option("--cache-dir", type=Path, help="where decoded photos lie, if not where they lay in training")
     add.set_defaults(act=_latent)
 
 
+def named(runs_dir: Path, name: str) -> list[RunFolder]:
+    """The run of that key or folder; of a sweep its first seed's finished runs whose encoder learned from labels.
+
+    Raises Refused when there is no such run.
+    """
+    from analysis.frame import sweep_frame
+
+    if not sweep_file(runs_dir, name).exists():
+        return [find_run(runs_dir, name)]
+    frame, _ = sweep_frame(runs_dir, name)
+    if frame.empty:
+        raise Refused(f"no run of {name} is finished yet; birds status {name}")
+    own = frame[~frame["choice.transfer"].isin(["frozen", "untrained"]) & (frame["seed"] == frame["seed"].min())]
+    return [RunFolder(runs_dir, key) for key in own["key"]]
+
+
 def _latent(args: argparse.Namespace) -> None:
-    folders = [find_run(args.runs_dir, name) for name in args.runs]
+    folders = [folder for name in args.runs for folder in named(args.runs_dir, name)]
     from analysis.latent_space import as_markdown
     from birds.latent.explore import explore
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.latent_pictures import save_page, save_scatter, save_sheets
+from analysis.figures import save
+from analysis.latent_pictures import save_page, save_sheets, spaces_figure
 from analysis.latent_space import MEANING, Space, explored, refuse_too_few
 from birds.data.module import BirdsDataModule
 from birds.data.reopen import reopened
@@ -78,7 +79,7 @@ def _leave(folder: RunFolder, data: BirdsDataModule, spaces: dict[str, Space], p
     arrays |= {"rows": rows, "photo": np.array(data.photos.paths)[rows]}
     write_atomically(place / "latent.npz", partial(np.savez_compressed, **arrays))
     photos = [data.pixels[row] for row in rows]
-    save_scatter(spaces, species, place / "latent.png")
+    save(spaces_figure(spaces, species), place / "latent", ("png",))
     save_page(spaces, species, photos, place / "latent.html")
     save_sheets(space, species, photos, place / "clusters")
     about = {"key": folder.key, "encoder": encoder, "vector": MEANING, "photos": len(rows), "clusters": len(species)}

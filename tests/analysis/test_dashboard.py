@@ -187,6 +187,11 @@ def test_what_a_page_shows_and_that_texts_stay_texts(big: tuple[Path, float], op
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#about").startswith("Photo 2 of 400: Bird 01")
     assert "data:image/jpeg" in page.evaluate("document.querySelector('#photo > div').style.background")
+    looks = "document.getElementById('c-latent').data.map(t => t.marker.color + t.marker.symbol)"
+    species = page.evaluate(looks)
+    page.select_option("#by", "cluster")
+    until(page, "document.getElementById('c-latent').data[2].name === 'cluster 2'")
+    assert page.evaluate(looks) == species, "a cluster looks like the species that it is matched to"
 
 
 def test_filters_by_keyboard_change_what_is_shown(big: tuple[Path, float], opened: Callable[..., Any]) -> None:

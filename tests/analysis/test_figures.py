@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from test_tables import finish, sweep
 
 from analysis.closeups import calibration_error, confused_pairs, mistakes, reliability
 from analysis.figures import FIGURES, save, write_figures
-from analysis.palette import VARIANTS, look
+from analysis.palette import OKABE_ITO, VARIANTS, look
 from birds.spec import Refused
 from birds.store import RunFolder
 
@@ -47,12 +48,23 @@ def finish_run(runs_dir: Path, *words: str, seed: int) -> str:
         pretraining.curves_file.write_text("epoch,train_loss,valid_loss\n0,2,3\n1,1,2\n2,1,1\n")
         pretraining.pictures.mkdir(exist_ok=True)
         Image.new("RGB", (64, 32), "grey").save(pretraining.pictures / "reconstructions.png")
+        leave_latent(pretraining, label, seed)
     folder = RunFolder(runs_dir, finish(runs_dir, made, **measured))
     folder.curves_file.write_text("epoch,train_loss,valid_loss,valid_accuracy\n0,2,3,0.3\n1,1,2,0.6\n2,1,2.5,0.5\n")
     photo = np.array([f"test/{SPECIES[k]}/{n}.jpg" for n, k in enumerate(label)])
     arrays = {"test_label": label, "test_logits": logits, "test_photo": photo, "species": np.array(SPECIES)}
     np.savez(folder.predictions_file, **arrays)
     return folder.key
+
+
+def leave_latent(folder: RunFolder, label: np.ndarray, seed: int) -> None:
+    """What `birds latent` writes: all photos of species 2 in cluster 1, one tight cloud a species."""
+    around = (np.eye(3, 2)[label] * 9 + np.random.default_rng(seed).normal(size=(len(label), 2))).astype(np.float32)
+    folder.latent.mkdir(exist_ok=True)
+    cluster = np.where(label == 2, 1, label)
+    np.savez(folder.latent / "latent.npz", vectors=around, label=label, cluster=cluster, tsne=around)
+    measured = {"accuracy": 2 / 3, "accuracy_by_chance": 0.4, "untrained_accuracy": 0.5, "nmi": 0.6, "ari": 0.7}
+    (folder.latent / "latent.json").write_text(json.dumps(measured | {"silhouette": 0.8, "key": folder.key}))
 
 
 def two_seeds(runs_dir: Path, *words: str, name: str = "exp1") -> None:
@@ -70,7 +82,7 @@ from pathlib import Path
 from analysis.figures import FIGURES, save
 runs = Path(sys.argv[1])
 (runs / "again").mkdir()
-for name in ("accuracy", "reliability", "cost"):
+for name in ("accuracy", "reliability", "cost", "latent"):
     save(FIGURES[name](runs, "exp1"), runs / "again" / name)
 """
 
@@ -82,7 +94,17 @@ def test_all_that_the_records_allow_is_drawn_the_same_each_time(
     missing = write_figures(tmp_path, "exp1")
     drawn = set(FIGURES) - set(missing)
     assert set(missing) & {"noise", "pareto"} == {"noise", "pareto"}
-    assert {"accuracy", "differences", "robustness", "cost", "curves", "confusion", "reliability", "errors"} <= drawn
+    assert {
+        "accuracy",
+        "differences",
+        "robustness",
+        "cost",
+        "curves",
+        "confusion",
+        "reliability",
+        "errors",
+        "latent",
+    } <= drawn
     said = capsys.readouterr().out
     assert "birds latency" in said
     assert "make sweep-noise" in said
@@ -106,6 +128,20 @@ def test_single_seeds_stand_beside_their_mean(tmp_path: Path) -> None:
     _, seeds, mean, _ = FIGURES["accuracy"](tmp_path, "exp1").axes[0].lines
     assert len(seeds.get_xdata()) == 2
     assert np.mean(seeds.get_xdata()) == pytest.approx(mean.get_xdata()[0])
+
+
+def test_latent_spaces_are_drawn_by_species_and_by_cluster(tmp_path: Path) -> None:
+    two_seeds(tmp_path, *EXP1)
+    figure = FIGURES["latent"](tmp_path, "exp1")
+    titles = [axis.get_title() for axis in figure.axes]
+    agree = "by cluster: 67 % agree\n(by chance 40 %)"
+    assert titles == ["autoencode 90/10\nby true species", agree, "autoencode 70/30\nby true species", agree]
+    assert [len(line.get_xdata()) for axis in figure.axes[:2] for line in axis.lines] == [20, 20, 20, 20, 40, 0]
+    assert [line.get_color() for line in figure.axes[0].lines] == list(OKABE_ITO[:3])
+    for file in tmp_path.glob("*/latent/latent.npz"):
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(Refused, match="birds latent exp1"):
+        FIGURES["latent"](tmp_path, "exp1")
 
 
 def test_lost_predictions_say_what_to_do(tmp_path: Path) -> None:

@@ -6,10 +6,15 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from contracts.test_house import ROOT
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from test_figures import two_seeds
 
+from analysis.figures import FIGURES
+from analysis.pareto import pareto_figure
 from analysis.report.article import (
     PDF,
     check_article,
@@ -21,6 +26,7 @@ from analysis.report.article import (
     write_article,
 )
 from analysis.report.language import Language, reading
+from analysis.report.products import translated
 from birds.spec import Refused
 
 LATEX = pytest.mark.skipif(not shutil.which("latexmk"), reason="no LaTeX here: .ci/latex.sh installs it")
@@ -162,6 +168,36 @@ def test_the_templates_hold_no_number_and_every_word_they_need(name: str) -> Non
     cited = {key for keys in re.findall(r"\\cite\{([^}]+)\}", language.template) for key in keys.split(",")}
     bibliography = set(re.findall(r"@\w+\{([^,]+),", (ROOT / "analysis/report/references.bib").read_text()))
     assert cited == bibliography
+
+
+def words_of(figure: Figure) -> set[str]:
+    """All words in small letters, of three or more, that a figure shows."""
+    figure.draw_without_rendering()
+    return {
+        word
+        for text in figure.findobj(Text)
+        for word in re.findall(r"\b[a-z]{3,}\b", re.sub(r"\$.*?\$", "", text.get_text()))
+    }
+
+
+def race() -> pd.DataFrame:
+    """Latency rows of one machine."""
+    rows = [{"model": m, "median_ms": n + 1.0, "bytes": 2e6} for n, m in enumerate(("eager", "compiled", "int8"))]
+    same = {"test_accuracy": 0.8, "photos_test": 60, "cpu": "CPU", "machine": "M", "device": "cpu", "threads": 2}
+    return pd.DataFrame(rows).assign(**same, batch=1, baseline=True, run="B2 90/10 seed 0")
+
+
+def test_figures_and_names_of_the_spanish_article_are_spanish(runs_dir: Path) -> None:
+    spanish = Language("es", {"one": "exp1"})
+    names = {name.partition("-")[2] for name in re.findall(r"\\fig\{([^}]+)\}", spanish.template)}
+    assert {"accuracy", "curves", "confusion", "reconstructions", "robustness", "pareto", "latent"} == names
+    for name in names:
+        figure = pareto_figure(race()) if name == "pareto" else FIGURES[name](runs_dir, "exp1")
+        english = words_of(figure)
+        assert english
+        assert english & words_of(translated(figure, spanish)) <= {"macro", "prior", "cpu"}, name
+    assert spanish.shown({"model": "eager"}, "model") == "inmediato"
+    assert spanish.shown({"pretext": "variational"}, "pretext") == "variacional"
 
 
 def test_no_sweep_no_article(tmp_path: Path) -> None:

@@ -1,22 +1,101 @@
-"""The committed notebooks are whole: both halves agree, outputs are there, and no function is defined in them."""
+"""The notebooks run from photos to verdicts and show what the records say; what is committed of them is whole."""
 
 from __future__ import annotations
 
 import ast
+import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import jupytext
+import numpy as np
 import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+from analysis.comparisons import compare_sweep, sentence, verdicts
+from birds.data.bird_photos import SPECIES, render_bird
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("01_data", "02_training", "03_analysis")
+PARTS = {"train": 16, "valid": 4, "test": 8}
+KINDS = 3
+FEWER = ("variant=B1 split=70", "variant=B2 split=70", "variant=DVAE")  # each process costs seconds
+SMALL = f"encoder.widths=[8,16,24,32] device=cpu 'launch.exclude={json.dumps(FEWER)}'"
+
+
+def text_of(notebook: Any) -> str:
+    """What a notebook's cells printed and displayed as text, with single spaces."""
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    shown = [output.get("text") or output.get("data", {}).get("text/markdown", "") for output in outputs]
+    return re.sub(" +", " ", "\n".join(shown))
 
 
 def pictures_in(notebook: Any) -> int:
     """How many pictures its cells displayed."""
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def embedded_birds(root: Path) -> Path:
+    """A folder with a few photos of the first embedded species."""
+    for species in range(KINDS):
+        for first, (part, count) in enumerate(PARTS.items()):
+            folder = root / part / SPECIES[species]
+            folder.mkdir(parents=True)
+            for k in range(count):
+                Image.fromarray(render_bird(species, 1000 * first + k, size=128)).save(folder / f"{k:03}.jpg")
+    return root
+
+
+def execute(name: str) -> Any:
+    """A notebook after its cells ran; fails with the first cell that fails."""
+    notebook = jupytext.read(ROOT / "notebooks" / f"{name}.py")
+    about = {"metadata": {"path": str(ROOT / "notebooks")}}
+    return NotebookClient(notebook, timeout=600, kernel_name="python3", resources=about).execute()
+
+
+@pytest.mark.timeout(900)  # where other tests take the cores; about a minute alone
+def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {"DATA": embedded_birds(tmp_path / "photos"), "RUNS": tmp_path / "runs", "SEEDS": 0, "BUDGET": "smoke"}
+    chosen |= {"SPECIES": KINDS, "MOVE_TO_TEST": 0, "OVERRIDES": SMALL, "SWEEPS": "exp1 exp2", "OMP_NUM_THREADS": 1}
+    chosen |= {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, str(value))
+
+    photos = execute("01_data")
+    assert f"{KINDS * sum(PARTS.values())} photos of {KINDS} species" in text_of(photos)
+    assert pictures_in(photos) == 3
+
+    training = execute("02_training")
+    records = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*/record.json")]
+    records = sorted((one for one in records if one["stage"] == "classify"), key=lambda one: one["split"])
+    made = {(one["split"], one["variant"]) for one in records}
+    assert made == {(70, "A")} | {(90, name) for name in ("A", "B0", "B1", "B2", "DAE")}
+    assert "**exp1**: 4 runs finished, 0 missing" in text_of(training)
+    assert "**exp2**: 5 runs finished, 0 missing" in text_of(training)
+    assert pictures_in(training) == 2
+
+    says_what_the_records_say(execute("03_analysis"), records, tmp_path / "runs")
+
+
+def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs_dir: Path) -> None:
+    """Every accuracy, every verdict and the best run's mistakes, from the files that the sweep left."""
+    said = text_of(analysis)
+    for one in records:
+        cell = f"| {one['split']}/{100 - one['split']} | {one['variant']} | 1 | {one['photos_labelled']} | "
+        assert f"{cell}{100 * one['test_accuracy']:.1f} [" in said
+    for sweep in ("exp1", "exp2"):
+        for verdict in verdicts(compare_sweep(runs_dir, sweep)):
+            assert f"- {sentence(verdict)}" in said
+    best = max((one for one in records if one["variant"] in ("A", "B1", "B2")), key=lambda one: one["valid_accuracy"])
+    wrong = np.sum(best["test_confusion"]) - np.trace(best["test_confusion"])
+    assert f"Of {wrong} mistakes" in said
+    assert "**pareto** is not there: " in said
+    assert "Experiment 2 is not there" not in said
+    assert pictures_in(analysis) == 15
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,10 @@ import numpy as np
 import torch
 from road.conftest import Road
 
+from analysis.dashboard.content import content
+from analysis.figures import FIGURES
+from analysis.report.facts import all_facts
+from analysis.report.language import Language
 from birds.latent.encode import encoder_of, unlabelled_vectors
 from birds.models.checkpoint import read_checkpoint
 from birds.spec import read_spec
@@ -83,3 +87,18 @@ def test_km_and_fixmatch_run_and_learn_beside_the_labels(road: Road) -> None:
     for name in ("KM", "FixMatch"):
         assert "train_beside_loss" in run[name].curves_file.read_text()
         assert json.loads(run[name].record_file.read_text())["choice.transfer"] in ("clusters", "fixmatch")
+
+    said = road.birds("latent", "last", "--perplexity", "5")
+    assert [said.count(f"({run[name].key})") for name in run] == [1, 1, 1], "a sweep's runs and their pretraining"
+    titles = [axis.get_title() for axis in FIGURES["latent"](road.runs_dir, "last").axes]
+    agree = json.loads((run["autoencode"].latent / "latent.json").read_text())["accuracy"]
+    assert titles[:2] == ["autoencode 50/50\nby true species", titles[1]]
+    assert titles[1].startswith(f"by cluster: {100 * agree:.0f} % agree")
+    assert len([title for title in titles if title]) == 2 * len(run)
+    page = content(road.runs_dir, "last")
+    assert {cloud["key"] for cloud in page["clouds"]} == {folder.key for folder in run.values()}
+    assert {len(cloud["x"]) for cloud in page["clouds"]} == {24}
+    [shown] = page["sheets"].values()
+    assert shown["count"] == 24, "three runs of one cut share their thumbnails"
+    facts = all_facts(road.runs_dir, Language("es", {"one": "last"}))
+    assert facts[f"latent/{run['autoencode'].key}/latent_accuracy"].text == f"{100 * agree:.1f}".replace(".", ",")
