@@ -80,7 +80,7 @@ bench: $(READY)  ## how close to what the machine can do: bench/README.md's tabl
 	@$(RUN) -m bench $(ARGS)
 
 bench-check: $(READY)  ## the ratios that hold on a busy machine against their bounds, two minutes
-	@$(RUN) -m bench --check --rounds 7
+	@$(RUN) -m bench --check --rounds 4
 
 bench-launch: $(READY)  ## how long launching on SLURM takes, beside the stock launcher, on a private cluster
 	@$(RUN) bench/launch.py

@@ -9,7 +9,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import yaml
 
@@ -119,7 +118,8 @@ def _out_of_bounds(rows: list[Row]) -> list[Row]:
     return out
 
 
-def _write_table() -> None:
+def table() -> str:
+    """The newest line of every measurement as Markdown."""
     lines = ["| measured | value | aim | reached | what lies behind it | on |", "|---|---|---|---|---|---|"]
     for row in newest():
         interval = f" [{row['low']:.3g}, {row['high']:.3g}]" if row["low"] is not None else ""
@@ -129,12 +129,12 @@ def _write_table() -> None:
         lines.append(
             f"| {row['name']} | {row['value']:.3g}{interval}{unit} | {aim} | {reached} | {row['shown']} | {where} |"
         )
-    _replace(README, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
-def _replace(file: Path, table: str) -> None:
-    before, _, rest = file.read_text().partition(BEGIN)
-    file.write_text(before + BEGIN + table + END + rest.partition(END)[2])
+def _write_table() -> None:
+    before, _, rest = README.read_text().partition(BEGIN)
+    README.write_text(before + BEGIN + table() + END + rest.partition(END)[2])
 
 
 if __name__ == "__main__":
