@@ -1,6 +1,7 @@
 """`make bench`: measure, keep in bench/results.jsonl, write the table of bench/README.md. `--check`: the quick ones.
 
-python -m bench [training startup makespan cache photos records experiment] [--rounds 15] [--check]
+python -m bench [training startup makespan cache photos records experiment] [--rounds 15]
+    [--folder PHOTOS] [--check]
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import yaml
 
@@ -18,49 +20,56 @@ README, BOUNDS = ROOT / "bench" / "README.md", ROOT / "bench" / "bounds.yaml"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->"
 
 
-def _training(rounds: int) -> list[Row]:
+def _training(asked: argparse.Namespace) -> list[Row]:
     from bench.training import measure
 
-    return measure(rounds)
+    return measure(asked.rounds)
 
 
-def _startup(rounds: int) -> list[Row]:
+def _startup(asked: argparse.Namespace) -> list[Row]:
     from bench.starting import startup
 
-    return startup(max(3, rounds // 3))
+    return startup(max(3, asked.rounds // 3))
 
 
-def _makespan(rounds: int) -> list[Row]:
+def _makespan(asked: argparse.Namespace) -> list[Row]:
     from bench.starting import makespan
 
     return makespan(40)
 
 
-def _cache(rounds: int) -> list[Row]:
+def _cache(asked: argparse.Namespace) -> list[Row]:
     from bench.scale import cache
 
-    return cache(max(7, rounds // 2))
+    return cache(max(7, asked.rounds // 2))
 
 
-def _photos(rounds: int) -> list[Row]:
+def _photos(asked: argparse.Namespace) -> list[Row]:
     from bench.scale import photos
 
     return photos(10_000, 100_000)
 
 
-def _records(rounds: int) -> list[Row]:
+def _records(asked: argparse.Namespace) -> list[Row]:
     from bench.scale import records
 
     return records(1_000, 10_000)
 
 
-MEASUREMENTS: dict[str, Callable[[int], list[Row]]] = {
+def _experiment(asked: argparse.Namespace) -> list[Row]:
+    from bench.experiment import measure, rows
+
+    return rows(measure(folder=asked.folder))
+
+
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "training": _training,
     "startup": _startup,
     "makespan": _makespan,
     "cache": _cache,
     "photos": _photos,
     "records": _records,
+    "experiment": _experiment,
 }
 QUICK = ("training", "cache")  # ratios that hold on a noisy machine
 
@@ -70,12 +79,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="MEASUREMENT", help="which (default: all)")
     parser.add_argument("--rounds", type=int, default=15, help="how often each pair is timed (default: 15)")
+    parser.add_argument(
+        "--folder", type=Path, help="photos for the experiment (default: the embedded birds, drawn anew)"
+    )
     parser.add_argument("--check", action="store_true", help="hold the stable ratios against bench/bounds.yaml")
     parser.add_argument("--strict", action="store_true", help="with --check, fail when one is out of bounds")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(MEASUREMENTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
-    rows = _measured(asked.names or (QUICK if asked.check else list(MEASUREMENTS)), asked.rounds, kept=not asked.check)
+    rows = _measured(asked.names or (QUICK if asked.check else list(MEASUREMENTS)), asked)
     if not asked.check:
         _write_table()
         return 0
@@ -83,17 +95,22 @@ def main() -> int:
     return 1 if out and asked.strict else 0
 
 
-def _measured(names: list[str] | tuple[str, ...], rounds: int, *, kept: bool) -> list[Row]:
+def _measured(names: list[str] | tuple[str, ...], asked: argparse.Namespace) -> list[Row]:
     from birds.latency.host import seconds_of_others
 
     rows = []
     for name in names:
         before, started = seconds_of_others(), time.perf_counter()
-        own = MEASUREMENTS[name](rounds)
+        own = MEASUREMENTS[name](asked)
         after = seconds_of_others()
-        children = name in ("startup", "makespan", "records")  # their work is in other processes, which cannot be told
+        children = name in (
+            "startup",
+            "makespan",
+            "records",
+            "experiment",
+        )  # their work is in other processes, which cannot be told
         busy = 0.0 if children or before is None or after is None else after - before
-        if kept:
+        if not asked.check:
             keep(own, busy / (time.perf_counter() - started))
         for row in own:
             print(_line(row), flush=True)

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
+from bench.paired import Row  # noqa: E402
 from birds.data.photos import read_photos  # noqa: E402
 from birds.data.synthetic import write_synthetic  # noqa: E402
 from birds.machine import cores  # noqa: E402
@@ -78,6 +79,22 @@ def measure(
         "reference_jobs": jobs,
         "ours_accuracy": accuracies,
     }
+
+
+def rows(result: dict[str, Any]) -> list[Row]:
+    """The result as rows of the benchmark: all of it, and without the pretraining that the reference repeats."""
+    epochs = "/".join(str(count) for count in result["epochs"].values())
+    seconds = "epochs {}, {} cores: reference {:.0f} s, ours {:.0f} s"
+    return [
+        Row(
+            f"experiment 1: {name}",
+            result[f"ratio{end}"],
+            8,
+            more=True,
+            shown=seconds.format(epochs, result["cores"], result[f"reference_seconds{end}"], result["ours_seconds"]),
+        )
+        for name, end in (("reference / ours, wall time", ""), ("the same, reference pretraining once", "_sharing"))
+    ]
 
 
 def cell_name(split: int, variant: str) -> str:

@@ -16,7 +16,7 @@ from bench.paired import ROOT, Row
 from birds.machine import cores
 from birds.spec import read_spec
 
-SHORT = ("budget=smoke", "variant=A", "split=90", "tracking=none", "budget.classify.epochs=6")
+SHORT = ("budget=smoke", "variant=A", "split=90", "tracking=none", "budget.classify.epochs=6", "data.species=6")
 
 
 def _seconds(*command: str) -> float:

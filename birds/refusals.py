@@ -1,10 +1,11 @@
 """The border to the command line: what went wrong in a line or two, and the exit status.
 
 2 for what a person asked and cannot be had (nothing was started), 1 for runs that failed, 130 for Ctrl-C. Hydra's own
-errors are translated here, once, with the nearest name that exists.
+errors are translated here, once, with the nearest name that exists. No pydantic: `--help` does not wait for it.
 """
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -12,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from birds.spec import Refused
-from birds.store import FULL
-
 INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 T = TypeVar("T")
+
+
+class Refused(ValueError):
+    """An input that cannot be worked with; the message says what was asked, why not, and the cure. Exit status 2."""
 
 
 class RunsFailed(RuntimeError):

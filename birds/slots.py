@@ -96,7 +96,7 @@ class LocalSlots:
         environ = dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": str(gpu)} if gpu is not None else {})
         log = folder.jobs / f"{time.time_ns()}.log"
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["birds.run"])
+        context.set_forkserver_preload(["birds.run", "hydra"])  # hydra, since each process reads train.py anew
         told = (spec.model_dump_json(), self.runtime.model_dump_json(), log, environ)
         process = context.Process(target=_work, args=told, daemon=False)
         process.start()

@@ -16,14 +16,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from birds.refusals import Refused as Refused
+
 RECIPE = 1
 MINIMUM_SIZE = 128  # px; plumage details that tell species apart are gone below it
 
 Scalar = bool | int | float | str
-
-
-class Refused(ValueError):
-    """An input that cannot be worked with; the message says what was asked, why not, and the cure. Exit status 2."""
 
 
 class Choices(BaseModel):

@@ -5,7 +5,6 @@ the folder: a process that lost its claim (a lost node that came back) is refuse
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -17,10 +16,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from birds.record import Record, read_record
+from birds.refusals import FULL as FULL
 from birds.spec import Refused, Run
 from birds.triage import Failure, Kind
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Orphaned(RuntimeError):

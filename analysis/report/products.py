@@ -54,7 +54,10 @@ def _table(name: str, facts: Facts, language: Language) -> str:
     """A table whose cells are the macros of its facts; what to run where there is no row."""
     pattern, columns = reading()["tables"][name]
     groups = [group for group in _groups(facts) if re.fullmatch(pattern, group) and f"{group}/{columns[-1]}" in facts]
-    rows = [[f"\\val{{{group}/{column}}}" for column in columns] for group in groups]
+    distinct: dict[tuple[str, ...], str] = {}  # two experiments may share cells
+    for group in groups:
+        distinct.setdefault(tuple(facts[n].text for c in columns if (n := f"{group}/{c}") in facts), group)
+    rows = [[f"\\val{{{group}/{column}}}" for column in columns] for group in distinct.values()]
     return _set(rows, columns, "ll" + "r" * (len(columns) - 2), language) if rows else language.hole(name)
 
 
