@@ -92,7 +92,7 @@ def test_what_cannot_be_told_says_how_many_more_seeds(tmp_path: Path) -> None:
     verdict = only(compare_sweep(tmp_path, "exp"))
     assert verdict.word == "cannot tell"
     assert verdict.more_seeds is not None
-    assert f"about {verdict.more_seeds} more seeds" in sentence(verdict)
+    assert f"further seeds would settle it (about {verdict.more_seeds})" in sentence(verdict)
     assert f"en torno a {verdict.more_seeds}" in sentence(verdict, "es")
 
 
