@@ -49,7 +49,7 @@ ifdef DATA
 	    DATA=$(abspath $(DATA)) RUNS=runs/notebook-data ../$(VENV)/bin/jupyter-execute --timeout=-1 \
 	    --output=../runs/notebooks/$$name.ipynb $$name.ipynb || exit 1; done
 else
-	@$(VENV)/bin/jupytext --quiet --sync notebooks/*.py
+	@$(VENV)/bin/jupytext --quiet --update --to ipynb notebooks/*.py
 	@cd notebooks && for name in 01_data 02_training 03_analysis; do \
 	    ../$(VENV)/bin/jupyter-execute --timeout=-1 --inplace $$name.ipynb || exit 1; done
 endif
