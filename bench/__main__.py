@@ -71,6 +71,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "records": _records,
     "experiment": _experiment,
 }
+ELSEWHERE = ("startup", "makespan", "records", "experiment")  # in other processes: who is another cannot be told
 QUICK = ("training", "cache")  # ratios that hold on a noisy machine
 
 
@@ -103,15 +104,9 @@ def _measured(names: list[str] | tuple[str, ...], asked: argparse.Namespace) -> 
         before, started = seconds_of_others(), time.perf_counter()
         own = MEASUREMENTS[name](asked)
         after = seconds_of_others()
-        children = name in (
-            "startup",
-            "makespan",
-            "records",
-            "experiment",
-        )  # their work is in other processes, which cannot be told
-        busy = 0.0 if children or before is None or after is None else after - before
+        told = name not in ELSEWHERE and before is not None and after is not None
         if not asked.check:
-            keep(own, busy / (time.perf_counter() - started))
+            keep(own, (after - before) / (time.perf_counter() - started) if told else None)  # type: ignore[operator]
         for row in own:
             print(_line(row), flush=True)
         rows += own

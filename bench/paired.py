@@ -65,8 +65,8 @@ def ratio_row(
     return Row(name, ratio.ratio, aim, more, low=ratio.low, high=ratio.high, shown=shown)
 
 
-def keep(rows: list[Row], quiet: float) -> None:
-    """Add rows to `results.jsonl` with what they were measured on; `quiet` is the share other processes took."""
+def keep(rows: list[Row], others: float | None) -> None:
+    """Add rows to `results.jsonl` with what they were measured on; `others` is how many cores other processes took."""
     where = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
         "git": subprocess.run(
@@ -74,7 +74,7 @@ def keep(rows: list[Row], quiet: float) -> None:
         ).stdout.strip(),
         "cpu": cpu_name(),
         "cores": cores(),
-        "others": round(quiet, 3),
+        "others": None if others is None else round(others, 3),
     }
     with RESULTS.open("a") as file:
         for row in rows:

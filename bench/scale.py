@@ -68,7 +68,8 @@ def cache(rounds: int, photos: int = 1500) -> list[Row]:
 
 def photos(few: int, many: int) -> list[Row]:
     """Seconds a photo, `many` against `few`: listed and digested, decoded into the cache, opened again."""
-    costs, peak = {}, 0.0
+    costs: dict[tuple[str, int], float] = {}
+    peak = 0.0
     for count in (few, many):
         with tempfile.TemporaryDirectory() as temporary:
             folder, cache_dir = _folder(Path(temporary) / "photos", count, SIDE), Path(temporary) / "cache"
@@ -78,13 +79,7 @@ def photos(few: int, many: int) -> list[Row]:
                 decoded_photos(_read(folder, cache_dir), cache_dir, SIDE)
                 costs[name, count] = (time.perf_counter() - started) / count
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return [
-        Row(
-            f"a photo among {many} / among {few}, {name} start", costs[name, many] / costs[name, few], 1.2, False,
-            shown=f"{1e6 * costs[name, many]:.0f} us a photo; peak memory {peak:.0f} MiB",
-        )
-        for name in ("first", "again")
-    ]  # fmt: skip
+    return [_flat("a photo", name, few, many, costs, f"; peak memory {peak:.0f} MiB") for name in ("first", "again")]
 
 
 def records(few: int, many: int) -> list[Row]:
@@ -101,10 +96,12 @@ def records(few: int, many: int) -> list[Row]:
                 started = time.perf_counter()
                 subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
                 took[name, count] = (time.perf_counter() - started) / count
-    return [
-        Row(
-            f"birds {name}: a record among {many} / among {few}", took[name, many] / took[name, few], 1.2, False,
-            shown=f"{1e3 * took[name, many]:.2f} ms a record",
-        )
-        for name in ("status", "table")
-    ]  # fmt: skip
+    return [_flat("a record", name, few, many, took) for name in ("status", "table")]
+
+
+def _flat(what: str, name: str, few: int, many: int, took: dict[tuple[str, int], float], more: str = "") -> Row:
+    """What one of `many` takes, in seconds, against one of `few`."""
+    shown = f"{1e6 * took[name, many]:.0f} us each{more}"
+    return Row(
+        f"{name}: {what} among {many} / among {few}", took[name, many] / took[name, few], 1.2, False, shown=shown
+    )
