@@ -30,6 +30,7 @@ from birds.store import FULL, Orphaned, RunFolder, Stopped, disk_full, write_ato
 from birds.tasks.classify import Classify
 from birds.tasks.contrast import Contrast
 from birds.tasks.reconstruct import Reconstruct
+from birds.tasks.robustness import accuracy_under_noise
 from birds.tracking import Tracker, tracker
 from birds.triage import failure_of
 
@@ -197,8 +198,9 @@ def _tested(
     if not isinstance(task, Classify):
         return measured | task.tested()
     predicted = task.tested()
-    measured |= task.accuracy_under_noise()
-    _save_predictions(predicted, data, folder)
+    hits = task.hits_under_noise()
+    measured |= accuracy_under_noise(hits)
+    _save_predictions(predicted, hits, data, folder)
     for part, saved in predicted.items():
         measured |= classification_metrics(saved["logits"], saved["label"], prefix=f"{part}_")
     if log:
@@ -208,8 +210,10 @@ def _tested(
     return measured
 
 
-def _save_predictions(predicted: dict[str, dict[str, torch.Tensor]], data: BirdsDataModule, folder: RunFolder) -> None:
-    arrays: dict[str, Any] = {"species": np.array(data.photos.species)}
+def _save_predictions(
+    predicted: dict[str, dict[str, torch.Tensor]], hits: torch.Tensor, data: BirdsDataModule, folder: RunFolder
+) -> None:
+    arrays: dict[str, Any] = {"species": np.array(data.photos.species), "test_hits_noise": hits.numpy()}
     paths = np.array(data.photos.paths)
     for part, saved in predicted.items():
         arrays |= {f"{part}_logits": saved["logits"].numpy(), f"{part}_label": saved["label"].numpy()}

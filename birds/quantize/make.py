@@ -31,7 +31,7 @@ from birds.quantize.models import NEEDS, Classifier, Model, installed, open_file
 from birds.randomness import stream
 from birds.spec import ClassifySpec, Refused
 from birds.store import RunFolder, locked, write_atomically
-from birds.tasks.robustness import NOISE, hits_under_noise
+from birds.tasks.robustness import accuracy_under_noise, hits_under_noise
 
 RECIPE = 2  # put up when the making of models changes what they predict
 TOOLS = {"onnxruntime": "birds.quantize.onnx_int8", "openvino": "birds.quantize.openvino_int8"}
@@ -125,7 +125,8 @@ class _Work:
 
     def _measured(self, path: Path, precision: str, said: Mapping[str, Said]) -> dict[str, Any]:
         """Every metric of the record, and what the model costs against fp32."""
-        found: dict[str, Any] = self._under_noise(self._open(path, precision))
+        clean = said[precision]["test"].argmax(1) == self.label["test"]
+        found: dict[str, Any] = self._under_noise(self._open(path, precision), clean)
         for part, logits in said[precision].items():
             label = torch.from_numpy(self.label[part])
             found |= classification_metrics(torch.from_numpy(logits), label, prefix=f"{part}_")
@@ -135,8 +136,8 @@ class _Work:
             found["against_fp32"] = compared(*both, self.label["test"], paths, self.about["species"])
         return found
 
-    def _under_noise(self, model: Classifier) -> dict[str, list[float]]:
-        """Accuracy on the test part with salt and pepper on the photos, as in the record."""
+    def _under_noise(self, model: Classifier, clean: NDArray[np.bool_]) -> dict[str, list[float]]:
+        """Accuracy on the test part with salt and pepper on the photos, as in the record; `clean`: told without it."""
 
         def classify(photo: Tensor) -> Tensor:
             pixels = (255 * photo).round().byte().permute(0, 2, 3, 1)
@@ -144,7 +145,7 @@ class _Work:
 
         batches = self.data.evaluation_batches("test")
         hits = [hits_under_noise(classify, batch, self.task.spec.seed) for batch in batches]
-        return {"test_noise": list(NOISE), "test_accuracy_noise": torch.cat(hits).double().mean(0).tolist()}
+        return accuracy_under_noise(torch.cat([torch.from_numpy(clean)[:, None], torch.cat(hits)], dim=1))
 
     def _quantized_well(self, fp32: Path, target: Path, said: dict[str, Said]) -> dict[str, Any]:
         """Write the int8 model to `target`, what it says to `said`; which layers stay in float, and what asked for it.

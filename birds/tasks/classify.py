@@ -15,7 +15,7 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -27,7 +27,7 @@ from birds.randomness import stream_seed
 from birds.spec import ClassifySpec
 from birds.tasks.beside import LOSSES
 from birds.tasks.reconstruct import Reconstruct
-from birds.tasks.robustness import NOISE, hits_under_noise
+from birds.tasks.robustness import hits_under_noise
 from birds.tasks.schedule import Groups, optimizer_and_schedule
 
 Predictions = dict[str, dict[str, Tensor]]
@@ -144,9 +144,11 @@ class Classify(L.LightningModule):
             for part, batches in self._predicted.items()
         }
 
-    def accuracy_under_noise(self) -> dict[str, list[float]]:
-        """Accuracy on the test photos of the last test at each fraction of salt and pepper, and those fractions."""
-        return {"test_noise": list(NOISE), "test_accuracy_noise": torch.cat(self._hits).double().mean(0).tolist()}
+    def hits_under_noise(self) -> Bool[Tensor, "N L"]:
+        """Whether each photo of the last test was told at each fraction of salt and pepper, none included."""
+        test = self.tested()["test"]
+        clean = test["logits"].argmax(1) == test["label"]
+        return torch.cat([clean[:, None], torch.cat(self._hits)], dim=1)
 
     def configure_callbacks(self) -> list[Callback]:
         return [self._averaging] if self._averaging else []
