@@ -47,17 +47,26 @@ def augment(photo: Float[Tensor, "B C H W"], parameters: Float[Tensor, "B 8"]) -
 
 
 def _grid(parameters: Float[Tensor, "B 8"], shape: torch.Size) -> Float[Tensor, "B H W 2"]:
-    flip, zoom, right, down, angle = parameters[:, :5].unbind(1)
+    """Where each pixel comes from: what its column gives plus what its row gives; `F.affine_grid`, faster."""
+    flip, zoom, right, down, angle = parameters[:, :5, None].unbind(1)
     room = 1 - 1 / zoom
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    rows = [flip * cos, -sin, right * room, flip * sin, cos, down * room]
-    theta = torch.stack(rows, dim=1).reshape(-1, 2, 3)
-    return F.affine_grid(theta, list(shape), align_corners=False)
+    x, y = (_centres(side, parameters.device) for side in (shape[3], shape[2]))
+    of_column = torch.stack([flip * cos * x + right * room, flip * sin * x + down * room], dim=-1)
+    of_row = torch.stack([-sin * y, cos * y], dim=-1)
+    return of_column[:, None] + of_row[:, :, None]
+
+
+@lru_cache(maxsize=8)
+def _centres(side: int, device: torch.device) -> Float[Tensor, " S"]:
+    """The centres of a row's pixels, its ends at -1 and 1."""
+    return (2 * torch.arange(side, device=device) + 1 - side) / side
 
 
 def _recoloured(photo: Float[Tensor, "B C H W"], factors: Float[Tensor, "B 3 1 1 1"]) -> Float[Tensor, "B C H W"]:
+    """brightness (mean + contrast (grey + saturation (photo - grey) - mean)): a multiple of the photo and a rest."""
     brightness, contrast, saturation = factors.unbind(1)
-    grey = photo.mean(1, keepdim=True)
+    grey = photo.sum(1, keepdim=True) / 3  # faster than mean
     mean = grey.mean((2, 3), keepdim=True)
-    saturated = grey + saturation * (photo - grey)
-    return (brightness * (mean + contrast * (saturated - mean))).clamp_(0, 1)
+    rest = brightness * contrast * (1 - saturation) * grey + brightness * (1 - contrast) * mean
+    return torch.addcmul(rest, photo, brightness * contrast * saturation).clamp_(0, 1)
