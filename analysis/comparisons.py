@@ -2,6 +2,9 @@
 
 The verdicts stand on `p_holm`, which is about the procedure: train again with other seeds, test on other photos. The
 sign-flip test and McNemar's speak of the very models that were trained, so they are smaller, and decide nothing.
+
+The same is said of test photos under salt and pepper (`noisy`): being right about a photo is then the share of the
+fractions of noise at which the run is, and the hypothesis is that it makes classifiers robust.
 """
 
 from functools import cache
@@ -13,12 +16,11 @@ import pandas as pd
 import yaml
 
 from analysis import statistics
-from analysis.frame import asked_runs, command, refuse_mixed
+from analysis.frame import asked_runs, command, predictions, refuse_mixed
 from analysis.markdown import markdown, write_table
 from birds.record import load_records
-from birds.store import RunFolder
 
-PRETRAINING = "pretraining pays"
+PRETRAINING, ROBUST = "pretraining pays", "it makes robust"
 HYPOTHESES = {  # any other comparison is of PRETRAINING
     ("DAE", "B2"): "salt and pepper pays",
     ("B1", "B0"): "a frozen pretrained encoder beats a frozen untrained one",
@@ -31,15 +33,19 @@ SENTENCES = Path(__file__).with_name("sentences.yaml")
 
 
 class Pair(NamedTuple):
-    """What two variants say of equal photos: `correct` is (2, S, N), the variant's and the other's, 1 where right."""
+    """What two variants say of equal photos: `correct` is (2, S, N), the variant's and the other's, 1 where right.
+
+    Under noise it is a share of so many `levels`.
+    """
 
     about: dict[str, Any]
     seeds: tuple[int, ...]
     correct: statistics.Floats
     missing: tuple[str, ...]
+    levels: int = 1
 
 
-def pairs(runs_dir: Path, sweep: str) -> list[Pair]:
+def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False) -> list[Pair]:
     """Every comparison a sweep allows: pretrained variants with A, DAE with B2, B1 with B0, where all else is equal.
 
     A variant that was not asked for or is not finished leaves a hole: fewer seeds, in the end none.
@@ -49,7 +55,7 @@ def pairs(runs_dir: Path, sweep: str) -> list[Pair]:
     records = load_records(runs_dir, list(asked["key"].unique()))
     choices = [name for name in asked if name not in ("key", "variant", "seed", "pretrained")]
     finished = set(records["key"]) if len(records) else set()
-    right = cache(lambda key: _right(runs_dir, key) if key in finished else None)
+    right = cache(lambda key: _right(runs_dir, key, noisy) if key in finished else None)
     found: dict[tuple[str, ...], Pair] = {}
     for values, cell in asked.groupby(choices, sort=False):
         for variant, against in _opponents(cell):
@@ -69,14 +75,13 @@ def _opponents(cell: pd.DataFrame) -> list[tuple[str, str]]:
     return [(variant, "A") for variant in pretrained] + [pair for pair in HYPOTHESES if there >= set(pair)]
 
 
-def _right(runs_dir: Path, key: str) -> pd.Series | None:
-    """Whether a run was right about each test photo; None where its predictions are gone."""
-    try:
-        with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
-            right = saved["test_logits"].argmax(1) == saved["test_label"]
-            return pd.Series(right.astype(float), index=saved["test_photo"])
-    except (OSError, ValueError, KeyError):
+def _right(runs_dir: Path, key: str, noisy: bool) -> pd.DataFrame | None:
+    """Whether a run was right about each test photo, under noise at each fraction; None where that is gone."""
+    names = ("test_photo", "test_hits_noise") if noisy else ("test_photo", "test_logits", "test_label")
+    if (saved := predictions(runs_dir, key, *names)) is None:
         return None
+    right = saved[1][:, 1:] if noisy else saved[1].argmax(1) == saved[2]
+    return pd.DataFrame(right.astype(float), index=saved[0])
 
 
 def _pair(about: dict[str, Any], both: pd.DataFrame, right: Any) -> Pair:
@@ -88,10 +93,12 @@ def _pair(about: dict[str, Any], both: pd.DataFrame, right: Any) -> Pair:
     if not seeds:
         return Pair(about, (), np.empty((2, 0, 0)), tuple(missing))
     shared = pd.concat([runs[side, seed] for side in sides for seed in seeds], axis=1, join="inner").to_numpy().T
-    return Pair(about, tuple(seeds), shared.reshape(2, len(seeds), -1), tuple(missing))
+    levels = shared.shape[0] // (2 * len(seeds))
+    correct = shared.reshape(2, len(seeds), levels, shared.shape[1]).mean(2)
+    return Pair(about, tuple(seeds), correct, tuple(missing), levels)
 
 
-def compare_sweep(runs_dir: Path, sweep: str) -> pd.DataFrame:
+def compare_sweep(runs_dir: Path, sweep: str, *, noisy: bool = False) -> pd.DataFrame:
     """One row a comparison, in the order of `pairs`; accuracies, gaps and `shown_from` are fractions (0.02: 2 points).
 
     Columns: split, variant, against, what else was swept, seeds, photos (equal ones); accuracy, accuracy_against, gap
@@ -99,15 +106,16 @@ def compare_sweep(runs_dir: Path, sweep: str) -> pd.DataFrame:
     table; p_permutation and p_mcnemar of these very models; effect (Cohen's h); shown_from, the smallest true gap shown
     four times in five; equivalent, whether a gap of two points is ruled out; more_seeds (nan: no number settles it);
     missing runs, and the command `run` that gives what is missing. With one seed nothing over seeds is known: nan.
+    Under noise an accuracy is the mean over the fractions of noise, and `noisy` is a column.
     Raises Refused as `pairs` does.
     """
-    found = pairs(runs_dir, sweep)
+    found = pairs(runs_dir, sweep, noisy=noisy)
     family = max(sum(len(pair.seeds) > 1 for pair in found), 1)
     table = pd.DataFrame([_row(pair, statistics.ALPHA / family) for pair in found])
     if found:
         table.insert(table.columns.get_loc("p") + 1, "p_holm", statistics.holm(table["p"].to_numpy(float)))
         table["run"] = [_command(runs_dir, sweep, pair) for pair in found]
-    return table
+    return table.assign(noisy=noisy)
 
 
 def _command(runs_dir: Path, sweep: str, pair: Pair) -> str:
@@ -124,7 +132,7 @@ def _row(pair: Pair, alpha: float) -> dict[str, Any]:
     row |= {"seeds": len(pair.seeds), "photos": pair.correct.shape[2]}
     row |= {"accuracy": accuracy, "accuracy_against": against, "gap": accuracy - against}
     row |= _over_seeds(pair, alpha) if len(pair.seeds) > 1 else dict.fromkeys(("low", "high", "p"), np.nan)
-    votes = np.subtract(*pair.correct).sum(0).astype(int)
+    votes = np.rint(pair.levels * np.subtract(*pair.correct).sum(0)).astype(int)
     row["p_permutation"] = statistics.sign_flip(votes) if pair.seeds else np.nan
     row["p_mcnemar"] = statistics.mcnemar(int((votes > 0).sum()), int((votes < 0).sum())) if pair.seeds else np.nan
     row["effect"] = statistics.cohens_h(accuracy, against)
@@ -184,7 +192,7 @@ def _verdict(row: dict[str, Any]) -> Verdict:
     columns = list(row)
     swept = columns[columns.index("against") + 1 : columns.index("seeds")]
     return Verdict(
-        hypothesis=HYPOTHESES.get((row["variant"], row["against"]), PRETRAINING),
+        hypothesis=ROBUST if row["noisy"] else HYPOTHESES.get((row["variant"], row["against"]), PRETRAINING),
         word=word,
         more_seeds=int(row["more_seeds"]) if word == "cannot tell" and np.isfinite(row["more_seeds"]) else None,
         where=place({name: row[name] for name in ("split", *swept)}),
@@ -223,6 +231,7 @@ def _p(p: float, equals: str = "") -> str:
     return "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
 
 
+UNDER_NOISE = "Under salt and pepper on the test photos, mean over the fractions of pixels replaced:\n\n"
 NOTE = """\
 Gap: in points, with its 95 % interval over seeds and test photos. p: of no gap when trained and tested again, adjusted
 for the whole table (Holm). Of the trained models alone: p flip (sign flips) and p McNemar. h: Cohen's effect size.
@@ -274,11 +283,12 @@ def _shown(row: dict[str, Any], swept: list[str]) -> list[str]:
 
 
 def print_comparisons(runs_dir: Path, sweep: str) -> None:
-    """Print a sweep's comparisons and verdicts and write them under `tables/`; nothing where it allows none.
+    """Print a sweep's comparisons and verdicts, those under noise too, and write them under `tables/`.
 
-    Raises Refused as `pairs` does.
+    Nothing where it allows none. Raises Refused as `pairs` does.
     """
-    table = compare_sweep(runs_dir, sweep)
-    if len(table):
-        text, stem = as_markdown(table), runs_dir / "tables" / f"{sweep}_comparisons"
-        print(f"\n{text}\nWritten: {write_table(stem, text, table.to_csv(index=False))}")
+    for end, noisy in (("", False), ("-noise", True)):
+        table = compare_sweep(runs_dir, sweep, noisy=noisy)
+        if len(table) and (table["seeds"].any() or not noisy):
+            text, stem = f"{UNDER_NOISE * noisy}{as_markdown(table)}", runs_dir / "tables" / f"{sweep}{end}_comparisons"
+            print(f"\n{text}\nWritten: {write_table(stem, text, table.drop(columns='noisy').to_csv(index=False))}")

@@ -4,8 +4,11 @@ import contextlib
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from birds.record import load_records
 from birds.spec import ClassifySpec, Refused, read_spec
@@ -87,6 +90,15 @@ def command(runs_dir: Path, name: str, *, seeds: Iterable[int] = (), variants: I
     words["seed"] = [str(seed) for seed in sorted({*asked["seed"], *seeds})]
     joined = (f"{key}={','.join(dict.fromkeys(values))}" for key, values in words.items())
     return f"python train.py -m {' '.join(shlex.quote(word) for word in joined)}"
+
+
+def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | None:
+    """Arrays that a run saved of its predictions (`birds.run`), by name; None where they are gone."""
+    try:
+        with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
+            return [saved[name] for name in names]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def pretraining_seconds(runs_dir: Path, frame: pd.DataFrame) -> pd.Series:

@@ -10,14 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.comparisons import print_comparisons
-from analysis.frame import pretraining_seconds, sweep_frame, swept_choices
+from analysis.frame import predictions, pretraining_seconds, sweep_frame, swept_choices
 from analysis.intervals import macro_f1_by_photo, photo_bootstrap, seed_interval
 from analysis.markdown import markdown, write_table
 from analysis.statistics import crossed
 from birds.spec import Refused
-from birds.store import RunFolder
 
-NOISE = "Mean accuracy over seeds, in per cent, by the share of pixels replaced by salt and pepper in the test photos."
+NOISE = """\
+Accuracy in per cent by the share of pixels replaced by salt and pepper in the test photos; in brackets, where there are
+several seeds, its 95 % interval over seeds and test photos."""
 METRICS = ("accuracy", "macro_f1")
 OVER = {  # what an interval is over: with several seeds or one, with their predictions or without
     (True, True): "seeds and test photos",
@@ -67,7 +68,7 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
         row |= {metric: float(np.mean(values)), f"{metric}_low": low, f"{metric}_high": high}
     if "valid_accuracy" in cell:
         row["valid_accuracy"] = float(cell["valid_accuracy"].mean())
-    row |= _under_noise(cell)
+    row |= _under_noise(runs_dir, cell)
     row["train_seconds"] = float(cell["cost_seconds"].mean())
     row["pretraining_seconds"] = float(cell["pretraining_seconds"].mean())
     row["interval_over"] = OVER[len(cell) > 1, bool(half)]
@@ -77,12 +78,17 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
     return row
 
 
-def _under_noise(cell: pd.DataFrame) -> dict[str, float]:
-    """Mean accuracy over seeds at each fraction of salt and pepper on the test photos."""
+def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
+    """Mean accuracy over seeds at each fraction of salt and pepper on the test photos, and half its interval."""
     if "test_accuracy_noise" not in cell or cell["test_accuracy_noise"].isna().any():
         return {}
-    mean = np.mean(cell["test_accuracy_noise"].tolist(), axis=0)
-    return {f"accuracy_noise_{noise:g}": float(a) for noise, a in zip(cell["test_noise"].iloc[0], mean, strict=True)}
+    mean, noise = np.mean(cell["test_accuracy_noise"].tolist(), axis=0), cell["test_noise"].iloc[0]
+    hits = [predictions(runs_dir, key, "test_hits_noise", "test_photo") for key in cell["key"]]
+    half = np.full(len(noise), np.nan)
+    if len(hits) > 1 and all(hits) and len({one[1].tobytes() for one in hits if one}) == 1:
+        half = crossed(np.array([one[0].T for one in hits if one], float).swapaxes(0, 1)).satterthwaite()
+    means = {f"accuracy_noise_{share:g}": float(a) for share, a in zip(noise, mean, strict=True)}
+    return means | {f"half_noise_{share:g}": float(h) for share, h in zip(noise, half, strict=True)}
 
 
 def _half_widths(runs_dir: Path, keys: Iterable[str]) -> dict[str, float]:
@@ -97,12 +103,8 @@ def _half_widths(runs_dir: Path, keys: Iterable[str]) -> dict[str, float]:
 
 def _predictions(runs_dir: Path, key: str) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
     """True and predicted species of a run's test photos and how many species there are; None where they are gone."""
-    try:
-        with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
-            label, logits = saved["test_label"], saved["test_logits"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return label, logits.argmax(1), logits.shape[1]
+    saved = predictions(runs_dir, key, "test_label", "test_logits")
+    return (saved[0], saved[1].argmax(1), saved[1].shape[1]) if saved else None
 
 
 def _bootstrap(runs_dir: Path, key: str) -> dict[str, tuple[float, float]]:
@@ -176,12 +178,18 @@ def write_and_print(runs_dir: Path, name: str, table: pd.DataFrame, missing: lis
 
 
 def noise_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy in per cent by cell of a sweep's table and share of replaced pixels; empty where it was not measured."""
-    noisy = [name for name in table.columns if name.startswith("accuracy_noise_")]
-    shares = {name: f"{100 * float(name.removeprefix('accuracy_noise_')):g} % noise" for name in noisy}
+    """Accuracy in per cent, with its interval, by cell of a sweep's table and share of replaced pixels.
+
+    Empty where it was not measured.
+    """
+    noisy = [name.removeprefix("accuracy_noise_") for name in table.columns if name.startswith("accuracy_noise_")]
     cells = table["split"].map(lambda split: f"{split}/{100 - split}").to_frame()
-    shown = cells.join(table[["variant", *swept_columns(table)]]).join((100 * table[noisy]).round(1))
-    return shown.rename(columns=shares) if noisy else pd.DataFrame()
+    shown = cells.join(table[["variant", *swept_columns(table)]])
+    for share in noisy:
+        mean, half = table[f"accuracy_noise_{share}"], table[f"half_noise_{share}"]
+        ends = [{"at": m, "at_low": m - h, "at_high": m + h} for m, h in zip(mean, half, strict=True)]
+        shown[f"{100 * float(share):g} % noise"] = [_percent(end, "at") for end in ends]
+    return shown if noisy else pd.DataFrame()
 
 
 def _note(table: pd.DataFrame, missing: list[str]) -> str:

@@ -83,6 +83,8 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Cal
     rows = photos.rows("train")
     split = draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
     data = BirdsDataModule(spec, photos, pixels, split, folder.accumulate, pool_pixels(spec, photos, runtime))
+    if machine.device.type == "cuda":
+        data.keep_on(machine.device)
     task = _task(spec, data, runtime)
     log = tracker(spec, folder.tracking, runtime.tracking)
     curves = Curves(folder, spec.training, _voice(spec))

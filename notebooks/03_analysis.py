@@ -99,7 +99,12 @@ try:
     display(Markdown(as_markdown(cells(RUNS, EXP2)[0])))
     for name in ("accuracy", "differences", "robustness", "reconstructions"):
         display(FIGURES[name](RUNS, EXP2))
-    display(Markdown("\n".join(f"- {sentence(verdict)}" for verdict in verdicts(compare_sweep(RUNS, EXP2)))))
+    for noisy in (False, True):
+        display(
+            Markdown(
+                "\n".join(f"- {sentence(verdict)}" for verdict in verdicts(compare_sweep(RUNS, EXP2, noisy=noisy)))
+            )
+        )
 except Refused as refusal:
     print(f"Experiment 2 is not there: {refusal}; run it in 02_training, or make sweep-exp2")
 
@@ -107,13 +112,14 @@ except Refused as refusal:
 # ## Under noise
 
 # %%
-noise = noise_table(table)
-display(noise)
+display(noise_table(table))
 display(FIGURES["robustness"](RUNS, EXP1))
-lost = (noise.iloc[:, 2] - noise.iloc[:, 4]).set_axis(noise["variant"] + " at " + noise["split"])
+shares = [name for name in table if name.startswith("accuracy_noise_")]
+names = [f"{100 * float(share.removeprefix('accuracy_noise_')):g} %" for share in shares]
+lost = 100 * (table[shares[0]] - table[shares[2]]).set_axis(table["variant"] + " at " + table["split"].astype(str))
 display(
     Markdown(
-        f"From {noise.columns[2]} to {noise.columns[4]}, {lost.idxmin()} loses least ({lost.min():.1f} points), {lost.idxmax()} most ({lost.max():.1f})."
+        f"From {names[0]} to {names[2]} of the pixels replaced, {lost.idxmin()} loses least ({lost.min():.1f} points), {lost.idxmax()} most ({lost.max():.1f})."
     )
 )
 

@@ -139,19 +139,25 @@ def _compared(runs_dir: Path, sweep: str) -> pd.DataFrame:
 def _sentences(runs_dir: Path, role: str, sweep: str, language: Language) -> Facts:
     """What a sweep's numbers say in sentences, what of it is finished, and whether it has single seeds."""
     (frame, missing), words = sweep_frame(runs_dir, sweep), language.words
-    found = verdicts(compare_sweep(runs_dir, sweep))
+    found, noisy = (verdicts(compare_sweep(runs_dir, sweep, noisy=noise)) for noise in (False, True))
     said, count = [_said(sentence(one, language.name), language) for one in found], Counter(one.word for one in found)
+    robust = [_said(sentence(one, language.name), language) for one in noisy if one.seeds]
     done = words["done"].format(done=len(frame), all=len(frame) + len(missing))
     single = int(frame.groupby("family")["seed"].nunique().min() == 1)
     run = command(runs_dir, sweep, variants=EXPERIMENTS[role], seeds=range(3 * single))
     lacks = missing or single or set(EXPERIMENTS[role]) - set(frame["variant"])
     texts = {
-        "verdicts": r"\begin{itemize}\item " + r"\item ".join(said) + r"\end{itemize}" if said else "",
+        "verdicts": _listed(said),
+        "robust": _listed(robust),
         "summary": " ".join(text for text, one in zip(said, found, strict=True) if one.word != "cannot tell"),
         "tally": words["tally"].format(n=len(found), **{word.split()[0]: count[word] for word in VERDICTS}),
         "state": " ".join([done, *[words["single"]] * single, *[language.hole("again", run=run)] * bool(lacks)]),
     }
     return {f"{role}/{name}": Fact(text, tuple(frame["key"])) for name, text in texts.items()}
+
+
+def _listed(said: list[str]) -> str:
+    return r"\begin{itemize}\item " + r"\item ".join(said) + r"\end{itemize}" if said else ""
 
 
 def _said(text: str, language: Language) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 import lightning as L
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -60,6 +60,7 @@ class BirdsDataModule(L.LightningDataModule):
         test = photos.rows("test")
         self.rows = {"train": rows, "valid": photos.rows("valid"), "test": test, NOISY: test, "unlabelled": unlabelled}
         self._features: dict[str, Float[Tensor, "V N F"]] | None = None
+        self._resident: UInt8[Tensor, "N H W 3"] | None = None
         per_pass = math.ceil(len(rows) / spec.training.batch)
         self.accumulate = max(1, min(accumulate, len(rows) // per_pass // 2))
         self.passes = math.ceil(spec.training.min_steps / per_pass)
@@ -111,10 +112,18 @@ class BirdsDataModule(L.LightningDataModule):
         batch: Batch = {"row": torch.from_numpy(rows), "label": torch.from_numpy(self.label[rows])}
         if self._features is not None and part in self._features:
             return batch | {"feature": self._features[part][view, position]}
-        batch["photo"] = torch.from_numpy(self.decoded(rows)).permute(0, 3, 1, 2)
+        if self._resident is None:
+            batch["photo"] = torch.from_numpy(self.decoded(rows)).permute(0, 3, 1, 2)
         if part in ("train", "unlabelled") and self.spec.training.augment:
             batch["look"] = torch.from_numpy(self._looks(part, view, position))
         return batch
+
+    def keep_on(self, device: torch.device) -> None:
+        """Hold the photos on this device and gather batches there, if they take half of its free memory or less."""
+        size = self.pixels.nbytes + self.pool.nbytes
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
+        if size <= free / 2:
+            self._resident = torch.cat([torch.tensor(part, device=device) for part in (self.pixels, self.pool)])
 
     def decoded(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The photos (B, H, W, 3) of these rows, those of the wider pool included."""
@@ -144,6 +153,9 @@ class BirdsDataModule(L.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale to fractions and augment, on whatever device the batch is on."""
+        if self._resident is not None and "feature" not in batch:
+            photo = self._resident[batch["row"].to(self._resident.device)].permute(0, 3, 1, 2)
+            batch["photo"] = photo.to(batch["row"].device)
         if "photo" in batch:
             batch["photo"] = to_float(batch["photo"])
             if "look" in batch:

@@ -13,7 +13,8 @@ from test_tables import finish, sweep
 from analysis.comparisons import HYPOTHESES, PRETRAINING, Verdict, compare_sweep, print_comparisons, sentence, verdicts
 from analysis.frame import command, refuse_mixed, sweep_frame
 from analysis.seeds import next_seeds
-from analysis.tables import sweep_table
+from analysis.statistics import crossed
+from analysis.tables import noise_table, sweep_table
 from birds.refusals import exit_status
 from birds.spec import ClassifySpec, Refused
 from birds.store import RunFolder
@@ -35,8 +36,18 @@ def asked(words: str) -> ClassifySpec:
     return made.model_copy(update={"seed": int(seed), "pretrained": pretrained})
 
 
-def classify(runs_dir: Path, words: str, right: float, photos: int = PHOTOS, **measured: object) -> str:
-    """A finished run that is right about `right` of the photos; the difficult photos are the same for all runs."""
+def classify(
+    runs_dir: Path,
+    words: str,
+    right: float,
+    photos: int = PHOTOS,
+    robust: tuple[str, ...] | None = None,
+    **measured: object,
+) -> str:
+    """A finished run that is right about `right` of the photos; the difficult photos are the same for all runs.
+
+    Where `robust` names variants, all are tested under noise too, and those lose less to it.
+    """
     made = asked(words)
     if (folder := RunFolder(runs_dir, made)).record() is not None:
         return folder.key
@@ -46,18 +57,26 @@ def classify(runs_dir: Path, words: str, right: float, photos: int = PHOTOS, **m
     label = np.arange(photos) % 2
     said = np.where(hard + luck < right, label, 1 - label)
     names = np.array([f"{n}.jpg" for n in range(photos)])
-    file = RunFolder(runs_dir, key).predictions_file
-    np.savez(file, test_label=label, test_logits=np.eye(2)[said], test_photo=names)
+    kept = {"test_label": label, "test_logits": np.eye(2)[said], "test_photo": names}
+    if robust is not None:  # no noise, then three steps of it
+        fall = np.arange(4) * (0.03 if made.variant in robust else 0.15)
+        kept["test_hits_noise"] = (hard + luck)[:, None] < right - fall
+    np.savez(RunFolder(runs_dir, key).predictions_file, **kept)
     return key
 
 
 def grown(
-    runs_dir: Path, seeds: int, accuracies: dict[str, float], name: str = "exp", jitter: float = 0.01
+    runs_dir: Path,
+    seeds: int,
+    accuracies: dict[str, float],
+    name: str = "exp",
+    jitter: float = 0.01,
+    robust: tuple[str, ...] | None = None,
 ) -> list[str]:
     """A sweep at split 90 of these variants with these accuracies, and `jitter` between seeds."""
     words = [f"split=90 variant={v} seed={s}" for s in range(seeds) for v in accuracies]
     right = [a + jitter * (s % 3 - 1) * (-1) ** k for s in range(seeds) for k, a in enumerate(accuracies.values())]
-    keys = [classify(runs_dir, word, one) for word, one in zip(words, right, strict=True)]
+    keys = [classify(runs_dir, word, one, robust=robust) for word, one in zip(words, right, strict=True)]
     sweep(runs_dir, name, keys, words)
     return keys
 
@@ -208,6 +227,45 @@ def test_the_comparisons_read_as_they_did(tmp_path: Path) -> None:
     assert (tmp_path / "tables" / "exp_comparisons.md").read_text() == golden
     written = pd.read_csv(tmp_path / "tables" / "exp_comparisons.csv")
     assert written["gap"].tolist() == pytest.approx(compare_sweep(tmp_path, "exp")["gap"].tolist())
+
+
+def test_noise_has_comparisons_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """DAE is no better than A on clean photos, but loses less to noise: only the second is a verdict for it."""
+    keys = grown(tmp_path, 3, {"A": 0.6, "DAE": 0.6}, robust=("DAE",))
+    print_comparisons(tmp_path, "exp")
+    said = capsys.readouterr().out
+    assert "- Whether pretraining pays cannot be told: DAE against A" in said
+    assert "Under salt and pepper on the test photos, mean over" in said
+    assert "- Under salt and pepper it pays: DAE is above A at 90/10" in said
+    clean, noisy = (compare_sweep(tmp_path, "exp", noisy=noisy) for noisy in (False, True))
+    hits = [np.load(RunFolder(tmp_path, key).predictions_file)["test_hits_noise"] for key in keys[::2]]
+    row = noisy[(noisy["variant"] == "DAE") & (noisy["against"] == "A")].iloc[0]
+    assert row["accuracy_against"] == pytest.approx(np.mean(hits, axis=(0, 1))[1:].mean())
+    assert set(zip(clean["variant"], clean["against"], strict=True)) == set(
+        zip(noisy["variant"], noisy["against"], strict=True)
+    )
+    written = pd.read_csv(tmp_path / "tables" / "exp-noise_comparisons.csv")
+    assert written["gap"].tolist() == pytest.approx(noisy["gap"].tolist())
+
+
+def test_without_hits_under_noise_there_is_no_word_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grown(tmp_path, 3, {"A": 0.6, "DAE": 0.6})
+    print_comparisons(tmp_path, "exp")
+    assert "salt and pepper on the test photos" not in capsys.readouterr().out
+
+
+def test_accuracy_under_noise_has_its_interval(tmp_path: Path) -> None:
+    shares = {"test_noise": [0.0, 0.05, 0.1, 0.2], "test_accuracy_noise": [0.6, 0.5, 0.4, 0.3]}
+    keys = [classify(tmp_path, f"split=90 variant=A seed={s}", 0.6, robust=(), **shares) for s in range(3)]
+    sweep(tmp_path, "exp", keys, [f"split=90 variant=A seed={s}" for s in range(3)])
+    table = sweep_table(tmp_path, "exp")[0]
+    hits = np.array([np.load(RunFolder(tmp_path, key).predictions_file)["test_hits_noise"] for key in keys], float)
+    for k, share in enumerate(("0", "0.05", "0.1", "0.2")):
+        assert table[f"half_noise_{share}"].iloc[0] == pytest.approx(crossed(hits[:, :, k]).satterthwaite())
+    shown = noise_table(table).iloc[0]
+    assert shown["10 % noise"].startswith("40.0 [")
+    RunFolder(tmp_path, keys[0]).predictions_file.unlink()
+    assert noise_table(sweep_table(tmp_path, "exp")[0]).iloc[0]["10 % noise"] == "40.0"
 
 
 def test_the_cells_interval_is_over_seeds_and_photos(tmp_path: Path) -> None:

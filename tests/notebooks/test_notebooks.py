@@ -90,6 +90,9 @@ def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs
     for sweep in ("exp1", "exp2"):
         for verdict in verdicts(compare_sweep(runs_dir, sweep)):
             assert f"- {sentence(verdict)}" in said
+    under_noise = [sentence(verdict) for verdict in verdicts(compare_sweep(runs_dir, "exp2", noisy=True))]
+    assert under_noise
+    assert all("under salt and pepper" in one.lower() and f"- {one}" in said for one in under_noise)
     best = max((one for one in records if one["variant"] in ("A", "B1", "B2")), key=lambda one: one["valid_accuracy"])
     wrong = np.sum(best["test_confusion"]) - np.trace(best["test_confusion"])
     assert f"Of {wrong} mistakes" in said

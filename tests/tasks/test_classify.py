@@ -107,6 +107,32 @@ def test_a_view_does_not_depend_on_its_batch() -> None:
     assert (together[0] - together[2]).abs().mean() > 0.01
 
 
+@pytest.mark.parametrize("variant", ["A", "B2"])
+def test_photos_held_on_the_device_make_the_same_batches(variant: str) -> None:
+    """As on a GPU, here on the CPU: gathered from one tensor, the wider pool included."""
+    made = spec(f"variant={variant}", *SMALL)
+    made = made.pretrained or made
+    gathered, held = data_for(made), data_for(made)
+    for data in (gathered, held):
+        data.pool = np.random.default_rng(1).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8)
+        data.label = np.append(data.label, np.full(5, -1))
+        data.rows["train"] = np.append(data.rows["train"], 60 + np.arange(5))
+        data.rows["unlabelled"] = np.append(data.rows["unlabelled"], 60 + np.arange(5))
+    held.keep_on(torch.device("cpu"))
+    places = [(0, len(held.rows["train"]) - 1), (3, 0), (1, 2)]
+    assert "photo" not in held.batch("train", places)  # nothing but numbers is sent
+    for part in ("train", "test"):
+        two = [data.on_after_batch_transfer(data.batch(part, places[1:]), 0) for data in (gathered, held)]
+        assert two[0].keys() == two[1].keys()
+        assert all(torch.equal(two[0][name], two[1][name]) for name in two[0])
+    cpu = torch.device("cpu")
+    for plain in (False, True):
+        assert torch.equal(*(d.unlabelled(3, cpu, plain=plain)["photo"] for d in (gathered, held)))
+    last = [data.on_after_batch_transfer(data.batch("train", places), 0)["photo"][0] for data in (gathered, held)]
+    assert torch.equal(*last)
+    assert last[0].std() > 0.1
+
+
 def steps_of_pretraining(count: int, precision: torch.dtype) -> list[float]:
     """The loss of so many steps on one batch, as autocast computes it."""
     made = spec("variant=B2", *SMALL).pretrained
