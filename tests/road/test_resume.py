@@ -72,6 +72,29 @@ def test_draws_warm_up_averages_and_photos_beside_go_on_as_they_would_have(
     assert road.results() == undisturbed_joint.results()
 
 
+@pytest.mark.parametrize("variant", ["KM", "FixMatch"])
+def test_pseudo_labels_go_on_as_they_would_have(
+    road: Road, undisturbed: Road, photo_folder: Path, tmp_path: Path, variant: str
+) -> None:
+    """Clusters are found anew and are the same; what unlabelled photos show at each step is, too."""
+    asked = [word.replace("B2", variant) for word in ASKED]
+    whole = Road(photo_folder, tmp_path / "whole")
+    for one in (whole, road):
+        shutil.copytree(undisturbed.runs_dir, one.runs_dir, dirs_exist_ok=True)
+    known = set(undisturbed.records())
+    whole.train(*asked)
+
+    def half_way() -> bool:
+        here = (road.runs_dir / key / "progress.json" for key in set(whole.records()) - known)
+        return any(file.exists() and json.loads(file.read_text())["epoch"] >= 2 for file in here)
+
+    road.kill_when(half_way, *asked)
+    said = road.train(*asked)
+    assert "epoch 1/4" not in said, "it began again instead of going on"
+    assert len(whole.results()) == len(known) + 1
+    assert road.results() == whole.results()
+
+
 def test_a_killed_sweep_goes_on(road: Road, undisturbed: Road) -> None:
     sweep = ("-m", "variant=B2,A", *[word for word in ASKED if not word.startswith("variant")])
     road.kill_when(lambda: reached("pretrain", 2)(road.runs_dir), *sweep)
