@@ -4,7 +4,6 @@ The index lies in the cache folder, one file per data root, so a second start re
 another size or time, is read again, and gives the data set another digest.
 """
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -12,6 +11,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -20,8 +20,7 @@ from birds.store import write_text
 VERSION = 1
 
 
-@dataclasses.dataclass(frozen=True)
-class Contents:
+class Contents(NamedTuple):
     """One file as it was when last read: size in bytes, time in ns, sha256 (16 hex), and why it cannot be decoded."""
 
     size: int
@@ -35,13 +34,12 @@ def read_contents(root: Path, paths: Sequence[str], cache_dir: Path) -> dict[str
     index_file = cache_dir / f"index-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
     known = _read_index(index_file)
     stamps = {path: (contents.size, contents.mtime_ns) for path, contents in known.items()}
-    stale = [path for path in paths if stamps.get(path) != _stamp(root / path)]
+    stale = [path for path in paths if stamps.get(path) != _stamp(f"{root}/{path}")]
     if stale:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             known |= zip(stale, pool.map(lambda path: contents_of(root / path), stale), strict=True)
         cache_dir.mkdir(parents=True, exist_ok=True)
-        rows = {path: dataclasses.astuple(contents) for path, contents in known.items()}
-        write_text(index_file, json.dumps({"version": VERSION, "files": rows}))
+        write_text(index_file, json.dumps({"version": VERSION, "files": known}))
     return {path: known[path] for path in paths}
 
 
@@ -64,7 +62,7 @@ def contents_of(path: Path) -> Contents:
     return Contents(size, mtime_ns, hashlib.sha256(data).hexdigest()[:16], error)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: Path | str) -> tuple[int, int]:
     """Size in bytes and time in ns of a file; (-1, -1) when there is none behind the name."""
     try:
         stat = os.stat(path)

@@ -13,8 +13,9 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,7 @@ VALID_SHARE = 0.1  # of a species' training photos, where the data set brings no
 ALIKE = 0.9  # similarity from which two spellings are one species; PARAKETT AKULET / AUKLET has 0.94
 
 
-@dataclasses.dataclass(frozen=True)
-class Photo:
+class Photo(NamedTuple):
     """One file: its path under the root, its species as spelled in the training part, and its part."""
 
     path: str
@@ -148,6 +148,7 @@ def is_photo(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
 
 
+@lru_cache(maxsize=10_000)
 def plain_name(name: str) -> str:
     """A species name without case, underscores, apostrophes and repeated blanks: what two spellings share."""
     return " ".join(name.replace("_", " ").replace("'", "").casefold().split())
@@ -170,7 +171,7 @@ def _one_spelling(found: Sequence[Photo]) -> tuple[list[Photo], int]:
             if near:
                 joined[name] = near[0]
     plain = {photo.species: plain_name(photo.species) for photo in found}
-    respelled = [dataclasses.replace(p, species=spelled[joined.get(plain[p.species], plain[p.species])]) for p in found]
+    respelled = [Photo(p.path, spelled[joined.get(plain[p.species], plain[p.species])], p.part) for p in found]
     changed = {new.species for old, new in zip(found, respelled, strict=True) if old.species != new.species}
     return respelled, len(changed)
 
@@ -224,7 +225,7 @@ def _with_all_parts(kept: list[Photo], names: Iterable[str], move_to_test: int, 
             moved[photos[k].path] = "test"
         for k in order[move_to_test : move_to_test + to_valid]:
             moved[photos[k].path] = "valid"
-    return [dataclasses.replace(photo, part=moved.get(photo.path, photo.part)) for photo in kept]
+    return [Photo(photo.path, photo.species, moved.get(photo.path, photo.part)) for photo in kept]
 
 
 def _without_leaks(kept: Sequence[Photo], contents: dict[str, Contents]) -> list[Photo]:
