@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ sweep-noise: $(READY)  ## how much salt and pepper DAE should remove, and how ro
 
 sweep-unet: $(READY)  ## what the U-Net's skip connections should let through (docs/unet.md)
 	@$(RUN) train.py -m sweeps=unet $(ARGS)
+
+sweep-pool: $(READY)  ## do unlabelled photos of other species make pretraining pay? (ARGS="data=birds525 data.root=FOLDER ...")
+	@$(RUN) train.py -m sweeps=pool $(ARGS)
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)

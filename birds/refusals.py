@@ -85,6 +85,8 @@ def _hydra_sentence(error: Exception) -> str | None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    if str(error).startswith("Only one of --run, --multirun, --cfg"):
+        return "-m runs, --cfg and --info only show: leave one of them out"
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     text = f"{error}\n{error.__cause__ or ''}"
