@@ -68,7 +68,7 @@ WRONG_WORDS = [
     (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp", "exp1, exp2, noise"]),
     (["skips=maybe"], ["skips=maybe", "'plain', 'dropout', 'gated' or 'narrow'"]),
     (["variant=B2", "budget.pretrain.epochs=0"], ["budget.pretrain.epochs=0"]),
-    (["-m", "sweeps=exp1", "--cfg", "job"], ["-m runs, --cfg and --info only show: leave one of them out"]),
+    (["-m", "--cfg", "job"], ["-m runs, --cfg and --info only show: leave one of them out"]),
     (["xyzzy=1"], ["unknown key xyzzy. See python train.py --help"]),
     (["variant=B9"], ["unknown variant=B9", "There are: A, B0, B1, B2, DAE, DVAE, FixMatch, KM, SimCLR"]),
     (["data=flder"], ["unknown data=flder; did you mean folder?", "There are: birds525, folder, synthetic"]),
