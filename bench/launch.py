@@ -151,7 +151,7 @@ def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("--rounds", type=int, default=3)
     rounds = command.parse_args().rounds
-    from cluster import Cluster
+    from cluster import Cluster  # type: ignore[import-not-found]
 
     with tempfile.TemporaryDirectory(prefix="bench-") as name, Cluster(Path(name), nodes=1, cpus=2, gpus=0) as cluster:
         bench = Bench(cluster, Path(name) / "work")

@@ -76,7 +76,12 @@ class Bench:
     def harness(self) -> float:
         """Seconds a photo as the harness trains: gathered, augmented, logged, clipped."""
         clock = Clock()
-        options = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "limit_val_batches": 0}
+        options: dict[str, Any] = {
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "logger": False,
+            "limit_val_batches": 0,
+        }
         trainer = L.Trainer(
             **self.machine.trainer_options(), **options, max_epochs=1, callbacks=[clock], gradient_clip_val=1.0,
             enable_checkpointing=False, plugins=[LightningEnvironment()],
@@ -101,7 +106,7 @@ class Bench:
                 optimizer.zero_grad()
                 with torch.autocast(self.machine.device.type, torch.bfloat16, self.machine.precision == "bf16"):
                     loss = self._loss(batch)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             loss.item()  # a GPU is done only now
             return (time.perf_counter() - started) / STEPS / self.spec.training.batch

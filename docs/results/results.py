@@ -1,0 +1,108 @@
+"""Runs on real photos, kept as one line each, so that seeds add up over machines and sittings.
+
+    python docs/results/results.py                     # cells with intervals, and each against A of the same split
+    python docs/results/results.py add RUNS_DIR        # adds its finished classifiers to runs.csv
+
+A line has the choices that differ, metrics, and whether each test photo was told: a bit for every level of noise and
+photo (`birds.tasks.robustness`), as hexadecimal digits. Test photos are the same for all seeds, in the order of their
+rows. Gaps are paired by seed and photo and judged as `birds table` judges them.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.frame import predictions
+from analysis.statistics import crossed, holm
+from birds.record import load_records
+
+FILE = Path(__file__).with_name("runs.csv")
+CHOICES = {
+    "split": "split",
+    "variant": "variant",
+    "pretext": "choice.pretrained.pretext.name",
+    "pool": "choice.pretrained.pool.name",
+    "epochs": "choice.pretrained.training.epochs",
+}
+KEPT = ["seed", "recipe", "precision", "data_digest", "photos_labelled", "photos_test"]
+METRICS = ["test_accuracy", "test_macro_f1", "valid_accuracy"]
+
+
+def add(runs_dir: Path) -> None:
+    """Append the finished classifiers of a runs folder that are not there yet."""
+    found = load_records(runs_dir)
+    rows = []
+    for record in found[found["stage"] == "classify"].to_dict("records"):
+        saved = predictions(runs_dir, record["key"], "test_hits_noise")
+        if saved is not None:
+            about: dict[str, Any] = {"key": record["key"]}
+            about |= {name: record.get(column) for name, column in CHOICES.items()}
+            about |= {name: record[name] for name in KEPT} | {name: round(record[name], 6) for name in METRICS}
+            rows.append(about | {"hits": np.packbits(saved[0]).tobytes().hex()})
+    known = pd.read_csv(FILE, dtype={"key": str}) if FILE.exists() else pd.DataFrame()
+    both = pd.concat([known, pd.DataFrame(rows)]).drop_duplicates("key")
+    both["epochs"] = both["epochs"].astype("Int64")
+    both.sort_values([*CHOICES, "seed"], na_position="first").to_csv(FILE, index=False)
+
+
+def hits(row: Any) -> NDArray[np.bool_]:
+    """Whether each test photo was told at each level of noise, (photos, levels)."""
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(row.hits), np.uint8))
+    levels = len(bits) // row.photos_test
+    return bits[: levels * row.photos_test].reshape(row.photos_test, levels).astype(bool)
+
+
+def show() -> None:
+    """Print the cells, then what each says against A of the same split, on clean photos and under noise."""
+    runs = pd.read_csv(FILE, dtype={"key": str})
+    if runs[["recipe", "precision", "data_digest"]].drop_duplicates().shape[0] > 1:
+        raise SystemExit("runs.csv mixes recipes, precisions or photos")
+    runs[list(CHOICES)] = runs[list(CHOICES)].astype(object).fillna("")
+    told = {row.key: hits(row) for row in runs.itertuples()}
+    cells = {name: own.set_index("seed")["key"] for name, own in runs.groupby(list(CHOICES), sort=False)}
+    gaps: list[dict[str, Any]] = []
+    for name, keys in cells.items():
+        values = np.array([told[key] for key in keys], float)
+        line = " ".join(str(word) for word in name if word != "")
+        clean, noisy = shown(values[:, :, 0], cell=True), shown(values[:, :, 1:].mean(2), cell=True)
+        print(f"{line}: {len(keys)} seeds, {clean}; under noise {noisy}")
+        for other, theirs in cells.items():
+            seeds = sorted(set(keys.index) & set(theirs.index))
+            if other[0] == name[0] and other[1] == "A" and name[1] != "A" and len(seeds) > 1:
+                two = [np.array([told[side[seed]] for seed in seeds], float) for side in (keys, theirs)]
+                for kind, levels in (("clean", slice(0, 1)), ("noisy", slice(1, None))):
+                    gaps.append({"what": f"{line} - A", "on": kind, "gap": (two[0] - two[1])[:, :, levels].mean(2)})
+    for kind in ("clean", "noisy"):
+        own = [gap for gap in gaps if gap["on"] == kind]
+        p = holm(np.array([float(crossed(gap["gap"]).p_value()) for gap in own]))
+        for gap, adjusted in zip(own, p, strict=True):
+            seeds, shift = len(gap["gap"]), shown(gap["gap"], cell=False)
+            print(f"{kind}: {gap['what']}: {shift}, Holm's p {adjusted:.3f}, {seeds} seeds")
+
+
+def shown(values: NDArray[np.float64], *, cell: bool) -> str:
+    """A mean over seeds and photos in per cent with its 95 % interval."""
+    mean = 100 * values.mean()
+    if len(values) < 2:
+        return f"{mean:.1f}"
+    found = crossed(values)
+    half = 100 * float(found.satterthwaite() if cell else found.half_width())
+    return (
+        f"{mean:.1f} [{mean - half:.1f}, {mean + half:.1f}]"
+        if cell
+        else f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+    )
+
+
+if __name__ == "__main__":
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("what", nargs="?", choices=["show", "add"], default="show")
+    command.add_argument("runs_dir", nargs="?", type=Path)
+    asked = command.parse_args()
+    if asked.what == "add":
+        add(asked.runs_dir)
+    show()
