@@ -148,7 +148,7 @@ def _sentences(runs_dir: Path, role: str, sweep: str, language: Language) -> Fac
     lacks = missing or single or set(EXPERIMENTS[role]) - set(frame["variant"])
     texts = {
         "verdicts": _listed(said),
-        "robust": _listed(robust),
+        "robust": words["robust"] * bool(robust) + _listed(robust),
         "summary": " ".join(text for text, one in zip(said, found, strict=True) if one.word != "cannot tell"),
         "tally": words["tally"].format(n=len(found), **{word.split()[0]: count[word] for word in VERDICTS}),
         "state": " ".join([done, *[words["single"]] * single, *[language.hole("again", run=run)] * bool(lacks)]),
