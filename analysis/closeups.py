@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.special import softmax
 
+from analysis import frame
 from analysis.frame import sweep_frame
 from analysis.palette import OKABE_ITO, RIM, dot, legend, line, look, panels
 from birds.record import load_records
@@ -36,12 +37,10 @@ def best_run(runs: pd.DataFrame) -> pd.Series:
 
 def predictions(runs_dir: Path, key: str) -> dict[str, NDArray[Any]]:
     """What a run saved of its test photos: label, logits, photo, species. Raises Refused when it is lost."""
-    try:
-        with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
-            names = ("label", "logits", "photo")
-            return {"species": saved["species"], **{name: saved[f"test_{name}"] for name in names}}
-    except (OSError, ValueError, KeyError):
-        raise Refused(f"the predictions of run {key} are lost; remove its record.json and ask again") from None
+    saved = frame.predictions(runs_dir, key, "species", "test_label", "test_logits", "test_photo")
+    if saved is None:
+        raise Refused(f"the predictions of run {key} are lost; remove its record.json and ask again")
+    return dict(zip(("species", "label", "logits", "photo"), saved, strict=True))
 
 
 def curves(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:

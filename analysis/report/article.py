@@ -14,14 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import methodcaller
 from pathlib import Path
 
-import numpy as np
-
+from analysis.frame import predictions
 from analysis.latency import read_rows
 from analysis.report.facts import article_records, experiments
 from analysis.report.language import HOUSE, Language
 from analysis.report.products import contents, digest
 from birds.spec import Refused
-from birds.store import RunFolder, write_atomically, write_text
+from birds.store import write_atomically, write_text
 
 PDF, MANIFEST, STYLE = "article.pdf", "manifest.json", "plainnat.bst"
 INPUTS = ("record.json", "predictions.npz", "curves.csv", "pictures/*", "latent/latent.json", "latent/latent.npz")
@@ -144,9 +143,8 @@ def numbers(language: Language) -> Iterator[str]:
 def untrue(runs_dir: Path, language: Language) -> Iterator[str]:
     """Records whose accuracy is not that of the predictions beside them."""
     for row in article_records(runs_dir, language.sweeps).to_dict("records"):
-        file = RunFolder(runs_dir, row["key"]).predictions_file
-        if row["stage"] == "classify" and file.exists():
-            with np.load(file) as saved:
-                right = float((saved["test_logits"].argmax(1) == saved["test_label"]).mean())
+        saved = predictions(runs_dir, row["key"], "test_logits", "test_label") if row["stage"] == "classify" else None
+        if saved is not None:
+            right = float((saved[0].argmax(1) == saved[1]).mean())
             if abs(right - row["test_accuracy"]) > 1e-6:
                 yield f"run {row['key']}: its record says {row['test_accuracy']:.4f}, its predictions {right:.4f}"
