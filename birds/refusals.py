@@ -97,9 +97,9 @@ def _hydra_sentence(error: Exception) -> str | None:
         return f"unknown {group}={option}{nearest(option, options)} There are: {', '.join(options)}"
     if found := re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text):
         key = re.sub(r"\[.*", "", found[2])
-        return f"unknown key {key}{nearest(key, _known_keys())} See python train.py --help"
+        return f"unknown key {key}{_where(key)} See python train.py --help"
     if found := re.search(r"Could not override '([^']+)'", text):
-        return f"unknown key {found[1]}{nearest(found[1], _known_keys())} See python train.py --help"
+        return f"unknown key {found[1]}{_where(found[1])} See python train.py --help"
     if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
         return f"{found[1]} asks for several runs: put -m first, as in python train.py -m {found[1]}"
     if found := re.search(r"Error parsing override '([^']*)'", text):
@@ -107,8 +107,15 @@ def _hydra_sentence(error: Exception) -> str | None:
     return " ".join(line.strip() for line in str(error).splitlines()[:2])
 
 
-def _known_keys() -> Iterator[str]:
-    """Every key of every configuration file, dotted, groups included."""
+def _where(key: str) -> str:
+    """The choices that have this key, where others do, else the nearest key."""
+    known = list(_known_keys())
+    having = [f"{key.partition('.')[0]}={option}" for option, name in known if name == key]
+    return f": only {' and '.join(having)} have it." if having else nearest(key, (name for _, name in known))
+
+
+def _known_keys() -> Iterator[tuple[str, str]]:
+    """Every key of every configuration file, dotted, groups included, behind the name of its file."""
     import yaml
 
     configs = Path(os.environ["BIRDS_HOME"]) / "configs"  # set by train.py
@@ -116,8 +123,9 @@ def _known_keys() -> Iterator[str]:
         group = ".".join(file.parent.relative_to(configs).parts)
         loaded = yaml.safe_load(file.read_text()) or {}
         if group:
-            yield group
-        yield from _dotted({k: v for k, v in loaded.items() if k not in ("defaults", "hydra")}, group)
+            yield file.stem, group
+        own = {k: v for k, v in loaded.items() if k not in ("defaults", "hydra")}
+        yield from ((file.stem, key) for key in _dotted(own, group))
 
 
 def _dotted(values: dict[str, Any], prefix: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Runs on real photos, kept as one line each, so that seeds add up over machines and sittings.
 
-    python docs/results/results.py                     # cells with intervals, and each against A of the same split
+    python docs/results/results.py                     # cells with intervals, and each against its A
     python docs/results/results.py add RUNS_DIR        # adds its finished classifiers to runs.csv
 
 A line has the choices that differ, metrics, and whether each test photo was told: a bit for every level of noise and
@@ -23,12 +23,13 @@ from birds.record import load_records
 FILE = Path(__file__).with_name("runs.csv")
 CHOICES = {
     "split": "split",
+    "precision": "precision",
     "variant": "variant",
     "pretext": "choice.pretrained.pretext.name",
     "pool": "choice.pretrained.pool.name",
     "epochs": "choice.pretrained.training.epochs",
 }
-KEPT = ["seed", "recipe", "precision", "data_digest", "photos_labelled", "photos_test"]
+KEPT = ["seed", "recipe", "data_digest", "photos_labelled", "photos_test"]
 METRICS = ["test_accuracy", "test_macro_f1", "valid_accuracy"]
 
 
@@ -59,8 +60,8 @@ def hits(row: Any) -> NDArray[np.bool_]:
 def show() -> None:
     """Print the cells, then what each says against A of the same split, on clean photos and under noise."""
     runs = pd.read_csv(FILE, dtype={"key": str})
-    if runs[["recipe", "precision", "data_digest"]].drop_duplicates().shape[0] > 1:
-        raise SystemExit("runs.csv mixes recipes, precisions or photos")
+    if runs[["recipe", "data_digest"]].drop_duplicates().shape[0] > 1:
+        raise SystemExit("runs.csv mixes recipes or photos")
     runs[list(CHOICES)] = runs[list(CHOICES)].astype(object).fillna("")
     told = {row.key: hits(row) for row in runs.itertuples()}
     cells = {name: own.set_index("seed")["key"] for name, own in runs.groupby(list(CHOICES), sort=False)}
@@ -71,7 +72,7 @@ def show() -> None:
         print(f"{line}: {len(keys)} seeds, {clean}; under noise {noisy}")
         for other, theirs in cells.items():
             seeds = sorted(set(keys.index) & set(theirs.index))
-            if other[0] == name[0] and other[1] == "A" and name[1] != "A" and len(seeds) > 1:
+            if other[:2] == name[:2] and other[2] == "A" and name[2] != "A" and len(seeds) > 1:
                 two = [np.array([told[side[seed]] for seed in seeds], float) for side in (keys, theirs)]
                 gap = two[0] - two[1]
                 clean, noisy = shown(gap[:, :, 0], cell=False), shown(gap[:, :, 1:].mean(2), cell=False)
