@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from birds.refusals import Refused as Refused
 
-RECIPE = 2
+RECIPE = 3
 MINIMUM_SIZE = 128  # px; plumage details that tell species apart are gone below it
 
 Scalar = bool | int | float | str

@@ -64,7 +64,10 @@ WRONG_WORDS = [
     (["splt=70"], ["unknown key splt; did you mean split?"]),
     (["data.rot=x"], ["unknown key data.rot; did you mean data.root?"]),
     (["budget.clasify.lr=1"], ["did you mean budget.classify?"]),
-    (["variant=DAE", "pretext.hidden=0.6"], ["unknown key pretext.hidden: only pretext=masked and pretext=variational"]),
+    (
+        ["variant=DAE", "pretext.hidden=0.6"],
+        ["unknown key pretext.hidden: only pretext=masked and pretext=variational"],
+    ),
     (["variants=A"], ["unknown key variants; did you mean variant?"]),
     (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp", "exp1, exp2, noise"]),
     (["skips=maybe"], ["skips=maybe", "'plain', 'dropout', 'gated' or 'narrow'"]),

@@ -3,9 +3,10 @@
     python docs/results/results.py                     # cells with intervals, and each against its A
     python docs/results/results.py add RUNS_DIR        # adds its finished classifiers to runs.csv
 
-A line has the choices that differ, metrics, and whether each test photo was told: a bit for every level of noise and
-photo (`birds.tasks.robustness`), as hexadecimal digits. Test photos are the same for all seeds, in the order of their
-rows. Gaps are paired by seed and photo; verdicts, with p values adjusted for a family, are `birds table`'s.
+A cell is a split, recipe and precision with its variant. A line has these choices, metrics, and whether each test photo
+was told: a bit for every level of noise and photo (`birds.tasks.robustness`), as hexadecimal digits. Test photos are
+the same for all seeds, in the order of their rows. Gaps are paired by seed and photo;
+verdicts, with p values adjusted for a family, are `birds table`'s.
 """
 
 import argparse
@@ -23,13 +24,14 @@ from birds.record import load_records
 FILE = Path(__file__).with_name("runs.csv")
 CHOICES = {
     "split": "split",
+    "recipe": "recipe",
     "precision": "precision",
     "variant": "variant",
     "pretext": "choice.pretrained.pretext.name",
     "pool": "choice.pretrained.pool.name",
     "epochs": "choice.pretrained.training.epochs",
 }
-KEPT = ["seed", "recipe", "data_digest", "photos_labelled", "photos_test"]
+KEPT = ["seed", "data_digest", "photos_labelled", "photos_test"]
 METRICS = ["test_accuracy", "test_macro_f1", "valid_accuracy"]
 
 
@@ -60,19 +62,19 @@ def hits(row: Any) -> NDArray[np.bool_]:
 def show() -> None:
     """Print the cells, then what each says against A of the same split, on clean photos and under noise."""
     runs = pd.read_csv(FILE, dtype={"key": str})
-    if runs[["recipe", "data_digest"]].drop_duplicates().shape[0] > 1:
-        raise SystemExit("runs.csv mixes recipes or photos")
+    if runs["data_digest"].nunique() > 1:
+        raise SystemExit("runs.csv mixes photos")
     runs[list(CHOICES)] = runs[list(CHOICES)].astype(object).fillna("")
     told = {row.key: hits(row) for row in runs.itertuples()}
     cells = {name: own.set_index("seed")["key"] for name, own in runs.groupby(list(CHOICES), sort=False)}
     for name, keys in cells.items():
         values = np.array([told[key] for key in keys], float)
-        line = " ".join(str(word) for word in name if word != "")
+        line = " ".join(str(word) for word in (f"split {name[0]}, recipe {name[1]},", *name[2:]) if word != "")
         clean, noisy = shown(values[:, :, 0], cell=True), shown(values[:, :, 1:].mean(2), cell=True)
         print(f"{line}: {len(keys)} seeds, {clean}; under noise {noisy}")
         for other, theirs in cells.items():
             seeds = sorted(set(keys.index) & set(theirs.index))
-            if other[:2] == name[:2] and other[2] == "A" and name[2] != "A" and len(seeds) > 1:
+            if other[:3] == name[:3] and other[3] == "A" and name[3] != "A" and len(seeds) > 1:
                 two = [np.array([told[side[seed]] for seed in seeds], float) for side in (keys, theirs)]
                 gap = two[0] - two[1]
                 clean, noisy = shown(gap[:, :, 0], cell=False), shown(gap[:, :, 1:].mean(2), cell=False)
