@@ -45,10 +45,14 @@ class Reconstruct(L.LightningModule):
 
     def forward(self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, keep: Tensor | None = None) -> Passage:
         """The photo's way through; `keep` (B,) says which photos have their skip connections."""
+        return self._ways(photo, random, keep)[0]
+
+    def _ways(self, photo: Tensor, random: torch.Generator, *keeps: Tensor | None) -> list[Passage]:
+        """Encoded once, decoded for each of `keeps`."""
         shown = self.pretext.corrupt(photo, random)
         *fine, deepest = self.unet.encoder(shown)
         latent, cost = self.pretext.latent(deepest, random)
-        return Passage(photo, shown, self.unet.decode([*fine, latent], keep), cost)
+        return [Passage(photo, shown, self.unet.decode([*fine, latent], keep), cost) for keep in keeps]
 
     def training_loss(
         self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, progress: float
@@ -67,8 +71,8 @@ class Reconstruct(L.LightningModule):
 
     def _with_and_without_skips(self, photo: Tensor, index: int) -> dict[str, Passage]:
         none = torch.zeros(len(photo), dtype=torch.bool, device=photo.device)
-        ways = {"": None, "without_skips_": none}
-        return {name: self(photo, self._random("evaluate", index), keep) for name, keep in ways.items()}
+        ways = self._ways(photo, self._random("evaluate", index), None, none)
+        return dict(zip(("", "without_skips_"), ways, strict=True))
 
     def validation_step(self, batch: Batch, index: int) -> None:
         passages = self._with_and_without_skips(batch["photo"], index)

@@ -61,7 +61,7 @@ def test_a_requeued_run_stays_one_wandb_run(site: Site) -> None:
     assert all(name.endswith(f"-{key}") for name in folders)
 
 
-@pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local", "basic"])
+@pytest.mark.parametrize("launcher", ["submitit_slurm", "basic"])
 def test_stock_launchers_end_in_the_same_records(site: Site, tmp_path: Path, launcher: str) -> None:
     own = [f"hydra/launcher={launcher}"]
     if launcher == "submitit_slurm":
@@ -80,20 +80,20 @@ def test_stock_launchers_end_in_the_same_records(site: Site, tmp_path: Path, lau
 def test_a_search_averages_seeds_survives_being_killed_and_shows_its_trials(site: Site, where: str) -> None:
     if where == "here":
         site.settings = [word for word in site.settings if not word.startswith("slurm")]
-    search = ("sweeps=search", "variant=A", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1")
+    search = ("sweeps=search", "variant=A", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1")
     process = site.start(*search, script=[str(ROOT / "train.py")])
     site.until(lambda: len(results(site.runs_dir)) >= 3, 150)  # the second trial is half done
     process.kill()
     process.communicate()
     before = results(site.runs_dir)
     said = site.train(*search)
-    assert "finished trials of 3" in said
+    assert "finished trials of 2" in said
     rows = trials(site.runs_dir, "search")
     done = [row for row in rows if row["state"] == "complete"]
-    assert len(done) == 3
+    assert len(done) == 2
     assert [row["value"] for row in done] == sorted((row["value"] for row in done), reverse=True)
     found = results(site.runs_dir)
-    assert len(found) == 6, "two seeds a trial, and no trial's values were drawn anew"
+    assert len(found) == 4, "two seeds a trial, and no trial's values were drawn anew"
     assert before.items() <= found.items()
     by_lr: dict[float, list[float]] = {}
     for record in found.values():
