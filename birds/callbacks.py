@@ -98,12 +98,25 @@ def as_csv(rows: list[dict[str, float]]) -> str:
     return text.getvalue()
 
 
+class EarlyStoppingFrom(EarlyStopping):
+    """Early stopping that counts from an epoch on: while the learning rate is high, a good start gets worse first."""
+
+    def __init__(self, epoch: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._epoch = epoch
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch >= self._epoch:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
 def keeping(folder: RunFolder, training: Training) -> list[Callback]:
     """Early stopping, then the best and the last checkpoint."""
     where: dict[str, Any] = {"dirpath": folder.checkpoint("best").parent, "enable_version_counter": False}
     where["save_on_train_epoch_end"] = True
+    first = math.ceil(training.patience_from * training.epochs)
     return [
-        EarlyStopping(monitor=MONITORED, patience=training.patience),
+        EarlyStoppingFrom(first, monitor=MONITORED, patience=training.patience),
         ModelCheckpoint(filename="best", monitor=MONITORED, save_weights_only=True, **where),
         ModelCheckpoint(filename="last", monitor=None, **where),
     ]

@@ -90,6 +90,7 @@ class Training(Choices):
     """How long and how fast to train.
 
     An epoch repeats the photos until it has at least `min_steps` steps, and stops after `max_steps` if that is set.
+    Early stopping counts its `patience` from the share `patience_from` of the epochs on.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -100,6 +101,7 @@ class Training(Choices):
     weight_decay: Annotated[float, Field(ge=0)]
     warmup: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=1)]
+    patience_from: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, exclude_if=lambda value: value == 0)
     augment: Annotated[float, Field(ge=0, le=2)]
 
 
