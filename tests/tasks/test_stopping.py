@@ -1,0 +1,60 @@
+"""Early stopping under a learning rate that rises and falls: what starts well is given time."""
+
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from contracts.test_configs import spec
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from birds.callbacks import keeping, stopped_early
+from birds.models.checkpoint import read_checkpoint
+from birds.store import RunFolder
+
+WORSE_AT_FIRST = [2.0, 3.0, 3.0, 3.0, 2.5, 1.5, 1.6, 1.7, 1.0, 0.9]
+
+
+class Scripted(L.LightningModule):
+    """Validation losses as they are told."""
+
+    def __init__(self, losses: list[float]) -> None:
+        super().__init__()
+        self.losses, self.layer = losses, nn.Linear(1, 1)
+
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
+        return self.layer(batch).sum()
+
+    def validation_step(self, batch: Tensor, index: int) -> None:
+        self.log("valid_loss", self.losses[self.current_epoch])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+@pytest.mark.parametrize(("patience_from", "epochs", "best"), [(0.0, 3, 0), (0.5, 8, 5), (0.8, 10, 9)])
+def test_patience_runs_from_a_share_of_the_epochs_on(
+    tmp_path: Path, patience_from: float, epochs: int, best: int
+) -> None:
+    chosen = spec("variant=A", f"budget.classify.patience_from={patience_from}", "budget.classify.epochs=10")
+    training = chosen.training.model_copy(update={"patience": 2})
+    folder = RunFolder(tmp_path, chosen)
+    trainer = L.Trainer(
+        max_epochs=10, callbacks=keeping(folder, training), logger=False, accelerator="cpu",
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    photos = DataLoader(torch.ones(1, 1))  # type: ignore[arg-type]
+    trainer.fit(Scripted(WORSE_AT_FIRST), photos, photos)
+    assert trainer.current_epoch == epochs
+    last, kept = (read_checkpoint(folder.checkpoint(name)) for name in ("last", "best"))
+    assert last is not None
+    assert kept is not None
+    assert stopped_early(last) == (epochs < 10), "a resumed run must know that it is done"
+    assert kept["epoch"] == best
+
+
+def test_every_budget_gives_classifiers_the_first_half() -> None:
+    for budget in ("smoke", "laptop", "full"):
+        for variant in ("A", "B1"):
+            assert spec(f"budget={budget}", f"variant={variant}").training.patience_from == 0.5
