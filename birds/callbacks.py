@@ -26,7 +26,7 @@ class Curves(Callback):
         self._folder = folder
         self._training = training
         self._say = say
-        self._started = self._epoch_started = time.perf_counter()
+        self._epoch_started = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "train_seconds": self.train_seconds, "fit_seconds": self.fit_seconds}
@@ -101,7 +101,7 @@ def as_csv(rows: list[dict[str, float]]) -> str:
 class EarlyStoppingFrom(EarlyStopping):
     """Early stopping that counts from an epoch on: while the learning rate is high, a good start gets worse first."""
 
-    def __init__(self, epoch: int, **options: Any) -> None:
+    def __init__(self, epoch: float, **options: Any) -> None:
         super().__init__(**options)
         self._epoch = epoch
 
@@ -114,9 +114,8 @@ def keeping(folder: RunFolder, training: Training) -> list[Callback]:
     """Early stopping, then the best and the last checkpoint."""
     where: dict[str, Any] = {"dirpath": folder.checkpoint("best").parent, "enable_version_counter": False}
     where["save_on_train_epoch_end"] = True
-    first = math.ceil(training.patience_from * training.epochs)
     return [
-        EarlyStoppingFrom(first, monitor=MONITORED, patience=training.patience),
+        EarlyStoppingFrom(training.patience_from * training.epochs, monitor=MONITORED, patience=training.patience),
         ModelCheckpoint(filename="best", monitor=MONITORED, save_weights_only=True, **where),
         ModelCheckpoint(filename="last", monitor=None, **where),
     ]

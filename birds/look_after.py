@@ -14,12 +14,10 @@ def add_commands(commands: Any) -> None:
     status = commands.add_parser("status", help="where every run of a sweep is, why, and how far")
     status.add_argument("--watch", action="store_true", help="keep showing it until Ctrl-C or all is over")
     status.add_argument("--json", action="store_true", help="for programs")
-    status.set_defaults(act=_status)
     retry = commands.add_parser("retry", help="run the failed and lost runs of a sweep again, nothing else")
-    retry.set_defaults(act=_retry)
     cancel = commands.add_parser("cancel", help="end the queued and running jobs of a sweep on SLURM")
-    cancel.set_defaults(act=_cancel)
-    for command in (status, retry, cancel):
+    for command, act in ((status, _status), (retry, _retry), (cancel, _cancel)):
+        command.set_defaults(act=act)
         command.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
     logs = commands.add_parser("logs", help="print the newest log of a run")
     logs.add_argument("run", help="the beginning of its key")

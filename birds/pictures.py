@@ -50,8 +50,8 @@ def save_reconstructions(task: Reconstruct, data: BirdsDataModule, path: Path) -
         return torch.Generator(task.device).manual_seed(stream_seed(task.spec.seed, "pictures"))
 
     none = torch.zeros(len(photo), dtype=torch.bool, device=photo.device)
-    passage = task(photo, random())
-    rows = [photo, passage.shown, passage.restored, task(photo, random(), none).restored]
+    whole, without = task.ways(photo, random(), None, none)
+    rows = [photo, whole.shown, whole.restored, without.restored]
     *fine, deepest = task.unet.encoder(photo)
     if (drawn := task.pretext.prior(deepest, random())) is not None:
         rows.append(task.unet.decode([*fine, drawn], none))

@@ -95,11 +95,9 @@ def _hydra_sentence(error: Exception) -> str | None:
         listed = listed.partition("Config search path:")[0]
         options = [line.strip() for line in listed.splitlines() if line.startswith("\t")]
         return f"unknown {group}={option}{nearest(option, options)} There are: {', '.join(options)}"
-    if found := re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text):
-        key = re.sub(r"\[.*", "", found[2])
+    if found := re.search(r"is not in struct\s+full_key: ([^\s\[]+)|Could not override '([^']+)'", text):
+        key = found[1] or found[2]
         return f"unknown key {key}{_where(key)} See python train.py --help"
-    if found := re.search(r"Could not override '([^']+)'", text):
-        return f"unknown key {found[1]}{_where(found[1])} See python train.py --help"
     if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
         return f"{found[1]} asks for several runs: put -m first, as in python train.py -m {found[1]}"
     if found := re.search(r"Error parsing override '([^']*)'", text):

@@ -63,7 +63,7 @@ def assert_refused(asked: subprocess.CompletedProcess[str], *phrases: str) -> No
 WRONG_WORDS = [
     (["splt=70"], ["unknown key splt; did you mean split?"]),
     (["data.rot=x"], ["unknown key data.rot; did you mean data.root?"]),
-    (["budget.clasify.lr=1"], ["did you mean budget.classify?"]),
+    (["budget.clasify.lr=1"], ["unknown key budget.clasify.lr; did you mean budget.classify.lr?"]),
     (
         ["variant=DAE", "pretext.hidden=0.6"],
         ["unknown key pretext.hidden: only pretext=masked and pretext=variational"],

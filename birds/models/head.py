@@ -28,12 +28,10 @@ class _MeanAndMaximum(torch.autograd.Function):
         (place,), (photos, channels, height, width) = ctx.saved_tensors, ctx.shape
         of_all, of_one = gradients[0] / (height * width), gradients[1]
         rows, columns = (torch.arange(count, device=place.device) for count in (photos, channels))
-        gradient = of_all.to(ctx.kind)[:, None, None].expand(photos, height, width, channels).contiguous()
-        gradient.view(-1)[(rows[:, None] * height * width + place) * channels + columns] = (of_all + of_one).to(
-            ctx.kind
-        )
-        placed: Tensor = gradient.permute(0, 3, 1, 2)
-        return placed
+        each = of_all.to(ctx.kind)[:, None, None].expand(photos, height, width, channels)
+        gradient: Tensor = each.contiguous()
+        gradient.view(-1)[(rows[:, None] * height * width + place) * channels + columns] = (of_all + of_one).to(each)
+        return gradient.permute(0, 3, 1, 2)
 
 
 def pooled(pyramid: Sequence[Tensor]) -> Float[Tensor, "B F"]:

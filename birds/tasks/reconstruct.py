@@ -43,12 +43,8 @@ class Reconstruct(L.LightningModule):
     def _random(self, purpose: str, *position: int) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(stream_seed(self.spec.seed, purpose, *position))
 
-    def forward(self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, keep: Tensor | None = None) -> Passage:
-        """The photo's way through; `keep` (B,) says which photos have their skip connections."""
-        return self._ways(photo, random, keep)[0]
-
-    def _ways(self, photo: Tensor, random: torch.Generator, *keeps: Tensor | None) -> list[Passage]:
-        """Encoded once, decoded for each of `keeps`."""
+    def ways(self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, *keeps: Tensor | None) -> list[Passage]:
+        """The photo's way through, for each of `keeps`, (B,): which photos have their skip connections."""
         shown = self.pretext.corrupt(photo, random)
         *fine, deepest = self.unet.encoder(shown)
         latent, cost = self.pretext.latent(deepest, random)
@@ -61,7 +57,7 @@ class Reconstruct(L.LightningModule):
         keep = None
         if self.spec.skips == "dropout":
             keep = torch.rand(len(photo), generator=random, device=photo.device) >= self.spec.skip_drop
-        return self.pretext.loss(self(photo, random, keep), progress)
+        return self.pretext.loss(self.ways(photo, random, keep)[0], progress)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         progress = self.global_step / (self.spec.training.epochs * self.steps_per_epoch)
@@ -71,7 +67,7 @@ class Reconstruct(L.LightningModule):
 
     def _with_and_without_skips(self, photo: Tensor, index: int) -> dict[str, Passage]:
         none = torch.zeros(len(photo), dtype=torch.bool, device=photo.device)
-        ways = self._ways(photo, self._random("evaluate", index), None, none)
+        ways = self.ways(photo, self._random("evaluate", index), None, none)
         return dict(zip(("", "without_skips_"), ways, strict=True))
 
     def validation_step(self, batch: Batch, index: int) -> None:
