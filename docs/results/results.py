@@ -3,10 +3,10 @@
     python docs/results/results.py                     # cells with intervals, and each against its A
     python docs/results/results.py add RUNS_DIR        # adds its finished classifiers to runs.csv
 
-A cell is a split, recipe and precision with its variant. A line has these choices, metrics, and whether each test photo
-was told: a bit for every level of noise and photo (`birds.tasks.robustness`), as hexadecimal digits. Test photos are
-the same for all seeds, in the order of their rows. Gaps are paired by seed and photo;
-verdicts, with p values adjusted for a family, are `birds table`'s.
+A cell is a variant with a number of species, split, recipe and precision. A line has these choices, metrics, and
+whether each test photo was told: a bit for every level of noise and photo (`birds.tasks.robustness`), as hexadecimal
+digits. Test photos are the same for all seeds, in the order of their rows. Gaps are paired by seed and photo; verdicts,
+with p values adjusted for a family, are `birds table`'s.
 """
 
 import argparse
@@ -23,11 +23,14 @@ from birds.record import load_records
 
 FILE = Path(__file__).with_name("runs.csv")
 CHOICES = {
+    "species": "choice.data.species",
     "split": "split",
     "recipe": "recipe",
     "precision": "precision",
     "variant": "variant",
     "pretext": "choice.pretrained.pretext.name",
+    "noise": "choice.pretrained.pretext.options.noise",
+    "skips": "choice.pretrained.skips",
     "pool": "choice.pretrained.pool.name",
     "epochs": "choice.pretrained.training.epochs",
 }
@@ -47,7 +50,7 @@ def add(runs_dir: Path) -> None:
             about |= {name: record[name] for name in KEPT} | {name: round(record[name], 6) for name in METRICS}
             rows.append(about | {"hits": np.packbits(saved[0]).tobytes().hex()})
     known = pd.read_csv(FILE, dtype={"key": str}) if FILE.exists() else pd.DataFrame()
-    both = pd.concat([known, pd.DataFrame(rows)]).drop_duplicates("key")
+    both = pd.concat([known, pd.DataFrame(rows)]).drop_duplicates([*CHOICES, "seed"], keep="last")
     both["epochs"] = both["epochs"].astype("Int64")
     both.sort_values([*CHOICES, "seed"], na_position="first").to_csv(FILE, index=False)
 
@@ -69,12 +72,14 @@ def show() -> None:
     cells = {name: own.set_index("seed")["key"] for name, own in runs.groupby(list(CHOICES), sort=False)}
     for name, keys in cells.items():
         values = np.array([told[key] for key in keys], float)
-        line = " ".join(str(word) for word in (f"split {name[0]}, recipe {name[1]},", *name[2:]) if word != "")
+        line = " ".join(
+            str(word) for word in (f"{name[0]} species, split {name[1]}, recipe {name[2]}:", *name[3:]) if word != ""
+        )
         clean, noisy = shown(values[:, :, 0], cell=True), shown(values[:, :, 1:].mean(2), cell=True)
         print(f"{line}: {len(keys)} seeds, {clean}; under noise {noisy}")
         for other, theirs in cells.items():
             seeds = sorted(set(keys.index) & set(theirs.index))
-            if other[:3] == name[:3] and other[3] == "A" and name[3] != "A" and len(seeds) > 1:
+            if other[:4] == name[:4] and other[4] == "A" and name[4] != "A" and len(seeds) > 1:
                 two = [np.array([told[side[seed]] for seed in seeds], float) for side in (keys, theirs)]
                 gap = two[0] - two[1]
                 clean, noisy = shown(gap[:, :, 0], cell=False), shown(gap[:, :, 1:].mean(2), cell=False)
