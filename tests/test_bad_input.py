@@ -117,6 +117,7 @@ WRONG_VALUES = [
     (["data.move_to_test=11"], ["CROW has 12 training photos", "choose a smaller data.move_to_test"]),
     (["data.species=1"], ["data.species=1", "greater than or equal to 2"]),
     (["data.skip_unreadable=perhaps"], ["data.skip_unreadable=perhaps: choose true or false"]),
+    (["budget.classify.patience_from=1"], ["budget.classify.patience_from=1", "less than 1"]),
     (["budget.classify.lr=-1"], ["budget.classify.lr=-1", "greater than 0"]),
     (["slots=0"], ["slots=0: choose auto or how many runs go side by side"]),
     (["slots=true"], ["slots=True: choose auto"]),
