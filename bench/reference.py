@@ -64,6 +64,7 @@ class Recipe:
     warmup: float
     patience: int
     augment: float
+    patience_from: float = 0.0
     min_steps: int = 1
 
 
@@ -246,10 +247,13 @@ def batches_in_order(part: Part) -> DataLoader[Item]:
 
 def trained(task: Training, train: DataLoader[Item], valid: DataLoader[Item], folder: str) -> L.Trainer:
     """Train to the end or until patience runs out, and load the weights of the best epoch."""
+    patience = task.recipe.patience + round(
+        task.recipe.patience_from * task.recipe.epochs
+    )  # stops no earlier than ours
     best = ModelCheckpoint(folder, monitor="valid_loss", save_weights_only=True)
     trainer = L.Trainer(
         max_epochs=task.recipe.epochs,
-        callbacks=[EarlyStopping("valid_loss", patience=task.recipe.patience), best],
+        callbacks=[EarlyStopping("valid_loss", patience=patience), best],
         gradient_clip_val=1.0,
         logger=False,
         num_sanity_val_steps=0,
