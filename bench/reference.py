@@ -247,9 +247,8 @@ def batches_in_order(part: Part) -> DataLoader[Item]:
 
 def trained(task: Training, train: DataLoader[Item], valid: DataLoader[Item], folder: str) -> L.Trainer:
     """Train to the end or until patience runs out, and load the weights of the best epoch."""
-    patience = task.recipe.patience + round(
-        task.recipe.patience_from * task.recipe.epochs
-    )  # stops no earlier than ours
+    recipe = task.recipe
+    patience = recipe.patience + round(recipe.patience_from * recipe.epochs)  # stops no earlier than ours
     best = ModelCheckpoint(folder, monitor="valid_loss", save_weights_only=True)
     trainer = L.Trainer(
         max_epochs=task.recipe.epochs,
