@@ -5,9 +5,9 @@
 
 A cell is a variant with a number of species, split, recipe and precision. A line has these choices, metrics, and
 whether each test photo was told: a bit for every level of noise and photo (`birds.tasks.robustness`), as hexadecimal
-digits. Other choices stand at their defaults: a run with, say, another `lr_decay` would take the place of its cell's run
-of that seed, so it does not belong here. Test photos are the same for all seeds, in the order of their rows. Gaps are paired by seed and photo; verdicts,
-with p values adjusted for a family, are `birds table`'s.
+digits. Other choices stand at their defaults: a run with another `lr_decay`, say, would take the place of its cell's
+run of that seed, so it does not belong here. Test photos are the same for all seeds, in the order of their rows. Gaps
+are paired by seed and photo; verdicts, with p values adjusted for a family, are `birds table`'s.
 """
 
 import argparse
