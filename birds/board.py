@@ -115,14 +115,8 @@ class Board:
         for key, spec in self.runs.items():
             state = self.states[key]
             told = self._folders[key].progress() if state is not State.WAITING else {}
-            running = state is State.RUNNING
-            table.add_row(
-                key,
-                spec.title,
-                f"[{STYLE.get(state, 'dim')}]{state.value}[/]",
-                f"{told['epoch']}/{told['epochs']}" if "epoch" in told else "",
-                f"{told['loss']:.4f}" if "loss" in told else "",
-                f"{told['valid_loss']:.4f}" if "valid_loss" in told else "",
-                f"{told['seconds_left']:.0f} s" if running and "seconds_left" in told else "",
-            )
+            epoch = f"{told['epoch']}/{told['epochs']}" if "epoch" in told else ""
+            losses = (f"{told[name]:.4f}" if name in told else "" for name in ("loss", "valid_loss"))
+            left = f"{told['seconds_left']:.0f} s" if state is State.RUNNING and "seconds_left" in told else ""
+            table.add_row(key, spec.title, f"[{STYLE.get(state, 'dim')}]{state.value}[/]", epoch, *losses, left)
         return table

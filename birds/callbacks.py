@@ -32,9 +32,7 @@ class Curves(Callback):
         return {"rows": self.rows, "train_seconds": self.train_seconds, "fit_seconds": self.fit_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = list(state_dict["rows"])
-        self.train_seconds = state_dict["train_seconds"]
-        self.fit_seconds = state_dict["fit_seconds"]
+        vars(self).update(state_dict)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._epoch_started = time.perf_counter()
@@ -59,14 +57,9 @@ class Curves(Callback):
 
     def _report(self, row: dict[str, float]) -> None:
         done, epochs = len(self.rows), self._training.epochs
-        self._folder.report(
-            state="running",
-            epoch=done,
-            epochs=epochs,
-            loss=row["train_loss"],
-            valid_loss=row[MONITORED],
-            seconds_left=self.fit_seconds / done * (epochs - done),
-        )
+        losses = {"loss": row["train_loss"], "valid_loss": row[MONITORED]}
+        left = self.fit_seconds / done * (epochs - done)
+        self._folder.report(state="running", epoch=done, epochs=epochs, **losses, seconds_left=left)
         shown = " ".join(f"{name}={row[name]:.4f}" for name in sorted(row) if name.endswith(("loss", "accuracy")))
         self._say(f"epoch {done}/{epochs} {shown} {self.fit_seconds:.0f}s")
 

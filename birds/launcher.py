@@ -97,15 +97,8 @@ def _objective(job: Sequence[Planned]) -> float | None:
 
 def _sweep(first: Planned, runs: Sequence[Asked]) -> Sweep:
     canary = first.launch.canary if first.launch.canary != "auto" else first.slurm is not None
-    return Sweep(
-        name=first.sweep,
-        runs=tuple(runs),
-        runtime=first.runtime,
-        slots=first.slots,
-        slurm=first.slurm,
-        canary=canary,
-        fail_fast=first.launch.fail_fast,
-    )
+    where: Any = {name: getattr(first, name) for name in ("runtime", "slots", "slurm")}
+    return Sweep(name=first.sweep, runs=tuple(runs), canary=canary, fail_fast=first.launch.fail_fast, **where)
 
 
 def _refuse_odd_cluster(sweep: Sweep) -> None:

@@ -90,7 +90,7 @@ def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
 
 
 def _runtime(values: Mapping[str, Any]) -> Runtime:
-    chosen = {name: values[name] for name in ("device", "threads", "features")}
+    chosen = {name: values[name] for name in ("device", "threads", "features", "compile")}
     chosen |= {
         "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),

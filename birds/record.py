@@ -53,12 +53,8 @@ def make_record(spec: PretrainSpec | ClassifySpec, split_digest: str, measured: 
     return Record.model_validate(
         {
             "recipe": RECIPE,
-            "key": spec.key,
-            "family": spec.family,
-            "stage": spec.stage,
+            **{name: getattr(spec, name) for name in ("key", "family", "stage", "split", "seed")},
             "variant": spec.variant if isinstance(spec, ClassifySpec) else spec.pretext.name,
-            "split": spec.split,
-            "seed": spec.seed,
             "data_digest": spec.data.digest,
             "split_digest": split_digest,
             "data_name": spec.data.name,

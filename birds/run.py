@@ -14,6 +14,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
 from birds.callbacks import Curves, Stopping, keeping, stopped_early
+from birds.compiling import compile_where_it_pays
 from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
 from birds.data.prepare import load_photos, pool_pixels
@@ -89,15 +90,19 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Cal
     log = tracker(spec, folder.tracking, runtime.tracking)
     curves = Curves(folder, spec.training, _voice(spec))
     trainer = _trainer(folder, machine, log, data, [curves, *keeping(folder, spec.training), Stopping(should_stop)])
-    if isinstance(task, Classify) and task.frozen and runtime.features == "cached":
-        with trainer.precision_plugin.forward_context():
+    compiled = False
+    with trainer.precision_plugin.forward_context():
+        if not (isinstance(task, Classify) and task.frozen):
+            encoder = task.unet.encoder if isinstance(task, Reconstruct) else task.encoder
+            compiled = compile_where_it_pays(encoder, spec, machine, runtime)
+        elif runtime.features == "cached":
             task.encode_once(data, machine.device)
     _fit(trainer, task, data, folder, curves)
     measured = _tested(trainer, task, data, folder, log) | {"epochs": len(curves.rows)}
     measured |= _counts(data, split) | machine.record() | _costs(task, data, curves, machine)
     measured |= {f"runtime.{name}": value for name, value in runtime.model_dump(mode="json").items()}
     measured["cost_seconds"] = curves.fit_seconds
-    measured["accumulate"] = data.accumulate
+    measured |= {"accumulate": data.accumulate, "compiled": compiled}
     measured["cost_attempt_seconds"] = time.perf_counter() - started
     record = make_record(spec, split.digest, measured)
     if log:

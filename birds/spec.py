@@ -293,6 +293,7 @@ class Runtime(Choices):
     threads: int | Literal["auto"] = "auto"
     tracking: Literal["offline", "online", "none"] = "offline"
     features: Literal["cached", "live"] = "cached"
+    compile: bool | Literal["auto"] = "auto"
 
 
 def refuse_option(name: str, value: object) -> None:

@@ -33,8 +33,7 @@ def read_contents(root: Path, paths: Sequence[str], cache_dir: Path) -> dict[str
     """The contents of every path under `root`; only files that changed since the last call are read."""
     index_file = cache_dir / f"index-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
     known = _read_index(index_file)
-    stamps = {path: (contents.size, contents.mtime_ns) for path, contents in known.items()}
-    stale = [path for path in paths if stamps.get(path) != _stamp(f"{root}/{path}")]
+    stale = [path for path in paths if known.get(path, ())[:2] != _stamp(f"{root}/{path}")]
     if stale:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             known |= zip(stale, pool.map(lambda path: contents_of(root / path), stale), strict=True)

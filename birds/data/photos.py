@@ -7,13 +7,15 @@ missing is cut from the training photos. The outcome has a digest over contents,
 are the same data set. No torch here: a sweep that finds all its runs finished never imports it.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import gc
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +26,7 @@ from birds.data.contents import Contents, read_contents
 from birds.randomness import stream
 from birds.spec import Refused
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 PARTS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
 VALID_SHARE = 0.1  # of a species' training photos, where the data set brings no validation part
 ALIKE = 0.9  # similarity from which two spellings are one species; PARAKETT AKULET / AUKLET has 0.94
@@ -66,6 +68,17 @@ class Photos:
         return np.flatnonzero(self.part == part)
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Within, nothing looks for garbage cycles: where many small things are made to stay, that is a quarter of all."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@uncollected()
 def read_photos(
     root: Path, cache_dir: Path, *, species: int, move_to_test: int, seed: int, skip_unreadable: bool = False
 ) -> Photos:
@@ -145,10 +158,9 @@ def _photos_in(root: Path, part_folder: str, part: str) -> list[Photo]:
 
 def is_photo(name: str) -> bool:
     """Whether a file's name is one of a photo; `._001.jpg`, which macOS leaves beside `001.jpg`, is none."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-@lru_cache(maxsize=10_000)
 def plain_name(name: str) -> str:
     """A species name without case, underscores, apostrophes and repeated blanks: what two spellings share."""
     return " ".join(name.replace("_", " ").replace("'", "").casefold().split())
@@ -156,24 +168,22 @@ def plain_name(name: str) -> str:
 
 def _one_spelling(found: Sequence[Photo]) -> tuple[list[Photo], int]:
     """Give every photo the spelling its species has in the training part; count the species that were respelled."""
+    distinct = list(dict.fromkeys((photo.species, photo.part) for photo in found))
+    plain = {name: plain_name(name) for name, _ in distinct}
     spelled: dict[str, str] = {}
-    for photo in sorted(found, key=lambda p: p.part != "train"):
-        spelled.setdefault(plain_name(photo.species), photo.species)
-    train = {plain_name(photo.species) for photo in found if photo.part == "train"}
-    elsewhere = defaultdict(set)
-    for photo in found:
-        if photo.part != "train":
-            elsewhere[photo.part].add(plain_name(photo.species))
+    for name, _ in sorted(distinct, key=lambda own: own[1] != "train"):
+        spelled.setdefault(plain[name], name)
+    train = {plain[name] for name, part in distinct if part == "train"}
     joined: dict[str, str] = {}
-    for names in elsewhere.values():
+    for other in dict.fromkeys(part for _, part in distinct if part != "train"):
+        names = {plain[name] for name, part in distinct if part == other}
         for name in sorted(names - train):
             near = difflib.get_close_matches(name, sorted(train - names), n=1, cutoff=ALIKE)
             if near:
                 joined[name] = near[0]
-    plain = {photo.species: plain_name(photo.species) for photo in found}
-    respelled = [Photo(p.path, spelled[joined.get(plain[p.species], plain[p.species])], p.part) for p in found]
-    changed = {new.species for old, new in zip(found, respelled, strict=True) if old.species != new.species}
-    return respelled, len(changed)
+    new = {name: spelled[joined.get(own, own)] for name, own in plain.items()}
+    respelled = [p if p.species == new[p.species] else p._replace(species=new[p.species]) for p in found]
+    return respelled, len({now for name, now in new.items() if name != now})
 
 
 def _largest_species(found: Sequence[Photo], species: int, root: Path) -> tuple[list[Photo], tuple[str, ...]]:
@@ -221,11 +231,9 @@ def _with_all_parts(kept: list[Photo], names: Iterable[str], move_to_test: int, 
                 + " and keep 2; choose a smaller data.move_to_test or fewer data.species"
             )
         order = stream(seed, f"parts/{plain_name(name)}").permutation(len(photos))
-        for k in order[:move_to_test]:
-            moved[photos[k].path] = "test"
-        for k in order[move_to_test : move_to_test + to_valid]:
-            moved[photos[k].path] = "valid"
-    return [Photo(photo.path, photo.species, moved.get(photo.path, photo.part)) for photo in kept]
+        parts = ["test"] * move_to_test + ["valid"] * to_valid
+        moved |= {photos[k].path: part for k, part in zip(order, parts, strict=False)}
+    return [photo._replace(part=moved[photo.path]) if photo.path in moved else photo for photo in kept]
 
 
 def _without_leaks(kept: Sequence[Photo], contents: dict[str, Contents]) -> list[Photo]:

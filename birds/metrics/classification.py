@@ -8,14 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_auroc,
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-    multiclass_recall,
-)
+from torchmetrics.functional import classification as metric
 
 BINS = 15  # of the calibration error, as in Guo et al. (2017, arXiv:1706.04599)
 
@@ -35,13 +28,13 @@ def classification_metrics(
     probability = logits.float().softmax(1)
     micro: Any = {"num_classes": species, "average": "micro"}
     values = {
-        "accuracy": multiclass_accuracy(probability, label, **micro).item(),
-        "top5": multiclass_accuracy(probability, label, top_k=min(5, species), **micro).item(),
-        "macro_f1": multiclass_f1_score(probability, label, species, average="macro").item(),
-        "auroc": multiclass_auroc(probability, label, species, average="macro").item(),
-        "calibration_error": multiclass_calibration_error(probability, label, species, n_bins=BINS).item(),
+        "accuracy": metric.multiclass_accuracy(probability, label, **micro).item(),
+        "top5": metric.multiclass_accuracy(probability, label, top_k=min(5, species), **micro).item(),
+        "macro_f1": metric.multiclass_f1_score(probability, label, species, average="macro").item(),
+        "auroc": metric.multiclass_auroc(probability, label, species, average="macro").item(),
+        "calibration_error": metric.multiclass_calibration_error(probability, label, species, n_bins=BINS).item(),
         "loss": torch.nn.functional.cross_entropy(logits.float(), label).item(),
-        "recall": multiclass_recall(probability, label, species, average="none").tolist(),
-        "confusion": multiclass_confusion_matrix(probability, label, species).tolist(),
+        "recall": metric.multiclass_recall(probability, label, species, average="none").tolist(),
+        "confusion": metric.multiclass_confusion_matrix(probability, label, species).tolist(),
     }
     return {prefix + name: value for name, value in values.items()}

@@ -95,18 +95,12 @@ def exported(task: Classify, about: Mapping[str, Any]) -> bytes:
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     size = task.spec.data.size
-    axes = {0: torch.export.Dim("B"), 1: torch.export.Dim("H"), 2: torch.export.Dim("W")}
+    photos = torch.zeros(2, size + 8, size + 16, 3, dtype=torch.uint8)
+    axes = {number: torch.export.Dim(name) for number, name in enumerate("BHW")}
+    names: Any = {"input_names": [INPUT], "output_names": [OUTPUT], "dynamic_shapes": {"photo": axes}}
     with quiet():  # it misses torchvision, which is not needed
-        program = torch.onnx.export(
-            PhotosToLogits(task).eval(),
-            (torch.zeros(2, size + 8, size + 16, 3, dtype=torch.uint8),),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes={"photo": axes},
-        )
+        network = PhotosToLogits(task).eval()
+        program = torch.onnx.export(network, (photos,), dynamo=True, external_data=False, verbose=False, **names)
     assert program is not None
     ClearMetadataAndDocStringPass()(program.model)  # the exporter's notes on its nodes
     program.model.metadata_props["birds"] = json.dumps(about)

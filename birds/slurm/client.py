@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from birds.spec import Refused
 
@@ -62,15 +63,8 @@ def ask(*command: str, keep_open: Sequence[int] = (), patience: float = PATIENCE
         patience: seconds after which it counts as silent.
     """
     try:
-        done = subprocess.run(
-            command,
-            env=outside(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=patience,
-            pass_fds=keep_open,
-            check=False,
-        )
+        how: Any = {"capture_output": True, "text": True, "timeout": patience, "check": False}
+        done = subprocess.run(command, env=outside(os.environ), pass_fds=keep_open, **how)
     except FileNotFoundError:
         raise Refused(
             f"{command[0]} is not on this machine: slurm=NAME works where SLURM's commands are, such as a login node"
@@ -80,7 +74,8 @@ def ask(*command: str, keep_open: Sequence[int] = (), patience: float = PATIENCE
     if done.returncode:
         words = " ".join(done.stderr.split()) or f"status {done.returncode}"
         raise Refused(f"{command[0]} refused: {words}")
-    return done.stdout
+    answer: str = done.stdout
+    return answer
 
 
 def elements(names: Sequence[str]) -> list[Element]:

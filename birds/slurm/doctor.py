@@ -96,16 +96,16 @@ def write_profile(name: str) -> Path:
     gpus = 1 if part.gpus else 0
     memory = max(1, min(16, part.memory // 1024 // max(1, part.gpus)))
     cpus = max(1, min(8, part.cpus // max(1, part.gpus)))
-    lines = [
-        f"# Written by `birds doctor --write {name}` from what the cluster says of itself; every key: default.yaml.",
-        "defaults: [default, _self_]",
-        f"name: {name}",
-        f"partition: {part.name}",
-        f"time: {limit}            # minutes a job; the partition allows {part.minutes or 'any'}",
-        f"gpus: {gpus or 'null'}",
-        f"cpus_per_task: {cpus}",
-        f"mem_gb: {memory}",
-        "account: null         # where your site asks for one",
-    ]
-    write_text(file, "\n".join(lines) + "\n")
+    text = f"""\
+# Written by `birds doctor --write {name}` from what the cluster says of itself; every key: default.yaml.
+defaults: [default, _self_]
+name: {name}
+partition: {part.name}
+time: {limit}            # minutes a job; the partition allows {part.minutes or "any"}
+gpus: {gpus or "null"}
+cpus_per_task: {cpus}
+mem_gb: {memory}
+account: null         # where your site asks for one
+"""
+    write_text(file, text)
     return file

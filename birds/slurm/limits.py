@@ -63,13 +63,10 @@ def impossible(profile: Profile, known: Mapping[str, Partition]) -> list[str]:
 
 def _impossible(place: str, asked: Resources, known: Mapping[str, Partition]) -> Iterable[str]:
     key = f"slurm.{place}"
-    if asked.partition is None:
-        name = next((part.name for part in known.values() if part.default), None)
-        if name is None:
-            yield f"{key}partition is not set, and the cluster has no default; choose one of {', '.join(known)}"
-            return
-    else:
-        name = asked.partition
+    name = asked.partition or next((part.name for part in known.values() if part.default), None)
+    if name is None:
+        yield f"{key}partition is not set, and the cluster has no default; choose one of {', '.join(known)}"
+        return
     several = [part for part in name.split(",") if part not in known]
     if several:
         yield f"{key}partition={name}: no such partition{nearest(several[0], known)} There are: {', '.join(known)}"

@@ -178,21 +178,9 @@ def _send(order: Order, array: Array, kill_wait_s: int, lock: int) -> Submission
 
 
 def _draft(order: Order, array: Array, *, token: str = "0" * 8, kill_wait_s: int = 0) -> Submission:
-    return Submission(
-        token=token,
-        sweep=order.sweep,
-        stage=array.stage,
-        jobs=array.jobs,
-        depends=array.depends,
-        runtime=order.runtime,
-        resources=array.resources,
-        kill_wait_s=kill_wait_s,
-        max_requeues=order.profile.max_requeues,
-        canary=order.canary,
-        fail_fast=order.fail_fast,
-        work=WORK,
-        written=time.time(),
-    )
+    told = array._asdict() | {name: getattr(order, name) for name in ("sweep", "runtime", "canary", "fail_fast")}
+    told |= {"max_requeues": order.profile.max_requeues, "work": WORK, "written": time.time()}
+    return Submission(token=token, kill_wait_s=kill_wait_s, **told)
 
 
 def _take_back(sent: Sequence[Submission]) -> None:
