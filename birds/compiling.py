@@ -18,7 +18,7 @@ from torch import Tensor
 from birds.machine import Machine
 from birds.models.unet import Encoder
 from birds.spec import RunSpec, Runtime
-from birds.store import write_text
+from birds.store import locked, write_text
 
 UNTIMED, ROUNDS = 3, 9
 PAYS = 1.05  # times as fast as eager: from there on it is worth its start
@@ -43,9 +43,10 @@ def known_speedup(encoder: Encoder, spec: RunSpec, machine: Machine, runtime: Ru
     about = [machine.record()["device_name"], machine.precision, torch.__version__, repr(spec.encoder), shape]
     name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
     file = runtime.cache_dir / f"compiled-{name}.json"
-    if not file.exists():
-        found = speedup(encoder, torch.zeros(shape, device=machine.device))
-        write_text(file, json.dumps({"about": about, "speedup": found}))
+    with locked(file.with_suffix(".lock")):  # runs side by side would slow each other's steps
+        if not file.exists():
+            found = speedup(encoder, torch.zeros(shape, device=machine.device))
+            write_text(file, json.dumps({"about": about, "speedup": found}))
     return float(json.loads(file.read_text())["speedup"])
 
 

@@ -76,7 +76,7 @@ class LocalSlots:
                 _end([process for _, process in busy.values()])
                 raise
 
-    def _step(self, board: Board, busy: dict[int, tuple[str, BaseProcess]], count: int, gpus: list[int]) -> bool:
+    def _step(self, board: Board, busy: dict[int, tuple[str, BaseProcess]], count: int, gpus: list[str]) -> bool:
         """Free the slots of ended processes, fill free slots; whether there is anything left to wait for."""
         for slot, (key, process) in list(busy.items()):
             if process.exitcode is not None:
@@ -89,11 +89,11 @@ class LocalSlots:
                 board.set(ready, State.RUNNING)
         return bool(busy)
 
-    def _start(self, spec: RunSpec, gpu: int | None) -> BaseProcess:
+    def _start(self, spec: RunSpec, gpu: str | None) -> BaseProcess:
         folder = RunFolder(self.runtime.runs_dir, spec)
         folder.progress_file.unlink(missing_ok=True)
         folder.jobs.mkdir(parents=True, exist_ok=True)
-        environ = dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": str(gpu)} if gpu is not None else {})
+        environ = dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else {})
         log = folder.jobs / f"{time.time_ns()}.log"
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["birds.run", "hydra"])  # hydra, since each process reads train.py anew
@@ -119,12 +119,12 @@ class LocalSlots:
             board.give_up(State.HELD)
 
 
-def visible_gpus() -> list[int]:
-    """The GPUs of this machine that this process may use, without importing torch."""
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA names them (3, GPU-8a2..., MIG-...), without importing torch."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
-        return [int(name) for name in allowed.split(",") if name.strip().isdigit()]
-    return list(range(len(glob.glob("/dev/nvidia[0-9]*"))))
+        return [name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
+    return [str(number) for number in range(len(glob.glob("/dev/nvidia[0-9]*")))]
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:

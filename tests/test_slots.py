@@ -1,0 +1,60 @@
+"""Which GPU each local run gets: one run a GPU, or with `slots` several on one, and a GPU by whatever name it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contracts.test_configs import spec
+
+from birds import slots
+from birds.board import Board
+from birds.slots import LocalSlots, visible_gpus
+from birds.spec import Runtime
+
+
+@pytest.mark.parametrize(
+    ("allowed", "names"),
+    [
+        ("0,2", ["0", "2"]),
+        ("GPU-8a2f, MIG-77", ["GPU-8a2f", "MIG-77"]),
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+    ],
+)
+def test_gpus_have_the_names_that_cuda_gives_them(
+    monkeypatch: pytest.MonkeyPatch, allowed: str, names: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert visible_gpus() == names
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [("auto", ["GPU-a", "GPU-b"]), (4, ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]), (1, ["GPU-a"])],
+)
+def test_slots_share_the_gpus_evenly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any, given: list[str]
+) -> None:
+    runs = {one.key: one for one in (spec("variant=A", f"seed={seed}") for seed in range(6))}
+    where = Runtime(runs_dir=tmp_path, cache_dir=tmp_path, data_root=tmp_path)
+    started: list[str | None] = []
+
+    class Done:
+        exitcode, pid, sentinel = 0, None, 0
+
+        def join(self, timeout: float) -> None: ...
+
+    def start(self: LocalSlots, spec: Any, gpu: str | None) -> Done:
+        started.append(gpu)
+        return Done()
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    monkeypatch.setattr(LocalSlots, "_start", start)
+    monkeypatch.setattr(slots, "wait", lambda sentinels, timeout: None)
+    LocalSlots(where, asked).work_off(Board(tmp_path, runs))
+    assert started[: len(given)] == given
+    assert set(started) == set(given)
+    assert len(started) == len(runs)
