@@ -1,6 +1,6 @@
 """`make bench`: measure, keep in bench/results.jsonl, write the table of bench/README.md. `--check`: the quick ones.
 
-python -m bench [training startup makespan cache photos records experiment] [--rounds 15]
+python -m bench [training startup makespan side_by_side cache photos records experiment] [--rounds 15]
     [--folder PHOTOS] [--check]
 """
 
@@ -38,6 +38,12 @@ def _makespan(asked: argparse.Namespace) -> list[Row]:
     return makespan(40)
 
 
+def _side_by_side(asked: argparse.Namespace) -> list[Row]:
+    from bench.starting import side_by_side
+
+    return side_by_side()
+
+
 def _cache(asked: argparse.Namespace) -> list[Row]:
     from bench.scale import cache
 
@@ -66,12 +72,19 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "training": _training,
     "startup": _startup,
     "makespan": _makespan,
+    "side_by_side": _side_by_side,
     "cache": _cache,
     "photos": _photos,
     "records": _records,
     "experiment": _experiment,
 }
-ELSEWHERE = ("startup", "makespan", "records", "experiment")  # in other processes: who is another cannot be told
+ELSEWHERE = (
+    "startup",
+    "makespan",
+    "side_by_side",
+    "records",
+    "experiment",
+)  # in other processes: who is another cannot be told
 QUICK = ("training", "cache")  # ratios that hold on a noisy machine
 
 

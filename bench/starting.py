@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,14 +15,16 @@ import numpy as np
 
 from bench.paired import ROOT, Row
 from birds.machine import cores
+from birds.slots import visible_gpus
 from birds.spec import read_spec
 
 SHORT = ("budget=smoke", "variant=A", "split=90", "tracking=none", "budget.classify.epochs=6", "data.species=6")
 
 
-def _seconds(*command: str) -> float:
+def _seconds(*command: str, **environment: str) -> float:
     started = time.perf_counter()
-    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True)
+    env = os.environ | environment
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, env=env)
     return time.perf_counter() - started
 
 
@@ -78,6 +81,27 @@ def _copies(runs: Path, run: Path, count: int) -> None:
     sweep = runs / "sweeps" / "copies" / "sweep.json"
     sweep.parent.mkdir(parents=True, exist_ok=True)
     sweep.write_text(json.dumps({"name": "copies", "runs": [{"key": copy.key} for copy in copies]}))
+
+
+def side_by_side() -> list[Row]:
+    """Images a second of several runs at once, on one GPU or on the cores, against those of one run alone."""
+    gpu = visible_gpus()[:1]
+    steps = 1000 if gpu else 20
+    long = (f"budget.classify.min_steps={steps}", "budget.classify.epochs=3", "budget.classify.patience=3")
+    rates = {}
+    for count in (1, 2, 4) if gpu else (1, cores()):
+        with tempfile.TemporaryDirectory() as folder:
+            seeds = f"seed={','.join(str(seed) for seed in range(count))}"
+            asked = ("-m", "variant=A", "split=90", "tracking=none", "compile=false", *long, seeds, f"slots={count}")
+            _seconds(*_train(Path(folder), *asked), CUDA_VISIBLE_DEVICES=",".join(gpu))
+            records = [json.loads(file.read_text()) for file in Path(folder).glob("*/record.json")]
+            rates[count] = sum(float(record["cost_images_per_second"]) for record in records)
+    where = "on one GPU" if gpu else "a core each"
+    return [
+        Row(f"{count} runs side by side / one alone, images/s", rates[count] / rates[1], 1.5, True, shown=shown)
+        for count in rates
+        if count > 1 and (shown := f"fine-tuning {where}: {rates[count]:.0f} against {rates[1]:.0f} images/s")
+    ]
 
 
 def makespan(runs_count: int) -> list[Row]:
