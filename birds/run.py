@@ -185,8 +185,10 @@ def _fit(trainer: L.Trainer, task: Task, data: BirdsDataModule, folder: RunFolde
         return
     try:
         trainer.fit(task, data, ckpt_path=path if last else None, weights_only=True if last else None)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
+    except BaseException as error:  # Ctrl-C: Lightning makes a SystemExit of it, or fails as it tidies up
+        if isinstance(error, SystemExit) or isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _tested(

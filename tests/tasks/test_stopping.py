@@ -9,8 +9,9 @@ from contracts.test_configs import spec
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from birds.callbacks import keeping, stopped_early
+from birds.callbacks import Curves, keeping, stopped_early
 from birds.models.checkpoint import read_checkpoint
+from birds.run import _fit
 from birds.store import RunFolder
 
 WORSE_AT_FIRST = [2.0, 3.0, 3.0, 3.0, 2.5, 1.5, 1.6, 1.7, 1.0, 0.9]
@@ -52,6 +53,24 @@ def test_patience_runs_from_a_share_of_the_epochs_on(
     assert kept is not None
     assert stopped_early(last) == (epochs < 10), "a resumed run must know that it is done"
     assert kept["epoch"] == best
+
+
+def test_ctrl_c_where_lightning_cannot_tidy_up_is_still_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between making its loader and starting it, Lightning's own teardown fails."""
+
+    def interrupted(fetcher: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lightning.pytorch.loops.fetchers._DataFetcher.__iter__", interrupted)
+    trainer = L.Trainer(
+        max_epochs=1, logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
+        num_sanity_val_steps=0, default_root_dir=tmp_path,
+    )  # fmt: skip
+    photos = DataLoader(torch.ones(1, 1))  # type: ignore[arg-type]
+    chosen = spec("variant=A")
+    folder = RunFolder(tmp_path, chosen)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(trainer, Scripted([1.0]), photos, folder, Curves(folder, chosen.training, print))  # type: ignore[arg-type]
 
 
 def test_every_budget_gives_classifiers_the_first_half() -> None:
