@@ -5,9 +5,10 @@
 
 A cell is a variant with a number of species, split, recipe and precision. A line has these choices, metrics, and
 whether each test photo was told: a bit for every level of noise and photo (`birds.tasks.robustness`), as hexadecimal
-digits. Other choices stand at their defaults: a run with another `lr_decay`, say, would take the place of its cell's
-run of that seed, so it does not belong here. Test photos are the same for all seeds, in the order of their rows. Gaps
-are paired by seed and photo; verdicts, with p values adjusted for a family, are `birds table`'s.
+digits. `epochs` are those of the pretraining, `min_steps` the classifier's least steps an epoch. Other choices stand at
+their defaults: a run with another `lr_decay`, say, would take the place of its cell's run of that seed, so it does not
+belong here. Test photos are the same for all seeds, in the order of their rows. Gaps are to A of the same and of other
+numbers of steps, paired by seed and photo; verdicts, with p values adjusted for a family, are `birds table`'s.
 """
 
 import argparse
@@ -34,6 +35,7 @@ CHOICES = {
     "skips": "choice.pretrained.skips",
     "pool": "choice.pretrained.pool.name",
     "epochs": "choice.pretrained.training.epochs",
+    "min_steps": "choice.training.min_steps",
 }
 KEPT = ["seed", "data_digest", "photos_labelled", "photos_test"]
 METRICS = ["test_accuracy", "test_macro_f1", "valid_accuracy"]
@@ -52,7 +54,7 @@ def add(runs_dir: Path) -> None:
             rows.append(about | {"hits": np.packbits(saved[0]).tobytes().hex()})
     known = pd.read_csv(FILE, dtype={"key": str}) if FILE.exists() else pd.DataFrame()
     both = pd.concat([known, pd.DataFrame(rows)]).drop_duplicates([*CHOICES, "seed"], keep="last")
-    both["epochs"] = both["epochs"].astype("Int64")
+    both[["epochs", "min_steps"]] = both[["epochs", "min_steps"]].astype("Int64")
     both.sort_values([*CHOICES, "seed"], na_position="first").to_csv(FILE, index=False)
 
 
@@ -77,14 +79,20 @@ def show() -> None:
             str(word) for word in (f"{name[0]} species, split {name[1]}, recipe {name[2]}:", *name[3:]) if word != ""
         )
         clean, noisy = shown(values[:, :, 0], cell=True), shown(values[:, :, 1:].mean(2), cell=True)
-        print(f"{line}: {len(keys)} seeds, {clean}; under noise {noisy}")
+        valid = 100 * runs[runs["key"].isin(keys)]["valid_accuracy"].mean()
+        print(f"{line}: {len(keys)} seeds, {clean}; under noise {noisy}; validation {valid:.1f}")
         for other, theirs in cells.items():
             seeds = sorted(set(keys.index) & set(theirs.index))
-            if other[:4] == name[:4] and other[4] == "A" and name[4] != "A" and len(seeds) > 1:
+            if (
+                other[:4] == name[:4]
+                and other[4] == "A"
+                and (name[4] != "A" or name[-1] > other[-1])
+                and len(seeds) > 1
+            ):
                 two = [np.array([told[side[seed]] for seed in seeds], float) for side in (keys, theirs)]
                 gap = two[0] - two[1]
                 clean, noisy = shown(gap[:, :, 0], cell=False), shown(gap[:, :, 1:].mean(2), cell=False)
-                print(f"    minus A, {len(seeds)} seeds: {clean}; under noise {noisy}")
+                print(f"    minus A of {other[-1]} steps, {len(seeds)} seeds: {clean}; under noise {noisy}")
 
 
 def shown(values: NDArray[np.float64], *, cell: bool) -> str:
