@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool sweep-steps table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ sweep-unet: $(READY)  ## what the U-Net's skip connections should let through (d
 
 sweep-pool: $(READY)  ## do unlabelled photos of other species make pretraining pay? (ARGS="data=birds525 data.root=FOLDER ...")
 	@$(RUN) train.py -m sweeps=pool $(ARGS)
+
+sweep-steps: $(READY)  ## is what pretraining gives more than a start? A, B2 and DAE with 20, 80 and 160 steps an epoch
+	@$(RUN) train.py -m sweeps=steps $(ARGS)
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)

@@ -8,7 +8,8 @@ whether each test photo was told: a bit for every level of noise and photo (`bir
 digits. `epochs` are those of the pretraining, `min_steps` the classifier's least steps an epoch. Other choices stand at
 their defaults: a run with another `lr_decay`, say, would take the place of its cell's run of that seed, so it does not
 belong here. Test photos are the same for all seeds, in the order of their rows. Gaps are to A of the same and of other
-numbers of steps, paired by seed and photo; verdicts, with p values adjusted for a family, are `birds table`'s.
+numbers of steps, B1's to its B0, too, paired by seed and photo; verdicts, with p values adjusted for a family, are
+`birds table`'s.
 """
 
 import argparse
@@ -35,6 +36,8 @@ CHOICES = {
     "skips": "choice.pretrained.skips",
     "pool": "choice.pretrained.pool.name",
     "epochs": "choice.pretrained.training.epochs",
+    "norm": "choice.encoder.norm",
+    "widths": "choice.encoder.widths",
     "min_steps": "choice.training.min_steps",
 }
 KEPT = ["seed", "data_digest", "photos_labelled", "photos_test"]
@@ -50,6 +53,7 @@ def add(runs_dir: Path) -> None:
         if saved is not None:
             about: dict[str, Any] = {"key": record["key"]}
             about |= {name: record.get(column) for name, column in CHOICES.items()}
+            about["widths"] = "-".join(map(str, about["widths"]))
             about |= {name: record[name] for name in KEPT} | {name: round(record[name], 6) for name in METRICS}
             rows.append(about | {"hits": np.packbits(saved[0]).tobytes().hex()})
     known = pd.read_csv(FILE, dtype={"key": str}) if FILE.exists() else pd.DataFrame()
@@ -83,16 +87,21 @@ def show() -> None:
         print(f"{line}: {len(keys)} seeds, {clean}; under noise {noisy}; validation {valid:.1f}")
         for other, theirs in cells.items():
             seeds = sorted(set(keys.index) & set(theirs.index))
-            if (
-                other[:4] == name[:4]
-                and other[4] == "A"
-                and (name[4] != "A" or name[-1] > other[-1])
-                and len(seeds) > 1
-            ):
+            if is_reference(other, name) and len(seeds) > 1:
                 two = [np.array([told[side[seed]] for seed in seeds], float) for side in (keys, theirs)]
                 gap = two[0] - two[1]
                 clean, noisy = shown(gap[:, :, 0], cell=False), shown(gap[:, :, 1:].mean(2), cell=False)
-                print(f"    minus A of {other[-1]} steps, {len(seeds)} seeds: {clean}; under noise {noisy}")
+                print(f"    minus {other[4]} of {other[-1]} steps, {len(seeds)} seeds: {clean}; under noise {noisy}")
+
+
+def is_reference(other: Any, own: Any) -> bool:
+    """Whether a cell's gap to another is printed: to A of any number of steps (A's to fewer), B1's to its B0."""
+    theirs, mine = dict(zip(CHOICES, other, strict=True)), dict(zip(CHOICES, own, strict=True))
+    if any(theirs[name] != mine[name] for name in ("species", "split", "recipe", "precision", "norm", "widths")):
+        return False
+    if (mine["variant"], theirs["variant"]) == ("B1", "B0"):
+        return bool(mine["min_steps"] == theirs["min_steps"])
+    return theirs["variant"] == "A" and (mine["variant"] != "A" or mine["min_steps"] > theirs["min_steps"])
 
 
 def shown(values: NDArray[np.float64], *, cell: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,21 @@ def test_every_sweep_says_question_price_and_expectation(file: Path) -> None:
     text = file.read_text()
     assert all(word in text for word in ("# Question:", "# Price:", "# Expect:"))
     assert f"sweep: {file.stem}" in text
+
+
+@pytest.mark.parametrize("budget", options("budget"))
+@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_sweep_can_be_asked_at_every_budget(file: Path, budget: str) -> None:
+    swept = OmegaConf.to_container(OmegaConf.load(file).hydra.sweeper.params)
+    assert isinstance(swept, dict)
+    values = {key: str(value).split(",") for key, value in swept.items() if "(" not in str(value)}
+    cells = [[f"{key}={value}" for key, value in zip(values, cell, strict=True)] for cell in product(*values.values())]
+    specs = [spec(f"budget={budget}", *cell) for cell in cells]
+    variants = {one.variant for one in specs}
+    assert variants == set(values.get("variant", [spec().variant]))
+
+
+def test_more_steps_stand_on_the_same_pretraining() -> None:
+    asked = [spec("variant=DAE", f"budget.classify.min_steps={steps}") for steps in (20, 80, 160)]
+    assert len({one.key for one in asked}) == 3
+    assert len({one.pretrained.key for one in asked if one.pretrained}) == 1
