@@ -101,7 +101,7 @@ def is_reference(other: Any, own: Any) -> bool:
         return False
     if (mine["variant"], theirs["variant"]) == ("B1", "B0"):
         return bool(mine["min_steps"] == theirs["min_steps"])
-    return theirs["variant"] == "A" and (mine["variant"] != "A" or mine["min_steps"] > theirs["min_steps"])
+    return bool(theirs["variant"] == "A" and (mine["variant"] != "A" or mine["min_steps"] > theirs["min_steps"]))
 
 
 def shown(values: NDArray[np.float64], *, cell: bool) -> str:
