@@ -13,6 +13,7 @@ from rich.table import Table
 
 from birds.spec import RunSpec
 from birds.store import RunFolder
+from birds.sweep import titles
 
 
 class State(enum.Enum):
@@ -49,7 +50,7 @@ class Board:
     """Runs by key, in the order in which they should start, and their states."""
 
     def __init__(self, runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:
-        self.runs = dict(runs)
+        self.runs, self.titles = dict(runs), titles(runs)
         self.console = Console(stderr=True)
         self._folders = {key: RunFolder(runs_dir, key) for key in runs}
         finished = {key: folder.record() is not None for key, folder in self._folders.items()}
@@ -91,7 +92,7 @@ class Board:
         self.states[key], self.why[key] = state, why
         if self._live is None:
             spent = time.monotonic() - self._started
-            self.console.print(f"{spent:6.1f}s  {key}  {self.runs[key].title:32}  {state.value}", highlight=False)
+            self.console.print(f"{spent:6.1f}s  {key}  {self.titles[key]:32}  {state.value}", highlight=False)
 
     def __enter__(self) -> Board:
         if self.console.is_terminal:
@@ -112,11 +113,10 @@ class Board:
     def table(self) -> Table:
         """Run, state, epoch, loss and time left of every run."""
         table = Table("run", "what", "state", "epoch", "loss", "valid", "left")
-        for key, spec in self.runs.items():
-            state = self.states[key]
+        for key, state in self.states.items():
             told = self._folders[key].progress() if state is not State.WAITING else {}
             epoch = f"{told['epoch']}/{told['epochs']}" if "epoch" in told else ""
             losses = (f"{told[name]:.4f}" if name in told else "" for name in ("loss", "valid_loss"))
             left = f"{told['seconds_left']:.0f} s" if state is State.RUNNING and "seconds_left" in told else ""
-            table.add_row(key, spec.title, f"[{STYLE.get(state, 'dim')}]{state.value}[/]", epoch, *losses, left)
+            table.add_row(key, self.titles[key], f"[{STYLE.get(state, 'dim')}]{state.value}[/]", epoch, *losses, left)
         return table

@@ -28,9 +28,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     table = commands.add_parser("table", help="print a sweep's result table, write it as Markdown, CSV and LaTeX")
-    table.add_argument(
-        "sweep", nargs="?", default="last", help="its name, such as exp1, search, or latency (default: last)"
-    )
+    table.add_argument("sweep", nargs="?", default="last", help="such as exp1, search, or latency (default: last)")
     table.set_defaults(act=_table)
 
     figures = commands.add_parser("figures", help="draw all that a sweep's records allow, as PNG, PDF and SVG")
@@ -44,22 +42,15 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--picture", type=Path, help="write the photos with their species into this PNG")
     predict.set_defaults(act=_predict)
 
-    add_quantize(commands)
-    add_latency(commands)
-    add_report(commands)
-    add_dashboard(commands)
-    add_latent(commands)
-    add_look_after(commands)
-    add_wandb(commands)
-    add_seeds(commands)
+    for add in (add_quantize, add_latency, add_report, add_dashboard, add_latent, add_look_after, add_wandb, add_seeds):
+        add(commands)
     _add_data(commands)
     return top
 
 
 def _add_data(commands: Any) -> None:
-    data = commands.add_parser("data", help="obtain, check and preview photos").add_subparsers(
-        required=True, metavar="WHAT"
-    )
+    what = commands.add_parser("data", help="obtain, check and preview photos")
+    data = what.add_subparsers(required=True, metavar="WHAT")
     obtain = data.add_parser("obtain", help="how to obtain BIRDS 525 SPECIES")
     obtain.set_defaults(act=_obtain)
     check = data.add_parser("check", help="count; list unreadable files, exact and near duplicates")

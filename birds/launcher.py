@@ -135,7 +135,7 @@ def print_failures(board: Board, runs_dir: Path) -> None:
         shown = told[:2] + [line for line in told[2:][-TAIL_LINES:] if line]
         if state is State.BLOCKED:
             shown = [f"not started: {spec.needs.key if spec.needs else '?'}, which it needs, failed"]
-        board.console.print(f"\n{key} {spec.title} {state.value}:", style="bold red")
+        board.console.print(f"\n{key} {board.titles[key]} {state.value}:", style="bold red")
         board.console.print("\n".join(f"  {line}" for line in shown), markup=False, highlight=False)
         more = folder.failure_file if folder.failure_file.exists() else folder.log()
         if more is not None:

@@ -20,7 +20,7 @@ from birds.data.prepare import ensure_rendered, find_pool, find_root
 from birds.data.split import draw_split
 from birds.spec import Choices, ClassifySpec, Refused, Runtime, complaint, spec_from_config
 from birds.store import RunFolder
-from birds.sweep import with_needs
+from birds.sweep import titles, with_needs
 
 C = TypeVar("C", bound=Choices)
 
@@ -144,9 +144,9 @@ def how_tracked(runtime: Runtime) -> str | None:
 
 def describe(planned: Sequence[Planned]) -> str:
     """A line per run: key, state, what it is, what it waits for."""
-    lines = []
-    for key, spec in with_needs([p.spec for p in planned]).items():
+    lines, runs = [], with_needs([p.spec for p in planned])
+    for (key, spec), title in zip(runs.items(), titles(runs).values(), strict=True):
         finished = RunFolder(planned[0].runtime.runs_dir, spec).record() is not None
         waits = "" if spec.needs is None or finished else f"  after {spec.needs.key}"
-        lines.append(f"{key}  {'finished' if finished else 'to do':8}  {spec.stage:8}  {spec.title}{waits}")
+        lines.append(f"{key}  {'finished' if finished else 'to do':8}  {spec.stage:8}  {title}{waits}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from birds.refusals import dotted
 from birds.spec import RECIPE, ClassifySpec, PretrainSpec, Refused
 
 if TYPE_CHECKING:
@@ -59,23 +60,13 @@ def make_record(spec: PretrainSpec | ClassifySpec, split_digest: str, measured: 
             "split_digest": split_digest,
             "data_name": spec.data.name,
             "pretrained_key": spec.needs.key if spec.needs else None,
-            **_flat(spec.model_dump(mode="json"), "choice"),
+            **{k: v for k, v in dotted(spec.model_dump(mode="json"), "choice") if not isinstance(v, dict)},
             **measured,
             **_code_version(),
             "package_versions": package_versions(PACKAGES),
             "python_version": sys.version.split()[0],
         }
     )
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}.{name}")
-        else:
-            flat[f"{prefix}.{name}"] = value
-    return flat
 
 
 @lru_cache

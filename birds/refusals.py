@@ -123,12 +123,13 @@ def _known_keys() -> Iterator[tuple[str, str]]:
         if group:
             yield file.stem, group
         own = {k: v for k, v in loaded.items() if k not in ("defaults", "hydra")}
-        yield from ((file.stem, key) for key in _dotted(own, group))
+        yield from ((file.stem, key) for key, _ in dotted(own, group))
 
 
-def _dotted(values: dict[str, Any], prefix: str) -> Iterator[str]:
+def dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of nested dictionaries with its value, inner ones as `outer.inner`, behind their outer one."""
     for name, value in values.items():
         key = f"{prefix}.{name}" if prefix else str(name)
-        yield key
+        yield key, value
         if isinstance(value, dict):
-            yield from _dotted(value, key)
+            yield from dotted(value, key)

@@ -5,13 +5,14 @@ they were launched. What each run is stands in its own folder (`spec.json`).
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from birds.refusals import nearest
+from birds.refusals import dotted, nearest
 from birds.spec import Refused, RunSpec, Runtime, read_spec
 from birds.store import RunFolder, write_text
 
@@ -53,6 +54,22 @@ def with_needs(specs: Sequence[RunSpec]) -> dict[str, RunSpec]:
     """The distinct runs by key, what is needed before what needs it."""
     needed = {spec.needs.key: spec.needs for spec in specs if spec.needs is not None}
     return {**needed, **{spec.key: spec for spec in specs}}
+
+
+def titles(runs: Mapping[str, RunSpec]) -> dict[str, str]:
+    """What to call each run: its title, and where several share one, the choices that tell them apart."""
+    sharing: dict[str, list[str]] = {}
+    for key, spec in runs.items():
+        sharing.setdefault(spec.title, []).append(key)
+    named = {}
+    for title, keys in sharing.items():
+        dumped = {key: dotted(runs[key].model_dump(mode="json")) for key in keys}
+        choices = {key: {n: str(v) for n, v in own if not isinstance(v, dict)} for key, own in dumped.items()}
+        values = Counter(name for name, _ in {pair for own in choices.values() for pair in own.items()})
+        for key, own in choices.items():
+            words = (f"{n.removesuffix('.name').rpartition('.')[2]}={v}" for n, v in own.items() if v and values[n] > 1)
+            named[key] = " ".join(dict.fromkeys([title, *words]))
+    return {key: named[key] for key in runs}
 
 
 def leave_specs(runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:

@@ -15,6 +15,7 @@ from birds.slurm.client import Element
 from birds.slurm.submissions import HELD, held_file, known_elements, read_submissions
 from birds.spec import Refused, RunSpec
 from birds.store import RunFolder, is_locked
+from birds.sweep import titles
 
 LAST_WORDS = {"CANCELLED": "cancelled", "TIMEOUT": "time limit", "NODE_FAIL": "node lost", "FAILED": "its job failed"}
 
@@ -39,12 +40,13 @@ class RunStatus:
 
 def sweep_status(runs_dir: Path, sweep: str, runs: Mapping[str, RunSpec]) -> list[RunStatus]:
     """The status of each run, in their order. Works without SLURM, too, from the run folders alone."""
-    jobs = _jobs(runs_dir)
+    jobs, named = _jobs(runs_dir), titles(runs)
     on_hold = held_file(runs_dir, sweep).exists()
     found: dict[str, RunStatus] = {}
     for key, spec in runs.items():
         needed = found.get(spec.needs.key) if spec.needs else None
-        found[key] = _status(RunFolder(runs_dir, key), spec, jobs.get(key), needed, on_hold)
+        own = _status(RunFolder(runs_dir, key), spec, jobs.get(key), needed, on_hold)
+        found[key] = dataclasses.replace(own, title=named[key])
     return list(found.values())
 
 

@@ -93,7 +93,7 @@ def test_every_sweep_says_question_price_and_expectation(file: Path) -> None:
 def test_every_sweep_can_be_asked_at_every_budget(file: Path, budget: str) -> None:
     swept = OmegaConf.to_container(OmegaConf.load(file).hydra.sweeper.params)
     assert isinstance(swept, dict)
-    values = {key: str(value).split(",") for key, value in swept.items() if "(" not in str(value)}
+    values = {str(key): str(value).split(",") for key, value in swept.items() if "(" not in str(value)}
     cells = [[f"{key}={value}" for key, value in zip(values, cell, strict=True)] for cell in product(*values.values())]
     specs = [spec(f"budget={budget}", *cell) for cell in cells]
     variants = {one.variant for one in specs}
