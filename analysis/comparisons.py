@@ -29,6 +29,7 @@ HYPOTHESES = {  # any other comparison is of PRETRAINING
     ("FixMatch", "A"): "pseudo-labels pay",
 }
 FEWEST_SEEDS = 3
+STEPS = "budget.classify.min_steps"
 SENTENCES = Path(__file__).with_name("sentences.yaml")
 
 
@@ -257,7 +258,10 @@ def as_markdown(table: pd.DataFrame) -> str:
         "shown from",
         "same",
     ]
-    said = [f"- {sentence(verdict)}" for verdict in verdicts(table)]
+    found = verdicts(table)
+    said = [f"- {sentence(verdict)}" for verdict in found]
+    if STEPS not in swept and any(one.word == "supported" and one.against == "A" for one in found):
+        said.append(f"- A gain over A can be a head start: ask again with {STEPS}=20,80,160, as make sweep-steps does.")
     holes = table[table["run"] != ""].groupby("run")["missing"].agg(_distinct)
     fill = [f"{f'Missing: {missing}' if missing else 'For an interval'}; run: {run}" for run, missing in holes.items()]
     return "\n\n".join(

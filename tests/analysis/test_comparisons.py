@@ -10,7 +10,16 @@ import pytest
 from contracts.test_configs import spec
 from test_tables import finish, sweep
 
-from analysis.comparisons import HYPOTHESES, PRETRAINING, Verdict, compare_sweep, print_comparisons, sentence, verdicts
+from analysis.comparisons import (
+    HYPOTHESES,
+    PRETRAINING,
+    Verdict,
+    as_markdown,
+    compare_sweep,
+    print_comparisons,
+    sentence,
+    verdicts,
+)
 from analysis.frame import command, refuse_mixed, sweep_frame
 from analysis.seeds import next_seeds
 from analysis.statistics import crossed
@@ -291,3 +300,13 @@ def test_a_look_counts_the_lowest_seeds_only(tmp_path: Path) -> None:
     grown(tmp_path, 4, {"A": 0.5, "B2": 0.8}, "four")
     assert next_seeds(tmp_path, "four", 1).splitlines()[0] == next_seeds(tmp_path, "three", 1).splitlines()[0]
     assert "Next seeds: 4 " in next_seeds(tmp_path, "four", 1)
+
+
+def test_a_gain_over_a_asks_for_more_steps_unless_they_were_swept(tmp_path: Path) -> None:
+    grown(tmp_path, 3, {"A": 0.5, "B2": 0.8})
+    table = compare_sweep(tmp_path, "exp")
+    assert "budget.classify.min_steps=20,80,160" in as_markdown(table)
+    table.insert(3, "budget.classify.min_steps", "80")
+    assert "make sweep-steps" not in as_markdown(table)
+    grown(tmp_path / "other", 3, {"A": 0.8, "B2": 0.5})
+    assert "make sweep-steps" not in as_markdown(compare_sweep(tmp_path / "other", "exp"))
