@@ -91,25 +91,33 @@ def as_csv(rows: list[dict[str, float]]) -> str:
     return text.getvalue()
 
 
-class EarlyStoppingFrom(EarlyStopping):
-    """Early stopping that counts from an epoch on: while the learning rate is high, a good start gets worse first."""
+class _From(Callback):
+    """A callback that looks at the ends of epochs from one on, which is a share of them all."""
 
-    def __init__(self, epoch: float, **options: Any) -> None:
+    def __init__(self, share: float, epochs: int, **options: Any) -> None:
         super().__init__(**options)
-        self._epoch = epoch
+        self._epoch = min(math.ceil(share * epochs), epochs - 1)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.current_epoch >= self._epoch:
             super().on_train_epoch_end(trainer, pl_module)
 
 
+class EarlyStoppingFrom(_From, EarlyStopping):
+    """While the learning rate is high, a good start gets worse first: patience is counted from then on."""
+
+
+class CheckpointFrom(_From, ModelCheckpoint):
+    """A head that knows nothing is not sure either, so its loss can be lowest in its first epochs: not for keeping."""
+
+
 def keeping(folder: RunFolder, training: Training) -> list[Callback]:
     """Early stopping, then the best and the last checkpoint."""
     where: dict[str, Any] = {"dirpath": folder.checkpoint("best").parent, "enable_version_counter": False}
-    where["save_on_train_epoch_end"] = True
+    where["save_on_train_epoch_end"], epochs = True, training.epochs
     return [
-        EarlyStoppingFrom(training.patience_from * training.epochs, monitor=MONITORED, patience=training.patience),
-        ModelCheckpoint(filename="best", monitor=MONITORED, save_weights_only=True, **where),
+        EarlyStoppingFrom(training.patience_from, epochs, monitor=MONITORED, patience=training.patience),
+        CheckpointFrom(training.best_from, epochs, filename="best", monitor=MONITORED, save_weights_only=True, **where),
         ModelCheckpoint(filename="last", monitor=None, **where),
     ]
 

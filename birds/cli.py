@@ -122,10 +122,8 @@ def _check(args: argparse.Namespace) -> None:
 
     report = check_folder(args.root)
     print(as_text(report, args.root))
-    if report.unreadable:
-        raise Refused(
-            f"{len(report.unreadable)} unreadable photos: repair them or train with data.skip_unreadable=true"
-        )
+    if bad := len(report.unreadable):
+        raise Refused(f"{bad} unreadable photos: repair them or train with data.skip_unreadable=true")
 
 
 def _preview(args: argparse.Namespace) -> None:

@@ -90,7 +90,8 @@ class Training(Choices):
     """How long and how fast to train.
 
     An epoch repeats the photos until it has at least `min_steps` steps, and stops after `max_steps` if that is set.
-    Early stopping counts its `patience` from the share `patience_from` of the epochs on.
+    Early stopping counts its `patience` from the share `patience_from` of the epochs on; the epoch that is kept is the
+    one of lowest validation loss from the share `best_from` on.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -102,6 +103,7 @@ class Training(Choices):
     warmup: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=1)]
     patience_from: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, exclude_if=lambda value: value == 0)
+    best_from: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, exclude_if=lambda value: value == 0)
     augment: Annotated[float, Field(ge=0, le=2)]
 
 

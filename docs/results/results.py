@@ -38,6 +38,7 @@ CHOICES = {
     "epochs": "choice.pretrained.training.epochs",
     "norm": "choice.encoder.norm",
     "widths": "choice.encoder.widths",
+    "best_from": "choice.training.best_from",
     "min_steps": "choice.training.min_steps",
 }
 KEPT = ["seed", "data_digest", "photos_labelled", "photos_test"]
@@ -100,7 +101,7 @@ def is_reference(other: Any, own: Any) -> bool:
     if any(theirs[name] != mine[name] for name in ("species", "split", "recipe", "precision", "norm", "widths")):
         return False
     if (mine["variant"], theirs["variant"]) == ("B1", "B0"):
-        return bool(mine["min_steps"] == theirs["min_steps"])
+        return all(mine[name] == theirs[name] for name in ("best_from", "min_steps"))
     return bool(theirs["variant"] == "A" and (mine["variant"] != "A" or mine["min_steps"] > theirs["min_steps"]))
 
 
