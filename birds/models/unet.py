@@ -2,9 +2,9 @@
 
 It differs from Ronneberger et al. (2015, arXiv:1505.04597) in four ways. The stem folds blocks of pixels into channels
 (space to depth), so no convolution runs at full resolution, where most of the time goes and where a skip connection
-would let the photo through unchanged; padding keeps sizes; and skip connections can be held back, since an autoencoder
-with plain skips copies its input and learns nothing: dropped per photo in training so that the deepest features must
-carry the photo alone part of the time, gated, or narrowed (docs/unet.md). The decoder, which is thrown away after
+would let the photo through unchanged; padding keeps sizes; and skip connections can be held back, since plain
+ones can copy the photo past the deepest level: dropped per photo in training so that the deepest features must carry
+it alone part of the time, gated, or narrowed (docs/unet.md). The decoder, which is thrown away after
 pretraining, has one convolution a level and narrows before it enlarges: half the cost, and more of the work left to
 the encoder.
 
