@@ -101,7 +101,7 @@ def test_ctrl_c_where_lightning_cannot_tidy_up_is_still_ctrl_c(tmp_path: Path, m
 
 def test_every_budget_gives_classifiers_the_first_half() -> None:
     for budget in ("smoke", "laptop", "full"):
-        for variant in ("A", "B1"):
+        for variant in ("A", "B1", "FixMatch"):
             training = spec(f"budget={budget}", f"variant={variant}").training
             assert training.patience_from == 0.5
-            assert training.best_from == (0.5 if variant == "B1" else 0)
+            assert training.best_from == (0 if variant == "A" else 0.5)
