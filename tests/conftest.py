@@ -1,6 +1,7 @@
 """What many tests need: small folders of photos, and the real photos where this machine has them."""
 
 import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 settings.register_profile("birds", deadline=None)  # how long an example takes says more of the machine than of us
 settings.load_profile("birds")
+# A script's background jobs ignore Ctrl-C, and so would every program that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Tests that share a cluster or a trained run stay on one worker. This is also the order in which they are handed out,
