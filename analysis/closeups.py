@@ -1,7 +1,9 @@
-"""Figures that look into runs: how they trained, where they err, what they restore, how their features lie.
+"""Figures that look into runs: how they trained, where they err, what they restore, how their
+features lie.
 
-Where one run has to stand for a sweep, it is the best on validation photos, never on test photos. Photos are looked for
-where the record says that they lay; on another machine their places stay grey.
+Where one run has to stand for a sweep, it is the best on validation photos, never on test photos.
+Photos are looked for where the record says that they lay; on another machine their places stay
+grey.
 """
 
 from collections.abc import Callable
@@ -19,9 +21,9 @@ from scipy.special import softmax
 from analysis import frame
 from analysis.frame import sweep_frame
 from analysis.palette import OKABE_ITO, RIM, dot, legend, line, look, panels
-from birds.record import load_records
-from birds.spec import Refused
-from birds.store import RunFolder
+from birds.core.record import load_records
+from birds.core.spec import UserError
+from birds.core.store import RunFolder
 
 BINS = 15  # of the reliability diagram: those of the record's calibration error
 PAIRS = 12
@@ -36,19 +38,25 @@ def best_run(runs: pd.DataFrame) -> pd.Series:
 
 
 def predictions(runs_dir: Path, key: str) -> dict[str, NDArray[Any]]:
-    """What a run saved of its test photos: label, logits, photo, species. Raises Refused when it is lost."""
+    """What a run saved of its test photos: label, logits, photo, species. Raises UserError when it is
+    lost.
+    """
     saved = frame.predictions(runs_dir, key, "species", "test_label", "test_logits", "test_photo")
     if saved is None:
-        raise Refused(f"the predictions of run {key} are lost; remove its record.json and ask again")
+        raise UserError(
+            f"the predictions of run {key} are lost; remove its record.json and ask again"
+        )
     return dict(zip(("species", "label", "logits", "photo"), saved, strict=True))
 
 
 def curves(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """The epochs of all runs, with each run's key, variant, split, best and last epoch. Raises Refused without any."""
+    """The epochs of all runs, with each run's key, variant, split, best and last epoch. Raises
+    UserError without any.
+    """
     files = {run.key: RunFolder(runs_dir, run.key).curves_file for run in runs.itertuples()}
     found = [pd.read_csv(file).assign(key=key) for key, file in files.items() if file.exists()]
     if not found:
-        raise Refused("no run left its curves")
+        raise UserError("no run left its curves")
     about = runs[["key", "variant", "split", "best_epoch", "choice.training.epochs"]]
     return pd.concat(found, ignore_index=True).merge(about, on="key")
 
@@ -56,7 +64,8 @@ def curves(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
 def curves_figure(epochs: pd.DataFrame, measured: dict[str, str]) -> Figure:
     """A column for each split, a row for each measured column: one line a run.
 
-    The large mark is the epoch whose weights were kept; a bar ends a training that stopped before its last epoch.
+    The large mark is the epoch whose weights were kept; a bar ends a training that stopped before
+    its last epoch.
     """
     splits = sorted(epochs["split"].unique())
     size = (0.8 + 3.4 * len(splits), 0.8 + 2.2 * len(measured))
@@ -74,7 +83,14 @@ def curves_figure(epochs: pd.DataFrame, measured: dict[str, str]) -> Figure:
 
 def _one_curve(axis: Axes, run: pd.DataFrame, column: str) -> None:
     variant, x = run["variant"].iloc[0], run["epoch"] + 1
-    axis.plot(x, run[column], markevery=max(1, len(run) // 6), label=variant, **line(1.2), **dot(variant, 3.5))
+    axis.plot(
+        x,
+        run[column],
+        markevery=max(1, len(run) // 6),
+        label=variant,
+        **line(1.2),
+        **dot(variant, 3.5),
+    )
     if column == "valid_loss":
         axis.plot(x, run["train_loss"], color=look(variant).colour, linewidth=0.8, linestyle=":")
         axis.set_yscale("log")
@@ -84,13 +100,21 @@ def _one_curve(axis: Axes, run: pd.DataFrame, column: str) -> None:
         axis.plot(x.iloc[-1:], run[column].iloc[-1:], "|", color=RIM, ms=12, mew=1.6)
 
 
-def confused_pairs(confusion: NDArray[np.int64], species: list[str], most: int = PAIRS) -> pd.DataFrame:
-    """The pairs most often taken for each other: true, said, photos, share of the true species' photos."""
+def confused_pairs(
+    confusion: NDArray[np.int64], species: list[str], most: int = PAIRS
+) -> pd.DataFrame:
+    """The pairs most often taken for each other: true, said, photos, share of the true species'
+    photos.
+    """
     wrong = confusion * (1 - np.eye(len(confusion), dtype=int))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     true, said = np.unravel_index(order, wrong.shape)
     pairs = pd.DataFrame(
-        {"true": np.array(species)[true], "said": np.array(species)[said], "photos": wrong[true, said]}
+        {
+            "true": np.array(species)[true],
+            "said": np.array(species)[said],
+            "photos": wrong[true, said],
+        }
     )
     return pairs.assign(share=pairs["photos"] / confusion.sum(1)[true]).query("photos > 0")
 
@@ -115,8 +139,12 @@ def confusion_figure(confusion: NDArray[np.int64], species: list[str], title: st
     return figure
 
 
-def reliability(logits: NDArray[np.float32], label: NDArray[np.int64], bins: int = BINS) -> pd.DataFrame:
-    """Confidence, accuracy and photos of each bin of equal width that holds photos (Guo et al. 2017, 1706.04599)."""
+def reliability(
+    logits: NDArray[np.float32], label: NDArray[np.int64], bins: int = BINS
+) -> pd.DataFrame:
+    """Confidence, accuracy and photos of each bin of equal width that holds photos (Guo et al.
+    2017, 1706.04599).
+    """
     probability = softmax(logits.astype(float), axis=1)
     confidence, right = probability.max(1), probability.argmax(1) == label
     place = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -130,40 +158,77 @@ def calibration_error(bins: pd.DataFrame) -> float:
 
 
 def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
-    """A panel for each split: how often a variant is right where it is so sure; dots grow with the number of photos."""
+    """A panel for each split: how often a variant is right where it is so sure; dots grow with the
+    number of photos.
+    """
     splits = sorted({split for split, _ in tables})
     figure, axes = panels(1, len(splits), 0.8 + 3.2 * len(splits), 3.6, sharex=True, sharey=True)
     for axis, split in zip(axes[0], splits, strict=True):
         axis.plot([0, 100], [0, 100], color="0.5", linestyle=":", linewidth=1)
         for variant, bins in ((v, bins) for (s, v), bins in tables.items() if s == split):
-            x, y, share = 100 * bins["confidence"], 100 * bins["accuracy"], bins["photos"] / bins["photos"].sum()
-            axis.plot(x, y, color=look(variant).colour, zorder=2, **line(1.2))
-            shape: dict[str, Any] = {"c": [look(variant).colour], "marker": look(variant).marker, "edgecolors": RIM}
-            axis.scatter(
-                x, y, 6 + 90 * share, **shape, zorder=3, label=f"{variant}, ECE {100 * calibration_error(bins):.1f} %"
+            x, y, share = (
+                100 * bins["confidence"],
+                100 * bins["accuracy"],
+                bins["photos"] / bins["photos"].sum(),
             )
-        axis.set(title=f"{split}/{100 - split}", xlabel="confidence, %", xlim=(0, 100), ylim=(0, 100), aspect="equal")
+            axis.plot(x, y, color=look(variant).colour, zorder=2, **line(1.2))
+            shape: dict[str, Any] = {
+                "c": [look(variant).colour],
+                "marker": look(variant).marker,
+                "edgecolors": RIM,
+            }
+            axis.scatter(
+                x,
+                y,
+                6 + 90 * share,
+                **shape,
+                zorder=3,
+                label=f"{variant}, ECE {100 * calibration_error(bins):.1f} %",
+            )
+        axis.set(
+            title=f"{split}/{100 - split}",
+            xlabel="confidence, %",
+            xlim=(0, 100),
+            ylim=(0, 100),
+            aspect="equal",
+        )
         axis.legend(fontsize=7, loc="upper left", frameon=False)
     axes[0][0].set_ylabel("right, %")
     return figure
 
 
 def mistakes(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFrame:
-    """The photos a model gets wrong: row, true, said, confidence, margin over the second, and place of the truth."""
+    """The photos a model gets wrong: row, true, said, confidence, margin over the second, and place
+    of the truth.
+    """
     probability = softmax(logits.astype(float), axis=1)
     ranked = np.argsort(-probability, axis=1, kind="stable")
     sure = np.take_along_axis(probability, ranked[:, :2], axis=1)
     place = (ranked == label[:, None]).argmax(1) + 1
-    frame = pd.DataFrame({"row": np.arange(len(label)), "true": label, "said": ranked[:, 0], "confidence": sure[:, 0]})
-    return frame.assign(margin=sure[:, 0] - sure[:, 1], place=place)[place > 1].reset_index(drop=True)
+    frame = pd.DataFrame(
+        {
+            "row": np.arange(len(label)),
+            "true": label,
+            "said": ranked[:, 0],
+            "confidence": sure[:, 0],
+        }
+    )
+    return frame.assign(margin=sure[:, 0] - sure[:, 1], place=place)[place > 1].reset_index(
+        drop=True
+    )
 
 
 def errors_figure(saved: dict[str, NDArray[Any]], root: Path, title: str) -> Figure:
-    """Two rows of photos that were taken for another species: where the model hesitated, and where it was sure."""
+    """Two rows of photos that were taken for another species: where the model hesitated, and where
+    it was sure.
+    """
     wrong, species = mistakes(saved["logits"], saved["label"]), saved["species"]
     if wrong.empty:
-        raise Refused("the best run makes no mistake on the test photos")
-    rows = {"hesitated": wrong.nsmallest(PHOTOS, "margin"), "sure": wrong.nlargest(PHOTOS, "confidence")}
+        raise UserError("the best run makes no mistake on the test photos")
+    rows = {
+        "hesitated": wrong.nsmallest(PHOTOS, "margin"),
+        "sure": wrong.nlargest(PHOTOS, "confidence"),
+    }
     figure, axes = panels(2, PHOTOS, 1.55 * PHOTOS, 4.4)
     for line_of, (name, shown) in zip(axes, rows.items(), strict=True):
         for axis in line_of:
@@ -172,11 +237,11 @@ def errors_figure(saved: dict[str, NDArray[Any]], root: Path, title: str) -> Fig
             axis.imshow(_photo(root / str(saved["photo"][one.row])))
             said = f"said {species[one.said]}\n{one.confidence:.0%}, ahead by {one.margin:.0%}"
             axis.set_title(f"{species[one.true]}\n{said}", fontsize=6.5)
-        line_of[0].text(-0.08, 0.5, name, transform=line_of[0].transAxes, rotation=90, va="center", ha="right")
+        line_of[0].text(
+            -0.08, 0.5, name, transform=line_of[0].transAxes, rotation=90, va="center", ha="right"
+        )
     second, sure = (wrong["place"] == 2).mean(), (wrong["confidence"] > 0.8).mean()
-    about = (
-        f"of {len(wrong)} mistakes in {len(saved['label'])}, {second:.0%} had the truth second, {sure:.0%} were sure"
-    )
+    about = f"of {len(wrong)} mistakes in {len(saved['label'])}, {second:.0%} had the truth second, {sure:.0%} were sure"
     figure.suptitle(f"{title}: {about} (over 80 %)", fontsize=9)
     return figure
 
@@ -191,9 +256,13 @@ def _photo(path: Path, size: int = 128) -> Image.Image:
 
 
 def reconstructions_figure(pictures: dict[str, Image.Image]) -> Figure:
-    """The restored photos that pretraining runs saved, one under the other: see `birds.pictures` for their rows."""
+    """The restored photos that pretraining runs saved, one under the other: see
+    `birds.methods.pictures` for their rows.
+    """
     heights = [8 * image.height / image.width for image in pictures.values()]
-    figure, axes = panels(len(pictures), 1, 7.6, sum(heights) * 0.82 + 0.3 * len(pictures), height_ratios=heights)
+    figure, axes = panels(
+        len(pictures), 1, 7.6, sum(heights) * 0.82 + 0.3 * len(pictures), height_ratios=heights
+    )
     for [axis], (name, image) in zip(axes, pictures.items(), strict=True):
         axis.imshow(image, aspect="auto")
         side = image.width / 8
@@ -209,12 +278,20 @@ def _sweep(runs_dir: Path, sweep: str) -> pd.DataFrame:
 
 
 def _pretraining(runs_dir: Path, sweep: str) -> pd.DataFrame:
-    """The pretraining runs of a sweep, under the name of the first variant that stands on each, by split and seed."""
-    runs = _sweep(runs_dir, sweep).dropna(subset=["pretrained_key"]).drop_duplicates("pretrained_key")
+    """The pretraining runs of a sweep, under the name of the first variant that stands on each, by
+    split and seed.
+    """
+    runs = (
+        _sweep(runs_dir, sweep).dropna(subset=["pretrained_key"]).drop_duplicates("pretrained_key")
+    )
     if runs.empty:
-        raise Refused("nothing was pretrained in this sweep; make sweep-exp1")
-    pretext = load_records(runs_dir, runs["pretrained_key"].tolist()).rename(columns={"variant": "pretext"})
-    return pretext.merge(runs[["pretrained_key", "variant"]], left_on="key", right_on="pretrained_key")
+        raise UserError("nothing was pretrained in this sweep; make sweep-exp1")
+    pretext = load_records(runs_dir, runs["pretrained_key"].tolist()).rename(
+        columns={"variant": "pretext"}
+    )
+    return pretext.merge(
+        runs[["pretrained_key", "variant"]], left_on="key", right_on="pretrained_key"
+    )
 
 
 def _curves(runs_dir: Path, sweep: str) -> Figure:
@@ -223,7 +300,9 @@ def _curves(runs_dir: Path, sweep: str) -> Figure:
 
 
 def _pretraining_curves(runs_dir: Path, sweep: str) -> Figure:
-    return curves_figure(curves(runs_dir, _pretraining(runs_dir, sweep)), {"valid_loss": "loss (dotted: training)"})
+    return curves_figure(
+        curves(runs_dir, _pretraining(runs_dir, sweep)), {"valid_loss": "loss (dotted: training)"}
+    )
 
 
 def _confusion(runs_dir: Path, sweep: str) -> Figure:
@@ -238,7 +317,9 @@ def _reliability(runs_dir: Path, sweep: str) -> Figure:
     tables = {}
     for (split, variant), own in _sweep(runs_dir, sweep).groupby(["split", "variant"]):
         saved = [predictions(runs_dir, key) for key in own["key"]]
-        logits, label = (np.concatenate([one[name] for one in saved]) for name in ("logits", "label"))
+        logits, label = (
+            np.concatenate([one[name] for one in saved]) for name in ("logits", "label")
+        )
         tables[split, variant] = reliability(logits, label)
     return reliability_figure(tables)
 
@@ -257,24 +338,28 @@ def _reconstructions(runs_dir: Path, sweep: str) -> Figure:
         if file.exists() and name not in pictures:
             pictures[name] = Image.open(file)
     if not pictures:
-        raise Refused("no pretraining of this sweep restores photos; make sweep-exp1")
+        raise UserError("no pretraining of this sweep restores photos; make sweep-exp1")
     return reconstructions_figure(pictures)
 
 
 def _latent(runs_dir: Path, sweep: str) -> Figure:
-    """The first seed of each kind of run that `birds latent` explored, few labels and pretraining first."""
+    """The first seed of each kind of run that `birds latent` explored, few labels and pretraining
+    first.
+    """
     from analysis.latent_pictures import read_space, spaces_figure
 
     runs = _sweep(runs_dir, sweep)
     before = load_records(runs_dir, sorted(set(runs["pretrained_key"].dropna())))
-    order = pd.concat([before, runs]).sort_values(["split", "seed"], ascending=[False, True], kind="stable")
+    order = pd.concat([before, runs]).sort_values(
+        ["split", "seed"], ascending=[False, True], kind="stable"
+    )
     spaces: dict[str, Any] = {}
     for run in order.drop_duplicates("key").to_dict("records"):
         name = f"{run['variant']} {run['split']}/{100 - run['split']}"
         found = read_space(RunFolder(runs_dir, run["key"]).latent) if name not in spaces else None
         spaces |= {name: found} if found else {}
     if not spaces:
-        raise Refused(f"no latent space of it was explored; birds latent {sweep}")
+        raise UserError(f"no latent space of it was explored; birds latent {sweep}")
     return spaces_figure(dict(list(spaces.items())[:SPACES]), runs["species"].iloc[0])
 
 

@@ -1,10 +1,13 @@
-"""Variants against each other on equal split, seed and test photos, and what that says of the hypotheses.
+"""Variants against each other on equal split, seed and test photos, and what that says of the
+hypotheses.
 
-The verdicts stand on `p_holm`, which is about the procedure: train again with other seeds, test on other photos. The
-sign-flip test and McNemar's speak of the very models that were trained, so they are smaller, and decide nothing.
+The verdicts stand on `p_holm`, which is about the procedure: train again with other seeds, test on
+other photos. The sign-flip test and McNemar's speak of the very models that were trained, so they
+are smaller, and decide nothing.
 
-The same is said of test photos under salt and pepper (`noisy`): being right about a photo is then the share of the
-fractions of noise at which the run is, and the hypothesis is that it makes classifiers robust.
+The same is said of test photos under salt and pepper (`noisy`): being right about a photo is then
+the share of the fractions of noise at which the run is, and the hypothesis is that it makes
+classifiers robust.
 """
 
 from functools import cache
@@ -18,7 +21,7 @@ import yaml
 from analysis import statistics
 from analysis.frame import asked_runs, command, predictions, refuse_mixed
 from analysis.markdown import markdown, write_table
-from birds.record import load_records
+from birds.core.record import load_records
 
 PRETRAINING, ROBUST = "pretraining pays", "it makes robust"
 HYPOTHESES = {  # any other comparison is of PRETRAINING
@@ -34,7 +37,8 @@ SENTENCES = Path(__file__).with_name("sentences.yaml")
 
 
 class Pair(NamedTuple):
-    """What two variants say of equal photos: `correct` is (2, S, N), the variant's and the other's, 1 where right.
+    """What two variants say of equal photos: `correct` is (2, S, N), the variant's and the other's,
+    1 where right.
 
     Under noise it is a share of so many `levels`.
     """
@@ -47,10 +51,12 @@ class Pair(NamedTuple):
 
 
 def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False) -> list[Pair]:
-    """Every comparison a sweep allows: pretrained variants with A, DAE with B2, B1 with B0, where all else is equal.
+    """Every comparison a sweep allows: pretrained variants with A, DAE with B2, B1 with B0, where
+    all else is equal.
 
     A variant that was not asked for or is not finished leaves a hole: fewer seeds, in the end none.
-    Raises Refused when there is no such sweep, or one comparison mixes recipes, photos or precisions.
+    Raises UserError when there is no such sweep, or one comparison mixes recipes, photos or
+    precisions.
     """
     asked = asked_runs(runs_dir, sweep)
     records = load_records(runs_dir, list(asked["key"].unique()))
@@ -64,7 +70,10 @@ def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False) -> list[Pair]:
             if tuple(both["key"]) not in found:
                 if len(records):
                     refuse_mixed(records[records["key"].isin(both["key"])])
-                about = dict(zip(choices, values, strict=True)) | {"variant": variant, "against": against}
+                about = dict(zip(choices, values, strict=True)) | {
+                    "variant": variant,
+                    "against": against,
+                }
                 found[tuple(both["key"])] = _pair(about, both, right)
     return list(found.values())
 
@@ -73,12 +82,18 @@ def _opponents(cell: pd.DataFrame) -> list[tuple[str, str]]:
     """Whom each variant of a cell is compared with; A even where it was not asked for."""
     there = set(cell["variant"])
     pretrained = cell.loc[cell["pretrained"], "variant"].unique()
-    return [(variant, "A") for variant in pretrained] + [pair for pair in HYPOTHESES if there >= set(pair)]
+    return [(variant, "A") for variant in pretrained] + [
+        pair for pair in HYPOTHESES if there >= set(pair)
+    ]
 
 
 def _right(runs_dir: Path, key: str, noisy: bool) -> pd.DataFrame | None:
-    """Whether a run was right about each test photo, under noise at each fraction; None where that is gone."""
-    names = ("test_photo", "test_hits_noise") if noisy else ("test_photo", "test_logits", "test_label")
+    """Whether a run was right about each test photo, under noise at each fraction; None where that
+    is gone.
+    """
+    names = (
+        ("test_photo", "test_hits_noise") if noisy else ("test_photo", "test_logits", "test_label")
+    )
     if (saved := predictions(runs_dir, key, *names)) is None:
         return None
     right = saved[1][:, 1:] if noisy else saved[1].argmax(1) == saved[2]
@@ -89,32 +104,42 @@ def _pair(about: dict[str, Any], both: pd.DataFrame, right: Any) -> Pair:
     runs = {(row.variant, row.seed): right(row.key) for row in both.itertuples()}
     sides = about["variant"], about["against"]
     asked = sorted(set(both["seed"]))
-    missing = [f"{side} seed {seed}" for seed in asked for side in sides if runs.get((side, seed)) is None]
+    missing = [
+        f"{side} seed {seed}" for seed in asked for side in sides if runs.get((side, seed)) is None
+    ]
     seeds = [seed for seed in asked if all(runs.get((side, seed)) is not None for side in sides)]
     if not seeds:
         return Pair(about, (), np.empty((2, 0, 0)), tuple(missing))
-    shared = pd.concat([runs[side, seed] for side in sides for seed in seeds], axis=1, join="inner").to_numpy().T
+    shared = (
+        pd.concat([runs[side, seed] for side in sides for seed in seeds], axis=1, join="inner")
+        .to_numpy()
+        .T
+    )
     levels = shared.shape[0] // (2 * len(seeds))
     correct = shared.reshape(2, len(seeds), levels, shared.shape[1]).mean(2)
     return Pair(about, tuple(seeds), correct, tuple(missing), levels)
 
 
 def compare_sweep(runs_dir: Path, sweep: str, *, noisy: bool = False) -> pd.DataFrame:
-    """One row a comparison, in the order of `pairs`; accuracies, gaps and `shown_from` are fractions (0.02: 2 points).
+    """One row a comparison, in the order of `pairs`; accuracies, gaps and `shown_from` are
+    fractions (0.02: 2 points).
 
-    Columns: split, variant, against, what else was swept, seeds, photos (equal ones); accuracy, accuracy_against, gap
-    with its 95 % interval low to high over seeds and photos; p of no gap and p_holm, adjusted for the rows of the
-    table; p_permutation and p_mcnemar of these very models; effect (Cohen's h); shown_from, the smallest true gap shown
-    four times in five; equivalent, whether a gap of two points is ruled out; more_seeds (nan: no number settles it);
-    missing runs, and the command `run` that gives what is missing. With one seed nothing over seeds is known: nan.
-    Under noise an accuracy is the mean over the fractions of noise, and `noisy` is a column.
-    Raises Refused as `pairs` does.
+    Columns: split, variant, against, what else was swept, seeds, photos (equal ones); accuracy,
+    accuracy_against, gap with its 95 % interval low to high over seeds and photos; p of no gap and
+    p_holm, adjusted for the rows of the table; p_permutation and p_mcnemar of these very models;
+    effect (Cohen's h); shown_from, the smallest true gap shown four times in five; equivalent,
+    whether a gap of two points is ruled out; more_seeds (nan: no number settles it); missing runs,
+    and the command `run` that gives what is missing. With one seed nothing over seeds is known:
+    nan. Under noise an accuracy is the mean over the fractions of noise, and `noisy` is a column.
+    Raises UserError as `pairs` does.
     """
     found = pairs(runs_dir, sweep, noisy=noisy)
     family = max(sum(len(pair.seeds) > 1 for pair in found), 1)
     table = pd.DataFrame([_row(pair, statistics.ALPHA / family) for pair in found])
     if found:
-        table.insert(table.columns.get_loc("p") + 1, "p_holm", statistics.holm(table["p"].to_numpy(float)))
+        table.insert(
+            table.columns.get_loc("p") + 1, "p_holm", statistics.holm(table["p"].to_numpy(float))
+        )
         table["run"] = [_command(runs_dir, sweep, pair) for pair in found]
     return table.assign(noisy=noisy)
 
@@ -132,13 +157,27 @@ def _row(pair: Pair, alpha: float) -> dict[str, Any]:
     accuracy, against = pair.correct.mean((1, 2)) if pair.seeds else (np.nan, np.nan)
     row |= {"seeds": len(pair.seeds), "photos": pair.correct.shape[2]}
     row |= {"accuracy": accuracy, "accuracy_against": against, "gap": accuracy - against}
-    row |= _over_seeds(pair, alpha) if len(pair.seeds) > 1 else dict.fromkeys(("low", "high", "p"), np.nan)
+    row |= (
+        _over_seeds(pair, alpha)
+        if len(pair.seeds) > 1
+        else dict.fromkeys(("low", "high", "p"), np.nan)
+    )
     votes = np.rint(pair.levels * np.subtract(*pair.correct).sum(0)).astype(int)
     row["p_permutation"] = statistics.sign_flip(votes) if pair.seeds else np.nan
-    row["p_mcnemar"] = statistics.mcnemar(int((votes > 0).sum()), int((votes < 0).sum())) if pair.seeds else np.nan
+    row["p_mcnemar"] = (
+        statistics.mcnemar(int((votes > 0).sum()), int((votes < 0).sum())) if pair.seeds else np.nan
+    )
     row["effect"] = statistics.cohens_h(accuracy, against)
-    more = {"shown_from": np.nan, "equivalent": False, "more_seeds": float(FEWEST_SEEDS - len(pair.seeds))}
-    return row | {name: row.pop(name, other) for name, other in more.items()} | {"missing": ", ".join(pair.missing)}
+    more = {
+        "shown_from": np.nan,
+        "equivalent": False,
+        "more_seeds": float(FEWEST_SEEDS - len(pair.seeds)),
+    }
+    return (
+        row
+        | {name: row.pop(name, other) for name, other in more.items()}
+        | {"missing": ", ".join(pair.missing)}
+    )
 
 
 def _over_seeds(pair: Pair, alpha: float) -> dict[str, Any]:
@@ -155,7 +194,9 @@ def _over_seeds(pair: Pair, alpha: float) -> dict[str, Any]:
 
 
 class Verdict(NamedTuple):
-    """What a comparison says of its hypothesis. gap, low and high are fractions; nan where they are not known."""
+    """What a comparison says of its hypothesis. gap, low and high are fractions; nan where they are
+    not known.
+    """
 
     hypothesis: str
     word: str
@@ -174,9 +215,11 @@ class Verdict(NamedTuple):
 
 
 def verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
-    """A verdict a row: supported or refuted where the gap is shown (Holm's p at most 5 %), else cannot tell.
+    """A verdict a row: supported or refuted where the gap is shown (Holm's p at most 5 %), else
+    cannot tell.
 
-    A gap that is not shown, but shown to be smaller than two points either way, refutes as well: it does not pay.
+    A gap that is not shown, but shown to be smaller than two points either way, refutes as well: it
+    does not pay.
     """
     return [_verdict(row) for row in comparisons.to_dict("records")]
 
@@ -189,17 +232,30 @@ def place(choices: dict[str, Any]) -> str:
 
 def _verdict(row: dict[str, Any]) -> Verdict:
     shown = row["p_holm"] <= statistics.ALPHA
-    word = "supported" if shown and row["gap"] > 0 else "refuted" if shown or row["equivalent"] else "cannot tell"
+    word = (
+        "supported"
+        if shown and row["gap"] > 0
+        else "refuted"
+        if shown or row["equivalent"]
+        else "cannot tell"
+    )
     columns = list(row)
     swept = columns[columns.index("against") + 1 : columns.index("seeds")]
     return Verdict(
-        hypothesis=ROBUST if row["noisy"] else HYPOTHESES.get((row["variant"], row["against"]), PRETRAINING),
+        hypothesis=ROBUST
+        if row["noisy"]
+        else HYPOTHESES.get((row["variant"], row["against"]), PRETRAINING),
         word=word,
-        more_seeds=int(row["more_seeds"]) if word == "cannot tell" and np.isfinite(row["more_seeds"]) else None,
+        more_seeds=int(row["more_seeds"])
+        if word == "cannot tell" and np.isfinite(row["more_seeds"])
+        else None,
         where=place({name: row[name] for name in ("split", *swept)}),
         p=row["p_holm"],
         equivalent=not shown and row["equivalent"],
-        **{name: row[name] for name in ("gap", "low", "high", "variant", "against", "seeds", "photos", "run")},
+        **{
+            name: row[name]
+            for name in ("gap", "low", "high", "variant", "against", "seeds", "photos", "run")
+        },
     )
 
 
@@ -232,7 +288,9 @@ def _p(p: float, equals: str = "") -> str:
     return "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
 
 
-UNDER_NOISE = "Under salt and pepper on the test photos, mean over the fractions of pixels replaced:\n\n"
+UNDER_NOISE = (
+    "Under salt and pepper on the test photos, mean over the fractions of pixels replaced:\n\n"
+)
 NOTE = """\
 Gap: in points, with its 95 % interval over seeds and test photos. p: of no gap when trained and tested again, adjusted
 for the whole table (Holm). Of the trained models alone: p flip (sign flips) and p McNemar. h: Cohen's effect size.
@@ -261,11 +319,20 @@ def as_markdown(table: pd.DataFrame) -> str:
     found = verdicts(table)
     said = [f"- {sentence(verdict)}" for verdict in found]
     if STEPS not in swept and any(one.word == "supported" and one.against == "A" for one in found):
-        said.append(f"- A gain over A can be a head start: ask again with {STEPS}=20,80,160, as make sweep-steps does.")
+        said.append(
+            f"- A gain over A can be a head start: ask again with {STEPS}=20,80,160, as make sweep-steps does."
+        )
     holes = table[table["run"] != ""].groupby("run")["missing"].agg(_distinct)
-    fill = [f"{f'Missing: {missing}' if missing else 'For an interval'}; run: {run}" for run, missing in holes.items()]
+    fill = [
+        f"{f'Missing: {missing}' if missing else 'For an interval'}; run: {run}"
+        for run, missing in holes.items()
+    ]
     return "\n\n".join(
-        [markdown(head, [_shown(row, swept) for row in table.to_dict("records")]), NOTE, "\n".join(said + fill)]
+        [
+            markdown(head, [_shown(row, swept) for row in table.to_dict("records")]),
+            NOTE,
+            "\n".join(said + fill),
+        ]
     )
 
 
@@ -278,7 +345,11 @@ def _shown(row: dict[str, Any], swept: list[str]) -> list[str]:
     return [
         f"{row['split']}/{100 - row['split']}",
         *(str(row[name]) for name in ("variant", "against", *swept, "seeds")),
-        "" if np.isnan(gap) else f"{gap:+.1f}" if np.isnan(low) else f"{gap:+.1f} [{low:+.1f}, {high:+.1f}]",
+        ""
+        if np.isnan(gap)
+        else f"{gap:+.1f}"
+        if np.isnan(low)
+        else f"{gap:+.1f} [{low:+.1f}, {high:+.1f}]",
         *(_p(row[name]) for name in ("p_holm", "p_permutation", "p_mcnemar")),
         "" if np.isnan(gap) else f"{row['effect']:+.2f}",
         "" if np.isnan(shown_from) else f"{shown_from:.1f}",
@@ -287,12 +358,18 @@ def _shown(row: dict[str, Any], swept: list[str]) -> list[str]:
 
 
 def print_comparisons(runs_dir: Path, sweep: str) -> None:
-    """Print a sweep's comparisons and verdicts, those under noise too, and write them under `tables/`.
+    """Print a sweep's comparisons and verdicts, those under noise too, and write them under
+    `tables/`.
 
-    Nothing where it allows none. Raises Refused as `pairs` does.
+    Nothing where it allows none. Raises UserError as `pairs` does.
     """
     for end, noisy in (("", False), ("-noise", True)):
         table = compare_sweep(runs_dir, sweep, noisy=noisy)
         if len(table) and (table["seeds"].any() or not noisy):
-            text, stem = f"{UNDER_NOISE * noisy}{as_markdown(table)}", runs_dir / "tables" / f"{sweep}{end}_comparisons"
-            print(f"\n{text}\nWritten: {write_table(stem, text, table.drop(columns='noisy').to_csv(index=False))}")
+            text, stem = (
+                f"{UNDER_NOISE * noisy}{as_markdown(table)}",
+                runs_dir / "tables" / f"{sweep}{end}_comparisons",
+            )
+            print(
+                f"\n{text}\nWritten: {write_table(stem, text, table.drop(columns='noisy').to_csv(index=False))}"
+            )

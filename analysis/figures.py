@@ -1,8 +1,10 @@
-"""Every figure of a sweep, from its records alone: `FIGURES` names them, `birds figures SWEEP` draws what it can.
+"""Every figure of a sweep, from its records alone: `FIGURES` names them, `birds figures SWEEP`
+draws what it can.
 
-The ones here compare the cells of a sweep (a split, a variant and whatever else was swept); those that look into runs
-are in `analysis.closeups`. A figure whose records are not there raises Refused with what to run. Files are the same to
-the byte for the same records: no dates, no versions, fixed ids.
+The ones here compare the cells of a sweep (a split, a variant and whatever else was swept); those
+that look into runs are in `analysis.closeups`. A figure whose records are not there raises UserError
+with what to run. Files are the same to the byte for the same records: no dates, no versions, fixed
+ids.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +20,8 @@ from analysis.comparisons import compare_sweep
 from analysis.frame import sweep_frame
 from analysis.palette import FAINT, RIM, dot, legend, line, look, panels
 from analysis.tables import sweep_table, swept_columns
-from birds.spec import Refused
-from birds.store import write_atomically
+from birds.core.spec import UserError
+from birds.core.store import write_atomically
 
 FORMATS = ("png", "pdf", "svg")
 UNDATED = {
@@ -36,12 +38,16 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, for all formats
     for file, kind in zip(files, formats, strict=True):
-        write_atomically(file, partial(figure.savefig, format=kind, dpi=160, metadata=UNDATED[kind]))
+        write_atomically(
+            file, partial(figure.savefig, format=kind, dpi=160, metadata=UNDATED[kind])
+        )
     return files
 
 
 def cells(runs_dir: Path, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The sweep's table with a name for each cell beside its split (`cell`), and its runs with the cell they are of."""
+    """The sweep's table with a name for each cell beside its split (`cell`), and its runs with the
+    cell they are of.
+    """
     table, _ = sweep_table(runs_dir, sweep)
     swept = swept_columns(table)
     words = [
@@ -50,22 +56,35 @@ def cells(runs_dir: Path, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     ]
     table = table.assign(cell=words)
     runs, _ = sweep_frame(runs_dir, sweep)
-    return table, runs.assign(cell=runs["family"].map(dict(zip(table["family"], words, strict=True))))
+    return table, runs.assign(
+        cell=runs["family"].map(dict(zip(table["family"], words, strict=True)))
+    )
 
 
 def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accuracy") -> Figure:
-    """A panel for each split: the mean of every cell with its 95 % interval, and single seeds as small rings."""
+    """A panel for each split: the mean of every cell with its 95 % interval, and single seeds as
+    small rings.
+    """
     splits, names = sorted(table["split"].unique()), list(dict.fromkeys(table["cell"]))
-    figure, axes = panels(1, len(splits), 1.6 + 3 * len(splits), 1.2 + 0.36 * len(names), sharex=True, sharey=True)
+    figure, axes = panels(
+        1, len(splits), 1.6 + 3 * len(splits), 1.2 + 0.36 * len(names), sharex=True, sharey=True
+    )
     for axis, split in zip(axes[0], splits, strict=True):
         for row in table[table["split"] == split].to_dict("records"):
             y = names.index(row["cell"])
             seeds = 100 * runs.loc[runs["family"] == row["family"], f"test_{metric}"]
-            axis.plot([100 * row[f"{metric}_low"], 100 * row[f"{metric}_high"]], [y, y], color=RIM, linewidth=1.3)
+            axis.plot(
+                [100 * row[f"{metric}_low"], 100 * row[f"{metric}_high"]],
+                [y, y],
+                color=RIM,
+                linewidth=1.3,
+            )
             axis.plot(seeds, [y + 0.28] * len(seeds), "o", ms=3.2, mfc="none", mec="0.4", mew=0.7)
             axis.plot(100 * row[metric], y, **dot(row["variant"]))
         if metric == "accuracy":
-            axis.axvline(100 / len(runs["species"].iloc[0]), color="0.5", linestyle=":", linewidth=1)
+            axis.axvline(
+                100 / len(runs["species"].iloc[0]), color="0.5", linestyle=":", linewidth=1
+            )
         labelled = table.loc[table["split"] == split, "labelled"].iloc[0]
         axis.set(title=f"{split}/{100 - split}: {labelled} labelled photos")
         axis.set_xlabel(f"test {metric.replace('_f1', ' F1')}, %")
@@ -74,7 +93,8 @@ def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accur
 
 
 def differences_figure(comparisons: pd.DataFrame) -> Figure:
-    """A forest plot: each paired difference with its interval, and in grey what this sweep was too small to show.
+    """A forest plot: each paired difference with its interval, and in grey what this sweep was too
+    small to show.
 
     Filled where the p of no difference, Holm's over all of them, is at most 0.05.
     """
@@ -83,30 +103,53 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
     names = []
     for y, row in enumerate(comparisons.to_dict("records")):
         also = " ".join(f"{name.split('.')[-1]}={row[name]}" for name in swept if row[name])
-        names.append(f"{row['variant']} - {row['against']}  {row['split']}/{100 - row['split']} {also}".strip())
-        axis.barh(y, 200 * row["shown_from"], left=-100 * row["shown_from"], height=0.7, color=FAINT, zorder=0)
+        names.append(
+            f"{row['variant']} - {row['against']}  {row['split']}/{100 - row['split']} {also}".strip()
+        )
+        axis.barh(
+            y,
+            200 * row["shown_from"],
+            left=-100 * row["shown_from"],
+            height=0.7,
+            color=FAINT,
+            zorder=0,
+        )
         axis.plot([100 * row["low"], 100 * row["high"]], [y, y], color=RIM, linewidth=1.3, zorder=2)
         mark = dot(row["variant"]) | ({} if row["p_holm"] <= 0.05 else {"mfc": "white"})
         axis.plot(100 * row["gap"], y, **mark)
-        p = "one seed" if row["seeds"] < 2 else "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
+        p = (
+            "one seed"
+            if row["seeds"] < 2
+            else "p < 0.001"
+            if row["p_holm"] < 0.001
+            else f"p = {row['p_holm']:.3f}"
+        )
         axis.annotate(p, (1.01, y), xycoords=("axes fraction", "data"), fontsize=8, va="center")
     axis.axvline(0, color="0.3", linewidth=0.8)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
-    axis.set_xlabel("difference in test accuracy, percentage points (grey: too small to be shown by this sweep)")
+    axis.set_xlabel(
+        "difference in test accuracy, percentage points (grey: too small to be shown by this sweep)"
+    )
     return figure
 
 
 def robustness_figure(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """A panel for each split: accuracy against the salt and pepper on the test photos, the range of seeds shaded."""
+    """A panel for each split: accuracy against the salt and pepper on the test photos, the range of
+    seeds shaded.
+    """
     splits = sorted(table["split"].unique())
     figure, axes = panels(1, len(splits), 0.8 + 3.4 * len(splits), 3.4, sharex=True, sharey=True)
     for axis, split in zip(axes[0], splits, strict=True):
         here = table[table["split"] == split]
-        for row, rank in zip(here.to_dict("records"), here.groupby("variant").cumcount(), strict=True):
+        for row, rank in zip(
+            here.to_dict("records"), here.groupby("variant").cumcount(), strict=True
+        ):
             own = runs[runs["family"] == row["family"]]
             noise = 100 * np.array(own["test_noise"].iloc[0])
             reached = 100 * np.array(own["test_accuracy_noise"].tolist())
-            axis.fill_between(noise, reached.min(0), reached.max(0), color=look(row["variant"]).colour, alpha=0.15)
+            axis.fill_between(
+                noise, reached.min(0), reached.max(0), color=look(row["variant"]).colour, alpha=0.15
+            )
             style = {**line(), **dot(row["variant"], 5.5), "label": row["cell"]}
             axis.plot(noise, reached.mean(0), linestyle=DASHES[rank % len(DASHES)], **style)
         axis.set(title=f"{split}/{100 - split}", xlabel="pixels replaced in test photos, %")
@@ -116,11 +159,21 @@ def robustness_figure(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
 
 
 def noise_figure(table: pd.DataFrame) -> Figure:
-    """Accuracy on clean test photos against the noise that pretraining removed, with 95 % intervals."""
+    """Accuracy on clean test photos against the noise that pretraining removed, with 95 %
+    intervals.
+    """
     figure, [[axis]] = panels(1, 1, 5.2, 3.4)
-    for (split, variant), own in table.assign(x=100 * table["noise"].astype(float)).groupby(["split", "variant"]):
+    for (split, variant), own in table.assign(x=100 * table["noise"].astype(float)).groupby(
+        ["split", "variant"]
+    ):
         own = own.sort_values("x")
-        axis.vlines(own["x"], 100 * own["accuracy_low"], 100 * own["accuracy_high"], color=RIM, linewidth=1.2)
+        axis.vlines(
+            own["x"],
+            100 * own["accuracy_low"],
+            100 * own["accuracy_high"],
+            color=RIM,
+            linewidth=1.2,
+        )
         label = f"{variant} {split}/{100 - split}"
         axis.plot(own["x"], 100 * own["accuracy"], label=label, **line(), **dot(variant, 5.5))
     axis.set(xlabel="pixels replaced in pretraining, %", ylabel="test accuracy, %")
@@ -129,13 +182,25 @@ def noise_figure(table: pd.DataFrame) -> Figure:
 
 
 def cost_figure(table: pd.DataFrame) -> Figure:
-    """Minutes of training by cell; before them, in light grey, those of the pretraining that it shares with others."""
-    names = [f"{cell}  {split}/{100 - split}" for cell, split in zip(table["cell"], table["split"], strict=True)]
+    """Minutes of training by cell; before them, in light grey, those of the pretraining that it
+    shares with others.
+    """
+    names = [
+        f"{cell}  {split}/{100 - split}"
+        for cell, split in zip(table["cell"], table["split"], strict=True)
+    ]
     figure, [[axis]] = panels(1, 1, 6, max(1.6, 0.8 + 0.28 * len(names)))
     for y, row in enumerate(table.to_dict("records")):
         before, style = row["pretraining_seconds"] / 60, look(row["variant"])
         axis.barh(y, before, color=FAINT, edgecolor=RIM)
-        axis.barh(y, row["train_seconds"] / 60, left=before, color=style.colour, hatch=style.hatch, edgecolor=RIM)
+        axis.barh(
+            y,
+            row["train_seconds"] / 60,
+            left=before,
+            color=style.colour,
+            hatch=style.hatch,
+            edgecolor=RIM,
+        )
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     axis.set_xlabel("minutes of training (light grey: pretraining, shared)")
     return figure
@@ -149,21 +214,21 @@ def _differences(runs_dir: Path, sweep: str) -> Figure:
     comparisons = compare_sweep(runs_dir, sweep)
     if comparisons.empty or comparisons["gap"].isna().all():
         again = f"run: {comparisons['run'].iloc[0]}" if len(comparisons) else "make sweep-exp1"
-        raise Refused(f"no pretrained variant has a finished A beside it; {again}")
+        raise UserError(f"no pretrained variant has a finished A beside it; {again}")
     return differences_figure(comparisons.dropna(subset=["gap"]))
 
 
 def _robustness(runs_dir: Path, sweep: str) -> Figure:
     table, runs = cells(runs_dir, sweep)
     if "test_accuracy_noise" not in runs:
-        raise Refused("no run was tested under noise")
+        raise UserError("no run was tested under noise")
     return robustness_figure(table, runs.dropna(subset=["test_accuracy_noise"]))
 
 
 def _noise(runs_dir: Path, sweep: str) -> Figure:
     table, _ = cells(runs_dir, sweep)
     if "noise" not in table or not table["noise"].astype(bool).all():
-        raise Refused("this sweep did not vary noise; make sweep-noise && birds figures noise")
+        raise UserError("this sweep did not vary noise; make sweep-noise && birds figures noise")
     return noise_figure(table)
 
 
@@ -174,7 +239,9 @@ def _pareto(runs_dir: Path, sweep: str) -> Figure:
     rows = latency_table(runs_dir)
     rows = rows[rows["key"].isin(sweep_frame(runs_dir, sweep)[0]["key"])]
     if rows.empty:
-        raise Refused(f"no model of it was timed; birds quantize {sweep} && birds latency {sweep}")
+        raise UserError(
+            f"no model of it was timed; birds quantize {sweep} && birds latency {sweep}"
+        )
     return pareto_figure(rows[rows["machine"] == rows["machine"].iloc[0]])
 
 
@@ -191,9 +258,11 @@ FIGURES: dict[str, Callable[[Path, str], Figure]] = {
 
 
 def write_figures(runs_dir: Path, sweep: str, out: Path | None = None) -> dict[str, str]:
-    """Write every figure that the records allow into `out` (default: `figures/SWEEP` beside the runs).
+    """Write every figure that the records allow into `out` (default: `figures/SWEEP` beside the
+    runs).
 
-    Returns why each of the others could not be drawn, by name. Raises Refused when there is no such sweep.
+    Returns why each of the others could not be drawn, by name. Raises UserError when there is no such
+    sweep.
     """
     cells(runs_dir, sweep)  # says what is wrong with the sweep itself, once
     folder, missing = out or runs_dir / "figures" / sweep, {}
@@ -201,7 +270,7 @@ def write_figures(runs_dir: Path, sweep: str, out: Path | None = None) -> dict[s
     for name, draw in FIGURES.items():
         try:
             save(draw(runs_dir, sweep), folder / name)
-        except Refused as refusal:
+        except UserError as refusal:
             missing[name] = str(refusal)
     print(f"Written: {len(FIGURES) - len(missing)} figures as {', '.join(FORMATS)} in {folder}")
     for name, why in missing.items():

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from birds.record import load_records
-from birds.spec import ClassifySpec, Refused, read_spec
-from birds.store import RunFolder
-from birds.sweep import read_sweep
+from birds.core.record import load_records
+from birds.core.spec import ClassifySpec, UserError, read_spec
+from birds.core.store import RunFolder
+from birds.core.sweep import read_sweep
 
 SHOWN_ANYWAY = ("split", "variant", "seed")  # columns of every table
 NEVER_MIXED = {  # columns that must agree within a comparison, and how to make them
@@ -24,23 +24,29 @@ NEVER_MIXED = {  # columns that must agree within a comparison, and how to make 
 
 
 def sweep_keys(runs_dir: Path, name: str) -> list[str]:
-    """The keys of the classifier runs a sweep asked for, each once. Raises Refused when there is no such sweep."""
+    """The keys of the classifier runs a sweep asked for, each once. Raises UserError when there is no
+    such sweep.
+    """
     return list(dict.fromkeys(run.key for run in read_sweep(runs_dir, name).runs))
 
 
 def swept_choices(runs_dir: Path, name: str) -> pd.DataFrame:
-    """What a sweep varied beside split, variant and seed: a column each, a row for each key (the first that asked)."""
+    """What a sweep varied beside split, variant and seed: a column each, a row for each key (the
+    first that asked).
+    """
     asked = reversed(read_sweep(runs_dir, name).runs)
     words = {run.key: dict(w.split("=", 1) for w in run.overrides) for run in asked}
     frame = pd.DataFrame.from_dict(words, orient="index").fillna("")
-    varied = [name for name in frame.columns if frame[name].nunique() > 1 and name not in SHOWN_ANYWAY]
+    varied = [
+        name for name in frame.columns if frame[name].nunique() > 1 and name not in SHOWN_ANYWAY
+    ]
     return frame[varied]
 
 
 def sweep_frame(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     """The records of a sweep's finished runs, one row each, and the keys of those that are missing.
 
-    Raises Refused when runs that differ in their seed alone are mixed (see `refuse_mixed`).
+    Raises UserError when runs that differ in their seed alone are mixed (see `refuse_mixed`).
     """
     keys = sweep_keys(runs_dir, name)
     frame = load_records(runs_dir, keys)
@@ -51,22 +57,26 @@ def sweep_frame(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
-    """Raise Refused, naming the run that differs, unless all are of one recipe, the same photos and one precision."""
+    """Raise UserError, naming the run that differs, unless all are of one recipe, the same photos and
+    one precision.
+    """
     for column in [name for name in NEVER_MIXED if name in frame]:
         count = frame[column].value_counts()
         if len(count) > 1:
             most, *_, other = count.index
             odd = frame[frame[column] == other].iloc[0]
-            raise Refused(
+            raise UserError(
                 f"run {odd['key']} ({odd['variant']} split={odd['split']} seed={odd['seed']}) has {column}={other}, "
                 f"those it is compared with {most}: {NEVER_MIXED[column]}"
             )
 
 
 def asked_runs(runs_dir: Path, name: str) -> pd.DataFrame:
-    """Every run a sweep asked for, as often as it did: key, split, variant, pretrained, seed, and what else was swept.
+    """Every run a sweep asked for, as often as it did: key, split, variant, pretrained, seed, and
+    what else was swept.
 
-    A variant that does not read a choice stands there once for each value of it, always under the same key.
+    A variant that does not read a choice stands there once for each value of it, always under the
+    same key.
     """
     swept, rows = list(swept_choices(runs_dir, name).columns), []
     for run in read_sweep(runs_dir, name).runs:
@@ -75,12 +85,20 @@ def asked_runs(runs_dir: Path, name: str) -> pd.DataFrame:
             spec = read_spec(RunFolder(runs_dir, run.key).spec_file.read_text())
             assert isinstance(spec, ClassifySpec)
             own = {"key": run.key, "split": spec.split, "variant": spec.variant, "seed": spec.seed}
-            rows.append(own | {"pretrained": spec.pretrained is not None} | {choice: words[choice] for choice in swept})
+            rows.append(
+                own
+                | {"pretrained": spec.pretrained is not None}
+                | {choice: words[choice] for choice in swept}
+            )
     return pd.DataFrame(rows, columns=["key", "split", "variant", "seed", "pretrained", *swept])
 
 
-def command(runs_dir: Path, name: str, *, seeds: Iterable[int] = (), variants: Iterable[str] = ()) -> str:
-    """The command that asks for a sweep again, with more seeds or variants; what is finished is not run again."""
+def command(
+    runs_dir: Path, name: str, *, seeds: Iterable[int] = (), variants: Iterable[str] = ()
+) -> str:
+    """The command that asks for a sweep again, with more seeds or variants; what is finished is not
+    run again.
+    """
     words: dict[str, list[str]] = {}
     for run in read_sweep(runs_dir, name).runs:
         for key, value in (word.split("=", 1) for word in run.overrides):
@@ -93,7 +111,9 @@ def command(runs_dir: Path, name: str, *, seeds: Iterable[int] = (), variants: I
 
 
 def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | None:
-    """Arrays that a run saved of its predictions (`birds.run`), by name; None where they are gone."""
+    """Arrays that a run saved of its predictions (`birds.train.run`), by name; None where they are
+    gone.
+    """
     try:
         with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
             return [saved[name] for name in names]
@@ -102,8 +122,12 @@ def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | N
 
 
 def pretraining_seconds(runs_dir: Path, frame: pd.DataFrame) -> pd.Series:
-    """For each classifier, the training seconds of the pretraining it stands on (shared with others); 0 for none."""
+    """For each classifier, the training seconds of the pretraining it stands on (shared with
+    others); 0 for none.
+    """
     keys = [key for key in dict.fromkeys(frame["pretrained_key"]) if isinstance(key, str)]
     records = load_records(runs_dir, keys)
-    seconds = dict(zip(records["key"], records["cost_seconds"], strict=True)) if len(records) else {}
+    seconds = (
+        dict(zip(records["key"], records["cost_seconds"], strict=True)) if len(records) else {}
+    )
     return frame["pretrained_key"].map(lambda key: float(seconds.get(key, 0.0)))

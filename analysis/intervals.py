@@ -11,7 +11,9 @@ RESAMPLES = 2000
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Macro F1 of confusion matrices (..., S, S) with true species in rows; species without photos are left out."""
+    """Macro F1 of confusion matrices (..., S, S) with true species in rows; species without photos
+    are left out.
+    """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     shown, said = confusion.sum(-1), confusion.sum(-2)
     total = shown + said
@@ -20,8 +22,11 @@ def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     return mean
 
 
-def macro_f1_by_photo(label: NDArray[np.int64], predicted: NDArray[np.int64], species: int) -> NDArray[np.float64]:
-    """Macro F1 as a mean over photos: jackknife pseudovalues (Tukey 1958, 10.1214/aoms/1177706647), (N,).
+def macro_f1_by_photo(
+    label: NDArray[np.int64], predicted: NDArray[np.int64], species: int
+) -> NDArray[np.float64]:
+    """Macro F1 as a mean over photos: jackknife pseudovalues (Tukey 1958, 10.1214/aoms/1177706647),
+    (N,).
 
     Args: as in `photo_bootstrap`.
     """
@@ -29,12 +34,17 @@ def macro_f1_by_photo(label: NDArray[np.int64], predicted: NDArray[np.int64], sp
     hits = np.bincount(label[right], minlength=species)
     total = np.bincount(label, minlength=species) + np.bincount(predicted, minlength=species)
 
-    def without(who: NDArray[np.int64], hit: Any, times: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def without(
+        who: NDArray[np.int64], hit: Any, times: Any
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """How a species' F1 changes, and whether it disappears, when a photo is left out."""
         left = total[who] - times
         return 2 * (hits[who] - hit) / np.maximum(left, 1) - 2 * hits[who] / total[who], left == 0
 
-    (own, own_gone), (other, other_gone) = without(label, right, 1 + right), without(predicted, 0, 1)
+    (own, own_gone), (other, other_gone) = (
+        without(label, right, 1 + right),
+        without(predicted, 0, 1),
+    )
     whole, shown = (2 * hits / np.maximum(total, 1)).sum(), (total > 0).sum()
     rest = (whole + own + np.where(right, 0, other)) / (shown - own_gone - (other_gone & ~right))
     pseudo: NDArray[np.float64] = photos * whole / shown - (photos - 1) * rest
@@ -44,7 +54,8 @@ def macro_f1_by_photo(label: NDArray[np.int64], predicted: NDArray[np.int64], sp
 def photo_bootstrap(
     label: NDArray[np.int64], predicted: NDArray[np.int64], species: int
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of accuracy and macro F1 over resampled photos (Efron 1979, 10.1214/aos/1176344552).
+    """95 % percentile intervals of accuracy and macro F1 over resampled photos (Efron 1979,
+    10.1214/aos/1176344552).
 
     Args:
         label: true species, (N,).

@@ -1,8 +1,9 @@
 """Latency rows to tables and a picture: one comparison a machine, never one over several.
 
-`runs/latency.jsonl` holds a row for each model, device, number of threads and batch (see `birds.latency.measure`). Of
-each run on each machine the newest race counts, whole: rows of an older one would show models that were not timed side
-by side. Ratios were computed within one race, with their intervals.
+`runs/latency.jsonl` holds a row for each model, device, number of threads and batch (see
+`birds.use.latency.measure`). Of each run on each machine the newest race counts, whole: rows of an
+older one would show models that were not timed side by side. Ratios were computed within one race,
+with their intervals.
 """
 
 import contextlib
@@ -15,8 +16,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.markdown import markdown, write_table
-from birds.spec import Refused
-from birds.store import locked, write_text
+from birds.core.spec import UserError
+from birds.core.store import locked, write_text
 
 CELL = ["device", "threads", "batch"]
 RACE = ["machine", "key", *CELL]
@@ -32,7 +33,7 @@ def rows_file(runs_dir: Path) -> Path:
 def append_rows(runs_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add rows, one JSON object a line, all or none of them, by as many processes as like.
 
-    Raises Refused when the disk is full; the file is then as it was.
+    Raises UserError when the disk is full; the file is then as it was.
     """
     path = rows_file(runs_dir)
     with locked(path.with_suffix(".lock")):
@@ -42,28 +43,40 @@ def append_rows(runs_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_rows(runs_dir: Path) -> pd.DataFrame:
-    """All rows, in the order they were written; a line that was cut short or is of another shape is left out."""
+    """All rows, in the order they were written; a line that was cut short or is of another shape is
+    left out.
+    """
     path, rows = rows_file(runs_dir), []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
-    return pd.DataFrame([row for row in rows if isinstance(row, dict) and {*RACE, "model", "time"} <= row.keys()])
+    return pd.DataFrame(
+        [row for row in rows if isinstance(row, dict) and {*RACE, "model", "time"} <= row.keys()]
+    )
 
 
 def latency_table(runs_dir: Path) -> pd.DataFrame:
-    """The newest race of each run, device, threads and batch on each machine; the machine last measured comes first.
+    """The newest race of each run, device, threads and batch on each machine; the machine last
+    measured comes first.
 
-    Raises Refused when nothing was measured yet.
+    Raises UserError when nothing was measured yet.
     """
     rows = read_rows(runs_dir)
     if rows.empty:
-        raise Refused(f"no latency was measured in {runs_dir} yet; measure it: birds latency SWEEP")
+        raise UserError(
+            f"no latency was measured in {runs_dir} yet; measure it: birds latency SWEEP"
+        )
     newest = rows[rows["time"] == rows.groupby(RACE)["time"].transform("max")]
-    runs = [f"{row.variant} {row.split}/{100 - row.split} seed {row.seed}" for row in newest.itertuples()]
+    runs = [
+        f"{row.variant} {row.split}/{100 - row.split} seed {row.seed}"
+        for row in newest.itertuples()
+    ]
     newest = newest.assign(run=runs, last=newest.groupby("machine")["time"].transform("max"))
     order = ["last", "machine", *CELL, "split", "variant", "seed", "key", "baseline", "median_ms"]
     upwards = [name not in ("last", "baseline", "median_ms") for name in order]
-    return newest.sort_values(order, ascending=upwards, kind="stable", ignore_index=True).drop(columns="last")
+    return newest.sort_values(order, ascending=upwards, kind="stable", ignore_index=True).drop(
+        columns="last"
+    )
 
 
 def cell_title(device: str, threads: int, batch: int) -> str:
@@ -72,8 +85,12 @@ def cell_title(device: str, threads: int, batch: int) -> str:
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table for people: for each machine what it is, then one comparison for each device, threads and batch."""
-    return "\n\n".join([_machine_text(rows) for _, rows in table.groupby("machine", sort=False)] + [NOTE])
+    """The table for people: for each machine what it is, then one comparison for each device,
+    threads and batch.
+    """
+    return "\n\n".join(
+        [_machine_text(rows) for _, rows in table.groupby("machine", sort=False)] + [NOTE]
+    )
 
 
 CROWDED = """\
@@ -104,7 +121,11 @@ def _markdown(rows: Sequence[dict[str, str]]) -> str:
 def _about(rows: pd.DataFrame) -> str:
     last = rows.loc[rows["time"].idxmax()]
     load, others = rows["load_before"], rows["cores_of_others"]
-    taken = "" if others.isna().all() else f"; other processes took {others.min():.2f} to {others.max():.2f} cores"
+    taken = (
+        ""
+        if others.isna().all()
+        else f"; other processes took {others.min():.2f} to {others.max():.2f} cores"
+    )
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
     sets = " ".join(last["instruction_sets"]) or "unknown"
     graphics = f" and {last['gpu']}" if last["gpu"] else ""
@@ -136,21 +157,29 @@ def _faster(row: dict[str, Any], column: str) -> str:
     if pd.isna(row[column]):
         return ""
     factor, low, high = (1 / row[column + end] for end in ("", "_high", "_low"))
-    return f"{factor:.2f} [{low:.2f}, {high:.2f}]{' =' * (row[f'{column}_told'] == 'cannot be told')}"
+    return (
+        f"{factor:.2f} [{low:.2f}, {high:.2f}]{' =' * (row[f'{column}_told'] == 'cannot be told')}"
+    )
 
 
 def _caveats(cell: pd.DataFrame) -> list[str]:
-    """What a race says of itself, once for each run: how a model fared against itself, and who did not start."""
+    """What a race says of itself, once for each run: how a model fared against itself, and who did
+    not start.
+    """
     others = cell["cores_of_others"].max()
     lines = [f"- {CROWDED.format(others, cell['cores'].max())}"] if others > CROWD else []
     for _, row in cell.drop_duplicates("key").iterrows():
         lines.append(f"- {row['run']}: {row['aa_verdict']} ({row['aa_model']})")
-        lines += [f"- {row['run']}: {name} is left out: {why}" for name, why in row["left_out"].items()]
+        lines += [
+            f"- {row['run']}: {name} is left out: {why}" for name, why in row["left_out"].items()
+        ]
     return lines
 
 
 def _weights(rows: pd.DataFrame) -> list[dict[str, str]]:
-    """One line a model: what does not depend on threads or batch. Against the checkpoint's size where that is known."""
+    """One line a model: what does not depend on threads or batch. Against the checkpoint's size
+    where that is known.
+    """
     once = rows.drop_duplicates(["key", "model", "device"])
     return [
         {
@@ -172,9 +201,10 @@ def _number(value: float | None, factor: float = 1, digits: int = 0) -> str:
 
 
 def print_latency_table(runs_dir: Path) -> None:
-    """Print the table; write it as Markdown, CSV and LaTeX, and a Pareto picture for each machine, under `tables/`.
+    """Print the table; write it as Markdown, CSV and LaTeX, and a Pareto picture for each machine,
+    under `tables/`.
 
-    Raises Refused when nothing was measured yet.
+    Raises UserError when nothing was measured yet.
     """
     from analysis.figures import save
     from analysis.pareto import pareto_figure
@@ -183,6 +213,6 @@ def print_latency_table(runs_dir: Path) -> None:
     text, folder = as_markdown(table), runs_dir / "tables"
     written = [write_table(folder / "latency", text, table.to_csv(index=False))]
     for machine, rows in table.groupby("machine", sort=False):
-        with contextlib.suppress(Refused):  # of a machine whose models' accuracy is not known
+        with contextlib.suppress(UserError):  # of a machine whose models' accuracy is not known
             written += map(str, save(pareto_figure(rows), folder / f"pareto-{machine}"))
     print(f"\n{text}\nWritten: {', '.join(written)}")

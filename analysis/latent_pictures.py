@@ -1,6 +1,8 @@
-"""Latent spaces for eyes: coloured by species and by cluster, the photo under the pointer, a sheet a cluster.
+"""Latent spaces for eyes: coloured by species and by cluster, the photo under the pointer, a sheet
+a cluster.
 
-A species and the cluster matched to it have one colour and one marker: a good clustering looks alike on both sides.
+A species and the cluster matched to it have one colour and one marker: a good clustering looks
+alike on both sides.
 """
 
 import base64
@@ -21,7 +23,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from analysis.latent_space import Labels, Space, nearest_first
 from analysis.palette import OKABE_ITO, legend, panels
-from birds.store import write_atomically, write_text
+from birds.core.store import write_atomically, write_text
 
 COLOURS = OKABE_ITO[:7]  # yellow is too light for dots without a rim
 MARKERS = {
@@ -48,7 +50,9 @@ plot.on('plotly_unhover', () => { shown.style.display = 'none'; });
 
 
 def read_space(folder: Path) -> Space | None:
-    """What `birds latent` left in this `latent` folder of a run; None while that is not there or not whole."""
+    """What `birds latent` left in this `latent` folder of a run; None while that is not there or
+    not whole.
+    """
     try:
         measured = json.loads((folder / "latent.json").read_text())
         with np.load(folder / "latent.npz") as saved:
@@ -59,13 +63,18 @@ def read_space(folder: Path) -> Space | None:
 
 
 def spaces_figure(spaces: Mapping[str, Space], species: Sequence[str]) -> Figure:
-    """Two panels for each space, two spaces a row: photos by true species, and by cluster with how far they agree."""
+    """Two panels for each space, two spaces a row: photos by true species, and by cluster with how
+    far they agree.
+    """
     across = min(2, len(spaces))
     rows = -(-len(spaces) // across)
     figure, axes = panels(rows, 2 * across, 4.8 * across, 1.2 + 2.3 * rows)
     empty = itertools.chain(*axes)
     for name, space in spaces.items():
-        share = {word: f"{100 * space.metrics[word]:.0f} %" for word in ("accuracy", "accuracy_by_chance")}
+        share = {
+            word: f"{100 * space.metrics[word]:.0f} %"
+            for word in ("accuracy", "accuracy_by_chance")
+        }
         agree = f"by cluster: {share['accuracy']} agree\n(by chance {share['accuracy_by_chance']})"
         titles = {f"{name}\nby true species": space.label, agree: space.cluster}
         for (title, group), axis in zip(titles.items(), empty, strict=False):
@@ -78,22 +87,35 @@ def spaces_figure(spaces: Mapping[str, Space], species: Sequence[str]) -> Figure
     return figure
 
 
-def _scatter(axes: Axes, places: NDArray[np.float32], group: Labels, species: Sequence[str]) -> None:
+def _scatter(
+    axes: Axes, places: NDArray[np.float32], group: Labels, species: Sequence[str]
+) -> None:
     looks = itertools.product(MARKERS, COLOURS)
-    for number, (name, (marker, colour)) in enumerate(zip(species, itertools.cycle(looks), strict=False)):
+    for number, (name, (marker, colour)) in enumerate(
+        zip(species, itertools.cycle(looks), strict=False)
+    ):
         x, y = places[group == number].T
-        axes.plot(x, y, marker, color=colour, ms=3.2, mew=0, alpha=0.8, label=name.replace("_", " "))
+        axes.plot(
+            x, y, marker, color=colour, ms=3.2, mew=0, alpha=0.8, label=name.replace("_", " ")
+        )
 
 
 def save_page(
-    spaces: Mapping[str, Space], species: Sequence[str], photos: Sequence[NDArray[np.uint8]], path: Path
+    spaces: Mapping[str, Space],
+    species: Sequence[str],
+    photos: Sequence[NDArray[np.uint8]],
+    path: Path,
 ) -> Path:
-    """The same as a page of its own, plotly inside; `photos` (N of (H, W, 3)) appear when the pointer is on them."""
+    """The same as a page of its own, plotly inside; `photos` (N of (H, W, 3)) appear when the
+    pointer is on them.
+    """
     import plotly.express as px
 
     names = np.array([name.replace("_", " ") for name in species])
     parts = [
-        pd.DataFrame({"x": space.tsne[:, 0], "y": space.tsne[:, 1], "photo": range(len(space.tsne))}).assign(
+        pd.DataFrame(
+            {"x": space.tsne[:, 0], "y": space.tsne[:, 1], "photo": range(len(space.tsne))}
+        ).assign(
             encoder=name, side=side, shown=names[getattr(space, group)], species=names[space.label]
         )
         for name, space in spaces.items()
@@ -120,8 +142,12 @@ def _jpeg(photo: NDArray[np.uint8]) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def save_sheets(space: Space, species: Sequence[str], photos: Sequence[NDArray[np.uint8]], folder: Path) -> list[Path]:
-    """A PNG for each cluster: its photos, nearest to its mean first, in green frames those of the species matched."""
+def save_sheets(
+    space: Space, species: Sequence[str], photos: Sequence[NDArray[np.uint8]], folder: Path
+) -> list[Path]:
+    """A PNG for each cluster: its photos, nearest to its mean first, in green frames those of the
+    species matched.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
@@ -130,11 +156,11 @@ def save_sheets(space: Space, species: Sequence[str], photos: Sequence[NDArray[n
         own = nearest_first(space, cluster)
         hits = int((space.label[own] == cluster).sum())
         sheet = Image.new(
-            "RGB", (ACROSS * THUMBNAIL, 20 + THUMBNAIL * max(1, min(DOWN, -(-len(own) // ACROSS)))), "white"
+            "RGB",
+            (ACROSS * THUMBNAIL, 20 + THUMBNAIL * max(1, min(DOWN, -(-len(own) // ACROSS)))),
+            "white",
         )
-        title = (
-            f"cluster {cluster}, matched to {name.replace('_', ' ')}: {hits} of its {len(own)} photos are that species"
-        )
+        title = f"cluster {cluster}, matched to {name.replace('_', ' ')}: {hits} of its {len(own)} photos are that species"
         ImageDraw.Draw(sheet).text((4, 4), title, fill="black")
         for place, k in enumerate(own[: ACROSS * DOWN]):
             colour = "#009E73" if space.label[k] == cluster else "#bbbbbb"

@@ -1,6 +1,8 @@
-"""Latent vectors as arrays: clusters, the species they match, how well they match, and a picture in two dimensions.
+"""Latent vectors as arrays: clusters, the species they match, how well they match, and a picture in
+two dimensions.
 
-Pure functions of arrays, all randomness from a seed. True species only measure; nothing here learns from them.
+Pure functions of arrays, all randomness from a seed. True species only measure; nothing here learns
+from them.
 Letters: N photos, D values of a latent vector, S species and as many clusters.
 """
 
@@ -15,12 +17,22 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
 from analysis.markdown import markdown
-from birds.randomness import stream, stream_seed
-from birds.spec import Refused
+from birds.core.randomness import stream, stream_seed
+from birds.core.spec import UserError
 
 COMPONENTS = 50  # of the vectors that t-SNE sees
 SHUFFLES = 20  # of the labels, for what matching reaches by chance
-HEAD = ["run", "encoder", "photos", "accuracy %", "by chance %", "NMI", "ARI", "silhouette", "silhouette of species"]
+HEAD = [
+    "run",
+    "encoder",
+    "photos",
+    "accuracy %",
+    "by chance %",
+    "NMI",
+    "ARI",
+    "silhouette",
+    "silhouette of species",
+]
 MEANING = "mean over positions of the deepest features; of a variational pretraining, of the latent's mean"
 NOTE = f"""\
 Latent vectors of the unlabelled training photos of the run's cut ({MEANING}), clustered by k-means into as many
@@ -33,7 +45,8 @@ Labels = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """The latent vectors (N, D) of photos, their true species (N,), clusters (N,) and places in the picture (N, 2).
+    """The latent vectors (N, D) of photos, their true species (N,), clusters (N,) and places in the
+    picture (N, 2).
 
     A cluster bears the number of the species it is matched to.
     """
@@ -45,8 +58,12 @@ class Space:
     metrics: dict[str, float]
 
 
-def explored(vectors: Vectors, label: Labels, species: int, *, perplexity: float, seed: int) -> Space:
-    """All of it. Raises Refused when there are fewer photos than clusters, or the perplexity is too high for them."""
+def explored(
+    vectors: Vectors, label: Labels, species: int, *, perplexity: float, seed: int
+) -> Space:
+    """All of it. Raises UserError when there are fewer photos than clusters, or the perplexity is too
+    high for them.
+    """
     refuse_too_few(len(vectors), species, perplexity)
     cluster = matched(label, clustered(vectors, species, seed), species)
     metrics = agreement(vectors, label, cluster, species, seed)
@@ -54,15 +71,19 @@ def explored(vectors: Vectors, label: Labels, species: int, *, perplexity: float
 
 
 def refuse_too_few(photos: int, clusters: int, perplexity: float) -> None:
-    """Raise Refused when k-means cannot make so many clusters, or t-SNE has too few neighbours to ask."""
+    """Raise UserError when k-means cannot make so many clusters, or t-SNE has too few neighbours to
+    ask.
+    """
     if photos <= clusters:
-        raise Refused(
+        raise UserError(
             f"{photos} unlabelled photos cannot form {clusters} clusters, one for each species; "
             "choose a run with a larger split or fewer species"
         )
     most = (photos - 1) // 3
     if not 2 <= perplexity <= most:
-        raise Refused(f"--perplexity {perplexity:g} does not suit {photos} photos; choose 2 to {most}")
+        raise UserError(
+            f"--perplexity {perplexity:g} does not suit {photos} photos; choose 2 to {most}"
+        )
 
 
 def clustered(vectors: Vectors, clusters: int, seed: int) -> Labels:
@@ -73,7 +94,8 @@ def clustered(vectors: Vectors, clusters: int, seed: int) -> Labels:
 
 
 def matched(label: Labels, cluster: Labels, species: int) -> Labels:
-    """The clusters, each numbered as the species it is matched to, so that most photos agree (Kuhn 1955, 'Hungarian').
+    """The clusters, each numbered as the species it is matched to, so that most photos agree (Kuhn
+    1955, 'Hungarian').
 
     Photos whose label is -1 have no say.
     """
@@ -84,18 +106,23 @@ def matched(label: Labels, cluster: Labels, species: int) -> Labels:
     return number[cluster]
 
 
-def agreement(vectors: Vectors, label: Labels, cluster: Labels, species: int, seed: int) -> dict[str, float]:
+def agreement(
+    vectors: Vectors, label: Labels, cluster: Labels, species: int, seed: int
+) -> dict[str, float]:
     """How far clusters are species.
 
-    accuracy: the share of photos in the cluster matched to their species; accuracy_by_chance: the same after matching
-    shuffled labels; nmi, ari: normalised mutual information and adjusted Rand index; silhouette (-1 to 1): how
-    far vectors lie apart by cluster, and by true species (silhouette_species).
+    accuracy: the share of photos in the cluster matched to their species; accuracy_by_chance: the
+    same after matching shuffled labels; nmi, ari: normalised mutual information and adjusted Rand
+    index; silhouette (-1 to 1): how far vectors lie apart by cluster, and by true species
+    (silhouette_species).
     """
     random = stream(seed, "shuffled")
     shuffled = [random.permutation(label) for _ in range(SHUFFLES)]
     return {
         "accuracy": float((cluster == label).mean()),
-        "accuracy_by_chance": float(np.mean([(matched(other, cluster, species) == other) for other in shuffled])),
+        "accuracy_by_chance": float(
+            np.mean([(matched(other, cluster, species) == other) for other in shuffled])
+        ),
         "nmi": float(normalized_mutual_info_score(label, cluster)),
         "ari": float(adjusted_rand_score(label, cluster)),
         "silhouette": _silhouette(vectors, cluster),
@@ -112,13 +139,16 @@ def _silhouette(vectors: Vectors, group: Labels) -> float:
 def tsne(vectors: Vectors, perplexity: float, seed: int) -> Vectors:
     """Places (N, 2) by t-SNE (van der Maaten and Hinton 2008) of the 50 first principal components.
 
-    openTSNE on one thread, started from the first two components: the same seed gives the same picture.
+    openTSNE on one thread, started from the first two components: the same seed gives the same
+    picture.
     """
     from openTSNE import TSNE
 
     components = min(COMPONENTS, *vectors.shape)
     reduced = PCA(components, random_state=0).fit_transform(vectors)
-    drawn = TSNE(perplexity=perplexity, n_jobs=1, random_state=stream_seed(seed, "t-sne") % 2**32).fit(reduced)
+    drawn = TSNE(
+        perplexity=perplexity, n_jobs=1, random_state=stream_seed(seed, "t-sne") % 2**32
+    ).fit(reduced)
     return np.asarray(drawn, np.float32)
 
 
@@ -130,11 +160,18 @@ def nearest_first(space: Space, cluster: int) -> Labels:
 
 
 def as_markdown(rows: Iterable[tuple[str, str, Space]]) -> str:
-    """The spaces as a Markdown table, each with its run and its encoder in words, and what the numbers mean."""
-    shown = [[run, encoder, str(len(space.label)), *_numbers(space.metrics)] for run, encoder, space in rows]
+    """The spaces as a Markdown table, each with its run and its encoder in words, and what the
+    numbers mean.
+    """
+    shown = [
+        [run, encoder, str(len(space.label)), *_numbers(space.metrics)]
+        for run, encoder, space in rows
+    ]
     return f"{markdown(HEAD, shown)}\n\n{NOTE}"
 
 
 def _numbers(metrics: dict[str, float]) -> list[str]:
     shares = [f"{100 * metrics[name]:.1f}" for name in ("accuracy", "accuracy_by_chance")]
-    return shares + [f"{metrics[name]:.3f}" for name in ("nmi", "ari", "silhouette", "silhouette_species")]
+    return shares + [
+        f"{metrics[name]:.3f}" for name in ("nmi", "ari", "silhouette", "silhouette_species")
+    ]

@@ -1,9 +1,11 @@
-"""How everything looks: one colour, marker and hatch for each variant, the same in every figure, page and article.
+"""How everything looks: one colour, marker and hatch for each variant, the same in every figure,
+page and article.
 
-Colours are Okabe and Ito's (2008, "Color Universal Design") and a grey, which people with the common forms of colour
-blindness tell apart. The variants of experiments 1 and 2 differ in lightness as well, so that a grey print keeps them
-apart, and marker and hatch say it once more. Yellow is too light for a line on white: lines and markers have a dark
-rim. The style is set when this is imported, for all of matplotlib, so that a notebook's own plots have it, too.
+Colours are Okabe and Ito's (2008, "Color Universal Design") and a grey, which people with the
+common forms of colour blindness tell apart. The variants of experiments 1 and 2 differ in lightness
+as well, so that a grey print keeps them apart, and marker and hatch say it once more. Yellow is too
+light for a line on white: lines and markers have a dark rim. The style is set when this is
+imported, for all of matplotlib, so that a notebook's own plots have it, too.
 """
 
 import zlib
@@ -64,7 +66,13 @@ def look(variant: str) -> Look:
 
 def dot(variant: str, size: float = 7.5) -> dict[str, Any]:
     """Arguments of `Axes.plot` for a variant's marker; they go with those of `line`."""
-    return {"marker": look(variant).marker, "color": look(variant).colour, "mec": RIM, "ms": size, "zorder": 3}
+    return {
+        "marker": look(variant).marker,
+        "color": look(variant).colour,
+        "mec": RIM,
+        "ms": size,
+        "zorder": 3,
+    }
 
 
 def line(width: float = 1.6) -> dict[str, Any]:
@@ -73,8 +81,12 @@ def line(width: float = 1.6) -> dict[str, Any]:
     return {"linewidth": width, "path_effects": rim}
 
 
-def panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, list[list[Axes]]]:
-    """An empty figure, `width` by `height` inches, and its axes by row; options are those of `Figure.subplots`."""
+def panels(
+    rows: int, columns: int, width: float, height: float, **options: Any
+) -> tuple[Figure, list[list[Axes]]]:
+    """An empty figure, `width` by `height` inches, and its axes by row; options are those of
+    `Figure.subplots`.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False, **options)]
 
@@ -84,4 +96,11 @@ def legend(figure: Figure, axes: Iterable[Axes], columns: int = 4) -> None:
     pairs = [pair for axis in axes for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
     once = {label: handle for handle, label in reversed(pairs)}
     names = list(dict.fromkeys(label for _, label in pairs))
-    figure.legend([once[n] for n in names], names, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+    figure.legend(
+        [once[n] for n in names],
+        names,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=8,
+    )

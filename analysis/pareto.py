@@ -1,7 +1,8 @@
-"""The Pareto picture of one machine: accuracy against latency and size, readable in grey and by the colour-blind.
+"""The Pareto picture of one machine: accuracy against latency and size, readable in grey and by the
+colour-blind.
 
-Models differ in marker and in whether it is filled (fp32 is hollow), and then in colour.
-A run is a label and not a colour. The dashed line steps along the models that no other one beats in both.
+Models differ in marker and in whether it is filled (fp32 is hollow), and then in colour. A run is a
+label and not a colour. The dashed line steps along the models that no other one beats in both.
 """
 
 import itertools
@@ -16,20 +17,24 @@ from scipy.stats import binomtest
 
 from analysis.latency import CELL, cell_title
 from analysis.palette import OKABE_ITO, panels
-from birds.spec import Refused
+from birds.core.spec import UserError
 
 MARKERS = "osD^vPX*<>"
 COLOURS = OKABE_ITO[:7]  # yellow is too light for a hollow marker
 
 
 def pareto_figure(rows: pd.DataFrame) -> Figure:
-    """One machine's models at its smallest batch and number of threads: accuracy against latency, and against size.
+    """One machine's models at its smallest batch and number of threads: accuracy against latency,
+    and against size.
 
-    Models whose accuracy or size is not known are left out. Raises Refused when that is all of them.
+    Models whose accuracy or size is not known are left out. Raises UserError when that is all of
+    them.
     """
     known = rows.dropna(subset=["test_accuracy", "bytes"])
     if known.empty:
-        raise Refused("the accuracy of the timed models is not known; birds quantize SWEEP && birds latency SWEEP")
+        raise UserError(
+            "the accuracy of the timed models is not known; birds quantize SWEEP && birds latency SWEEP"
+        )
     cell = known.sort_values(CELL, kind="stable").iloc[0]
     shown = known[(known[CELL] == cell[CELL]).all(axis=1)]
     shown = shown.assign(megabytes=shown["bytes"] / 1e6, percent=100 * shown["test_accuracy"])
@@ -39,29 +44,59 @@ def pareto_figure(rows: pd.DataFrame) -> Figure:
     left.set_ylabel("test accuracy, %")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(f"{cell['cpu']} (machine {cell['machine']}); bars: 95 % over test photos", fontsize=10)
+    figure.suptitle(
+        f"{cell['cpu']} (machine {cell['machine']}); bars: 95 % over test photos", fontsize=10
+    )
     return figure
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, column: str, title: str) -> None:
-    """Accuracy against one column, with a look for each model, fp32 first, so that it is alike in all panels."""
+    """Accuracy against one column, with a look for each model, fp32 first, so that it is alike in
+    all panels.
+    """
     x, y = rows[column].to_numpy(float), rows["percent"].to_numpy(float)
     shares = zip(rows["test_accuracy"], rows["photos_test"], strict=True)
     low, high = 100 * np.array([wilson(share, int(count)) for share, count in shares]).T
     axes.errorbar(x, y, yerr=[y - low, high - y], fmt="none", ecolor="0.75", elinewidth=1, zorder=1)
-    models = rows.sort_values(["baseline", "model"], ascending=[False, True]).groupby("model", sort=False)
-    for (model, own), marker, colour in zip(models, itertools.cycle(MARKERS), itertools.cycle(COLOURS), strict=False):
+    models = rows.sort_values(["baseline", "model"], ascending=[False, True]).groupby(
+        "model", sort=False
+    )
+    for (model, own), marker, colour in zip(
+        models, itertools.cycle(MARKERS), itertools.cycle(COLOURS), strict=False
+    ):
         fill, label = "white" if own["baseline"].iloc[0] else colour, str(model)
-        axes.plot(own[column], own["percent"], marker, mfc=fill, mec=colour, mew=1.6, ms=8, label=label, zorder=3)
+        axes.plot(
+            own[column],
+            own["percent"],
+            marker,
+            mfc=fill,
+            mec=colour,
+            mew=1.6,
+            ms=8,
+            label=label,
+            zorder=3,
+        )
     _scale(axes, x, title)
     front, edge = pareto(x, y), axes.get_xlim()[1]
-    axes.step([*x[front], edge], [*y[front], y[front[-1]]], "--", where="post", color="0.35", linewidth=1, zorder=2)
+    axes.step(
+        [*x[front], edge],
+        [*y[front], y[front[-1]]],
+        "--",
+        where="post",
+        color="0.35",
+        linewidth=1,
+        zorder=2,
+    )
     _label_runs(axes, rows, column)
 
 
 def _scale(axes: Axes, x: NDArray[np.float64], title: str) -> None:
     """A logarithmic axis in plain numbers, with room for labels on the right."""
-    axes.set(xscale="log", xlim=(x.min() / 1.4, x.max() * 1.4 * (x.max() / x.min()) ** 0.25), xlabel=title)
+    axes.set(
+        xscale="log",
+        xlim=(x.min() / 1.4, x.max() * 1.4 * (x.max() / x.min()) ** 0.25),
+        xlabel=title,
+    )
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")

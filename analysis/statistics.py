@@ -1,13 +1,15 @@
-"""Seeds crossed with test photos: what a mean or a gap over both is worth, as pure functions of arrays.
+"""Seeds crossed with test photos: what a mean or a gap over both is worth, as pure functions of
+arrays.
 
-Every seed is tested on the same photos, so `values[..., seed, photo]` is a crossed design and its mean has three
-sources of chance: the seed, the photo, and what is left. Two conventions run through the module: values are fractions
-(0.02 is two points), and leading axes are independent designs, so that a thousand sweeps are one call.
+Every seed is tested on the same photos, so `values[..., seed, photo]` is a crossed design and its
+mean has three sources of chance: the seed, the photo, and what is left. Two conventions run through
+the module: values are fractions (0.02 is two points), and leading axes are independent designs, so
+that a thousand sweeps are one call.
 
-Resampling seeds and photos (the crossed bootstrap of Owen 2007, 10.1214/07-AOAS122) has too few seeds to resample and
-counts what is left three times: its 95 % intervals hold the truth in 92 to 98 % of simulated sweeps, as seeds differ
-much or little. Variance components with Student's t stay near 95 % from three seeds on; both are simulated in
-tests/analysis/test_paired_statistics.py.
+Resampling seeds and photos (the crossed bootstrap of Owen 2007, 10.1214/07-AOAS122) has too few
+seeds to resample and counts what is left three times: its 95 % intervals hold the truth in 92 to 98
+% of simulated sweeps, as seeds differ much or little. Variance components with Student's t stay
+near 95 % from three seeds on; both are simulated in tests/analysis/test_paired_statistics.py.
 """
 
 from typing import Any, NamedTuple, Self
@@ -28,7 +30,9 @@ LEAST_P = 1e-12  # smaller ones are not told apart
 
 
 class Crossed(NamedTuple):
-    """The mean of a seeds x photos design and the parts of its variance, arrays of the design's leading axes."""
+    """The mean of a seeds x photos design and the parts of its variance, arrays of the design's
+    leading axes.
+    """
 
     mean: Floats
     by_seed: Floats  # of seeds, with what is left
@@ -38,23 +42,30 @@ class Crossed(NamedTuple):
     photos: int
 
     def half_width(self, alpha: float | Floats = ALPHA) -> Floats:
-        """Half the width of the 1 - alpha interval: Cochran's approximate t (1964, Biometrics 20:191).
+        """Half the width of the 1 - alpha interval: Cochran's approximate t (1964, Biometrics
+        20:191).
 
-        The quantiles of each source's own Student's t, weighted by its share of the variance. It never promises more
-        than it holds, so the tests that lead to a verdict stand on it.
+        The quantiles of each source's own Student's t, weighted by its share of the variance. It
+        never promises more than it holds, so the tests that lead to a verdict stand on it.
         """
         photo = np.maximum(self.by_photo - self.left, 0)
         total = np.maximum(self.by_seed + photo, np.finfo(float).tiny)
-        seed_t, photo_t = (stats.t.isf(np.asarray(alpha) / 2, n - 1) for n in (self.seeds, self.photos))
+        seed_t, photo_t = (
+            stats.t.isf(np.asarray(alpha) / 2, n - 1) for n in (self.seeds, self.photos)
+        )
         width: Floats = (self.by_seed * seed_t + photo * photo_t) / np.sqrt(total)
         return width
 
     def satterthwaite(self, alpha: float = ALPHA) -> Floats:
-        """The same by Satterthwaite's degrees of freedom (1946, 10.2307/3002019), at least as wide as photos alone ask.
+        """The same by Satterthwaite's degrees of freedom (1946, 10.2307/3002019), at least as wide
+        as photos alone ask.
 
-        For one cell, where photos are most of the variance and Cochran's interval would be too wide.
+        For one cell, where photos are most of the variance and Cochran's interval would be too
+        wide.
         """
-        total = np.maximum(self.by_seed + self.by_photo - self.left, np.maximum(self.by_seed, self.by_photo))
+        total = np.maximum(
+            self.by_seed + self.by_photo - self.left, np.maximum(self.by_seed, self.by_photo)
+        )
         s, n = self.seeds - 1, self.photos - 1
         parts = self.by_seed**2 / s + self.by_photo**2 / n + self.left**2 / (s * n)
         freedom = total**2 / np.maximum(parts, np.finfo(float).tiny)
@@ -64,25 +75,34 @@ class Crossed(NamedTuple):
     def p_value(self) -> Floats:
         """The two-sided p of a mean of 0: the alpha whose interval ends there."""
 
-        def excess(alpha: Floats, mean: Floats, seed: Floats, photo: Floats, left: Floats) -> Floats:
-            return Crossed(mean, seed, photo, left, self.seeds, self.photos).half_width(alpha) - np.abs(mean)
+        def excess(
+            alpha: Floats, mean: Floats, seed: Floats, photo: Floats, left: Floats
+        ) -> Floats:
+            return Crossed(mean, seed, photo, left, self.seeds, self.photos).half_width(
+                alpha
+            ) - np.abs(mean)
 
         found = find_root(excess, (LEAST_P, 1.0), args=self[:4])
         return np.where(self.mean == 0, 1.0, np.where(found.success, found.x, LEAST_P))
 
     def with_seeds(self, seeds: Any) -> Self:
-        """What to expect of this design with another number of seeds, or with each of an array of numbers."""
+        """What to expect of this design with another number of seeds, or with each of an array of
+        numbers.
+        """
         return self._replace(
-            by_seed=self.by_seed * self.seeds / seeds, left=self.left * self.seeds / seeds, seeds=seeds
+            by_seed=self.by_seed * self.seeds / seeds,
+            left=self.left * self.seeds / seeds,
+            seeds=seeds,
         )
 
 
 def crossed(values: NDArray[np.number]) -> Crossed:
-    """The analysis of variance of a crossed design (Cornfield and Tukey 1956, 10.1214/aoms/1177728067).
+    """The analysis of variance of a crossed design (Cornfield and Tukey 1956,
+    10.1214/aoms/1177728067).
 
     Args:
-        values: what each seed (two or more) says of each photo, (..., S, N): right or wrong as 1 or 0, or the
-            difference of two variants.
+        values: what each seed (two or more) says of each photo, (..., S, N): right or wrong as 1 or
+            0, or the difference of two variants.
 
     Raises ValueError with fewer than two seeds or photos.
     """
@@ -102,9 +122,9 @@ def crossed(values: NDArray[np.number]) -> Crossed:
 def sign_flip(votes: NDArray[np.int64]) -> float:
     """Two-sided sign-flip permutation test of no gap (Fisher 1935), exact.
 
-    All 2^N flips are counted by convolving what photos with equal votes can add up to (Pagano and Tritchler 1983,
-    10.1080/01621459.1983.10477990). Photos are flipped, each with all its seeds, so it speaks of the very models that
-    were trained, on other photos.
+    All 2^N flips are counted by convolving what photos with equal votes can add up to (Pagano and
+    Tritchler 1983, 10.1080/01621459.1983.10477990). Photos are flipped, each with all its seeds, so
+    it speaks of the very models that were trained, on other photos.
 
     Args:
         votes: for how many more seeds the one variant was right about each photo, (N,).
@@ -119,18 +139,26 @@ def sign_flip(votes: NDArray[np.int64]) -> float:
 
 
 def mcnemar(better: int, worse: int, alternative: str = "two-sided") -> float:
-    """McNemar's exact test (1947, 10.1007/BF02295996): the p value that so lopsided a disagreement is chance.
+    """McNemar's exact test (1947, 10.1007/BF02295996): the p value that so lopsided a disagreement
+    is chance.
 
     Args:
-        better: photos about which only the first model is right; over seeds, those with more of its seeds right.
+        better: photos about which only the first model is right; over seeds, those with more of its
+            seeds right.
         worse: photos about which only the second is right.
         alternative: `two-sided`, or `greater`: as many or more for the first.
     """
-    return float(stats.binomtest(better, better + worse, 0.5, alternative).pvalue) if better + worse else 1.0
+    return (
+        float(stats.binomtest(better, better + worse, 0.5, alternative).pvalue)
+        if better + worse
+        else 1.0
+    )
 
 
 def holm(p: Floats) -> Floats:
-    """Holm's adjusted p values of a family (1979, Scandinavian Journal of Statistics 6:65), (..., M); nan stays out."""
+    """Holm's adjusted p values of a family (1979, Scandinavian Journal of Statistics 6:65), (...,
+    M); nan stays out.
+    """
     order = np.argsort(p, axis=-1)
     count = np.isfinite(p).sum(-1, keepdims=True)
     raised = np.take_along_axis(p, order, -1) * (count - np.arange(p.shape[-1]))
@@ -140,25 +168,32 @@ def holm(p: Floats) -> Floats:
 
 
 def cohens_h(accuracy: float, against: float) -> float:
-    """Effect size of two accuracies (Cohen 1988, chapter 6): about 0.2 is small, 0.5 medium, 0.8 large."""
+    """Effect size of two accuracies (Cohen 1988, chapter 6): about 0.2 is small, 0.5 medium, 0.8
+    large.
+    """
     return float(2 * (np.arcsin(np.sqrt(accuracy)) - np.arcsin(np.sqrt(against))))
 
 
 def shown_from(gap: Crossed, alpha: float = ALPHA) -> Floats:
-    """The smallest true gap that `alpha` shows four times in five (Bloom 1995, 10.1177/0193841X9501900504)."""
+    """The smallest true gap that `alpha` shows four times in five (Bloom 1995,
+    10.1177/0193841X9501900504).
+    """
     return gap.half_width(alpha) + gap.half_width(2 * (1 - POWER))
 
 
 def equivalent(gap: Crossed, margin: float = MARGIN) -> NDArray[np.bool_]:
-    """Whether two one-sided tests at 5 % show a gap within the margin (Schuirmann 1987, 10.1007/BF01068419)."""
+    """Whether two one-sided tests at 5 % show a gap within the margin (Schuirmann 1987,
+    10.1007/BF01068419).
+    """
     return np.abs(gap.mean) + gap.half_width(2 * ALPHA) < margin
 
 
 def more_seeds(gap: Crossed, alpha: float = ALPHA, margin: float = MARGIN) -> int | None:
-    """About how many more seeds settle it, were the gap and the variances those seen (power as in `shown_from`).
+    """About how many more seeds settle it, were the gap and the variances those seen (power as in
+    `shown_from`).
 
-    Settled is a gap that is shown at `alpha`, or one within the margin. None where the photos' part of the variance
-    alone is too much, or it would take more than a hundred seeds.
+    Settled is a gap that is shown at `alpha`, or one within the margin. None where the photos' part
+    of the variance alone is too much, or it would take more than a hundred seeds.
     """
     seeds = np.arange(gap.seeds + 1, MOST_SEEDS + 1)
     then, size = gap.with_seeds(seeds), abs(float(gap.mean))
@@ -168,10 +203,13 @@ def more_seeds(gap: Crossed, alpha: float = ALPHA, margin: float = MARGIN) -> in
 
 
 def stopping_half_width(gap: Crossed) -> Floats:
-    """Half the width of an interval that holds 95 % of the time whenever one stops: Bonferroni over `LOOKS`.
+    """Half the width of an interval that holds 95 % of the time whenever one stops: Bonferroni over
+    `LOOKS`.
 
-    An alpha-spending scheme (Lan and DeMets 1983, 10.1093/biomet/70.3.659) that spends 1 % at each of five predeclared
-    looks: the union bound makes it valid under any rule that stops at one of them, if each interval by itself is.
-    Sequences that hold at every number of seeds are asymptotic or assume one source of chance; here there are two.
+    An alpha-spending scheme (Lan and DeMets 1983, 10.1093/biomet/70.3.659) that spends 1 % at each
+    of five predeclared
+    looks: the union bound makes it valid under any rule that stops at one of them, if each interval
+    by itself is. Sequences that hold at every number of seeds are asymptotic or assume one source
+    of chance; here there are two.
     """
     return gap.half_width(ALPHA / len(LOOKS))

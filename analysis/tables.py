@@ -1,4 +1,6 @@
-"""The result table of a sweep: what each variant reaches at each split, how sure that is, and what it costs."""
+"""The result table of a sweep: what each variant reaches at each split, how sure that is, and what
+it costs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from analysis.frame import predictions, pretraining_seconds, sweep_frame, swept_
 from analysis.intervals import macro_f1_by_photo, photo_bootstrap, seed_interval
 from analysis.markdown import markdown, write_table
 from analysis.statistics import crossed
-from birds.spec import Refused
+from birds.core.spec import UserError
 
 NOISE = """\
 Accuracy in per cent by the share of pixels replaced by salt and pepper in the test photos; in brackets, where there are
@@ -28,15 +30,16 @@ OVER = {  # what an interval is over: with several seeds or one, with their pred
 
 
 def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
-    """One row per split, variant and whatever else was swept: its metrics and cost; and the keys of missing runs.
+    """One row per split, variant and whatever else was swept: its metrics and cost; and the keys of
+    missing runs.
 
-    low and high are a 95 % interval over seeds and test photos; with one seed the bootstrap interval over its photos,
-    and where predictions are gone Student's over seeds: `interval_over` says which.
-    Raises Refused when there is no such sweep or none of its runs is finished.
+    low and high are a 95 % interval over seeds and test photos; with one seed the bootstrap
+    interval over its photos, and where predictions are gone Student's over seeds: `interval_over`
+    says which. Raises UserError when there is no such sweep or none of its runs is finished.
     """
     frame, missing = sweep_frame(runs_dir, name)
     if frame.empty:
-        raise Refused(f"the sweep {name!r} has no finished run yet ({len(missing)} asked for)")
+        raise UserError(f"the sweep {name!r} has no finished run yet ({len(missing)} asked for)")
     swept = swept_choices(runs_dir, name)
     frame = frame.assign(pretraining_seconds=pretraining_seconds(runs_dir, frame))
     rows = [
@@ -62,7 +65,9 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
     half = _half_widths(runs_dir, cell["key"]) if len(cell) > 1 else {}
     for metric in METRICS:
         values = cell[f"test_{metric}"].tolist()
-        low, high = seed_interval(values) if len(values) > 1 else bootstrap.get(metric, (np.nan, np.nan))
+        low, high = (
+            seed_interval(values) if len(values) > 1 else bootstrap.get(metric, (np.nan, np.nan))
+        )
         if metric in half:
             low, high = np.mean(values) - half[metric], np.mean(values) + half[metric]
         row |= {metric: float(np.mean(values)), f"{metric}_low": low, f"{metric}_high": high}
@@ -79,30 +84,43 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
 
 
 def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
-    """Mean accuracy over seeds at each fraction of salt and pepper on the test photos, and half its interval."""
+    """Mean accuracy over seeds at each fraction of salt and pepper on the test photos, and half its
+    interval.
+    """
     if "test_accuracy_noise" not in cell or cell["test_accuracy_noise"].isna().any():
         return {}
     mean, noise = np.mean(cell["test_accuracy_noise"].tolist(), axis=0), cell["test_noise"].iloc[0]
     hits = [predictions(runs_dir, key, "test_hits_noise", "test_photo") for key in cell["key"]]
     half = np.full(len(noise), np.nan)
     if len(hits) > 1 and all(hits) and len({one[1].tobytes() for one in hits if one}) == 1:
-        half = crossed(np.array([one[0].T for one in hits if one], float).swapaxes(0, 1)).satterthwaite()
+        half = crossed(
+            np.array([one[0].T for one in hits if one], float).swapaxes(0, 1)
+        ).satterthwaite()
     means = {f"accuracy_noise_{share:g}": float(a) for share, a in zip(noise, mean, strict=True)}
     return means | {f"half_noise_{share:g}": float(h) for share, h in zip(noise, half, strict=True)}
 
 
 def _half_widths(runs_dir: Path, keys: Iterable[str]) -> dict[str, float]:
-    """Half the intervals of a cell's metrics over seeds and test photos; empty where seeds lack or differ in photos."""
+    """Half the intervals of a cell's metrics over seeds and test photos; empty where seeds lack or
+    differ in photos.
+    """
     saved = [_predictions(runs_dir, key) for key in keys]
     if any(one is None for one in saved) or len({one[0].tobytes() for one in saved if one}) > 1:
         return {}
     accuracy = np.array([label == said for label, said, _ in filter(None, saved)], float)
     f1 = np.array([macro_f1_by_photo(*one) for one in filter(None, saved)])
-    return {name: float(crossed(values).satterthwaite()) for name, values in (("accuracy", accuracy), ("macro_f1", f1))}
+    return {
+        name: float(crossed(values).satterthwaite())
+        for name, values in (("accuracy", accuracy), ("macro_f1", f1))
+    }
 
 
-def _predictions(runs_dir: Path, key: str) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
-    """True and predicted species of a run's test photos and how many species there are; None where they are gone."""
+def _predictions(
+    runs_dir: Path, key: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
+    """True and predicted species of a run's test photos and how many species there are; None where
+    they are gone.
+    """
     saved = predictions(runs_dir, key, "test_label", "test_logits")
     return (saved[0], saved[1].argmax(1), saved[1].shape[1]) if saved else None
 
@@ -118,7 +136,9 @@ def swept_columns(table: pd.DataFrame) -> list[str]:
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table for people, percentages with their intervals, as Markdown; other choices that were swept come third."""
+    """The table for people, percentages with their intervals, as Markdown; other choices that were
+    swept come third.
+    """
     swept = swept_columns(table)
     head = [
         "split",
@@ -135,7 +155,11 @@ def as_markdown(table: pd.DataFrame) -> str:
     rows = []
     for r in table.to_dict("records"):
         shown = [_percent(r, metric) for metric in METRICS]
-        cost = [f"{r['train_seconds']:.0f}", f"{r['pretraining_seconds']:.0f}", f"{r['parameters']:,}"]
+        cost = [
+            f"{r['train_seconds']:.0f}",
+            f"{r['pretraining_seconds']:.0f}",
+            f"{r['parameters']:,}",
+        ]
         rows.append(
             [
                 f"{r['split']}/{100 - r['split']}",
@@ -159,44 +183,57 @@ def print_sweep_table(runs_dir: Path, name: str) -> None:
         table, missing = sweep_table(runs_dir, name)
         write_and_print(runs_dir, name, table, missing)
         print_comparisons(runs_dir, name)
-    except Refused as refusal:
+    except UserError as refusal:
         print(refusal)
 
 
 def write_and_print(runs_dir: Path, name: str, table: pd.DataFrame, missing: list[str]) -> None:
-    """Print a sweep's table and write it under `tables/`, as Markdown, CSV and LaTeX; says which runs are missing.
+    """Print a sweep's table and write it under `tables/`, as Markdown, CSV and LaTeX; says which
+    runs are missing.
 
-    Where the test photos were shown with noise, too, a second table says what that costs: `NAME-noise`.
+    Where the test photos were shown with noise, too, a second table says what that costs:
+    `NAME-noise`.
     """
     text, stem = f"{as_markdown(table)}\n\n{_note(table, missing)}", runs_dir / "tables" / name
     written = [write_table(stem, text, table.to_csv(index=False))]
     noise = noise_table(table)
     if not noise.empty:
         shown = markdown(list(noise.columns), noise.astype(str).to_numpy().tolist())
-        written.append(write_table(stem.with_name(f"{name}-noise"), f"{shown}\n\n{NOISE}", noise.to_csv(index=False)))
+        written.append(
+            write_table(
+                stem.with_name(f"{name}-noise"), f"{shown}\n\n{NOISE}", noise.to_csv(index=False)
+            )
+        )
     print(f"\n{text}\nWritten: {'; '.join(written)}")
 
 
 def noise_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy in per cent, with its interval, by cell of a sweep's table and share of replaced pixels.
+    """Accuracy in per cent, with its interval, by cell of a sweep's table and share of replaced
+    pixels.
 
     Empty where it was not measured.
     """
-    noisy = [name.removeprefix("accuracy_noise_") for name in table.columns if name.startswith("accuracy_noise_")]
+    noisy = [
+        name.removeprefix("accuracy_noise_")
+        for name in table.columns
+        if name.startswith("accuracy_noise_")
+    ]
     cells = table["split"].map(lambda split: f"{split}/{100 - split}").to_frame()
     shown = cells.join(table[["variant", *swept_columns(table)]])
     for share in noisy:
         mean, half = table[f"accuracy_noise_{share}"], table[f"half_noise_{share}"]
-        ends = [{"at": m, "at_low": m - h, "at_high": m + h} for m, h in zip(mean, half, strict=True)]
+        ends = [
+            {"at": m, "at_low": m - h, "at_high": m + h} for m, h in zip(mean, half, strict=True)
+        ]
         shown[f"{100 * float(share):g} % noise"] = [_percent(end, "at") for end in ends]
     return shown if noisy else pd.DataFrame()
 
 
 def _note(table: pd.DataFrame, missing: list[str]) -> str:
-    over = " and ".join(f"over {what}" for what in OVER.values() if what in set(table["interval_over"]))
+    over = " and ".join(
+        f"over {what}" for what in OVER.values() if what in set(table["interval_over"])
+    )
     note = f"In brackets: 95 % interval {over}. Split: unlabelled/labelled per cent of the training photos."
     if missing:
-        note += (
-            f"\nNot finished: {len(missing)} of {len(missing) + int(table['seeds'].sum())} runs; ask again to run them."
-        )
+        note += f"\nNot finished: {len(missing)} of {len(missing) + int(table['seeds'].sum())} runs; ask again to run them."
     return note

@@ -1,7 +1,8 @@
-"""`make bench`: measure, keep in bench/results.jsonl, write the table of bench/README.md. `--check`: the quick ones.
+"""`make bench`: measure, keep in bench/results.jsonl, write the table of bench/README.md.
+`--check`: the quick ones.
 
-python -m bench [training startup makespan side_by_side cache photos records experiment] [--rounds 15]
-    [--folder PHOTOS] [--check]
+python -m bench [training startup makespan side_by_side cache photos records experiment] [--rounds
+    15] [--folder PHOTOS] [--check]
 """
 
 from __future__ import annotations
@@ -89,15 +90,27 @@ QUICK = ("training", "cache")  # ratios that hold on a noisy machine
 
 
 def main() -> int:
-    """Measure what was asked for; 1 when `--check` finds a ratio below its bound and `--strict` says that matters."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="MEASUREMENT", help="which (default: all)")
-    parser.add_argument("--rounds", type=int, default=15, help="how often each pair is timed (default: 15)")
-    parser.add_argument(
-        "--folder", type=Path, help="photos for the experiment (default: the embedded birds, drawn anew)"
+    """Measure what was asked for; 1 when `--check` finds a ratio below its bound and `--strict`
+    says that matters.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="hold the stable ratios against bench/bounds.yaml")
-    parser.add_argument("--strict", action="store_true", help="with --check, fail when one is out of bounds")
+    parser.add_argument("names", nargs="*", metavar="MEASUREMENT", help="which (default: all)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="how often each pair is timed (default: 15)"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="photos for the experiment (default: the embedded birds, drawn anew)",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="hold the stable ratios against bench/bounds.yaml"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="with --check, fail when one is out of bounds"
+    )
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(MEASUREMENTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
@@ -110,7 +123,7 @@ def main() -> int:
 
 
 def _measured(names: list[str] | tuple[str, ...], asked: argparse.Namespace) -> list[Row]:
-    from birds.latency.host import seconds_of_others
+    from birds.use.latency.host import seconds_of_others
 
     rows = []
     for name in names:
@@ -137,7 +150,10 @@ def _out_of_bounds(rows: list[Row]) -> list[Row]:
     bounds = yaml.safe_load(BOUNDS.read_text())
     out = [row for row in rows if row.name in bounds and row.value < bounds[row.name]]
     for row in out:
-        print(f"SLOWER: {row.name} is {row.value:.3g}; it was always above {bounds[row.name]}", file=sys.stderr)
+        print(
+            f"SLOWER: {row.name} is {row.value:.3g}; it was always above {bounds[row.name]}",
+            file=sys.stderr,
+        )
     if not out:
         print(f"none of {sum(row.name in bounds for row in rows)} ratios is out of bounds")
     return out
@@ -145,11 +161,17 @@ def _out_of_bounds(rows: list[Row]) -> list[Row]:
 
 def table() -> str:
     """The newest line of every measurement as Markdown."""
-    lines = ["| measured | value | aim | reached | what lies behind it | on |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| measured | value | aim | reached | what lies behind it | on |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in newest():
         interval = f" [{row['low']:.3g}, {row['high']:.3g}]" if row["low"] is not None else ""
         unit = "" if row["unit"] == "ratio" else f" {row['unit']}"
-        aim, reached = f"{'≥' if row['more'] else '≤'} {row['aim']:g}", "yes" if row["reached"] else "**no**"
+        aim, reached = (
+            f"{'≥' if row['more'] else '≤'} {row['aim']:g}",
+            "yes" if row["reached"] else "**no**",
+        )
         where = f"{row['cpu']}, {row['cores']} cores, {row['date']}, {row['git']}"
         lines.append(
             f"| {row['name']} | {row['value']:.3g}{interval}{unit} | {aim} | {reached} | {row['shown']} | {where} |"

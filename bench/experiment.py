@@ -1,11 +1,14 @@
-"""How long experiment 1 takes, beside the same experiment as a careful Lightning user would write it.
+"""How long experiment 1 takes, beside the same experiment as a careful Lightning user would write
+it.
 
-    python bench/experiment.py [--pretrain-epochs 2 --classify-epochs 2 --frozen-epochs 4] [--folder PHOTOS]
+    python bench/experiment.py [--pretrain-epochs 2 --classify-epochs 2 --frozen-epochs 4] [--folder
+    PHOTOS]
 
-Both do splits 70 and 90 by variants A, B1 and B2 on the same photos, cuts, recipes and epochs: first the six jobs of
-`bench/reference.py` one after another, then one `train.py -m` from an empty runs folder and an empty photo cache.
-Prints JSON with seconds and test accuracies of both. Without `--folder` the embedded birds are drawn at 224 px, which
-takes minutes and is not counted; to measure more than once draw them once, with `--draw FOLDER`.
+Both do splits 70 and 90 by variants A, B1 and B2 on the same photos, cuts, recipes and epochs:
+first the six jobs of `bench/reference.py` one after another, then one `train.py -m` from an empty
+runs folder and an empty photo cache. Prints JSON with seconds and test accuracies of both. Without
+`--folder` the embedded birds are drawn at 224 px, which takes minutes and is not counted; to
+measure more than once draw them once, with `--draw FOLDER`.
 """
 
 from __future__ import annotations
@@ -25,9 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from bench.paired import Row  # noqa: E402
+from birds.core.machine import cores  # noqa: E402
 from birds.data.photos import read_photos  # noqa: E402
 from birds.data.synthetic import write_synthetic  # noqa: E402
-from birds.machine import cores  # noqa: E402
 
 SPLITS, VARIANTS = (70, 90), ("A", "B1", "B2")
 PHOTO_SIZE = 224  # px, that of BIRDS 525 SPECIES
@@ -50,11 +53,12 @@ def measure(
     folder: Path | None = None,
     channels_last: bool = False,
 ) -> dict[str, Any]:
-    """Seconds and test accuracies of the reference and of ours, by cell, and how many times ours is faster.
+    """Seconds and test accuracies of the reference and of ours, by cell, and how many times ours is
+    faster.
 
-    `ratio` counts everything; `ratio_sharing` leaves out the pretraining that the reference repeats for B2, as one who
-    kept its checkpoint by hand would. `channels_last` gives the reference our memory layout. Raises RuntimeError with
-    the end of what a process printed when it fails.
+    `ratio` counts everything; `ratio_sharing` leaves out the pretraining that the reference repeats
+    for B2, as one who kept its checkpoint by hand would. `channels_last` gives the reference our
+    memory layout. Raises RuntimeError with the end of what a process printed when it fails.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         temporary = Path(name)
@@ -64,7 +68,9 @@ def measure(
         photos = dealt(folder, temporary, species, move_to_test)
         cells = [(split, variant) for split in SPLITS for variant in VARIANTS]
         layout = ["--channels-last"] if channels_last else []
-        jobs = {cell_name(*cell): reference_job(photos, *cell, epochs, seed, layout) for cell in cells}
+        jobs = {
+            cell_name(*cell): reference_job(photos, *cell, epochs, seed, layout) for cell in cells
+        }
         ours, records = our_sweep(photos, temporary, epochs, species, seed)
     reference = sum(job["seconds"] for job in jobs.values())
     repeated = sum(jobs[cell_name(split, "B2")]["pretrain_seconds"] for split in SPLITS)
@@ -78,19 +84,23 @@ def measure(
         "ratio_sharing": round((reference - repeated) / ours, 3),
         "reference_jobs": jobs,
         "ours_accuracy": {
-            cell_name(r["split"], r["variant"]): r["test_accuracy"] for r in records if r["stage"] == "classify"
+            cell_name(r["split"], r["variant"]): r["test_accuracy"]
+            for r in records
+            if r["stage"] == "classify"
         },
         "ours_training_seconds": round(sum(r["cost_seconds"] for r in records), 1),
-        "ours_other_seconds": round(sum(r["cost_attempt_seconds"] - r["cost_seconds"] for r in records), 1),
+        "ours_other_seconds": round(
+            sum(r["cost_attempt_seconds"] - r["cost_seconds"] for r in records), 1
+        ),
     }
 
 
 def rows(result: dict[str, Any]) -> list[Row]:
-    """The result as rows of the benchmark: all of it, and without the pretraining that the reference repeats."""
+    """The result as rows of the benchmark: all of it, and without the pretraining that the
+    reference repeats.
+    """
     epochs = "/".join(str(count) for count in result["epochs"].values())
-    seconds = (
-        "epochs {}, {} cores: reference {:.0f} s, ours {:.0f} s (summed over runs {:.0f} training, {:.0f} around it)"
-    )
+    seconds = "epochs {}, {} cores: reference {:.0f} s, ours {:.0f} s (summed over runs {:.0f} training, {:.0f} around it)"
     own = [result[name] for name in ("ours_seconds", "ours_training_seconds", "ours_other_seconds")]
     return [
         Row(
@@ -100,7 +110,10 @@ def rows(result: dict[str, Any]) -> list[Row]:
             more=True,
             shown=seconds.format(epochs, result["cores"], result[f"reference_seconds{end}"], *own),
         )
-        for name, end in (("reference / ours, wall time", ""), ("the same, reference pretraining once", "_sharing"))
+        for name, end in (
+            ("reference / ours, wall time", ""),
+            ("the same, reference pretraining once", "_sharing"),
+        )
     ]
 
 
@@ -110,8 +123,12 @@ def cell_name(split: int, variant: str) -> str:
 
 
 def dealt(folder: Path, temporary: Path, species: int, move_to_test: int) -> Path:
-    """The photos that `birds` would choose of a folder, as train|valid|test/<species>/ where nothing is to choose."""
-    photos = read_photos(folder, temporary / "contents", species=species, move_to_test=move_to_test, seed=0)
+    """The photos that `birds` would choose of a folder, as train|valid|test/<species>/ where
+    nothing is to choose.
+    """
+    photos = read_photos(
+        folder, temporary / "contents", species=species, move_to_test=move_to_test, seed=0
+    )
     for path, label, part in zip(photos.paths, photos.label, photos.part, strict=True):
         to = temporary / "photos" / str(part) / photos.species[label]
         to.mkdir(parents=True, exist_ok=True)
@@ -123,7 +140,14 @@ def reference_job(
     photos: Path, split: int, variant: str, epochs: Epochs, seed: int, layout: list[str]
 ) -> dict[str, float]:
     """One job of the reference: its result and the wall seconds of its process."""
-    command = [str(ROOT / "bench" / "reference.py"), "--folder", str(photos), "--split", str(split), *layout]
+    command = [
+        str(ROOT / "bench" / "reference.py"),
+        "--folder",
+        str(photos),
+        "--split",
+        str(split),
+        *layout,
+    ]
     command += ["--variant", variant, "--seed", str(seed)]
     for stage, count in epochs._asdict().items():
         command += [f"--epochs-{stage}", str(count)]
@@ -138,9 +162,23 @@ def our_sweep(
 ) -> tuple[float, list[dict[str, Any]]]:
     """The sweep: its wall seconds, and its records by cell."""
     runs = temporary / "runs"
-    command = [str(ROOT / "train.py"), "-m", f"split={','.join(map(str, SPLITS))}", f"variant={','.join(VARIANTS)}"]
-    command += ["data=folder", f"data.root={photos}", f"data.species={species}", "data.move_to_test=0", f"seed={seed}"]
-    command += ["budget=laptop", *(f"budget.{stage}.epochs={count}" for stage, count in epochs._asdict().items())]
+    command = [
+        str(ROOT / "train.py"),
+        "-m",
+        f"split={','.join(map(str, SPLITS))}",
+        f"variant={','.join(VARIANTS)}",
+    ]
+    command += [
+        "data=folder",
+        f"data.root={photos}",
+        f"data.species={species}",
+        "data.move_to_test=0",
+        f"seed={seed}",
+    ]
+    command += [
+        "budget=laptop",
+        *(f"budget.{stage}.epochs={count}" for stage, count in epochs._asdict().items()),
+    ]
     command += ["tracking=none", f"runs_dir={runs}", f"cache_dir={temporary}/cache"]
     seconds, _ = timed(command, temporary)
     records = [json.loads(path.read_text()) for path in runs.glob("*/record.json")]
@@ -148,7 +186,9 @@ def our_sweep(
 
 
 def timed(command: list[str], folder: Path) -> tuple[float, str]:
-    """Wall seconds of a Python process in a folder, and what it printed. Raises RuntimeError when it fails."""
+    """Wall seconds of a Python process in a folder, and what it printed. Raises RuntimeError when
+    it fails.
+    """
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     began = time.perf_counter()
     done = subprocess.run(
@@ -166,21 +206,32 @@ def timed(command: list[str], folder: Path) -> tuple[float, str]:
 
 def main() -> None:
     """Measure and print."""
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for stage, count in Epochs()._asdict().items():
         command.add_argument(f"--{stage}-epochs", type=int, default=count)
-    command.add_argument("--folder", type=Path, help="photos as train|valid|test/<species>/ or <species>/")
+    command.add_argument(
+        "--folder", type=Path, help="photos as train|valid|test/<species>/ or <species>/"
+    )
     command.add_argument("--species", type=int, default=20)
-    command.add_argument("--move-to-test", type=int, default=20, help="training photos a species that join the test")
+    command.add_argument(
+        "--move-to-test", type=int, default=20, help="training photos a species that join the test"
+    )
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--channels-last", action="store_true", help="the reference with our memory layout")
+    command.add_argument(
+        "--channels-last", action="store_true", help="the reference with our memory layout"
+    )
     command.add_argument("--draw", type=Path, help="only draw the embedded birds into this folder")
     asked = command.parse_args()
     if asked.draw:
         write_synthetic(asked.draw, size=PHOTO_SIZE)
         return
     epochs = Epochs(asked.pretrain_epochs, asked.classify_epochs, asked.frozen_epochs)
-    chosen = {name: getattr(asked, name) for name in ("species", "move_to_test", "seed", "folder", "channels_last")}
+    chosen = {
+        name: getattr(asked, name)
+        for name in ("species", "move_to_test", "seed", "folder", "channels_last")
+    }
     print(json.dumps(measure(epochs, **chosen), indent=2))
 
 

@@ -1,14 +1,15 @@
 """Is the race to be believed? It is repeated a hundred times on models whose ratio is known.
 
-Wanted: the interval of a model against itself covers 1 in at least 95 of 100 repetitions, and a slowdown of 10 % is
-found (its interval excludes 1) in at least 95 of 100.
+Wanted: the interval of a model against itself covers 1 in at least 95 of 100 repetitions, and a
+slowdown of 10 % is found (its interval excludes 1) in at least 95 of 100.
 
-    python bench/latency_validity.py            simulated times: heavy tails, drift, a neighbour that comes and goes
-    python bench/latency_validity.py --real     a convolutional network on this machine, timed for real
+    python bench/latency_validity.py            simulated times: heavy tails, drift, a neighbour
+    that comes and goes python bench/latency_validity.py --real     a convolutional network on this
+    machine, timed for real
 
-The simulated machine is a bad one: jitter of 4 % a call, a clock that wanders, 3 % of calls interrupted for a time
-whose mean is twice the call and whose variance is infinite, and a neighbour that slows all by 1.9 during a seventh of
-the time.
+The simulated machine is a bad one: jitter of 4 % a call, a clock that wanders, 3 % of calls
+interrupted for a time whose mean is twice the call and whose variance is infinite, and a neighbour
+that slows all by 1.9 during a seventh of the time.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from birds.latency.race import CALLS, Classifier, Contestant, Photos, orders, pinned, raced
-from birds.latency.statistics import SameAgainstSame, coverage, ratio_interval
+from birds.use.latency.race import CALLS, Classifier, Contestant, Photos, orders, pinned, raced
+from birds.use.latency.statistics import SameAgainstSame, coverage, ratio_interval
 
 NAMES = ("model", "model again", "model slowed", "another", "a third")
 RATIOS = (1.0, 1.0, 1.1, 3.0, 2.0)
@@ -40,9 +41,11 @@ def simulated(
     goes: float = 0.25,
     slowed_by: float = 1.9,
 ) -> NDArray[np.float64]:
-    """Times in each round, (rounds, models), of models that take `ratios` times as long, on a noisy machine.
+    """Times in each round, (rounds, models), of models that take `ratios` times as long, on a noisy
+    machine.
 
-    The clock and the neighbour live in time, not in models: they are the same for whoever is timed at that moment.
+    The clock and the neighbour live in time, not in models: they are the same for whoever is timed
+    at that moment.
     """
     times = np.empty((rounds, len(ratios)))
     clock, busy = 0.0, False
@@ -50,16 +53,26 @@ def simulated(
         for k in order:
             clock = 0.98 * clock + wander * random.standard_normal()
             busy = random.random() >= goes if busy else random.random() < comes
-            calls = ratios[k] * np.exp(clock + jitter * random.standard_normal(CALLS)) * (slowed_by if busy else 1)
+            calls = (
+                ratios[k]
+                * np.exp(clock + jitter * random.standard_normal(CALLS))
+                * (slowed_by if busy else 1)
+            )
             calls *= 1 + np.where(random.random(CALLS) < interrupted, random.pareto(1.5, CALLS), 0)
             times[number, k] = calls.min()
     return times
 
 
-def measured(rounds: int, random: np.random.Generator, classify: Classifier, photos: Photos) -> NDArray[np.float64]:
-    """Times in each round, (rounds, 3), of one model, the same model again, and the same slowed by 10 %."""
+def measured(
+    rounds: int, random: np.random.Generator, classify: Classifier, photos: Photos
+) -> NDArray[np.float64]:
+    """Times in each round, (rounds, 3), of one model, the same model again, and the same slowed by
+    10 %.
+    """
     ways = (classify, classify, slowed(classify))
-    contestants = [Contestant("run", name, way, photos) for name, way in zip(NAMES, ways, strict=False)]
+    contestants = [
+        Contestant("run", name, way, photos) for name, way in zip(NAMES, ways, strict=False)
+    ]
     times = raced(contestants, rounds=rounds, seconds=0, random=random)
     return np.stack([one.rounds for one in times], axis=1)
 
@@ -82,9 +95,9 @@ def small_network() -> tuple[Classifier, Photos]:
     """The encoder `unet_s` with untrained weights on one photo of 128 px, by PyTorch on one thread."""
     import torch
 
-    from birds.latency.entries import Network
-    from birds.models.head import Head
-    from birds.models.unet import Encoder
+    from birds.encoders.unet import Encoder
+    from birds.methods.classify.head import Head
+    from birds.use.latency.entries import Network
 
     widths = (24, 48, 96, 192)
     torch.set_num_threads(1)
@@ -99,7 +112,9 @@ def small_network() -> tuple[Classifier, Photos]:
 
 
 class Judgement(NamedTuple):
-    """In how many repetitions the model against itself covered 1, the slowdown was found, and the check said noisy."""
+    """In how many repetitions the model against itself covered 1, the slowdown was found, and the
+    check said noisy.
+    """
 
     covered: int
     found: int
@@ -107,17 +122,24 @@ class Judgement(NamedTuple):
     width: float
 
 
-def judged(repetitions: int, race: Callable[[np.random.Generator], NDArray[np.float64]]) -> Judgement:
-    """Race again and again, and count. width is the mean over repetitions, of the model against itself.
+def judged(
+    repetitions: int, race: Callable[[np.random.Generator], NDArray[np.float64]]
+) -> Judgement:
+    """Race again and again, and count. width is the mean over repetitions, of the model against
+    itself.
 
     Args:
         repetitions: how many races.
-        race: one race, given its randomness: times of the rounds, (R, 3 or more), in the order of `NAMES`.
+        race: one race, given its randomness: times of the rounds, (R, 3 or more), in the order of
+            `NAMES`.
     """
     covered, found, noisy, width = 0, 0, 0, 0.0
     for k in range(repetitions):
         times = race(np.random.default_rng(k))
-        same, slow = ratio_interval(times[:, 1], times[:, 0]), ratio_interval(times[:, 2], times[:, 0])
+        same, slow = (
+            ratio_interval(times[:, 1], times[:, 0]),
+            ratio_interval(times[:, 2], times[:, 0]),
+        )
         covered += same.covers(1.0)
         found += slow.low > 1
         noisy += SameAgainstSame(same).noisy
@@ -127,7 +149,9 @@ def judged(repetitions: int, race: Callable[[np.random.Generator], NDArray[np.fl
 
 def main() -> None:
     """Print both counts."""
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     command.add_argument("--real", action="store_true", help="time a network on this machine")
     command.add_argument("--repetitions", type=int, default=100)
     command.add_argument("--rounds", type=int, default=101)
@@ -135,12 +159,18 @@ def main() -> None:
     if asked.real:
         classify, photos = small_network()
         with pinned(1):
-            result = judged(asked.repetitions, lambda random: measured(asked.rounds, random, classify, photos))
+            result = judged(
+                asked.repetitions, lambda random: measured(asked.rounds, random, classify, photos)
+            )
     else:
         result = judged(asked.repetitions, lambda random: simulated(RATIOS, asked.rounds, random))
-    print(f"{'measured' if asked.real else 'simulated'}, {asked.rounds} rounds, {asked.repetitions} repetitions")
+    print(
+        f"{'measured' if asked.real else 'simulated'}, {asked.rounds} rounds, {asked.repetitions} repetitions"
+    )
     expected = coverage(asked.rounds)
-    print(f"model against itself covers 1: {result.covered} (in theory {expected:.1%}); mean width {result.width:.3f}")
+    print(
+        f"model against itself covers 1: {result.covered} (in theory {expected:.1%}); mean width {result.width:.3f}"
+    )
     print(f"slowdown of 10 % found: {result.found}")
     print(f"called too noisy to rank models within 5 %: {result.noisy}")
 

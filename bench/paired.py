@@ -1,4 +1,6 @@
-"""What every measurement here shares: contenders taken in turn, a ratio with its interval, a row that is kept."""
+"""What every measurement here shares: contenders taken in turn, a ratio with its interval, a row
+that is kept.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from birds.latency.race import orders
-from birds.latency.statistics import Interval, ratio_interval
-from birds.machine import cores, cpu_name
+from birds.core.machine import cores, cpu_name
+from birds.use.latency.race import orders
+from birds.use.latency.statistics import Interval, ratio_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results.jsonl"
@@ -22,9 +24,11 @@ RESULTS = ROOT / "bench" / "results.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One measurement: its value, the interval of it where there is one, and the aim it is held against.
+    """One measurement: its value, the interval of it where there is one, and the aim it is held
+    against.
 
-    `aim` is the least that is good where `more` is better, else the most. `shown` says what lies behind the value.
+    `aim` is the least that is good where `more` is better, else the most. `shown` says what lies
+    behind the value.
     """
 
     name: str
@@ -42,10 +46,14 @@ class Row:
         return self.value >= self.aim if self.more else self.value <= self.aim
 
 
-def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, NDArray[np.float64]]:
-    """What each contender says it took, in seconds, in each round (R,): all once a round, in random order.
+def in_turn(
+    contenders: Mapping[str, Callable[[], float]], rounds: int
+) -> dict[str, NDArray[np.float64]]:
+    """What each contender says it took, in seconds, in each round (R,): all once a round, in random
+    order.
 
-    One round before them, to warm up, does not count. Every second round goes backwards through the one before.
+    One round before them, to warm up, does not count. Every second round goes backwards through the
+    one before.
     """
     names, random = list(contenders), np.random.default_rng(0)
     for contender in contenders.values():
@@ -58,7 +66,13 @@ def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[
 
 
 def ratio_row(
-    name: str, first: NDArray[np.float64], second: NDArray[np.float64], aim: float, shown: str, *, more: bool = True
+    name: str,
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    aim: float,
+    shown: str,
+    *,
+    more: bool = True,
 ) -> Row:
     """The row of first / second, as medians over rounds."""
     ratio: Interval = ratio_interval(first, second)
@@ -66,11 +80,17 @@ def ratio_row(
 
 
 def keep(rows: list[Row], others: float | None) -> None:
-    """Add rows to `results.jsonl` with what they were measured on; `others` is how many cores other processes took."""
+    """Add rows to `results.jsonl` with what they were measured on; `others` is how many cores other
+    processes took.
+    """
     where = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
         "git": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         ).stdout.strip(),
         "cpu": cpu_name(),
         "cores": cores(),
@@ -78,10 +98,14 @@ def keep(rows: list[Row], others: float | None) -> None:
     }
     with RESULTS.open("a") as file:
         for row in rows:
-            file.write(json.dumps(where | dataclasses.asdict(row) | {"reached": row.reached}) + "\n")
+            file.write(
+                json.dumps(where | dataclasses.asdict(row) | {"reached": row.reached}) + "\n"
+            )
 
 
 def newest() -> list[dict[str, object]]:
     """The newest line of each measurement, in the order in which they were first made."""
-    lines = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    lines = (
+        [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    )
     return list({line["name"]: line for line in lines}.values())

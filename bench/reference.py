@@ -1,14 +1,17 @@
-"""One cell of experiment 1 as a careful Lightning user would write it from a template: the yardstick of our speed.
+"""One cell of experiment 1 as a careful Lightning user would write it from a template: the
+yardstick of our speed.
 
     python bench/reference.py --folder PHOTOS --split 70 --variant B1
 
-PHOTOS holds train|valid|test/<species>/. Networks, cut, recipe (configs/) and number of steps are those of `birds`; how
-they are fed and run is not: files are opened and augmented photo by photo in two worker processes, numbers are fp32,
-the machine has its default threads, memory has the usual layout, a frozen encoder sees every batch, and each job
-pretrains for itself. The last line of the output is a JSON object with the test accuracy.
+PHOTOS holds train|valid|test/<species>/. Networks, cut, recipe (configs/) and number of steps are
+those of `birds`; how they are fed and run is not: files are opened and augmented photo by photo in
+two worker processes, numbers are fp32, the machine has its default threads, memory has the usual
+layout, a frozen encoder sees every batch, and each job pretrains for itself. The last line of the
+output is a JSON object with the test accuracy.
 
-Where it could be written in two ways, the faster one was taken: no progress bar, no log, no sanity check, the encoder
-once for both losses of a validation batch, geometry in Pillow and colours in torch.
+Where it could be written in two ways, the faster one was taken: no progress bar, no log, no sanity
+check, the encoder once for both losses of a validation batch, geometry in Pillow and colours in
+torch.
 """
 
 from __future__ import annotations
@@ -35,8 +38,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from birds.data.split import draw_split
-from birds.models.head import Head, pooled
-from birds.models.unet import PIXEL_MEAN, PIXEL_SPREAD, Encoder, UNet
+from birds.encoders.unet import PIXEL_MEAN, PIXEL_SPREAD, Encoder, UNet
+from birds.methods.classify.head import Head, pooled
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SIZE, EVALUATION_BATCH, WORKERS = 128, 64, 2
@@ -81,12 +84,18 @@ class Part(NamedTuple):
 
 def read_part(folder: Path, species: Sequence[str]) -> Part:
     """The photos of train, valid or test, by species and name."""
-    found = [(path, k) for k, name in enumerate(species) for path in sorted((folder / name).glob("[!.]*"))]
+    found = [
+        (path, k)
+        for k, name in enumerate(species)
+        for path in sorted((folder / name).glob("[!.]*"))
+    ]
     return Part([path for path, _ in found], [k for _, k in found])
 
 
 class PhotoFiles(Dataset[Item]):
-    """Photos from their files, each time anew, as fractions (3, SIZE, SIZE), augmented where `strength` is not 0."""
+    """Photos from their files, each time anew, as fractions (3, SIZE, SIZE), augmented where
+    `strength` is not 0.
+    """
 
     def __init__(self, part: Part, strength: float = 0.0) -> None:
         self.part = part
@@ -102,7 +111,9 @@ class PhotoFiles(Dataset[Item]):
         if not self.strength:
             return as_tensor(photo), self.part.label[k]
         draw = torch.empty(8).uniform_(-1, 1).tolist()
-        return recoloured(as_tensor(moved(photo, draw[:5], self.strength)), draw[5:], self.strength), self.part.label[k]
+        return recoloured(
+            as_tensor(moved(photo, draw[:5], self.strength)), draw[5:], self.strength
+        ), self.part.label[k]
 
 
 def as_tensor(photo: Image.Image) -> Tensor:
@@ -114,16 +125,30 @@ def moved(photo: Image.Image, draw: Sequence[float], strength: float) -> Image.I
     """The photo mirrored by chance, cropped and turned, as five numbers from -1 to 1 say."""
     flip = -1.0 if draw[0] < 0 else 1.0
     zoom = 1 + 0.35 * strength * (draw[1] + 1)
-    cos, sin = math.cos(0.25 * strength * draw[4]) / zoom, math.sin(0.25 * strength * draw[4]) / zoom
+    cos, sin = (
+        math.cos(0.25 * strength * draw[4]) / zoom,
+        math.sin(0.25 * strength * draw[4]) / zoom,
+    )
     half, room = SIZE / 2, 1 - 1 / zoom
     right, down = half * (1 + draw[2] * room) + EDGE, half * (1 + draw[3] * room) + EDGE
-    rows = (flip * cos, -sin, right - half * (flip * cos - sin), flip * sin, cos, down - half * (flip * sin + cos))
-    wide = Image.fromarray(np.pad(np.asarray(photo), ((EDGE, EDGE), (EDGE, EDGE), (0, 0)), mode="symmetric"))
+    rows = (
+        flip * cos,
+        -sin,
+        right - half * (flip * cos - sin),
+        flip * sin,
+        cos,
+        down - half * (flip * sin + cos),
+    )
+    wide = Image.fromarray(
+        np.pad(np.asarray(photo), ((EDGE, EDGE), (EDGE, EDGE), (0, 0)), mode="symmetric")
+    )
     return wide.transform((SIZE, SIZE), Image.Transform.AFFINE, rows, Image.Resampling.BILINEAR)
 
 
 def recoloured(photo: Tensor, draw: Sequence[float], strength: float) -> Tensor:
-    """The photo (3, H, W) in another brightness, contrast and saturation, as three numbers from -1 to 1 say."""
+    """The photo (3, H, W) in another brightness, contrast and saturation, as three numbers from -1
+    to 1 say.
+    """
     brightness, contrast, saturation = (1 + 0.3 * strength * value for value in draw)
     grey = photo.mean(0, keepdim=True)
     mean = grey.mean()
@@ -132,7 +157,9 @@ def recoloured(photo: Tensor, draw: Sequence[float], strength: float) -> Tensor:
 
 
 class Passes(Sampler[list[int]]):
-    """Batches of an epoch: as many passes over the photos, each in its own order, as `min_steps` takes."""
+    """Batches of an epoch: as many passes over the photos, each in its own order, as `min_steps`
+    takes.
+    """
 
     def __init__(self, photos: int, recipe: Recipe) -> None:
         self.photos = photos
@@ -144,11 +171,15 @@ class Passes(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for _ in range(self.passes):
-            yield from (part.tolist() for part in torch.randperm(self.photos).tensor_split(self.per_pass))
+            yield from (
+                part.tolist() for part in torch.randperm(self.photos).tensor_split(self.per_pass)
+            )
 
 
 class PlainEncoder(Encoder):
-    """The encoder without its hint to keep channels last in memory: the same numbers in the usual layout."""
+    """The encoder without its hint to keep channels last in memory: the same numbers in the usual
+    layout.
+    """
 
     def forward(self, photo: Tensor) -> list[Tensor]:
         x = F.pixel_unshuffle((photo - PIXEL_MEAN) / PIXEL_SPREAD, self.stem)
@@ -160,7 +191,9 @@ class PlainEncoder(Encoder):
 
 
 class Training(L.LightningModule):
-    """What both trainings share: AdamW, a linear warm-up, a cosine to 0, by step; norms and biases do not decay."""
+    """What both trainings share: AdamW, a linear warm-up, a cosine to 0, by step; norms and biases
+    do not decay.
+    """
 
     def __init__(self, recipe: Recipe, steps: int) -> None:
         super().__init__()
@@ -170,8 +203,13 @@ class Training(L.LightningModule):
     def configure_optimizers(self) -> Any:
         every = [p for p in self.parameters() if p.requires_grad]
         kernels, vectors = [p for p in every if p.ndim > 1], [p for p in every if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [{"params": kernels}, {"params": vectors, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr, weight_decay=self.recipe.weight_decay)
+        groups: list[dict[str, Any]] = [
+            {"params": kernels},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups, lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -185,7 +223,9 @@ class Training(L.LightningModule):
 
 
 class Autoencoder(Training):
-    """Restores photos; half of them go without skip connections in training, validation is with and without."""
+    """Restores photos; half of them go without skip connections in training, validation is with and
+    without.
+    """
 
     def __init__(self, recipe: Recipe, steps: int, encoder: Encoder) -> None:
         super().__init__(recipe, steps)
@@ -207,7 +247,9 @@ class Autoencoder(Training):
 class Classifier(Training):
     """Tells species apart with an encoder and a head; a frozen encoder stays in evaluation mode."""
 
-    def __init__(self, recipe: Recipe, steps: int, encoder: Encoder, species: int, frozen: bool) -> None:
+    def __init__(
+        self, recipe: Recipe, steps: int, encoder: Encoder, species: int, frozen: bool
+    ) -> None:
         super().__init__(recipe, steps)
         self.encoder = encoder.requires_grad_(not frozen)
         self.head = Head(2 * sum(ENCODER["widths"]), species, CONFIG["dropout"])
@@ -242,13 +284,19 @@ def training_batches(part: Part, recipe: Recipe) -> DataLoader[Item]:
 
 def batches_in_order(part: Part) -> DataLoader[Item]:
     """Photos as they are."""
-    return DataLoader(PhotoFiles(part), EVALUATION_BATCH, num_workers=WORKERS, persistent_workers=True)
+    return DataLoader(
+        PhotoFiles(part), EVALUATION_BATCH, num_workers=WORKERS, persistent_workers=True
+    )
 
 
-def trained(task: Training, train: DataLoader[Item], valid: DataLoader[Item], folder: str) -> L.Trainer:
+def trained(
+    task: Training, train: DataLoader[Item], valid: DataLoader[Item], folder: str
+) -> L.Trainer:
     """Train to the end or until patience runs out, and load the weights of the best epoch."""
     recipe = task.recipe
-    patience = recipe.patience + round(recipe.patience_from * recipe.epochs)  # stops no earlier than ours
+    patience = recipe.patience + round(
+        recipe.patience_from * recipe.epochs
+    )  # stops no earlier than ours
     best = ModelCheckpoint(folder, monitor="valid_loss", save_weights_only=True)
     trainer = L.Trainer(
         max_epochs=task.recipe.epochs,
@@ -281,7 +329,12 @@ class Job(NamedTuple):
         recipe = self.recipes["pretrain"]
         train = training_batches(self.unlabelled, recipe)
         with tempfile.TemporaryDirectory() as folder:
-            trained(Autoencoder(recipe, len(train), encoder), train, batches_in_order(self.valid), folder)
+            trained(
+                Autoencoder(recipe, len(train), encoder),
+                train,
+                batches_in_order(self.valid),
+                folder,
+            )
         return encoder
 
     def classified(self, encoder: Encoder) -> float:
@@ -314,28 +367,42 @@ class Job(NamedTuple):
 def read_job(asked: argparse.Namespace) -> Job:
     """What was asked for, with its photos; the cut is that of `birds`."""
     species = sorted(path.name for path in (asked.folder / "train").iterdir() if path.is_dir())
-    train, valid, test = (read_part(asked.folder / part, species) for part in ("train", "valid", "test"))
+    train, valid, test = (
+        read_part(asked.folder / part, species) for part in ("train", "valid", "test")
+    )
     rows = np.arange(len(train.paths))
-    cut = draw_split(rows, np.array(train.label), split=asked.split, seed=asked.seed, species=species)
+    cut = draw_split(
+        rows, np.array(train.label), split=asked.split, seed=asked.seed, species=species
+    )
     labelled, unlabelled = train.at(cut.labelled.tolist()), train.at(cut.unlabelled.tolist())
     budget = choices("budget/laptop.yaml")
     recipes = {name: Recipe(**budget[name]) for name in ("pretrain", "classify", "frozen")}
     epochs = {name: getattr(asked, f"epochs_{name}") for name in recipes}
-    recipes = {name: dataclasses.replace(r, epochs=epochs[name] or r.epochs) for name, r in recipes.items()}
+    recipes = {
+        name: dataclasses.replace(r, epochs=epochs[name] or r.epochs) for name, r in recipes.items()
+    }
     layout = Encoder if asked.channels_last else PlainEncoder
     return Job(asked.variant, labelled, unlabelled, valid, test, len(species), recipes, layout)
 
 
 def main() -> None:
     """Do the job and print its result."""
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--folder", type=Path, required=True, help="train|valid|test/<species>/ with photos")
-    command.add_argument("--split", type=int, default=90, help="per cent of the training photos without labels")
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument(
+        "--folder", type=Path, required=True, help="train|valid|test/<species>/ with photos"
+    )
+    command.add_argument(
+        "--split", type=int, default=90, help="per cent of the training photos without labels"
+    )
     command.add_argument("--variant", choices=("A", "B1", "B2"), default="A")
     for stage in ("pretrain", "classify", "frozen"):
         command.add_argument(f"--epochs-{stage}", type=int, help="default: that of budget=laptop")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--channels-last", action="store_true", help="the encoder with our memory layout")
+    command.add_argument(
+        "--channels-last", action="store_true", help="the encoder with our memory layout"
+    )
     asked = command.parse_args()
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     L.seed_everything(asked.seed, workers=True, verbose=False)

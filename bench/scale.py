@@ -26,7 +26,10 @@ def _folder(root: Path, photos: int, side: int, species: int = 20) -> Path:
     """A folder of so many distinct JPEGs, train, valid and test."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 255, (64, 8, 8, 3), dtype=np.uint8)
-    pictures = [Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC) for picture in coarse]
+    pictures = [
+        Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
+        for picture in coarse
+    ]
     for number in range(photos):
         part = ("train", "train", "train", "valid", "test")[number // species % 5]
         folder = root / part / f"species_{number % species:02d}"
@@ -63,23 +66,39 @@ def cache(rounds: int, photos: int = 1500) -> list[Row]:
 
         took = in_turn({"alone": alone, "cached": cached}, rounds)
     shown = f"{photos / float(np.median(took['cached'])):.0f} photos/s of 224 px, to {SIDE} px, PIL"
-    return [ratio_row("photos into the cache / decoding alone, all cores", took["alone"], took["cached"], 0.9, shown)]
+    return [
+        ratio_row(
+            "photos into the cache / decoding alone, all cores",
+            took["alone"],
+            took["cached"],
+            0.9,
+            shown,
+        )
+    ]
 
 
 def photos(few: int, many: int) -> list[Row]:
-    """Seconds a photo, `many` against `few`: listed and digested, decoded into the cache, opened again."""
+    """Seconds a photo, `many` against `few`: listed and digested, decoded into the cache, opened
+    again.
+    """
     costs: dict[tuple[str, int], float] = {}
     peak = 0.0
     for count in (few, many):
         with tempfile.TemporaryDirectory() as temporary:
-            folder, cache_dir = _folder(Path(temporary) / "photos", count, SIDE), Path(temporary) / "cache"
+            folder, cache_dir = (
+                _folder(Path(temporary) / "photos", count, SIDE),
+                Path(temporary) / "cache",
+            )
             cache_dir.mkdir()
             for name in ("first", "again"):
                 started = time.perf_counter()
                 decoded_photos(_read(folder, cache_dir), cache_dir, SIDE)
                 costs[name, count] = (time.perf_counter() - started) / count
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return [_flat("a photo", name, few, many, costs, f"; peak memory {peak:.0f} MiB") for name in ("first", "again")]
+    return [
+        _flat("a photo", name, few, many, costs, f"; peak memory {peak:.0f} MiB")
+        for name in ("first", "again")
+    ]
 
 
 def records(few: int, many: int) -> list[Row]:
@@ -99,9 +118,15 @@ def records(few: int, many: int) -> list[Row]:
     return [_flat("a record", name, few, many, took) for name in ("status", "table")]
 
 
-def _flat(what: str, name: str, few: int, many: int, took: dict[tuple[str, int], float], more: str = "") -> Row:
+def _flat(
+    what: str, name: str, few: int, many: int, took: dict[tuple[str, int], float], more: str = ""
+) -> Row:
     """What one of `many` takes, in seconds, against one of `few`."""
     shown = f"{1e6 * took[name, many]:.0f} us each{more}"
     return Row(
-        f"{name}: {what} among {many} / among {few}", took[name, many] / took[name, few], 1.2, False, shown=shown
+        f"{name}: {what} among {many} / among {few}",
+        took[name, many] / took[name, few],
+        1.2,
+        False,
+        shown=shown,
     )

@@ -14,11 +14,18 @@ from statistics import median
 import numpy as np
 
 from bench.paired import ROOT, Row
-from birds.machine import cores
-from birds.slots import visible_gpus
-from birds.spec import read_spec
+from birds.core.machine import cores
+from birds.core.spec import read_spec
+from birds.launch.local_workers import visible_gpus
 
-SHORT = ("budget=smoke", "variant=A", "split=90", "tracking=none", "budget.classify.epochs=6", "data.species=6")
+SHORT = (
+    "budget=smoke",
+    "variant=A",
+    "split=90",
+    "tracking=none",
+    "budget.classify.epochs=6",
+    "data.species=6",
+)
 
 
 def _seconds(*command: str, **environment: str) -> float:
@@ -33,10 +40,14 @@ def _train(runs: Path, *overrides: str) -> list[str]:
 
 
 def _first_steps(runs: Path, *overrides: str) -> list[tuple[float, float]]:
-    """Of each new run: when its process was asked for (0 for a run without a slot) and when its first epoch began."""
+    """Of each new run: when its process was asked for (0 for a run without a slot) and when its
+    first epoch began.
+    """
     command = [sys.executable, *_train(runs, *overrides)]
     seen, found = set(runs.glob("*/progress.json")), []
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while process.poll() is None:
         for file in set(runs.glob("*/progress.json")) - seen:
             seen.add(file)
@@ -58,10 +69,20 @@ def startup(rounds: int) -> list[Row]:
         runs = Path(folder) / "runs"
         helped = [_seconds("train.py", "--help") for _ in range(rounds)]
         first = [_start_once(runs, seed) for seed in range(rounds)]
-        warm = _first_steps(runs, "-m", *SHORT, "slots=1", f"seed={','.join(map(str, range(50, 51 + rounds)))}")
+        warm = _first_steps(
+            runs, "-m", *SHORT, "slots=1", f"seed={','.join(map(str, range(50, 51 + rounds)))}"
+        )
         _copies(runs, next(runs.glob("*/record.json")).parent, 100)
-        status = [_seconds("-m", "birds", "--runs-dir", str(runs), "status", "copies") for _ in range(rounds)]
-    names = ("train.py --help", "birds status on 100 runs", "second start of a run to its first step", "warm start")
+        status = [
+            _seconds("-m", "birds", "--runs-dir", str(runs), "status", "copies")
+            for _ in range(rounds)
+        ]
+    names = (
+        "train.py --help",
+        "birds status on 100 runs",
+        "second start of a run to its first step",
+        "warm start",
+    )
     started = [first_step - asked for asked, first_step in warm[1:]]
     aims, took = (1.0, 0.7, 6.0, 0.5), (helped, status, first[1:] or first, started)
     return [
@@ -72,11 +93,16 @@ def startup(rounds: int) -> list[Row]:
 
 def _copies(runs: Path, run: Path, count: int) -> None:
     """A sweep `copies` of so many finished runs: one run's record under other keys."""
-    record, spec = json.loads((run / "record.json").read_text()), read_spec((run / "spec.json").read_text())
+    record, spec = (
+        json.loads((run / "record.json").read_text()),
+        read_spec((run / "spec.json").read_text()),
+    )
     copies = [spec.model_copy(update={"seed": 1000 + number}) for number in range(count)]
     for copy in copies:
         (runs / copy.key).mkdir(parents=True)
-        (runs / copy.key / "record.json").write_text(json.dumps(record | {"key": copy.key, "seed": copy.seed}))
+        (runs / copy.key / "record.json").write_text(
+            json.dumps(record | {"key": copy.key, "seed": copy.seed})
+        )
         (runs / copy.key / "spec.json").write_text(copy.model_dump_json())
     sweep = runs / "sweeps" / "copies" / "sweep.json"
     sweep.parent.mkdir(parents=True, exist_ok=True)
@@ -84,28 +110,52 @@ def _copies(runs: Path, run: Path, count: int) -> None:
 
 
 def side_by_side() -> list[Row]:
-    """Images a second of several runs at once, on one GPU or on the cores, against those of one run alone."""
+    """Images a second of several runs at once, on one GPU or on the cores, against those of one run
+    alone.
+    """
     gpu = visible_gpus()[:1]
     steps = 1000 if gpu else 20
-    long = (f"budget.classify.min_steps={steps}", "budget.classify.epochs=3", "budget.classify.patience=3")
+    long = (
+        f"budget.classify.min_steps={steps}",
+        "budget.classify.epochs=3",
+        "budget.classify.patience=3",
+    )
     rates = {}
     for count in (1, 2, 4) if gpu else (1, cores()):
         with tempfile.TemporaryDirectory() as folder:
             seeds = f"seed={','.join(str(seed) for seed in range(count))}"
-            asked = ("-m", "variant=A", "split=90", "tracking=none", "compile=false", *long, seeds, f"slots={count}")
+            asked = (
+                "-m",
+                "variant=A",
+                "split=90",
+                "tracking=none",
+                "compile=false",
+                *long,
+                seeds,
+                f"slots={count}",
+            )
             _seconds(*_train(Path(folder), *asked), CUDA_VISIBLE_DEVICES=",".join(gpu))
             records = [json.loads(file.read_text()) for file in Path(folder).glob("*/record.json")]
             rates[count] = sum(float(record["cost_images_per_second"]) for record in records)
     where = "on one GPU" if gpu else "a core each"
     return [
-        Row(f"{count} runs side by side / one alone, images/s", rates[count] / rates[1], 1.5, True, shown=shown)
+        Row(
+            f"{count} runs side by side / one alone, images/s",
+            rates[count] / rates[1],
+            1.5,
+            True,
+            shown=shown,
+        )
         for count in rates
-        if count > 1 and (shown := f"fine-tuning {where}: {rates[count]:.0f} against {rates[1]:.0f} images/s")
+        if count > 1
+        and (shown := f"fine-tuning {where}: {rates[count]:.0f} against {rates[1]:.0f} images/s")
     ]
 
 
 def makespan(runs_count: int) -> list[Row]:
-    """A sweep of short runs: its wall time against the seconds of training in it, spread over the slots."""
+    """A sweep of short runs: its wall time against the seconds of training in it, spread over the
+    slots.
+    """
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder) / "runs"
         seeds = ",".join(str(seed) for seed in range(runs_count))
@@ -118,7 +168,26 @@ def makespan(runs_count: int) -> list[Row]:
     around = float(np.median(attempts)) - trained / len(records)
     shown = f"{len(records)} runs of {trained / len(records):.1f} s training, {around:.1f} s around it, {slots} slots"
     return [
-        Row("sweep of short runs: makespan / (training / slots)", wall * slots / trained, 1.15, False, shown=shown),
-        Row("the same with testing counted as work", wall * slots / float(attempts.sum()), 1.15, False, shown=shown),
-        Row("peak memory of a run, MiB", memory, 1200, False, "MiB", shown="cache and shared pages included"),
+        Row(
+            "sweep of short runs: makespan / (training / slots)",
+            wall * slots / trained,
+            1.15,
+            False,
+            shown=shown,
+        ),
+        Row(
+            "the same with testing counted as work",
+            wall * slots / float(attempts.sum()),
+            1.15,
+            False,
+            shown=shown,
+        ),
+        Row(
+            "peak memory of a run, MiB",
+            memory,
+            1200,
+            False,
+            "MiB",
+            shown="cache and shared pages included",
+        ),
     ]

@@ -1,4 +1,6 @@
-"""A training step: the harness against a bare loop on resident data, and that loop against its convolutions alone."""
+"""A training step: the harness against a bare loop on resident data, and that loop against its
+convolutions alone.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,16 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from bench.paired import ROOT, Row, in_turn, ratio_row
-from birds.compiling import PAYS, speedup
+from birds.core.machine import Machine, resolve
+from birds.core.spec import RunSpec
 from birds.data.cache import decoded_photos
 from birds.data.module import BirdsDataModule
 from birds.data.prepare import load_photos
 from birds.data.split import draw_split
-from birds.machine import Machine, resolve
-from birds.plan import Planned, plan_run
-from birds.spec import RunSpec
-from birds.tasks.classify import Classify
-from birds.tasks.reconstruct import Reconstruct
+from birds.launch.plan import Planned, plan_run
+from birds.methods.classify.standard import Classify
+from birds.methods.compiling import PAYS, speedup
+from birds.methods.pretraining.autoencoder import Reconstruct
 
 STEPS, HEAD_STEPS = 6, 60
 
@@ -47,7 +49,12 @@ class Clock(Callback):
         self.started, self.photos = time.perf_counter(), 0
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         self.photos += len(batch["label"])
         self.seconds = (time.perf_counter() - self.started) / self.photos
@@ -55,7 +62,7 @@ class Clock(Callback):
 
 @dataclasses.dataclass
 class Bench:
-    """One task with its data, as `birds.run` puts them together."""
+    """One task with its data, as `birds.train.run` puts them together."""
 
     spec: RunSpec
     machine: Machine
@@ -65,11 +72,17 @@ class Bench:
     @classmethod
     def of(cls, spec: RunSpec, asked: Planned, steps: int) -> Bench:
         """The task of a run, its epochs cut to one of so many steps."""
-        spec = spec.model_copy(update={"training": spec.training.model_copy(update={"max_steps": steps, "epochs": 1})})
+        spec = spec.model_copy(
+            update={"training": spec.training.model_copy(update={"max_steps": steps, "epochs": 1})}
+        )
         machine, photos = resolve(asked.runtime), load_photos(spec.data, asked.runtime)
         rows = photos.rows("train")
-        split = draw_split(rows, photos.label[rows], split=spec.split, seed=0, species=photos.species)
-        data = BirdsDataModule(spec, photos, decoded_photos(photos, asked.runtime.cache_dir, spec.data.size), split)
+        split = draw_split(
+            rows, photos.label[rows], split=spec.split, seed=0, species=photos.species
+        )
+        data = BirdsDataModule(
+            spec, photos, decoded_photos(photos, asked.runtime.cache_dir, spec.data.size), split
+        )
         if machine.device.type == "cuda":
             data.keep_on(machine.device)
         if spec.stage == "pretrain":
@@ -95,7 +108,10 @@ class Bench:
     def resident(self) -> dict[str, Tensor]:
         """The first training batch, on the device and ready."""
         places = [(0, k) for k in range(self.spec.training.batch)]
-        batch = {name: value.to(self.machine.device) for name, value in self.data.batch("train", places).items()}
+        batch = {
+            name: value.to(self.machine.device)
+            for name, value in self.data.batch("train", places).items()
+        }
         return self.data.on_after_batch_transfer(batch, 0)
 
     def bare(self) -> Callable[[], float]:
@@ -107,7 +123,9 @@ class Bench:
             started = time.perf_counter()
             for _ in range(STEPS):
                 optimizer.zero_grad()
-                with torch.autocast(self.machine.device.type, torch.bfloat16, self.machine.precision == "bf16"):
+                with torch.autocast(
+                    self.machine.device.type, torch.bfloat16, self.machine.precision == "bf16"
+                ):
                     loss = self._loss(batch)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -118,11 +136,15 @@ class Bench:
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         if isinstance(self.task, Reconstruct):
-            return self.task.training_loss(batch["photo"], torch.Generator(self.machine.device), 1.0)
+            return self.task.training_loss(
+                batch["photo"], torch.Generator(self.machine.device), 1.0
+            )
         return F.cross_entropy(self.task(batch["photo"]), batch["label"])
 
     def convolutions(self) -> Callable[[], float]:
-        """Seconds a photo that the convolutions of a step take alone, both ways, in the step's precision."""
+        """Seconds a photo that the convolutions of a step take alone, both ways, in the step's
+        precision.
+        """
         calls, hooks = self._calls()
         with torch.no_grad():
             self._loss(self.resident())
@@ -145,13 +167,17 @@ class Bench:
         calls: list[tuple[nn.Conv2d, torch.Size]] = []
         layers = [layer for layer in self.task.modules() if isinstance(layer, nn.Conv2d)]
         hooks = [
-            layer.register_forward_hook(lambda layer, given, out: calls.append((layer, given[0].shape)))
+            layer.register_forward_hook(
+                lambda layer, given, out: calls.append((layer, given[0].shape))
+            )
             for layer in layers
         ]
         return calls, hooks
 
 
-def _convolution(layer: nn.Conv2d, shape: torch.Size, kind: torch.dtype, device: torch.device) -> Callable[[], Tensor]:
+def _convolution(
+    layer: nn.Conv2d, shape: torch.Size, kind: torch.dtype, device: torch.device
+) -> Callable[[], Tensor]:
     """One convolution and its two gradients; the first layer's input needs none."""
     last = {"memory_format": torch.channels_last}
     x = torch.rand(shape, device=device, dtype=kind).contiguous(**last)  # type: ignore[call-overload]
@@ -190,20 +216,38 @@ def measure(rounds: int) -> list[Row]:
 def _compiled(bench: Bench) -> Row:
     """What `compile=auto` goes by."""
     assert isinstance(bench.task, Reconstruct)
-    with torch.autocast(bench.machine.device.type, torch.bfloat16, bench.machine.precision == "bf16"):
+    with torch.autocast(
+        bench.machine.device.type, torch.bfloat16, bench.machine.precision == "bf16"
+    ):
         found = speedup(bench.task.unet.encoder, bench.resident()["photo"])
-    return Row("the encoder's step: eager / compiled, seconds", found, PAYS, True, shown=bench.machine.precision)
+    return Row(
+        "the encoder's step: eager / compiled, seconds",
+        found,
+        PAYS,
+        True,
+        shown=bench.machine.precision,
+    )
 
 
 def _steps(name: str, bench: Bench, rounds: int) -> list[Row]:
-    contenders = {"harness": bench.harness, "bare": bench.bare(), "convolutions": bench.convolutions()}
+    contenders = {
+        "harness": bench.harness,
+        "bare": bench.bare(),
+        "convolutions": bench.convolutions(),
+    }
     took = in_turn(contenders, rounds)
     shown = f"{bench.machine.precision}, bare loop {1 / np.median(took['bare']):.0f} images/s"
     least, aim = (0.95, 0.4) if bench.machine.device.type == "cuda" else (0.97, 0.5)
     return [
-        ratio_row(f"{name}: harness / bare loop, images/s", took["bare"], took["harness"], least, shown),
         ratio_row(
-            f"{name}: bare loop / its convolutions alone, FLOP/s", took["convolutions"], took["bare"], aim, shown
+            f"{name}: harness / bare loop, images/s", took["bare"], took["harness"], least, shown
+        ),
+        ratio_row(
+            f"{name}: bare loop / its convolutions alone, FLOP/s",
+            took["convolutions"],
+            took["bare"],
+            aim,
+            shown,
         ),
     ]
 
@@ -216,5 +260,9 @@ def _head(asked: Planned, rounds: int) -> Row:
     took = in_turn({"live": live.harness, "cached": cached.harness}, rounds)
     shown = f"{1e6 * float(np.median(took['cached'])):.0f} us a photo"
     return ratio_row(
-        "head on frozen features: steps/s / with the encoder every step", took["live"], took["cached"], 20, shown
+        "head on frozen features: steps/s / with the encoder every step",
+        took["live"],
+        took["cached"],
+        20,
+        shown,
     )

@@ -13,8 +13,10 @@
 
 # %% [markdown]
 # # The photos
-# What is there before anything is trained: counts, sizes, colours, duplicates, samples, and the cut into labelled and unlabelled photos.
-# By default these are the embedded birds, which are drawn by the project itself; `make notebooks DATA=FOLDER` looks at a folder of real ones.
+# What is there before anything is trained: counts, sizes, colours, duplicates, samples, and the cut
+# into labelled and unlabelled photos.
+# By default these are the embedded birds, which are drawn by the project itself; `make notebooks
+# DATA=FOLDER` looks at a folder of real ones.
 
 # %% tags=["setup"]
 import os
@@ -24,7 +26,9 @@ from pathlib import Path
 if "google.colab" in sys.modules:  # a fresh machine: fetch the project, install it, go there
     REPOSITORY = os.environ.get("BIRDS_REPOSITORY", "")  # the address of its git repository
     if not Path("birds").exists():
-        assert REPOSITORY, "say where the project is: os.environ['BIRDS_REPOSITORY'] = 'https://...'"
+        assert REPOSITORY, (
+            "say where the project is: os.environ['BIRDS_REPOSITORY'] = 'https://...'"
+        )
         get_ipython().system(f"git clone --quiet {REPOSITORY} birds")
     os.chdir("birds")
     get_ipython().system(f"{sys.executable} -m pip install --quiet -e .")
@@ -53,14 +57,17 @@ RUNS = Path(os.environ.get("RUNS", "runs/notebook"))
 RUNS.mkdir(parents=True, exist_ok=True)
 DATA = os.environ.get("DATA", "")
 SPECIES = int(os.environ.get("SPECIES", 20))  # those with most training photos
-MOVE_TO_TEST = int(os.environ.get("MOVE_TO_TEST", 20))  # training photos of each species that join the test part
+MOVE_TO_TEST = int(
+    os.environ.get("MOVE_TO_TEST", 20)
+)  # training photos of each species that join the test part
 root = Path(DATA) if DATA else RUNS / "synthetic"
 if not DATA:
     ensure_rendered({"name": "synthetic", "root": str(root), "seed": 0})
 
 # %% [markdown]
 # ## What the folder holds
-# Exact duplicates have equal bytes, near ones look alike (a perceptual hash differs in three bits of 64 at most).
+# Exact duplicates have equal bytes, near ones look alike (a perceptual hash differs in three bits
+# of 64 at most).
 
 # %%
 report = check_folder(root)
@@ -68,13 +75,18 @@ print(as_text(report, Path(root.name)))
 
 # %% [markdown]
 # ## What is used of it
-# The species with most training photos; exact copies of a test photo are taken out of the training photos.
+# The species with most training photos; exact copies of a test photo are taken out of the training
+# photos.
 
 # %%
-photos = read_photos(root, RUNS / "cache", species=SPECIES, move_to_test=MOVE_TO_TEST, seed=0, skip_unreadable=True)
+photos = read_photos(
+    root, RUNS / "cache", species=SPECIES, move_to_test=MOVE_TO_TEST, seed=0, skip_unreadable=True
+)
 table = pd.DataFrame({"species": np.array(photos.species)[photos.label], "part": photos.part})
 counts = table.value_counts().unstack(fill_value=0)[["train", "valid", "test"]].sort_values("train")
-axes = counts.plot.barh(stacked=True, figsize=(7, 4.6), color=OKABE_ITO[:3], width=0.8, edgecolor="white")
+axes = counts.plot.barh(
+    stacked=True, figsize=(7, 4.6), color=OKABE_ITO[:3], width=0.8, edgecolor="white"
+)
 axes.set(xlabel="photos", ylabel="")
 axes.tick_params(axis="y", labelsize=7)
 plt.show()
@@ -112,7 +124,8 @@ Picture(RUNS / "sheet.png")
 
 # %% [markdown]
 # ## Colours
-# The mean colour of each species' training photos, and how well it alone would tell species apart: the accuracy of the nearest mean
+# The mean colour of each species' training photos, and how well it alone would tell species apart:
+# the accuracy of the nearest mean
 # colour on the test photos. What a classifier gains beyond that it owes to shape and pattern.
 
 # %%
@@ -130,16 +143,28 @@ axis.grid(False)
 plt.show()
 nearest = np.linalg.norm(colour[test, None] - mean, axis=2).argmin(1)
 hits = (nearest == photos.label[test]).mean()
-display(Markdown(f"The nearest mean colour is right for {hits:.1%} of the test photos; chance is {1 / len(mean):.1%}."))
+display(
+    Markdown(
+        f"The nearest mean colour is right for {hits:.1%} of the test photos; chance is {1 / len(mean):.1%}."
+    )
+)
 
 # %% [markdown]
 # ## The cut
-# `split=70` treats 70 % of each species' training photos as unlabelled. Cuts of one seed are nested: who is labelled at 90/10 is labelled
-# at 70/30, too. All variants of a split and seed share the cut, which is what makes their differences paired.
+# `split=70` treats 70 % of each species' training photos as unlabelled. Cuts of one seed are
+# nested: who is labelled at 90/10 is labelled
+# at 70/30, too. All variants of a split and seed share the cut, which is what makes their
+# differences paired.
 
 # %%
-cuts = {s: draw_split(train, photos.label[train], split=s, seed=0, species=photos.species) for s in (70, 90)}
-rows = {f"{s}/{100 - s}": {"unlabelled": len(c.unlabelled), "labelled": len(c.labelled)} for s, c in cuts.items()}
+cuts = {
+    s: draw_split(train, photos.label[train], split=s, seed=0, species=photos.species)
+    for s in (70, 90)
+}
+rows = {
+    f"{s}/{100 - s}": {"unlabelled": len(c.unlabelled), "labelled": len(c.labelled)}
+    for s, c in cuts.items()
+}
 display(pd.DataFrame(rows).T)
 few, many = set(cuts[90].labelled.tolist()), set(cuts[70].labelled.tolist())
 each = np.bincount(photos.label[cuts[90].labelled])

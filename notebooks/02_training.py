@@ -13,8 +13,10 @@
 
 # %% [markdown]
 # # Training
-# Experiment 1 (from scratch, frozen and fine-tuned autoencoder; two cuts) and experiment 2 (denoising autoencoders, an untrained control), run from here.
-# `BUDGET = "smoke"` takes a minute and its numbers mean nothing; `"laptop"` and `"full"` are the real sizes. Whatever is finished is not repeated, and what
+# Experiment 1 (from scratch, frozen and fine-tuned autoencoder; two cuts) and experiment 2
+# (denoising autoencoders, an untrained control), run from here.
+# `BUDGET = "smoke"` takes a minute and its numbers mean nothing; `"laptop"` and `"full"` are the
+# real sizes. Whatever is finished is not repeated, and what
 # was interrupted goes on: run a cell again as often as you like.
 
 # %% tags=["setup"]
@@ -25,7 +27,9 @@ from pathlib import Path
 if "google.colab" in sys.modules:  # a fresh machine: fetch the project, install it, go there
     REPOSITORY = os.environ.get("BIRDS_REPOSITORY", "")  # the address of its git repository
     if not Path("birds").exists():
-        assert REPOSITORY, "say where the project is: os.environ['BIRDS_REPOSITORY'] = 'https://...'"
+        assert REPOSITORY, (
+            "say where the project is: os.environ['BIRDS_REPOSITORY'] = 'https://...'"
+        )
         get_ipython().system(f"git clone --quiet {REPOSITORY} birds")
     os.chdir("birds")
     get_ipython().system(f"{sys.executable} -m pip install --quiet -e .")
@@ -58,14 +62,16 @@ get_ipython().system(f"{python} train.py -m sweeps=exp1 dry_run=true {settings} 
 
 # %% [markdown]
 # ## Experiment 1
-# Splits 70 and 90, variants A (from scratch), B1 (pretrained, frozen) and B2 (pretrained, fine-tuned). The lines tell each epoch as it ends.
+# Splits 70 and 90, variants A (from scratch), B1 (pretrained, frozen) and B2 (pretrained, fine-
+# tuned). The lines tell each epoch as it ends.
 
 # %%
 get_ipython().system(f"{python} train.py -m sweeps=exp1 {settings} 2>&1")
 
 # %% [markdown]
 # ## Experiment 2
-# Split 90; shares A, B1, B2 and their pretraining with experiment 1, so only what is new is trained.
+# Split 90; shares A, B1, B2 and their pretraining with experiment 1, so only what is new is
+# trained.
 
 # %%
 if "exp2" in SWEEPS:

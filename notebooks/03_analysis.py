@@ -13,8 +13,10 @@
 
 # %% [markdown]
 # # Analysis
-# Every table and figure of a sweep from its records, each with a reading that is computed from the numbers. Records come from `02_training` or from any
-# `python train.py -m ...`: set `RUNS` and the names of the sweeps. At `budget=smoke` the numbers mean nothing; the readings say how sure they are.
+# Every table and figure of a sweep from its records, each with a reading that is computed from the
+# numbers. Records come from `02_training` or from any
+# `python train.py -m ...`: set `RUNS` and the names of the sweeps. At `budget=smoke` the numbers
+# mean nothing; the readings say how sure they are.
 
 # %% tags=["setup"]
 import os
@@ -24,7 +26,9 @@ from pathlib import Path
 if "google.colab" in sys.modules:  # a fresh machine: fetch the project, install it, go there
     REPOSITORY = os.environ.get("BIRDS_REPOSITORY", "")  # the address of its git repository
     if not Path("birds").exists():
-        assert REPOSITORY, "say where the project is: os.environ['BIRDS_REPOSITORY'] = 'https://...'"
+        assert REPOSITORY, (
+            "say where the project is: os.environ['BIRDS_REPOSITORY'] = 'https://...'"
+        )
         get_ipython().system(f"git clone --quiet {REPOSITORY} birds")
     os.chdir("birds")
     get_ipython().system(f"{sys.executable} -m pip install --quiet -e .")
@@ -42,11 +46,18 @@ EXP1, EXP2 = "exp1", "exp2"
 import pandas as pd
 from IPython.display import Markdown, display
 
-from analysis.closeups import best_run, calibration_error, confused_pairs, mistakes, predictions, reliability
+from analysis.closeups import (
+    best_run,
+    calibration_error,
+    confused_pairs,
+    mistakes,
+    predictions,
+    reliability,
+)
 from analysis.comparisons import compare_sweep, sentence, verdicts
 from analysis.figures import FIGURES, cells
 from analysis.tables import as_markdown, noise_table
-from birds.spec import Refused
+from birds.core.spec import UserError
 
 table, runs = cells(RUNS, EXP1)
 best = best_run(runs)
@@ -83,11 +94,19 @@ FIGURES["macro_f1"](RUNS, EXP1)
 
 # %% [markdown]
 # ## Does pretraining pay?
-# Paired differences on equal cut, seed and test photos; the verdicts stand on Holm's p over all comparisons.
+# Paired differences on equal cut, seed and test photos; the verdicts stand on Holm's p over all
+# comparisons.
 
 # %%
 comparisons = compare_sweep(RUNS, EXP1)
-display((100 * comparisons.set_index(["split", "variant", "against"])[["gap", "low", "high", "shown_from"]]).round(1))
+display(
+    (
+        100
+        * comparisons.set_index(["split", "variant", "against"])[
+            ["gap", "low", "high", "shown_from"]
+        ]
+    ).round(1)
+)
 display(FIGURES["differences"](RUNS, EXP1))
 display(Markdown("\n".join(f"- {sentence(verdict)}" for verdict in verdicts(comparisons))))
 
@@ -102,10 +121,13 @@ try:
     for noisy in (False, True):
         display(
             Markdown(
-                "\n".join(f"- {sentence(verdict)}" for verdict in verdicts(compare_sweep(RUNS, EXP2, noisy=noisy)))
+                "\n".join(
+                    f"- {sentence(verdict)}"
+                    for verdict in verdicts(compare_sweep(RUNS, EXP2, noisy=noisy))
+                )
             )
         )
-except Refused as refusal:
+except UserError as refusal:
     print(f"Experiment 2 is not there: {refusal}; run it in 02_training, or make sweep-exp2")
 
 # %% [markdown]
@@ -116,7 +138,9 @@ display(noise_table(table))
 display(FIGURES["robustness"](RUNS, EXP1))
 shares = [name for name in table if name.startswith("accuracy_noise_")]
 names = [f"{100 * float(share.removeprefix('accuracy_noise_')):g} %" for share in shares]
-lost = 100 * (table[shares[0]] - table[shares[2]]).set_axis(table["variant"] + " at " + table["split"].astype(str))
+lost = 100 * (table[shares[0]] - table[shares[2]]).set_axis(
+    table["variant"] + " at " + table["split"].astype(str)
+)
 display(
     Markdown(
         f"From {names[0]} to {names[2]} of the pixels replaced, {lost.idxmin()} loses least ({lost.min():.1f} points), {lost.idxmax()} most ({lost.max():.1f})."
@@ -219,5 +243,5 @@ for name in sorted(
 ):
     try:
         display(FIGURES[name](RUNS, EXP1))
-    except Refused as refusal:
+    except UserError as refusal:
         display(Markdown(f"**{name}** is not there: {refusal}"))

@@ -10,13 +10,17 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-settings.register_profile("birds", deadline=None)  # how long an example takes says more of the machine than of us
+settings.register_profile(
+    "birds", deadline=None
+)  # how long an example takes says more of the machine than of us
 settings.load_profile("birds")
-# A script's background jobs ignore Ctrl-C, and so would every program that the tests start and interrupt.
+# A script's background jobs ignore Ctrl-C, and so would every program that the tests start and
+# interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-# Tests that share a cluster or a trained run stay on one worker. This is also the order in which they are handed out,
+# Tests that share a cluster or a trained run stay on one worker. This is also the order in which
+# they are handed out,
 # two at a time: those that mostly wait for SLURM beside those that compute.
 TOGETHER = (
     "tests/slurm/test_chaos.py",
@@ -37,7 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests that share something expensive into one group of pytest-xdist, groups first."""
     rank = {}
     for item in items:
-        rank[item] = next((k for k, place in enumerate(TOGETHER) if item.nodeid.startswith(place)), len(TOGETHER))
+        rank[item] = next(
+            (k for k, place in enumerate(TOGETHER) if item.nodeid.startswith(place)), len(TOGETHER)
+        )
         if rank[item] < len(TOGETHER):
             item.add_marker(pytest.mark.xdist_group(TOGETHER[rank[item]]))
     items.sort(key=rank.__getitem__)
@@ -58,19 +64,25 @@ def _write(root: Path, counts: Mapping[str, int]) -> Path:
 
 @pytest.fixture(scope="session")
 def draw_photo() -> Callable[..., Image.Image]:
-    """A function (seed, size=40) that draws soft coloured patches; another seed gives another photo."""
+    """A function (seed, size=40) that draws soft coloured patches; another seed gives another
+    photo.
+    """
     return _draw
 
 
 @pytest.fixture(scope="session")
 def write_photos() -> Callable[[Path, Mapping[str, int]], Path]:
-    """A function that writes distinct photos under a root, given counts by folder such as `{"train/ROBIN": 8}`."""
+    """A function that writes distinct photos under a root, given counts by folder such as
+    `{"train/ROBIN": 8}`.
+    """
     return _write
 
 
 @pytest.fixture
 def photos_in(tmp_path: Path) -> Callable[[Mapping[str, int]], Path]:
-    """A function that writes photos, given counts by folder, into this test's own root and returns that root."""
+    """A function that writes photos, given counts by folder, into this test's own root and returns
+    that root.
+    """
     return lambda counts: _write(tmp_path / "photos", counts)
 
 

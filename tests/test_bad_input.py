@@ -1,4 +1,6 @@
-"""What cannot be had is refused by the real command line: status 2, a line or two with the cure, nothing started."""
+"""What cannot be had is refused by the real command line: status 2, a line or two with the cure,
+nothing started.
+"""
 
 import json
 import os
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from birds.spec import RECIPE
+from birds.core.spec import RECIPE
 
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 KEY = re.compile(r"[0-9a-f]{12}")
@@ -20,14 +22,20 @@ KEY = re.compile(r"[0-9a-f]{12}")
 def photos(tmp_path_factory, write_photos) -> Path:
     """Three species with twelve training photos each."""
     parts = {"train": 12, "valid": 2, "test": 2}
-    counts = {f"{part}/{name}": count for part, count in parts.items() for name in ("CROW", "ROBIN", "WREN")}
+    counts = {
+        f"{part}/{name}": count
+        for part, count in parts.items()
+        for name in ("CROW", "ROBIN", "WREN")
+    }
     return write_photos(tmp_path_factory.mktemp("asked") / "photos", counts)
 
 
 def call(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("BIRDS", "HYDRA"))}
     environment["OMP_NUM_THREADS"] = "1"
-    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def train(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -42,12 +50,22 @@ def birds(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def these(root: Path) -> list[str]:
     """The words that choose a small folder of photos."""
-    return ["data=folder", f"data.root={root}", "data.move_to_test=2", "budget=smoke", "tracking=none"]
+    return [
+        "data=folder",
+        f"data.root={root}",
+        "data.move_to_test=2",
+        "budget=smoke",
+        "tracking=none",
+    ]
 
 
 def started(runs_dir: Path) -> list[str]:
     """The key folders and records under a runs folder."""
-    return [str(path) for path in runs_dir.rglob("*") if KEY.fullmatch(path.name) or path.name == "record.json"]
+    return [
+        str(path)
+        for path in runs_dir.rglob("*")
+        if KEY.fullmatch(path.name) or path.name == "record.json"
+    ]
 
 
 def assert_refused(asked: subprocess.CompletedProcess[str], *phrases: str) -> None:
@@ -74,8 +92,14 @@ WRONG_WORDS = [
     (["variant=B2", "budget.pretrain.epochs=0"], ["budget.pretrain.epochs=0"]),
     (["-m", "--cfg", "job"], ["-m runs, --cfg and --info only show: leave one of them out"]),
     (["xyzzy=1"], ["unknown key xyzzy. See python train.py --help"]),
-    (["variant=B9"], ["unknown variant=B9", "There are: A, B0, B1, B2, DAE, DVAE, FixMatch, KM, SimCLR"]),
-    (["data=flder"], ["unknown data=flder; did you mean folder?", "There are: birds525, folder, synthetic"]),
+    (
+        ["variant=B9"],
+        ["unknown variant=B9", "There are: A, B0, B1, B2, DAE, DVAE, FixMatch, KM, SimCLR"],
+    ),
+    (
+        ["data=flder"],
+        ["unknown data=flder; did you mean folder?", "There are: birds525, folder, synthetic"],
+    ),
     (["budget=huge"], ["unknown budget=huge", "There are: full, laptop, smoke"]),
     (["split"], ["cannot read 'split': expected key=value"]),
     (["split==70"], ["cannot read 'split==70': expected key=value"]),
@@ -87,34 +111,64 @@ WRONG_VALUES = [
     (["split=100"], ["split=100", "choose 1 to 99"]),
     (["split=170"], ["split=170", "choose 1 to 99"]),
     (["split=abc"], ["split=abc", "choose 1 to 99"]),
-    (["split=99"], ["split=99 leaves CROW with no labelled photo out of its 10", "choose a smaller split"]),
-    (["split=2"], ["split=2 leaves CROW with no unlabelled photo out of its 10", "choose a larger split"]),
+    (
+        ["split=99"],
+        ["split=99 leaves CROW with no labelled photo out of its 10", "choose a smaller split"],
+    ),
+    (
+        ["split=2"],
+        ["split=2 leaves CROW with no unlabelled photo out of its 10", "choose a larger split"],
+    ),
     (["seed=-1"], ["seed=-1", "0 or more"]),
     (["noise=-0.1"], ["noise=-0.1", "choose 0 to 1"]),
     (["noise=2", "variant=DAE"], ["noise=2", "choose 0 to 1"]),
     (["noise=0.1", "variant=DVAE", "pretext.noise=1.2"], ["noise=1.2", "choose 0 to 1"]),
     (["variant=DVAE", "skips=plain"], ["skips=plain", "bypass the latent", "choose skips=dropout"]),
-    (["variant=DVAE", "skips=narrow"], ["skips=narrow", "bypass the latent", "choose skips=dropout"]),
-    (["variant=DVAE", "pretext.free_bits=-1"], ["free_bits=-1", "nats a latent value may cost", "choose 0 to 10"]),
-    (["variant=B2", "pretext=masked", "pretext.hidden=1"], ["hidden=1", "fraction of patches", "choose 0 to 0.95"]),
-    (["variant=B2", "pretext=masked", "pretext.patch=20"], ["patch=20", "photos of 128 px", "choose 16"]),
-    (["variant=B2", "pretext=masked", "pretext.patch=0"], ["patch=0", "side of a hidden patch", "choose 1 to 64"]),
+    (
+        ["variant=DVAE", "skips=narrow"],
+        ["skips=narrow", "bypass the latent", "choose skips=dropout"],
+    ),
+    (
+        ["variant=DVAE", "pretext.free_bits=-1"],
+        ["free_bits=-1", "nats a latent value may cost", "choose 0 to 10"],
+    ),
+    (
+        ["variant=B2", "pretext=masked", "pretext.hidden=1"],
+        ["hidden=1", "fraction of patches", "choose 0 to 0.95"],
+    ),
+    (
+        ["variant=B2", "pretext=masked", "pretext.patch=20"],
+        ["patch=20", "photos of 128 px", "choose 16"],
+    ),
+    (
+        ["variant=B2", "pretext=masked", "pretext.patch=0"],
+        ["patch=0", "side of a hidden patch", "choose 1 to 64"],
+    ),
     (["variant=B2", "pretext=masked", "pretext.loss=some"], ["loss=some", "choose all or hidden"]),
     (["transfer=frozen"], ["transfer=frozen", "variant=A is transfer=scratch", "B2, DAE and DVAE"]),
     (["variant=DAE", "transfer=thawed"], ["transfer=thawed", "'joint', 'clusters' or 'fixmatch'"]),
-    (["variant=SimCLR", "transfer=joint"], ["transfer=joint goes on restoring photos", "choose finetune or frozen"]),
+    (
+        ["variant=SimCLR", "transfer=joint"],
+        ["transfer=joint goes on restoring photos", "choose finetune or frozen"],
+    ),
     (["variant=SimCLR", "pretext.temperature=0"], ["temperature=0", "choose 0.01 to 1"]),
     (["lr_decay=0"], ["lr_decay=0", "greater than 0"]),
     (["ema=1"], ["ema=1", "less than 1"]),
     (["batchnorm=off"], ["batchnorm=", "'train' or 'frozen'"]),
-    (["variant=B2", "transfer=joint", "joint_weight=-1"], ["joint_weight=-1", "greater than or equal to 0"]),
+    (
+        ["variant=B2", "transfer=joint", "joint_weight=-1"],
+        ["joint_weight=-1", "greater than or equal to 0"],
+    ),
     (["encoder.norm=layer"], ["encoder.norm=layer", "'batch' or 'group'"]),
     (["pool=nowhere"], ["nowhere is no folder; choose split, all_species or a folder of photos"]),
     (["pool=all_species"], ["pool=all_species adds no photo to those of the split"]),
     (["data.size=100"], ["data.size=100: smaller photos lose", "choose 128 or more"]),
     (["data.size=136"], ["data.size=136 is not a multiple of 16", "encoder=unet_s", "choose 128"]),
     (["data.size=big"], ["data.size=big"]),
-    (["data.move_to_test=11"], ["CROW has 12 training photos", "choose a smaller data.move_to_test"]),
+    (
+        ["data.move_to_test=11"],
+        ["CROW has 12 training photos", "choose a smaller data.move_to_test"],
+    ),
     (["data.species=1"], ["data.species=1", "greater than or equal to 2"]),
     (["data.skip_unreadable=perhaps"], ["data.skip_unreadable=perhaps: choose true or false"]),
     (["budget.classify.patience_from=1"], ["budget.classify.patience_from=1", "less than 1"]),
@@ -130,7 +184,9 @@ WRONG_VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "phrases"), WRONG_WORDS + WRONG_VALUES, ids=lambda given: " ".join(given)[:40])
+@pytest.mark.parametrize(
+    ("words", "phrases"), WRONG_WORDS + WRONG_VALUES, ids=lambda given: " ".join(given)[:40]
+)
 def test_what_cannot_be_had_is_refused_with_the_cure(photos, tmp_path, words, phrases):
     assert_refused(train(tmp_path, *these(photos), *words), *phrases)
     assert started(tmp_path) == []
@@ -143,7 +199,9 @@ def test_a_bad_value_inside_a_sweep_stops_all_of_it(photos, tmp_path):
 
 
 def test_a_species_too_small_for_one_split_of_a_sweep_stops_all_of_it(photos, tmp_path):
-    assert_refused(train(tmp_path, "-m", *these(photos), "split=70,99"), "split=99 leaves CROW", "asked by: ")
+    assert_refused(
+        train(tmp_path, "-m", *these(photos), "split=70,99"), "split=99 leaves CROW", "asked by: "
+    )
     assert started(tmp_path) == []
 
 
@@ -152,10 +210,19 @@ def test_a_species_too_small_for_one_split_of_a_sweep_stops_all_of_it(photos, tm
     [
         (["data=folder"], ["data=folder needs data.root=FOLDER", "train|valid|test/<class>/"]),
         (["data=birds525"], ["data=birds525 needs data.root=FOLDER", "BIRDS525_ROOT", "make data"]),
-        (["data=folder", "data.root=nowhere"], ["nowhere is no folder", "give the folder that holds the photos"]),
-        (["data=folder", "data.root=empty"], ["empty holds no photo: expected train|valid|test/<species>/"]),
+        (
+            ["data=folder", "data.root=nowhere"],
+            ["nowhere is no folder", "give the folder that holds the photos"],
+        ),
+        (
+            ["data=folder", "data.root=empty"],
+            ["empty holds no photo: expected train|valid|test/<species>/"],
+        ),
         (["data=folder", "data.root=2024"], ["2024 is no folder"]),
-        (["data=folder", "data.root=above"], ["one folder further down: choose data.root=", "above/birds"]),
+        (
+            ["data=folder", "data.root=above"],
+            ["one folder further down: choose data.root=", "above/birds"],
+        ),
     ],
     ids=lambda given: " ".join(given)[:40],
 )
@@ -169,7 +236,11 @@ def test_photos_that_are_not_there(tmp_path, words, phrases):
 def test_a_class_with_no_photos(photos, tmp_path):
     root = shutil.copytree(photos, tmp_path / "photos")
     (root / "train/ZEBRA FINCH").mkdir()
-    assert_refused(train(tmp_path, *these(root)), "class 'ZEBRA FINCH' has no photos", "fill its folder or remove it")
+    assert_refused(
+        train(tmp_path, *these(root)),
+        "class 'ZEBRA FINCH' has no photos",
+        "fill its folder or remove it",
+    )
     assert started(tmp_path) == []
 
 
@@ -177,7 +248,9 @@ def test_an_unreadable_photo_is_named_and_can_be_left_out(photos, tmp_path):
     root = shutil.copytree(photos, tmp_path / "photos")
     (root / "train/ROBIN/004.jpg").write_bytes(b"\xff\xd8 cut short")
     asked = train(tmp_path, *these(root))
-    assert_refused(asked, f"unreadable photo {root}/train/ROBIN/004.jpg", "data.skip_unreadable=true")
+    assert_refused(
+        asked, f"unreadable photo {root}/train/ROBIN/004.jpg", "data.skip_unreadable=true"
+    )
     asked = train(tmp_path, *these(root), "data.skip_unreadable=true", "dry_run=true")
     assert asked.returncode == 0, asked.stderr
     assert KEY.match(asked.stdout)
@@ -192,7 +265,11 @@ def test_a_pool_that_holds_photos_to_be_judged_on(photos, tmp_path, draw_photo, 
     for number, part in enumerate(("valid", "test", "test"), 1):
         shutil.copy(photos / part / "WREN" / f"00{1 + number // 3}.jpg", own / f"{number}.jpg")
     asked = train(tmp_path, *door, *these(photos), "variant=B2", f"pool={own}")
-    assert_refused(asked, f"pool={own} holds 3 validation or test photos of {photos}", "(1.jpg is one): take them out")
+    assert_refused(
+        asked,
+        f"pool={own} holds 3 validation or test photos of {photos}",
+        "(1.jpg is one): take them out",
+    )
     assert started(tmp_path) == []
 
 
@@ -214,13 +291,24 @@ def test_a_cache_folder_that_cannot_be_written(photos, tmp_path):
 def test_a_record_of_another_recipe_is_not_taken_for_this_one(photos, tmp_path, door):
     key = train(tmp_path, *these(photos), "dry_run=true").stdout.split()[0]
     names = ("family", "stage", "variant", "data_digest", "split_digest", "data_name", "git_sha")
-    old = dict.fromkeys(names, "") | {"recipe": RECIPE + 1, "key": key, "split": 90, "seed": 0, "git_dirty": False}
+    old = dict.fromkeys(names, "") | {
+        "recipe": RECIPE + 1,
+        "key": key,
+        "split": 90,
+        "seed": 0,
+        "git_dirty": False,
+    }
     record = tmp_path / "runs" / key / "record.json"
     record.parent.mkdir(parents=True)
     record.write_text(json.dumps(old))
     asked = train(tmp_path, *door, *these(photos))
     assert not (tmp_path / "runs/sweeps/last/sweep.json").exists()
-    assert_refused(asked, f"a record of recipe {RECIPE + 1}", f"not of run {key}", "move that folder away or choose")
+    assert_refused(
+        asked,
+        f"a record of recipe {RECIPE + 1}",
+        f"not of run {key}",
+        "move that folder away or choose",
+    )
     assert started(tmp_path) == [str(record.parent), str(record)]
     assert json.loads(record.read_text()) == old
 
@@ -228,7 +316,9 @@ def test_a_record_of_another_recipe_is_not_taken_for_this_one(photos, tmp_path, 
 def test_looking_for_what_is_not_there(tmp_path):
     assert_refused(birds(tmp_path, "table", "nosuch"), "nosuch")
     assert_refused(
-        birds(tmp_path, "predict", "nosuch", "x.jpg"), "no single run 'nosuch' (none in runs)", "dry_run=true"
+        birds(tmp_path, "predict", "nosuch", "x.jpg"),
+        "no single run 'nosuch' (none in runs)",
+        "dry_run=true",
     )
     assert_refused(birds(tmp_path, "data", "check", "nosuch"), "nosuch is no folder")
     assert_refused(birds(tmp_path, "data", "preview", "nosuch"), "nosuch is no folder")
@@ -244,11 +334,16 @@ def test_unreadable_photos_found_by_the_check(photos, tmp_path):
 
 
 def test_a_disk_that_fills_up_loses_nothing(photos, tmp_path):
-    """A limit on the size of files stands in for the disk: first the cache does not fit, then a checkpoint."""
+    """A limit on the size of files stands in for the disk: first the cache does not fit, then a
+    checkpoint.
+    """
     for limit in (200_000, 3_000_000):
         words = [sys.executable, str(TRAIN), *these(photos)]
         limited = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
-        asked = call([sys.executable, "-c", f"{limited}; os.execv(sys.argv[1], sys.argv[1:])", *words], tmp_path)
+        asked = call(
+            [sys.executable, "-c", f"{limited}; os.execv(sys.argv[1], sys.argv[1:])", *words],
+            tmp_path,
+        )
         assert asked.returncode == 2, asked.stderr
         assert "disk full while writing" in asked.stderr.splitlines()[-1]
         assert "Traceback" not in asked.stderr

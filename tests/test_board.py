@@ -7,8 +7,8 @@ from pathlib import Path
 
 from contracts.test_configs import spec
 
-from birds.board import Board, State
-from birds.sweep import titles, with_needs
+from birds.core.sweep import titles, with_needs
+from birds.launch.progress import Board, State
 
 
 def test_pretraining_then_long_runs_then_heads_on_frozen_encoders(tmp_path: Path) -> None:
@@ -51,11 +51,19 @@ def test_what_a_run_does_not_have_does_not_tell_it_apart() -> None:
     specs = [spec("variant=B1", f"pretext={name}", *more) for name, *more in asked]
     named = titles({one.key: one for one in specs})
     called = [title.removeprefix("B1 split=90 seed=0 ") for title in named.values()]
-    assert called == ["pretext=autoencode", "pretext=masked hidden=0.4", "pretext=masked hidden=0.6"]
+    assert called == [
+        "pretext=autoencode",
+        "pretext=masked hidden=0.4",
+        "pretext=masked hidden=0.6",
+    ]
 
 
 def test_every_run_of_a_large_sweep_has_a_name_of_its_own() -> None:
-    swept = [("budget.classify.lr", (1e-3, 2e-3)), ("skips", ("plain", "narrow")), ("noise", (0.0, 0.1, 0.2))]
+    swept = [
+        ("budget.classify.lr", (1e-3, 2e-3)),
+        ("skips", ("plain", "narrow")),
+        ("noise", (0.0, 0.1, 0.2)),
+    ]
     words = [[f"{key}={value}" for value in values] for key, values in swept]
     specs = with_needs([spec("variant=DAE", *cell) for cell in product(*words)])
     assert len(specs) == 18

@@ -1,4 +1,6 @@
-"""Which GPU each local run gets: one run a GPU, or with `slots` several on one, and a GPU by whatever name it has."""
+"""Which GPU each local run gets: one run a GPU, or with `slots` several on one, and a GPU by
+whatever name it has.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,10 @@ from typing import Any
 import pytest
 from contracts.test_configs import spec
 
-from birds import slots
-from birds.board import Board
-from birds.slots import LocalSlots, visible_gpus
-from birds.spec import Runtime
+from birds.core.spec import Runtime
+from birds.launch import local_workers as slots
+from birds.launch.local_workers import LocalSlots, visible_gpus
+from birds.launch.progress import Board
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from contracts.test_configs import spec
 
-from birds.record import Record, load_records, make_record
-from birds.spec import Refused
-from birds.store import Orphaned, RunFolder, write_atomically, write_text
+from birds.core.record import Record, load_records, make_record
+from birds.core.spec import UserError
+from birds.core.store import Orphaned, RunFolder, write_atomically, write_text
 
 SPEC = spec("tracking=none")
 
@@ -49,7 +49,7 @@ def test_a_record_of_another_recipe_is_refused(tmp_path: Path) -> None:
     folder = finish(tmp_path)
     values = json.loads(folder.record_file.read_text()) | {"recipe": 0}
     folder.record_file.write_text(json.dumps(values))
-    with pytest.raises(Refused, match="recipe 0"):
+    with pytest.raises(UserError, match="recipe 0"):
         folder.record()
     with pytest.warns(UserWarning, match="recipe 0"):
         assert load_records(tmp_path).empty
@@ -87,13 +87,17 @@ def test_a_second_process_waits_and_takes_the_result(tmp_path: Path) -> None:
     with folder.claimed(SPEC, waiting=waited_for.append):
         assert folder.record() is not None
     holder.join()
-    assert waited_for == [f"process {holder.pid} on {json.loads((folder.path / 'attempt.json').read_text())['host']}"]
+    assert waited_for == [
+        f"process {holder.pid} on {json.loads((folder.path / 'attempt.json').read_text())['host']}"
+    ]
 
 
 def test_an_orphan_cannot_write_over_its_successor(tmp_path: Path) -> None:
     first = RunFolder(tmp_path, SPEC)
     with first.claimed(SPEC):
-        write_text(first.path / "attempt.json", json.dumps({"id": "another", "host": "n1", "pid": 1}))
+        write_text(
+            first.path / "attempt.json", json.dumps({"id": "another", "host": "n1", "pid": 1})
+        )
         with pytest.raises(Orphaned, match="another"):
             first.finish(record())
     assert first.record() is None
@@ -103,8 +107,8 @@ def test_a_killed_process_releases_its_claim(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from birds.store import RunFolder
-from birds.spec import read_spec
+from birds.core.store import RunFolder
+from birds.core.spec import read_spec
 spec = read_spec({SPEC.model_dump_json()!r})
 with RunFolder(Path({str(tmp_path)!r}), spec).claimed(spec):
     os.kill(os.getpid(), signal.SIGKILL)

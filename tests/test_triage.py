@@ -1,4 +1,6 @@
-"""What a run died of is told in one word, with its cure, from the error or from how its process ended."""
+"""What a run died of is told in one word, with its cure, from the error or from how its process
+ended.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +10,26 @@ import signal
 import pytest
 import torch
 
-from birds.spec import Refused
-from birds.triage import Kind, failure_of, failure_of_death, kind_of
+from birds.core.spec import UserError
+from birds.core.triage import Kind, failure_of, failure_of_death, kind_of
 
 ERRORS = [
     (MemoryError(), Kind.MEMORY),
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), Kind.MEMORY),
     (
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+        ),
         Kind.MEMORY,
     ),
-    (FloatingPointError("train_loss became nan in epoch 3: lower the learning rate"), Kind.DIVERGED),
-    (Refused("unreadable photo /a/b.jpg (image file is truncated): repair it"), Kind.DATA),
-    (Refused("disk full while writing /a: free some room"), Kind.DISK),
+    (
+        FloatingPointError("train_loss became nan in epoch 3: lower the learning rate"),
+        Kind.DIVERGED,
+    ),
+    (UserError("unreadable photo /a/b.jpg (image file is truncated): repair it"), Kind.DATA),
+    (UserError("disk full while writing /a: free some room"), Kind.DISK),
     (OSError(errno.ENOSPC, "No space left on device"), Kind.DISK),
-    (Refused("device=cuda: PyTorch sees no GPU here"), Kind.REFUSED),
+    (UserError("device=cuda: PyTorch sees no GPU here"), Kind.REFUSED),
     (KeyError("photo"), Kind.BUG),
 ]
 

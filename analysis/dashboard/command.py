@@ -7,10 +7,16 @@ from typing import Any
 
 def add_commands(commands: Any) -> None:
     """Add both to what `add_subparsers()` returned."""
-    dashboard = commands.add_parser("dashboard", help="write a sweep as one HTML page that needs no network")
-    dashboard.add_argument("--out", type=Path, help="the file (default: RUNS_DIR/dashboard/SWEEP.html)")
+    dashboard = commands.add_parser(
+        "dashboard", help="write a sweep as one HTML page that needs no network"
+    )
+    dashboard.add_argument(
+        "--out", type=Path, help="the file (default: RUNS_DIR/dashboard/SWEEP.html)"
+    )
     dashboard.set_defaults(act=_dashboard)
-    watch = commands.add_parser("watch", help="serve that page on this machine while the sweep runs, until Ctrl-C")
+    watch = commands.add_parser(
+        "watch", help="serve that page on this machine while the sweep runs, until Ctrl-C"
+    )
     watch.add_argument("--port", type=int, default=8517, help="0 for any free one (default: 8517)")
     watch.set_defaults(act=_watch)
     for command in (dashboard, watch):

@@ -1,7 +1,9 @@
-"""What the page shows, as plain values: read from run folders and records, computed nowhere else than in `analysis`.
+"""What the page shows, as plain values: read from run folders and records, computed nowhere else
+than in `analysis`.
 
-A run's state is told from its folder alone, as `birds status` does, so that the page needs no SLURM. Whatever cannot be
-shown becomes a notice that says why, and a missing cell a hole with the command that fills it.
+A run's state is told from its folder alone, as `birds status` does, so that the page needs no
+SLURM. Whatever cannot be shown becomes a notice that says why, and a missing cell a hole with the
+command that fills it.
 """
 
 import contextlib
@@ -23,45 +25,72 @@ from analysis.latency import latency_table
 from analysis.palette import look
 from analysis.pareto import wilson
 from analysis.tables import sweep_table
-from birds.spec import ClassifySpec, Refused, RunSpec, read_spec
-from birds.store import RunFolder, is_locked
-from birds.sweep import Sweep, read_sweep, with_needs
+from birds.core.spec import ClassifySpec, RunSpec, UserError, read_spec
+from birds.core.store import RunFolder, is_locked
+from birds.core.sweep import Sweep, read_sweep, with_needs
 
 EPOCHS = 120  # points of a curve that are kept
 CLOUDS = 6  # latent spaces that are shown
-FROM_RECORD = ("family", "test_accuracy", "test_macro_f1", "best_epoch", "cost_seconds", "device_name")
-UNREADABLE = "run {} has no readable spec.json in its folder and is not shown; ask for the sweep again"
+FROM_RECORD = (
+    "family",
+    "test_accuracy",
+    "test_macro_f1",
+    "best_epoch",
+    "cost_seconds",
+    "device_name",
+)
+UNREADABLE = (
+    "run {} has no readable spec.json in its folder and is not shown; ask for the sweep again"
+)
 FROM_PROGRESS = ("epoch", "epochs", "seconds_left")
 Values = dict[str, Any]
 
 
 def content(runs_dir: Path, name: str) -> Values:
-    """Everything the page of a sweep shows, ready for JSON. Raises Refused when there is no such sweep."""
+    """Everything the page of a sweep shows, ready for JSON. Raises UserError when there is no such
+    sweep.
+    """
     sweep = read_sweep(runs_dir, name)
     known = specs(runs_dir, sweep)
     runs = list(_runs(runs_dir, known))
-    shown: Values = {"sweep": name, "written": time.strftime("%Y-%m-%d %H:%M:%S"), "live": False, "runs": runs}
+    shown: Values = {
+        "sweep": name,
+        "written": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "live": False,
+        "runs": runs,
+    }
     notices = {UNREADABLE.format(run.key): None for run in sweep.runs if run.key not in known}
-    sections = {"records": _sources, "cells": _cells, "comparisons": _comparisons, "latency": _latency}
+    sections = {
+        "records": _sources,
+        "cells": _cells,
+        "comparisons": _comparisons,
+        "latency": _latency,
+    }
     for section, read in sections.items():
         shown[section] = []
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
                 shown[section] = read(runs_dir, name)
-            except Refused as refusal:
+            except UserError as refusal:
                 notices[str(refusal)] = None
         notices |= dict.fromkeys(str(warning.message) for warning in warned)
     shown["again"] = command(runs_dir, name) if runs else ""
-    shown["curves"] = {run["key"]: found for run in runs if (found := _curves(RunFolder(runs_dir, run["key"])))}
+    shown["curves"] = {
+        run["key"]: found for run in runs if (found := _curves(RunFolder(runs_dir, run["key"])))
+    }
     shown["pictures"] = _pictures(runs_dir, runs)
     shown["clouds"], shown["sheets"] = _clouds(runs_dir, runs)
-    shown["looks"] = {name: look(name)._asdict() for run in runs for name in [*run["variants"], run["what"]]}
+    shown["looks"] = {
+        name: look(name)._asdict() for run in runs for name in [*run["variants"], run["what"]]
+    }
     return shown | {"notices": list(notices)}
 
 
 def specs(runs_dir: Path, sweep: Sweep) -> dict[str, RunSpec]:
-    """The sweep's runs by key, what they need first; those whose folder holds no readable spec are left out."""
+    """The sweep's runs by key, what they need first; those whose folder holds no readable spec are
+    left out.
+    """
     found = []
     for run in sweep.runs:
         with contextlib.suppress(OSError, ValueError):
@@ -70,7 +99,9 @@ def specs(runs_dir: Path, sweep: Sweep) -> dict[str, RunSpec]:
 
 
 def _runs(runs_dir: Path, known: Mapping[str, RunSpec]) -> Iterator[Values]:
-    """A row a run: what it is, which variants stand on it, its state, and its numbers when it is finished."""
+    """A row a run: what it is, which variants stand on it, its state, and its numbers when it is
+    finished.
+    """
     stand_on: dict[str, dict[str, None]] = {}
     for spec in known.values():
         if isinstance(spec, ClassifySpec) and spec.needs:
@@ -79,12 +110,20 @@ def _runs(runs_dir: Path, known: Mapping[str, RunSpec]) -> Iterator[Values]:
         folder = RunFolder(runs_dir, key)
         state, why = _state(folder)
         record = folder.record() if state == "finished" else None
-        row: Values = {name: record.model_dump().get(name) for name in FROM_RECORD} if record else {}
+        row: Values = (
+            {name: record.model_dump().get(name) for name in FROM_RECORD} if record else {}
+        )
         if state in ("running", "missing"):
-            row |= {name: value for name, value in folder.progress().items() if name in FROM_PROGRESS}
+            row |= {
+                name: value for name, value in folder.progress().items() if name in FROM_PROGRESS
+            }
         own = spec.variant if isinstance(spec, ClassifySpec) else None
         row |= {"key": key, "title": spec.title, "stage": spec.stage, "state": state, "why": why}
-        row |= {"split": spec.split, "seed": spec.seed, "data": f"{spec.data.name} {spec.data.digest[:6]}"}
+        row |= {
+            "split": spec.split,
+            "seed": spec.seed,
+            "data": f"{spec.data.name} {spec.data.digest[:6]}",
+        }
         row["what"] = own or spec.pretext.name  # type: ignore[union-attr]
         row["variants"] = [own] if own else list(stand_on.get(key, ()))
         yield row
@@ -95,7 +134,7 @@ def _state(folder: RunFolder) -> tuple[str, str]:
     try:
         if folder.record() is not None:
             return "finished", ""
-    except Refused as refusal:
+    except UserError as refusal:
         return "failed", str(refusal)
     if is_locked(folder.lock_file):
         return "running", ""
@@ -110,7 +149,10 @@ def _sources(runs_dir: Path, name: str) -> Any:
     """Of which recipe, code and data the records are."""
     frame, _ = sweep_frame(runs_dir, name)
     found = [column for column in ("recipe", "git_sha", "data_digest") if column in frame]
-    return [f"{column.replace('_', ' ')} {', '.join(map(str, frame[column].unique()))}" for column in found]
+    return [
+        f"{column.replace('_', ' ')} {', '.join(map(str, frame[column].unique()))}"
+        for column in found
+    ]
 
 
 def _cells(runs_dir: Path, name: str) -> Any:
@@ -127,7 +169,7 @@ def _latency(runs_dir: Path, name: str) -> Any:
     table = latency_table(runs_dir)
     own = table[table["key"].isin(sweep_keys(runs_dir, name)) & table["test_accuracy"].notna()]
     if own.empty:
-        raise Refused(f"no latency was measured for {name} yet; measure it: birds latency {name}")
+        raise UserError(f"no latency was measured for {name} yet; measure it: birds latency {name}")
     low, high = zip(*map(wilson, own["test_accuracy"], own["photos_test"].astype(int)), strict=True)
     return _plain(own.assign(low=low, high=high))
 
@@ -138,20 +180,38 @@ def _curves(folder: RunFolder) -> Values | None:
         curves = pd.read_csv(folder.curves_file)
     except (OSError, ValueError):
         return None
-    numbers = curves.select_dtypes("number").drop(columns=["step", "lr", "seconds"], errors="ignore")
+    numbers = curves.select_dtypes("number").drop(
+        columns=["step", "lr", "seconds"], errors="ignore"
+    )
     thinned = numbers.iloc[:: -(-len(numbers) // EPOCHS) or 1]
-    return {name: json.loads(column.to_json(orient="values", double_precision=4)) for name, column in thinned.items()}
+    return {
+        name: json.loads(column.to_json(orient="values", double_precision=4))
+        for name, column in thinned.items()
+    }
 
 
 def _pictures(runs_dir: Path, runs: list[Values]) -> list[Values]:
-    """Pictures that runs saved, the first seed of every kind of run first, as many as there is room for."""
-    found = {file: run for run in runs for file in sorted(RunFolder(runs_dir, run["key"]).pictures.glob("*.png"))}
-    order = sorted(found, key=lambda file: (found[file]["seed"], found[file]["what"], found[file]["split"]))
-    return [{"key": found[file]["key"], "name": file.stem, "src": url} for file, url in jpegs(order).items()]
+    """Pictures that runs saved, the first seed of every kind of run first, as many as there is room
+    for.
+    """
+    found = {
+        file: run
+        for run in runs
+        for file in sorted(RunFolder(runs_dir, run["key"]).pictures.glob("*.png"))
+    }
+    order = sorted(
+        found, key=lambda file: (found[file]["seed"], found[file]["what"], found[file]["split"])
+    )
+    return [
+        {"key": found[file]["key"], "name": file.stem, "src": url}
+        for file, url in jpegs(order).items()
+    ]
 
 
 def _clouds(runs_dir: Path, runs: list[Values]) -> tuple[list[Values], Values]:
-    """Latent spaces in two dimensions, and for each folder of photos a sheet of the thumbnails that they share."""
+    """Latent spaces in two dimensions, and for each folder of photos a sheet of the thumbnails that
+    they share.
+    """
     order = sorted(runs, key=lambda run: (run["seed"], run["what"], run["split"]))
     found = (_cloud(RunFolder(runs_dir, run["key"])) for run in order)
     clouds = list(itertools.islice(filter(None, found), CLOUDS))
@@ -159,7 +219,9 @@ def _clouds(runs_dir: Path, runs: list[Values]) -> tuple[list[Values], Values]:
     for cloud in clouds:
         known = numbers.setdefault(cloud["sheet"], {})
         cloud["photo"] = [known.setdefault(photo, len(known)) for photo in cloud["photo"]]
-    return clouds, {root: sheet(Path(root), tuple(known)) for root, known in numbers.items() if known}
+    return clouds, {
+        root: sheet(Path(root), tuple(known)) for root, known in numbers.items() if known
+    }
 
 
 def _cloud(folder: RunFolder) -> Values | None:

@@ -1,7 +1,9 @@
-"""The page: a template, what it shows as JSON, and plotly.js, all in one file that needs no network.
+"""The page: a template, what it shows as JSON, and plotly.js, all in one file that needs no
+network.
 
-What comes from records enters as JSON and is set as text by the script, never as HTML. Plotly's full bundle (4.8 MB) is
-the only one its package has; it is read after the first paint, so that tables and filters need not wait for it.
+What comes from records enters as JSON and is set as text by the script, never as HTML. Plotly's
+full bundle (4.8 MB) is the only one its package has; it is read after the first paint, so that
+tables and filters need not wait for it.
 """
 
 import html
@@ -15,12 +17,16 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from analysis.dashboard.content import content
-from birds.store import write_text
+from birds.core.store import write_text
 
 
 def page(shown: Mapping[str, Any]) -> str:
     """The whole page for what `content` found."""
-    parts = {"title": html.escape(str(shown["sweep"])), "content": as_json(shown), "plotly": get_plotlyjs()}
+    parts = {
+        "title": html.escape(str(shown["sweep"])),
+        "content": as_json(shown),
+        "plotly": get_plotlyjs(),
+    }
     template = resources.files(__package__).joinpath("template.html").read_text()
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)
 
@@ -33,7 +39,7 @@ def as_json(shown: Mapping[str, Any]) -> str:
 def write_page(runs_dir: Path, sweep: str, out: Path | None = None) -> Path:
     """Write a sweep's page; returns where (default: `dashboard/<sweep>.html` among the runs).
 
-    Raises Refused when there is no such sweep.
+    Raises UserError when there is no such sweep.
     """
     file = out or runs_dir / "dashboard" / f"{sweep}.html"
     text = page(content(runs_dir, sweep))

@@ -1,6 +1,8 @@
-"""Pictures for the page as data URLs, small and bounded: a page with many runs stays small enough to be sent by mail.
+"""Pictures for the page as data URLs, small and bounded: a page with many runs stays small enough
+to be sent by mail.
 
-What was encoded once is remembered as long as its file does not change, since a live page is made again and again.
+What was encoded once is remembered as long as its file does not change, since a live page is made
+again and again.
 """
 
 import base64
@@ -20,7 +22,9 @@ THUMBNAILS = ((600, 48), (1600, 32))  # up to so many photos of one data set, of
 
 
 def jpegs(files: Sequence[Path]) -> dict[Path, str]:
-    """The first of these pictures as JPEG data URLs, as many as there is room for; unreadable ones are left out."""
+    """The first of these pictures as JPEG data URLs, as many as there is room for; unreadable ones
+    are left out.
+    """
     found: dict[Path, str] = {}
     room = ALL_PICTURES
     for file in files:
@@ -45,14 +49,18 @@ def _jpeg(file: Path, changed: int) -> str:
 
 @lru_cache(8)
 def sheet(root: Path, photos: tuple[str, ...]) -> dict[str, Any]:
-    """The first `count` photos as thumbnails, `side` in a row, as one data URL `src`; missing ones stay grey."""
+    """The first `count` photos as thumbnails, `side` in a row, as one data URL `src`; missing ones
+    stay grey.
+    """
     limit, size = next((step for step in THUMBNAILS if len(photos) <= step[0]), THUMBNAILS[-1])
     shown = photos[:limit]
     side = math.ceil(math.sqrt(len(shown)))
     image = Image.new("RGB", (side * size, side * size), "grey")
     for number, photo in enumerate(shown):
         with contextlib.suppress(OSError):
-            image.paste(_thumbnail(root / photo, size), (number % side * size, number // side * size))
+            image.paste(
+                _thumbnail(root / photo, size), (number % side * size, number // side * size)
+            )
     return {"src": _url(image, 60), "side": side, "count": len(shown)}
 
 

@@ -1,6 +1,8 @@
-"""The page served while a sweep runs: the open page asks for news and shows them in place, filters as they were.
+"""The page served while a sweep runs: the open page asks for news and shows them in place, filters
+as they were.
 
-Only this machine is answered. Records are read again when a file of the sweep's runs has changed, not otherwise.
+Only this machine is answered. Records are read again when a file of the sweep's runs has changed,
+not otherwise.
 """
 
 import contextlib
@@ -14,9 +16,9 @@ from typing import Any
 from analysis.dashboard.content import content, specs
 from analysis.dashboard.page import as_json, page
 from analysis.latency import rows_file
-from birds.spec import Refused
-from birds.store import RunFolder, is_locked
-from birds.sweep import read_sweep, sweep_file
+from birds.core.spec import UserError
+from birds.core.store import RunFolder, is_locked
+from birds.core.sweep import read_sweep, sweep_file
 
 LOCK = threading.Lock()  # one reading at a time, however many pages are open
 
@@ -50,7 +52,9 @@ def _changed(file: Path) -> int:
 
 
 class Answer(BaseHTTPRequestHandler):
-    """The page at `/`, and at `/content.json?VERSION` what to show in place of that version, or 204 for no news."""
+    """The page at `/`, and at `/content.json?VERSION` what to show in place of that version, or 204
+    for no news.
+    """
 
     def __init__(self, runs_dir: Path, sweep: str, *connection: Any) -> None:
         self.runs_dir, self.sweep = runs_dir, sweep
@@ -64,23 +68,29 @@ class Answer(BaseHTTPRequestHandler):
         shown = newest(self.runs_dir, self.sweep)
         news = shown["version"] != version
         self.send_response(200 if news else 204)
-        self.send_header("Content-Type", f"{'text/html' if path == '/' else 'application/json'}; charset=utf-8")
+        self.send_header(
+            "Content-Type", f"{'text/html' if path == '/' else 'application/json'}; charset=utf-8"
+        )
         self.end_headers()
         with contextlib.suppress(ConnectionError):  # the page was closed
-            self.wfile.write((page(shown) if path == "/" else as_json(shown)).encode() if news else b"")
+            self.wfile.write(
+                (page(shown) if path == "/" else as_json(shown)).encode() if news else b""
+            )
 
     def log_message(self, *words: Any) -> None:
         """Say nothing of every request."""
 
 
 def serve(runs_dir: Path, sweep: str, port: int) -> None:
-    """Serve a sweep's page on 127.0.0.1 until Ctrl-C. Raises Refused when the port cannot be had."""
+    """Serve a sweep's page on 127.0.0.1 until Ctrl-C. Raises UserError when the port cannot be had."""
     newest(runs_dir, sweep)
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(Answer, runs_dir, sweep))
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or "ports go from 0 to 65535"
-        raise Refused(f"cannot serve on port {port}: {why}; choose another, or --port 0 for any free one") from None
+        raise UserError(
+            f"cannot serve on port {port}: {why}; choose another, or --port 0 for any free one"
+        ) from None
     with server:
         print(f"{sweep}: http://127.0.0.1:{server.server_port}/ until Ctrl-C", flush=True)
         try:

@@ -1,8 +1,9 @@
-"""What the article may say: each value as a text with the runs it stands on, under the name that the templates use.
+"""What the article may say: each value as a text with the runs it stands on, under the name that
+the templates use.
 
-`one/90/B2/accuracy` is experiment one, split 90, variant B2; `few` and `many` in place of a split are the ones with the
-fewest and the most labels. Values come from the tables and statistics of `analysis`; here they are only named and put
-into words.
+`one/90/B2/accuracy` is experiment one, split 90, variant B2; `few` and `many` in place of a split
+are the ones with the fewest and the most labels. Values come from the tables and statistics of
+`analysis`; here they are only named and put into words.
 """
 
 import json
@@ -23,16 +24,18 @@ from analysis.intervals import LEVEL
 from analysis.latency import CELL, CROWD, latency_table
 from analysis.report.language import MINUS, Language, latex, reading, typed
 from analysis.tables import sweep_table
-from birds.record import load_records
-from birds.spec import Refused
-from birds.store import RunFolder
+from birds.core.record import load_records
+from birds.core.spec import UserError
+from birds.core.store import RunFolder
 
 VERDICTS = ("supported", "refuted", "cannot tell")
 EXPERIMENTS = {"one": ("A", "B1", "B2"), "two": ("A", "B0", "B1", "B2", "DAE", "DVAE")}
 
 
 class Fact(NamedTuple):
-    """A text in LaTeX, the keys of the runs it comes from, and how many test photos each was measured on."""
+    """A text in LaTeX, the keys of the runs it comes from, and how many test photos each was
+    measured on.
+    """
 
     text: str
     keys: tuple[str, ...] = ()
@@ -45,21 +48,24 @@ Facts = dict[str, Fact]
 def experiments(runs_dir: Path, sweeps: Sequence[str]) -> dict[str, str]:
     """Which sweep answers which experiment: the second is the one with more than A, B1 and B2.
 
-    Raises Refused when there is no such sweep, none of its runs is finished, or two answer the same.
+    Raises UserError when there is no such sweep, none of its runs is finished, or two answer the
+    same.
     """
     found: dict[str, str] = {}
     for sweep in sweeps:
         table, _ = sweep_table(runs_dir, sweep)
         role = "two" if set(table["variant"]) - set(EXPERIMENTS["one"]) else "one"
         if found.setdefault(role, sweep) != sweep:
-            raise Refused(f"{found[role]} and {sweep} both answer experiment {role}: name one of them")
+            raise UserError(
+                f"{found[role]} and {sweep} both answer experiment {role}: name one of them"
+            )
     return dict(sorted(found.items()))
 
 
 def article_records(runs_dir: Path, sweeps: Mapping[str, str]) -> pd.DataFrame:
     """The records of the sweeps' finished runs and of the pretraining they stand on, each once.
 
-    Raises Refused when they cannot be compared: recipes, data or precisions differ.
+    Raises UserError when they cannot be compared: recipes, data or precisions differ.
     """
     frames = [sweep_frame(runs_dir, sweep)[0] for sweep in sweeps.values()]
     runs = pd.concat(frames, ignore_index=True).drop_duplicates("key")
@@ -81,21 +87,30 @@ def all_facts(runs_dir: Path, language: Language) -> Facts:
             own = rows[rows["split"] == split].assign(alias=alias)
             facts |= _named(role, own, ("alias", "variant"), language)
             shared = own[["split", "labelled", "unlabelled"]].max()
-            facts |= {f"{role}/{alias}/{column}": Fact(language.shown(shared, column)) for column in shared.index}
+            facts |= {
+                f"{role}/{alias}/{column}": Fact(language.shown(shared, column))
+                for column in shared.index
+            }
         facts |= _named(role, _compared(runs_dir, sweep), ("split", "variant", "against"), language)
         facts |= _sentences(runs_dir, role, sweep, language)
     raced = _raced(runs_dir, records)
-    facts |= _named("latency", raced, ("key", "model"), language) | dict(_race(raced, language) if len(raced) else ())
+    facts |= _named("latency", raced, ("key", "model"), language) | dict(
+        _race(raced, language) if len(raced) else ()
+    )
     return facts | _named("latent", _latent(runs_dir, records), ("key",), language)
 
 
 def _named(part: str, rows: pd.DataFrame, names: Sequence[str], language: Language) -> Facts:
-    """A fact for every value of the rows that has a style, named by `part`, the columns `names` and its own."""
+    """A fact for every value of the rows that has a style, named by `part`, the columns `names` and
+    its own.
+    """
     facts: Facts = {}
     for row in rows.to_dict("records"):
         name = "/".join([part, *(str(row[column]) for column in names)])
         columns = [column for column in reading()["styles"] if column in row]
-        facts |= {f"{name}/{c}": Fact(language.shown(row, c), row["keys"], row["photos"]) for c in columns}
+        facts |= {
+            f"{name}/{c}": Fact(language.shown(row, c), row["keys"], row["photos"]) for c in columns
+        }
     return facts
 
 
@@ -103,26 +118,45 @@ def _study(records: pd.DataFrame, language: Language) -> Iterator[tuple[str, Fac
     """What all runs of a kind share; where they differ, each value that there is."""
     classify = records[records["stage"] == "classify"]
     trained = classify[~classify["choice.transfer"].isin(["frozen", "untrained"])]
-    kinds = {"classify": classify, "trained": trained, "pretrain": records[records["stage"] == "pretrain"]}
+    kinds = {
+        "classify": classify,
+        "trained": trained,
+        "pretrain": records[records["stage"] == "pretrain"],
+    }
     for name, (kind, column) in reading()["study"].items():
         values = kinds[kind].get(column, pd.Series(dtype=object)).dropna()
         if texts := dict.fromkeys(language.shown({column: value}, column) for value in values):
             yield f"study/{name}", Fact(" / ".join(texts), tuple(kinds[kind]["key"]))
     seeds, words = classify["seed"].nunique(), language.words["seeds"]
-    yield "study/seeds", Fact(words["one" if seeds == 1 else "many"].format(n=seeds), tuple(classify["key"]))
-    yield "study/git", Fact(", ".join(sorted({sha[:7] for sha in records["git_sha"]})), tuple(records["key"]))
+    yield (
+        "study/seeds",
+        Fact(words["one" if seeds == 1 else "many"].format(n=seeds), tuple(classify["key"])),
+    )
+    yield (
+        "study/git",
+        Fact(", ".join(sorted({sha[:7] for sha in records["git_sha"]})), tuple(records["key"])),
+    )
     yield "study/level", Fact(language.number(100 * LEVEL, 0), tuple(records["key"]))
     yield "study/power", Fact(language.number(100 * statistics.POWER, 0), tuple(records["key"]))
 
 
 def _cells(runs_dir: Path, role: str, sweep: str, language: Language) -> pd.DataFrame:
-    """A sweep's table with the runs of each row, and a row with a hole for every variant that the experiment lacks."""
+    """A sweep's table with the runs of each row, and a row with a hole for every variant that the
+    experiment lacks.
+    """
     table, runs = cells(runs_dir, sweep)
     keys = table["family"].map(runs.groupby("family")["key"].agg(tuple))
     there = set(zip(table["split"], table["variant"], strict=True))
-    lacking = [cell for cell in product(table["split"].unique(), EXPERIMENTS[role]) if cell not in there]
-    holes = [{"split": s, "variant": v, "accuracy": language.hole("cell"), "keys": (), "photos": 0} for s, v in lacking]
-    return pd.concat([table.assign(variant=table["cell"], keys=keys, photos=table["test"]), pd.DataFrame(holes)])
+    lacking = [
+        cell for cell in product(table["split"].unique(), EXPERIMENTS[role]) if cell not in there
+    ]
+    holes = [
+        {"split": s, "variant": v, "accuracy": language.hole("cell"), "keys": (), "photos": 0}
+        for s, v in lacking
+    ]
+    return pd.concat(
+        [table.assign(variant=table["cell"], keys=keys, photos=table["test"]), pd.DataFrame(holes)]
+    )
 
 
 def _compared(runs_dir: Path, sweep: str) -> pd.DataFrame:
@@ -130,17 +164,30 @@ def _compared(runs_dir: Path, sweep: str) -> pd.DataFrame:
     compared, frame = compare_sweep(runs_dir, sweep), sweep_frame(runs_dir, sweep)[0]
     rows = []
     for row in compared.to_dict("records"):
-        pair = frame[(frame["split"] == row["split"]) & frame["variant"].isin([row["variant"], row["against"]])]
-        about = {"comparison": rf"\mbox{{{row['variant']} {MINUS} {row['against']}}}", "keys": tuple(pair["key"])}
+        pair = frame[
+            (frame["split"] == row["split"])
+            & frame["variant"].isin([row["variant"], row["against"]])
+        ]
+        about = {
+            "comparison": rf"\mbox{{{row['variant']} {MINUS} {row['against']}}}",
+            "keys": tuple(pair["key"]),
+        }
         rows.append(row | about | {"gap_low": row["low"], "gap_high": row["high"]})
     return pd.DataFrame(rows)
 
 
 def _sentences(runs_dir: Path, role: str, sweep: str, language: Language) -> Facts:
-    """What a sweep's numbers say in sentences, what of it is finished, and whether it has single seeds."""
+    """What a sweep's numbers say in sentences, what of it is finished, and whether it has single
+    seeds.
+    """
     (frame, missing), words = sweep_frame(runs_dir, sweep), language.words
-    found, noisy = (verdicts(compare_sweep(runs_dir, sweep, noisy=noise)) for noise in (False, True))
-    said, count = [_said(sentence(one, language.name), language) for one in found], Counter(one.word for one in found)
+    found, noisy = (
+        verdicts(compare_sweep(runs_dir, sweep, noisy=noise)) for noise in (False, True)
+    )
+    said, count = (
+        [_said(sentence(one, language.name), language) for one in found],
+        Counter(one.word for one in found),
+    )
     robust = [_said(sentence(one, language.name), language) for one in noisy if one.seeds]
     done = words["done"].format(done=len(frame), all=len(frame) + len(missing))
     single = int(frame.groupby("family")["seed"].nunique().min() == 1)
@@ -149,9 +196,15 @@ def _sentences(runs_dir: Path, role: str, sweep: str, language: Language) -> Fac
     texts = {
         "verdicts": _listed(said),
         "robust": words["robust"] * bool(robust) + _listed(robust),
-        "summary": " ".join(text for text, one in zip(said, found, strict=True) if one.word != "cannot tell"),
-        "tally": words["tally"].format(n=len(found), **{word.split()[0]: count[word] for word in VERDICTS}),
-        "state": " ".join([done, *[words["single"]] * single, *[language.hole("again", run=run)] * bool(lacks)]),
+        "summary": " ".join(
+            text for text, one in zip(said, found, strict=True) if one.word != "cannot tell"
+        ),
+        "tally": words["tally"].format(
+            n=len(found), **{word.split()[0]: count[word] for word in VERDICTS}
+        ),
+        "state": " ".join(
+            [done, *[words["single"]] * single, *[language.hole("again", run=run)] * bool(lacks)]
+        ),
     }
     return {f"{role}/{name}": Fact(text, tuple(frame["key"])) for name, text in texts.items()}
 
@@ -172,35 +225,60 @@ def _restored(records: pd.DataFrame) -> pd.DataFrame:
     runs = records[records.get("test_mse", pd.Series(index=records.index, dtype=float)).notna()]
     runs = runs.rename(columns={"variant": "pretext"}).assign(seeds=runs["seed"])
     measured = {c: (c, "mean") for c in runs if c.startswith("test_") and runs[c].dtype == float}
-    about = {"seeds": ("seed", "nunique"), "keys": ("key", tuple), "photos": ("photos_test", "first")}
+    about = {
+        "seeds": ("seed", "nunique"),
+        "keys": ("key", tuple),
+        "photos": ("photos_test", "first"),
+    }
     return runs.groupby(["split", "pretext"], as_index=False).agg(**about, **measured)
 
 
 def _raced(runs_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
-    """The newest race of the runs' exported models at the smallest batch and number of threads, on the last machine."""
-    with suppress(Refused, IndexError):
+    """The newest race of the runs' exported models at the smallest batch and number of threads, on
+    the last machine.
+    """
+    with suppress(UserError, IndexError):
         rows, where = latency_table(runs_dir), ["machine", *CELL]
         rows = rows[rows["key"].isin(records["key"])]
         first = rows[rows["machine"] == rows["machine"].iloc[0]].sort_values(CELL).iloc[0]
         rows = rows[(rows[where] == first[where]).all(axis=1)]
-        ratio = {"factor": "", "factor_low": "_high", "factor_high": "_low"}  # of times, so the other way round
-        rows = rows.assign(**{name: 1 / rows[f"ratio_to_best_fp32{end}"] for name, end in ratio.items()})
+        ratio = {
+            "factor": "",
+            "factor_low": "_high",
+            "factor_high": "_low",
+        }  # of times, so the other way round
+        rows = rows.assign(
+            **{name: 1 / rows[f"ratio_to_best_fp32{end}"] for name, end in ratio.items()}
+        )
         return rows.assign(keys=[(key,) for key in rows["key"]], photos=rows["photos_test"])
     return pd.DataFrame()
 
 
 def _race(rows: pd.DataFrame, language: Language) -> Iterator[tuple[str, Fact]]:
-    """What int8 gains and costs beside fp32 of the same run, as a range over runs; and where that was measured."""
+    """What int8 gains and costs beside fp32 of the same run, as a range over runs; and where that
+    was measured.
+    """
     first, keys, words = rows.iloc[0], tuple(rows["key"].unique()), language.words
     crowd = rows["cores_of_others"].max()
-    yield "latency/crowd", Fact(words["crowd"].format(cores=language.number(crowd, 2)) if crowd > CROWD else "", keys)
+    yield (
+        "latency/crowd",
+        Fact(words["crowd"].format(cores=language.number(crowd, 2)) if crowd > CROWD else "", keys),
+    )
     yield "latency/machine", Fact(latex(first["gpu"] or first["cpu"]), keys)
     yield "latency/cell", Fact(words["cell"].format(**first[CELL]), keys)
-    twins = rows[rows["model"] == "int8"].merge(rows[rows["model"] == "fp32"], on="key", suffixes=("", "_fp32"))
+    twins = rows[rows["model"] == "int8"].merge(
+        rows[rows["model"] == "fp32"], on="key", suffixes=("", "_fp32")
+    )
     change = twins["test_accuracy"] - twins["test_accuracy_fp32"]
-    measured = {"factor": twins["factor"], "size": twins["bytes"] / twins["bytes_fp32"], "change": change}
+    measured = {
+        "factor": twins["factor"],
+        "size": twins["bytes"] / twins["bytes_fp32"],
+        "change": change,
+    }
     for name, values in measured.items() if len(twins) else ():
-        ends = dict.fromkeys(language.shown({name: value}, name) for value in (values.min(), values.max()))
+        ends = dict.fromkeys(
+            language.shown({name: value}, name) for value in (values.min(), values.max())
+        )
         yield f"latency/{name}", Fact(words["to"].join(ends), keys)
 
 
@@ -209,7 +287,9 @@ def _latent(runs_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in records.to_dict("records"):
         with suppress(OSError, ValueError):
-            measured = json.loads((RunFolder(runs_dir, row["key"]).path / "latent" / "latent.json").read_text())
+            measured = json.loads(
+                (RunFolder(runs_dir, row["key"]).path / "latent" / "latent.json").read_text()
+            )
             about = {name: row[name] for name in ("key", "split", "variant", "seed")}
             about |= {"keys": (row["key"],), "photos": row["photos_test"]}
             rows.append({f"latent_{name}": value for name, value in measured.items()} | about)

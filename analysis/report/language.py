@@ -1,4 +1,6 @@
-"""How one language of the article writes numbers, intervals and what is missing; its words stand in article.yaml."""
+"""How one language of the article writes numbers, intervals and what is missing; its words stand in
+article.yaml.
+"""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +13,9 @@ import yaml
 
 HOUSE = Path(__file__).parent  # of the templates
 MINUS = r"\ensuremath{-}"
-SPECIAL = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
+SPECIAL = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
 
 
 @lru_cache
@@ -30,7 +34,9 @@ class Language:
         self.template = (HOUSE / f"article_{name}.tex").read_text()
 
     def shown(self, row: Mapping[Any, Any] | pd.Series, column: str) -> str:
-        """A value of a row as LaTeX, with its interval if it has one, in the style of its column in article.yaml."""
+        """A value of a row as LaTeX, with its interval if it has one, in the style of its column in
+        article.yaml.
+        """
         value, style = row[column], reading()["styles"][column]
         if column == "split":
             return f"{value:.0f}/{100 - value:.0f}"
@@ -42,8 +48,16 @@ class Language:
             return rf"\ensuremath{{<}}{self.number(0.001, 3)}"
         factor, digits, *sign = (1, 3) if style == "chance" else style
         low, high = (row.get(f"{column}_{end}") for end in ("low", "high"))
-        texts = [self.number(factor * x, digits, *sign) for x in (value, low, high) if x is not None and not pd.isna(x)]
-        return f"{texts[0]} [{texts[1]}{self.words['between']}{texts[2]}]" if texts[1:] else "".join(texts) or "--"
+        texts = [
+            self.number(factor * x, digits, *sign)
+            for x in (value, low, high)
+            if x is not None and not pd.isna(x)
+        ]
+        return (
+            f"{texts[0]} [{texts[1]}{self.words['between']}{texts[2]}]"
+            if texts[1:]
+            else "".join(texts) or "--"
+        )
 
     def number(self, value: float, digits: int, sign: str = "") -> str:
         """A number with so many decimals."""
@@ -53,13 +67,19 @@ class Language:
         return text.replace("-", MINUS)
 
     def localized(self, text: str) -> str:
-        """A sentence of numbers written in English: its decimal points and intervals in this language."""
+        """A sentence of numbers written in English: its decimal points and intervals in this
+        language.
+        """
         return re.sub(
-            r"(?<=\d)\.(?=\d)", self.words["point"], re.sub(r"(?<=\d), (?=[+-])", self.words["between"], text)
+            r"(?<=\d)\.(?=\d)",
+            self.words["point"],
+            re.sub(r"(?<=\d), (?=[+-])", self.words["between"], text),
         )
 
     def hole(self, name: str, **about: object) -> str:
-        """What stands where a value is missing, with the command that brings it: see `cures` in article.yaml."""
+        """What stands where a value is missing, with the command that brings it: see `cures` in
+        article.yaml.
+        """
         cures, one = reading()["cures"], next(iter(self.sweeps.values()), "exp1")
         cure = cures.get(name.partition("/")[0], cures["one"]).format(**{"sweep": one} | about)
         return rf"\hole{{{self.words['absent']}{self.words['cure'] + typed(cure) if cure else ''}}}"

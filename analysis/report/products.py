@@ -1,7 +1,7 @@
 """What LaTeX needs to set the article, by file name: templates, macros, tables, figures.
 
-A pure function of records and templates: what it returns twice is the same bytes, so a difference to what lies on disk
-is an edit or a change of the records.
+A pure function of records and templates: what it returns twice is the same bytes, so a difference
+to what lies on disk is an edit or a change of the records.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from matplotlib.text import Text
 from analysis.figures import FIGURES, save
 from analysis.report.facts import Facts, all_facts, article_records
 from analysis.report.language import HOUSE, Language, latex, reading
-from birds.spec import Refused
-from birds.store import RunFolder
+from birds.core.spec import UserError
+from birds.core.store import RunFolder
 
 KEPT = ("preamble.tex", "references.bib")
 MACROS_HEAD = "% Written by birds report: an edit here is found by birds report --check\n"
@@ -41,24 +41,40 @@ def contents(runs_dir: Path, language: Language) -> dict[str, bytes]:
 
 
 def _macros(facts: Facts, language: Language) -> str:
-    """A macro for each value; one that the template asks for and the records do not give says what to run."""
+    """A macro for each value; one that the template asks for and the records do not give says what
+    to run.
+    """
     asked = re.findall(r"\\val\{([^}]+)\}", language.template)
     asked += [f"figure/{name}" for name in re.findall(r"\\fig\{([^}]+)\}", language.template)]
     asked += [f"{part}/state" for part in re.findall(r"\\given\{(\w+)\}", language.template)]
-    shown = {name: language.hole(name) for name in asked} | {f"{name.partition('/')[0]}/there": "" for name in facts}
+    shown = {name: language.hole(name) for name in asked} | {
+        f"{name.partition('/')[0]}/there": "" for name in facts
+    }
     shown |= {name: fact.text for name, fact in facts.items()}
-    return MACROS_HEAD + "".join(f"\\defval{{{name}}}{{{text}}}\n" for name, text in sorted(shown.items()))
+    return MACROS_HEAD + "".join(
+        f"\\defval{{{name}}}{{{text}}}\n" for name, text in sorted(shown.items())
+    )
 
 
 def _table(name: str, facts: Facts, language: Language) -> str:
     """A table whose cells are the macros of its facts; what to run where there is no row."""
     pattern, columns = reading()["tables"][name]
-    groups = [group for group in _groups(facts) if re.fullmatch(pattern, group) and f"{group}/{columns[-1]}" in facts]
+    groups = [
+        group
+        for group in _groups(facts)
+        if re.fullmatch(pattern, group) and f"{group}/{columns[-1]}" in facts
+    ]
     distinct: dict[tuple[str, ...], str] = {}  # two experiments may share cells
     for group in groups:
-        distinct.setdefault(tuple(facts[n].text for c in columns if (n := f"{group}/{c}") in facts), group)
+        distinct.setdefault(
+            tuple(facts[n].text for c in columns if (n := f"{group}/{c}") in facts), group
+        )
     rows = [[f"\\val{{{group}/{column}}}" for column in columns] for group in distinct.values()]
-    return _set(rows, columns, "ll" + "r" * (len(columns) - 2), language) if rows else language.hole(name)
+    return (
+        _set(rows, columns, "ll" + "r" * (len(columns) - 2), language)
+        if rows
+        else language.hole(name)
+    )
 
 
 def _groups(facts: Facts) -> dict[str, str]:
@@ -66,17 +82,46 @@ def _groups(facts: Facts) -> dict[str, str]:
     return {name.rpartition("/")[0]: name for name in facts if not re.search("/(few|many)/", name)}
 
 
-def _set(rows: Sequence[Sequence[str]], columns: Sequence[str], align: str, language: Language, long: str = "") -> str:
-    """Rows as LaTeX with booktabs' rules and the language's heads; `long` names one that goes over several pages."""
-    style = pd.DataFrame(rows, columns=[language.words["heads"][column] for column in columns]).style.hide(axis="index")
-    about = {"environment": "longtable", "caption": language.words["captions"].get(long), "label": f"tab:{long}"}
-    text = style.to_latex(column_format=f"@{{}}{align}@{{}}", hrules=True, **(about if long else {}))
+def _set(
+    rows: Sequence[Sequence[str]],
+    columns: Sequence[str],
+    align: str,
+    language: Language,
+    long: str = "",
+) -> str:
+    """Rows as LaTeX with booktabs' rules and the language's heads; `long` names one that goes over
+    several pages.
+    """
+    style = pd.DataFrame(
+        rows, columns=[language.words["heads"][column] for column in columns]
+    ).style.hide(axis="index")
+    about = {
+        "environment": "longtable",
+        "caption": language.words["captions"].get(long),
+        "label": f"tab:{long}",
+    }
+    text = style.to_latex(
+        column_format=f"@{{}}{align}@{{}}", hrules=True, **(about if long else {})
+    )
     return re.sub(r"\\multicolumn\{\d+\}\{r\}\{Continued[^}]*\} *\\\\\n", "", text)
 
 
 def _runs(runs_dir: Path, records: pd.DataFrame, language: Language) -> str:
-    """Every run with what its numbers stand on: code, data, recipe, precision, and a print of its record."""
-    columns = ("key", "variant", "cut", "seed", "start", "code", "data", "recipe", "precision", "print")
+    """Every run with what its numbers stand on: code, data, recipe, precision, and a print of its
+    record.
+    """
+    columns = (
+        "key",
+        "variant",
+        "cut",
+        "seed",
+        "start",
+        "code",
+        "data",
+        "recipe",
+        "precision",
+        "print",
+    )
     rows = []
     for run in records.sort_values(["stage", "split", "variant", "seed"]).to_dict("records"):
         start = run["pretrained_key"] if isinstance(run["pretrained_key"], str) else "--"
@@ -84,7 +129,12 @@ def _runs(runs_dir: Path, records: pd.DataFrame, language: Language) -> str:
         about = (run["key"], name, f"{run['split']}/{100 - run['split']}", run["seed"], start)
         code = run["git_sha"][:7] + "+" * run["git_dirty"]
         record = digest(RunFolder(runs_dir, run["key"]).record_file.read_bytes())[:10]
-        rows.append([latex(x) for x in (*about, code, run["data_digest"], run["recipe"], run["precision"], record)])
+        rows.append(
+            [
+                latex(x)
+                for x in (*about, code, run["data_digest"], run["recipe"], run["precision"], record)
+            ]
+        )
     return _set(rows, columns, "l" * len(columns), language, "runs")
 
 
@@ -92,7 +142,11 @@ def _provenance(facts: Facts, records: pd.DataFrame, language: Language) -> str:
     """For each group of values the keys of its runs, and the number of test photos of each."""
     rows = []
     for group, name in _groups(facts).items():
-        runs = language.words["all"] if set(facts[name].keys) >= set(records["key"]) else ", ".join(facts[name].keys)
+        runs = (
+            language.words["all"]
+            if set(facts[name].keys) >= set(records["key"])
+            else ", ".join(facts[name].keys)
+        )
         rows.append([latex(group), runs or "--", str(facts[name].photos or "--")])
     align = r"p{0.27\linewidth}>{\raggedright\arraybackslash}p{0.6\linewidth}r"
     return _set(rows, ("values", "runs", "photos"), align, language, "provenance")
@@ -104,9 +158,11 @@ def figures(runs_dir: Path, language: Language) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         for name in re.findall(r"\\fig\{([^}]+)\}", language.template):
             role, _, figure = name.partition("-")
-            with suppress(Refused, KeyError):
+            with suppress(UserError, KeyError):
                 drawn = translated(FIGURES[figure](runs_dir, language.sweeps[role]), language)
-                found[f"figures/{name}.pdf"] = save(drawn, Path(folder) / name, ("pdf",))[0].read_bytes()
+                found[f"figures/{name}.pdf"] = save(drawn, Path(folder) / name, ("pdf",))[
+                    0
+                ].read_bytes()
     return found
 
 
@@ -122,7 +178,9 @@ def translated(figure: Figure, language: Language) -> Figure:
         text.set_text(own(text.get_text()))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         formatter = axis.get_major_formatter()
-        plain = partial(lambda plain, values: [own(text) for text in plain(values)], formatter.format_ticks)
+        plain = partial(
+            lambda plain, values: [own(text) for text in plain(values)], formatter.format_ticks
+        )
         vars(formatter)["format_ticks"] = plain
     return figure
 

@@ -1,7 +1,7 @@
 """Augmentation of a batch on its device, from a table of numbers drawn beforehand.
 
-View v of photo i always looks the same: its parameters come from (seed, v, i), never from the batch it happens to be
-in. That is what lets a frozen encoder compute its features once per view.
+View v of photo i always looks the same: its parameters come from (seed, v, i), never from the batch
+it happens to be in. That is what lets a frozen encoder compute its features once per view.
 
 Letters: N photos, B batch, C channels, H height, W width.
 """
@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from birds.randomness import stream
+from birds.core.randomness import stream
 
 COLUMNS = ("flip", "zoom", "right", "down", "angle", "brightness", "contrast", "saturation")
 
@@ -24,8 +24,8 @@ COLUMNS = ("flip", "zoom", "right", "down", "angle", "brightness", "contrast", "
 def view_parameters(seed: int, view: int, photos: int, strength: float) -> NDArray[np.float32]:
     """How each of `photos` looks in one view: (photos, 8) of COLUMNS.
 
-    flip -1 or 1; zoom 1 to 1 + 0.7 strength; right and down -1 to 1 of the room that the zoom leaves; angle within 0.25
-    strength radians; the colour factors within 0.3 strength of 1.
+    flip -1 or 1; zoom 1 to 1 + 0.7 strength; right and down -1 to 1 of the room that the zoom
+    leaves; angle within 0.25 strength radians; the colour factors within 0.3 strength of 1.
     """
     draw = stream(seed, "augment", view).uniform(-1, 1, (photos, len(COLUMNS)))
     flip = np.where(draw[:, :1] < 0, -1.0, 1.0)
@@ -40,14 +40,22 @@ def to_float(photo: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     return photo.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
-def augment(photo: Float[Tensor, "B C H W"], parameters: Float[Tensor, "B 8"]) -> Float[Tensor, "B C H W"]:
-    """The photos as their parameters say: cropped, turned, mirrored, then recoloured and cut to 0 to 1."""
-    moved = F.grid_sample(photo, _grid(parameters, photo.shape), padding_mode="reflection", align_corners=False)
+def augment(
+    photo: Float[Tensor, "B C H W"], parameters: Float[Tensor, "B 8"]
+) -> Float[Tensor, "B C H W"]:
+    """The photos as their parameters say: cropped, turned, mirrored, then recoloured and cut to 0
+    to 1.
+    """
+    moved = F.grid_sample(
+        photo, _grid(parameters, photo.shape), padding_mode="reflection", align_corners=False
+    )
     return _recoloured(moved, parameters[:, 5:, None, None, None])
 
 
 def _grid(parameters: Float[Tensor, "B 8"], shape: torch.Size) -> Float[Tensor, "B H W 2"]:
-    """Where each pixel comes from: what its column gives plus what its row gives; `F.affine_grid`, faster."""
+    """Where each pixel comes from: what its column gives plus what its row gives; `F.affine_grid`,
+    faster.
+    """
     flip, zoom, right, down, angle = parameters[:, :5, None].unbind(1)
     room = 1 - 1 / zoom
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
@@ -63,8 +71,12 @@ def _centres(side: int, device: torch.device) -> Float[Tensor, " S"]:
     return (2 * torch.arange(side, device=device) + 1 - side) / side
 
 
-def _recoloured(photo: Float[Tensor, "B C H W"], factors: Float[Tensor, "B 3 1 1 1"]) -> Float[Tensor, "B C H W"]:
-    """brightness (mean + contrast (grey + saturation (photo - grey) - mean)): a multiple of the photo and a rest."""
+def _recoloured(
+    photo: Float[Tensor, "B C H W"], factors: Float[Tensor, "B 3 1 1 1"]
+) -> Float[Tensor, "B C H W"]:
+    """brightness (mean + contrast (grey + saturation (photo - grey) - mean)): a multiple of the
+    photo and a rest.
+    """
     brightness, contrast, saturation = factors.unbind(1)
     grey = photo.sum(1, keepdim=True) / 3  # faster than mean
     mean = grey.mean((2, 3), keepdim=True)

@@ -1,11 +1,13 @@
-"""The embedded data set: bird "photos" of 24 invented species, drawn by code and the same for a seed.
+"""The embedded data set: bird "photos" of 24 invented species, drawn by code and the same for a
+seed.
 
-Every part of a bird is a smooth outline in the frame of that part (head, body, wing, tail), and a frame is
-an affine map into the photo. A species is one of eight shapes in one of six palettes, each palette on four
-shapes (`bird_photos.yaml` has the tables), so neither colour nor outline alone tells it; the seed deals colours to
-parts and picks marks. All else (pose, size, place, light, scene, twigs, blur) says nothing of the species: 8x8
-thumbnails must stay poor features while a small network can learn the birds; measure both after a change.
-Any change that alters a pixel must raise RENDERER, or folders of an older renderer would pass for new ones.
+Every part of a bird is a smooth outline in the frame of that part (head, body, wing, tail), and a
+frame is an affine map into the photo. A species is one of eight shapes in one of six palettes, each
+palette on four shapes (`bird_photos.yaml` has the tables), so neither colour nor outline alone
+tells it; the seed deals colours to parts and picks marks. All else (pose, size, place, light,
+scene, twigs, blur) says nothing of the species: 8x8 thumbnails must stay poor features while a
+small network can learn the birds; measure both after a change. Any change that alters a pixel must
+raise RENDERER, or folders of an older renderer would pass for new ones.
 """
 
 from dataclasses import dataclass
@@ -49,7 +51,9 @@ def _marks() -> dict[str, dict[str, list[Points]]]:
         corners = {name: np.reshape(numbers, (-1, 2)) / 100 for name, numbers in named.items()}
         marks[kind] = {name: [_smooth(own)] if len(own) else [] for name, own in corners.items()}
     marks["wing"]["two bars"] = [marks["wing"]["bar"][0] * scale for scale in (1, 0.6)]
-    streaks, spots = (_flecks(*size, 0.18, 0.42, 0.66, 0.9) for size in ((0.055, 0.05, 7), (0.026, 0.08, 8)))
+    streaks, spots = (
+        _flecks(*size, 0.18, 0.42, 0.66, 0.9) for size in ((0.055, 0.05, 7), (0.026, 0.08, 8))
+    )
     bars = _flecks(0.016, 0.6, 9, 0.54)
     return marks | {"flank": {"none": [], "bars": bars, "streaks": streaks, "spots": spots}}
 
@@ -61,7 +65,9 @@ def _colours(text: str) -> list[Points]:
 MARKS = _marks()
 PARTS = {name: outlines[0] for name, outlines in MARKS["part"].items()}
 KINDS: dict[str, dict[str, Any]] = TABLES["shapes"]
-EPITHETS: dict[str, str] = {name: own for own, palette in TABLES["palettes"].items() for name in palette["species"]}
+EPITHETS: dict[str, str] = {
+    name: own for own, palette in TABLES["palettes"].items() for name in palette["species"]
+}
 COLOURS = {epithet: _colours(palette["colours"]) for epithet, palette in TABLES["palettes"].items()}
 SPECIES: tuple[str, ...] = tuple(sorted(EPITHETS))
 
@@ -77,8 +83,11 @@ class Look:
 
 
 def species_look(species: int, seed: int = 0) -> Look:
-    """The look of species 0..23; the same in every photo. Raises IndexError beyond the last species."""
-    # The closing 1 keeps this stream apart from those of photos: numpy ignores trailing zeros of a seed.
+    """The look of species 0..23; the same in every photo. Raises IndexError beyond the last
+    species.
+    """
+    # The closing 1 keeps this stream apart from those of photos: numpy ignores trailing zeros of a
+    # seed.
     rng = np.random.default_rng([seed, species, 0, 1])
     palette = [COLOURS[EPITHETS[SPECIES[species]]][i] for i in rng.permutation(5)]
     colours = dict(zip(("back", "belly", "wing", "head", "front"), palette, strict=True))
@@ -92,7 +101,9 @@ def species_look(species: int, seed: int = 0) -> Look:
 
 @dataclass(frozen=True)
 class Frame:
-    """An affine map: the columns of `axes` (2, 2) are the images of the unit vectors, `origin` (2,) of 0."""
+    """An affine map: the columns of `axes` (2, 2) are the images of the unit vectors, `origin` (2,)
+    of 0.
+    """
 
     axes: Points
     origin: Points
@@ -110,7 +121,9 @@ def _frame(origin: ArrayLike, angle: float, along: float, across: float) -> Fram
 
 
 def _wings(depth: float, rng: np.random.Generator) -> list[Frame]:
-    """The near wing, and before it the far one when they are open: a fifth of the birds stretch or fly."""
+    """The near wing, and before it the far one when they are open: a fifth of the birds stretch or
+    fly.
+    """
     shoulder = (0.34, -0.45 * depth)
     if rng.random() < 0.8:
         return [_frame(shoulder, np.pi - rng.uniform(0.08, 0.3), 0.98, -1.15 * depth)]
@@ -120,7 +133,9 @@ def _wings(depth: float, rng: np.random.Generator) -> list[Frame]:
 
 
 def _near(colour: ArrayLike, rng: np.random.Generator, spread: float) -> Points:
-    """A colour like the given one, in 0..255: brightness strays by `spread`, each channel by half of it."""
+    """A colour like the given one, in 0..255: brightness strays by `spread`, each channel by half
+    of it.
+    """
     strayed = np.asarray(colour) * rng.lognormal(0, spread) * rng.lognormal(0, spread / 2, 3)
     return np.asarray(np.clip(strayed, 0, 255))
 
@@ -133,7 +148,9 @@ def _any_colour(rng: np.random.Generator) -> Points:
 
 
 class Painter:
-    """Paints one individual in ink numbers, cheap to lay and to clip; they become colours at the end."""
+    """Paints one individual in ink numbers, cheap to lay and to clip; they become colours at the
+    end.
+    """
 
     def __init__(self, look: Look, side: int, rng: np.random.Generator) -> None:
         self.look, self.side, self.rng = look, side, rng
@@ -143,20 +160,31 @@ class Painter:
         self.settle()
         shades = {part: _near(colour, rng, 0.06) for part, colour in look.colours.items()}
         shades["coverts"] = 0.6 * shades["wing"] + 0.4 * shades["back"]
-        shades |= {"quill": shades["wing"] * 0.6, "dark": np.full(3, 22.0), "pale": np.full(3, 234.0)}
+        shades |= {
+            "quill": shades["wing"] * 0.6,
+            "dark": np.full(3, 22.0),
+            "pale": np.full(3, 234.0),
+        }
         self.inks = {part: self.mixed(shade) for part, shade in shades.items()}
 
     def settle(self) -> None:
-        """Take a random pose that fills 45 to 85 % of the photo: a frame for each part, in drawn pixels."""
+        """Take a random pose that fills 45 to 85 % of the photo: a frame for each part, in drawn
+        pixels.
+        """
         rng, shape = self.rng, self.look.shape
-        depth, radius = shape["depth"] * rng.uniform(0.9, 1.15), shape["head"] * rng.uniform(0.93, 1.07)
+        depth, radius = (
+            shape["depth"] * rng.uniform(0.9, 1.15),
+            shape["head"] * rng.uniform(0.93, 1.07),
+        )
         lean, nod = shape["lean"] + rng.normal(0, 0.22), rng.normal(0.9, 0.2)
         reach = 0.55 * shape["head"] + shape["neck"] * rng.uniform(0.6, 1.2)
         neck = (0.34 + reach * np.cos(nod), -0.5 * depth - reach * np.sin(nod))
         body = _frame((0, 0), 0, 1, depth)
         head = _frame(neck, 0.7 * lean + rng.normal(0, 0.2), radius, radius)
         # The face narrows as the head turns to the camera; some birds look back over the shoulder.
-        face = Frame(head.axes * [rng.uniform(0.75, 1) * rng.choice([-1, 1], p=[0.1, 0.9]), 1], head.origin)
+        face = Frame(
+            head.axes * [rng.uniform(0.75, 1) * rng.choice([-1, 1], p=[0.1, 0.9]), 1], head.origin
+        )
         cock = np.pi + shape["cock"] + rng.normal(0, 0.15)
         tail = _frame((-0.48, -0.12 * depth), cock, shape["tail"], rng.uniform(0.06, 0.12))
         back = body([(-0.58, -0.15), (-0.3, -0.75), (0.05, -1.0)])
@@ -169,7 +197,9 @@ class Painter:
         extent = turn(np.concatenate([outline, tail([(1, 0)]), face([(1.8, 0)])]))
         low, span = extent.min(0), np.ptp(extent, 0)
         self.unit = self.side * float(0.45 + 0.4 * np.sqrt(rng.random())) / float(span.max())
-        photo = Frame(turn.axes * self.unit, (self.side - self.unit * span) * rng.random(2) - self.unit * low)
+        photo = Frame(
+            turn.axes * self.unit, (self.side - self.unit * span) * rng.random(2) - self.unit * low
+        )
         self.body, self.face, self.tail = (part.inside(photo) for part in (body, face, tail))
         self.wings = [wing.inside(photo) for wing in _wings(depth, rng)]
         self.outline = photo(outline)
@@ -212,7 +242,11 @@ class Painter:
         rng = self.rng
         hips = self.body([(-0.06, 0.8), (0.1, 0.85)])
         feet = hips + np.array([0, self.unit * self.look.shape["legs"] * rng.uniform(0.8, 1.1)])
-        angle = rng.normal(0, 0.25) if rng.random() < 0.75 else rng.choice([-1, 1]) * rng.uniform(0.8, 1.3)
+        angle = (
+            rng.normal(0, 0.25)
+            if rng.random() < 0.75
+            else rng.choice([-1, 1]) * rng.uniform(0.8, 1.3)
+        )
         perch = _frame(feet.mean(0), angle, 2 * self.side, self.unit * rng.uniform(0.02, 0.07))
         along, thick = np.linspace(-1, 1, 9), rng.uniform(1.4, 2.6, 9)
         bark = np.stack([np.r_[along, along[::-1]], np.r_[thick * 0, thick]], 1)
@@ -274,7 +308,9 @@ class Painter:
             self.fill(leaf(PARTS["leaf"]), self.mixed(_any_colour(rng)))
 
     def layer(self) -> tuple[Floats, Floats]:
-        """Colours (side/2, side/2, 3) in 0..255, weighted by the coverage (side/2, side/2, 1) in 0..1."""
+        """Colours (side/2, side/2, 3) in 0..255, weighted by the coverage (side/2, side/2, 1) in
+        0..1.
+        """
         cover = self.image.point([0] + [255] * 255).reduce(2)
         self.image.putpalette(self.colours)
         colours = np.asarray(self.image.convert("RGB").reduce(2), np.float32)
@@ -284,13 +320,17 @@ class Painter:
         down, right = np.gradient(np.asarray(swell, np.float32) / 255)
         angle = self.rng.normal(0, 0.8)
         slope = (down * np.cos(angle) + right * np.sin(angle)) * self.rng.uniform(1.5, 4.5)
-        light = Image.fromarray(slope.astype(np.float32)).resize(cover.size, Image.Resampling.BICUBIC)
+        light = Image.fromarray(slope.astype(np.float32)).resize(
+            cover.size, Image.Resampling.BICUBIC
+        )
         lit = colours * ((1 + np.asarray(light)) * plumes)[..., None]
         return lit, np.asarray(cover, np.float32)[..., None] / np.float32(255)
 
 
 def _scene(size: int, rng: np.random.Generator) -> Floats:
-    """What lies behind the bird (size, size, 3): a gradient with reeds, blots or bands, out of focus."""
+    """What lies behind the bird (size, size, 3): a gradient with reeds, blots or bands, out of
+    focus.
+    """
     side = max(8, size // 2)
     top, bottom, *family = (_any_colour(rng) for _ in range(6))
     ramp = top + (bottom - top) * np.linspace(0, 1, side)[:, None, None]
@@ -299,7 +339,11 @@ def _scene(size: int, rng: np.random.Generator) -> Floats:
     kind = rng.integers(3)
     for _ in range(int(rng.choice([0, 6, 15, 30]))):
         paint = tuple(_near(family[rng.integers(4)], rng, 0.12).astype(int).tolist())
-        (x, y), r, slant = rng.uniform(0, side, 2), side * rng.uniform(0.03, 0.2), side * rng.normal(0, 0.3)
+        (x, y), r, slant = (
+            rng.uniform(0, side, 2),
+            side * rng.uniform(0.03, 0.2),
+            side * rng.normal(0, 0.3),
+        )
         if kind == 0:
             pen.line((x - slant, 0, x + slant, side), fill=paint, width=max(1, int(r / 4)))
         else:
@@ -310,7 +354,9 @@ def _scene(size: int, rng: np.random.Generator) -> Floats:
 
 
 def _exposed(scene: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The photo (size, size, 3) of a scene: exposure, colour cast, contrast, sensor noise, perhaps blur."""
+    """The photo (size, size, 3) of a scene: exposure, colour cast, contrast, sensor noise, perhaps
+    blur.
+    """
     gain = (rng.lognormal(0, 0.16) * rng.lognormal(0, 0.05, 3)).astype(np.float32)
     seen = (scene * gain - 110) * np.float32(rng.uniform(0.75, 1.15)) + 110
     seen += rng.standard_normal(scene.shape, np.float32) * np.float32(rng.uniform(1, 7))
@@ -320,8 +366,11 @@ def _exposed(scene: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.asarray(photo)
 
 
-def render_bird(species: int, photo_seed: int, *, seed: int = 0, size: int = 160) -> NDArray[np.uint8]:
-    """One photo (size, size, 3), values 0..255, of species 0..23; equal arguments give equal pixels.
+def render_bird(
+    species: int, photo_seed: int, *, seed: int = 0, size: int = 160
+) -> NDArray[np.uint8]:
+    """One photo (size, size, 3), values 0..255, of species 0..23; equal arguments give equal
+    pixels.
 
     Raises IndexError for a species beyond the last and ValueError for a negative seed.
     """

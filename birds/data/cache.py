@@ -1,8 +1,9 @@
-"""Every photo decoded once: a memory-mapped uint8 array that all runs and processes on a host share.
+"""Every photo decoded once: a memory-mapped uint8 array that all runs and processes on a host
+share.
 
-The file's name is a hash over the contents in order and the size, so a changed source has another name; its length
-is checked at every start, so a file that was cut short is rebuilt. It is written in order by plain writes, never
-through a map: a full disk is an error to report, not a bus error.
+The file's name is a hash over the contents in order and the size, so a changed source has another
+name; its length is checked at every start, so a file that was cut short is rebuilt. It is written
+in order by plain writes, never through a map: a full disk is an error to report, not a bus error.
 """
 
 import hashlib
@@ -17,15 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from birds.core.store import locked, write_atomically
 from birds.data.photos import Photos
-from birds.store import locked, write_atomically
 
 DECODER = 1  # put up when decoding or resizing changes pixels
 AHEAD = 64  # photos decoded before they are written
 
 
 def decode_photo(path: Path, size: int) -> NDArray[np.uint8]:
-    """One photo as (size, size, 3) RGB, its short side scaled and its middle kept. Palette and CMYK files too."""
+    """One photo as (size, size, 3) RGB, its short side scaled and its middle kept. Palette and CMYK
+    files too.
+    """
     with Image.open(path) as image:
         image.draft("RGB", (size, size))
         upright = ImageOps.exif_transpose(image)
@@ -33,27 +36,34 @@ def decode_photo(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """RGB, with transparency shown on white and 16 bits of grey as 8 (Pillow alone would turn them white)."""
+    """RGB, with transparency shown on white and 16 bits of grey as 8 (Pillow alone would turn them
+    white).
+    """
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert(
+            "RGB"
+        )
     return image.convert("RGB")
 
 
 def cache_file(photos: Photos, cache_dir: Path, size: int) -> Path:
     """Where the decoded photos of this data set lie at this size."""
-    name = hashlib.sha256("\n".join([f"{DECODER}/{size}", *photos.content]).encode()).hexdigest()[:16]
+    name = hashlib.sha256("\n".join([f"{DECODER}/{size}", *photos.content]).encode()).hexdigest()[
+        :16
+    ]
     return cache_dir / f"photos-{name}.uint8"
 
 
 def decoded_photos(photos: Photos, cache_dir: Path, size: int) -> NDArray[np.uint8]:
-    """All photos as a read-only map of shape (N, size, size, 3), in the order of `photos`; built when missing.
+    """All photos as a read-only map of shape (N, size, size, 3), in the order of `photos`; built
+    when missing.
 
-    Two processes that need it at once build it once. Raises Refused when the disk is full.
+    Two processes that need it at once build it once. Raises UserError when the disk is full.
     """
     file, shape = cache_file(photos, cache_dir, size), (len(photos.paths), size, size, 3)
     if not _whole(file, shape):

@@ -1,8 +1,10 @@
-"""What a folder of photos really holds: counts, unreadable files, odd formats, exact and near duplicates.
+"""What a folder of photos really holds: counts, unreadable files, odd formats, exact and near
+duplicates.
 
-Near duplicates are found by a 64-bit perceptual hash (the signs of the lowest DCT frequencies, as pHash does; Zauner
-2010) within a Hamming distance of 3: of its four 16-bit words one is then equal, so only photos that share a word
-are compared, and the cost stays near linear in the number of photos.
+Near duplicates are found by a 64-bit perceptual hash (the signs of the lowest DCT frequencies, as
+pHash does; Zauner 2010) within a Hamming distance of 3: of its four 16-bit words one is then equal,
+so only photos that share a word are compared, and the cost stays near linear in the number of
+photos.
 """
 
 import csv
@@ -26,7 +28,9 @@ FLAT = 4.0  # grey levels; below this spread a photo is a plain surface and its 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What is known of one file: hash of its bytes, perceptual hash, size, mode, and why it cannot be decoded."""
+    """What is known of one file: hash of its bytes, perceptual hash, size, mode, and why it cannot
+    be decoded.
+    """
 
     sha: str
     phash: int | None
@@ -37,7 +41,9 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The findings. Pairs and groups hold paths; `crossing` are those whose members stand in different parts."""
+    """The findings. Pairs and groups hold paths; `crossing` are those whose members stand in
+    different parts.
+    """
 
     photos: list[Photo]
     looks: dict[str, Look]
@@ -58,13 +64,15 @@ class Report:
 
 
 def check_folder(root: Path) -> Report:
-    """Look at every photo under `root`. Raises Refused when there are none."""
+    """Look at every photo under `root`. Raises UserError when there are none."""
     photos, notes = scan_folder(root)
     paths = [photo.path for photo in photos]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = dict(zip(paths, pool.map(lambda path: look_at(root / path), paths), strict=True))
     exact = exact_duplicates(looks)
-    return Report(photos, looks, notes, exact, near_duplicates(looks), csv_rows_without_file(root, set(paths)))
+    return Report(
+        photos, looks, notes, exact, near_duplicates(looks), csv_rows_without_file(root, set(paths))
+    )
 
 
 def look_at(path: Path) -> Look:
@@ -82,7 +90,9 @@ def perceptual_hash(image: Image.Image) -> int | None:
     """64 bits, equal for photos that look alike; None for plain surfaces."""
     from scipy.fft import dctn
 
-    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BILINEAR), dtype=np.float64)
+    grey = np.asarray(
+        image.convert("L").resize((32, 32), Image.Resampling.BILINEAR), dtype=np.float64
+    )
     if grey.std() < FLAT:
         return None
     low = dctn(grey, norm="ortho")[:8, :8].ravel()
@@ -105,7 +115,9 @@ def near_duplicates(looks: dict[str, Look]) -> list[tuple[str, str]]:
     for path, look in looks.items():
         if look.phash is not None:
             for place in range(4):
-                words[place, look.phash >> (16 * place) & 0xFFFF].append((path, look.phash, look.sha))
+                words[place, look.phash >> (16 * place) & 0xFFFF].append(
+                    (path, look.phash, look.sha)
+                )
     found = set()
     for group in words.values():
         for (a, hash_a, sha_a), (b, hash_b, sha_b) in combinations(group, 2):
@@ -115,7 +127,9 @@ def near_duplicates(looks: dict[str, Look]) -> list[tuple[str, str]]:
 
 
 def csv_rows_without_file(root: Path, paths: set[str]) -> int | None:
-    """How many rows of the root's first CSV name a photo that is not there; None without CSV. Headers are optional."""
+    """How many rows of the root's first CSV name a photo that is not there; None without CSV.
+    Headers are optional.
+    """
     files = sorted(root.glob("*.csv"))
     if not files:
         return None
@@ -141,8 +155,13 @@ def as_text(report: Report, root: Path) -> str:
     good = [look for look in report.looks.values() if not look.error]
     sizes, modes = Counter(look.size for look in good), Counter(look.mode for look in good)
     if sizes:
-        (usual, count), odd = sizes.most_common(1)[0], {m: n for m, n in modes.items() if m != "RGB"}
-        lines.append(f"  size   {usual[0]}x{usual[1]} px, {len(good) - count} photos differ; not RGB: {odd or 'none'}")
+        (usual, count), odd = (
+            sizes.most_common(1)[0],
+            {m: n for m, n in modes.items() if m != "RGB"},
+        )
+        lines.append(
+            f"  size   {usual[0]}x{usual[1]} px, {len(good) - count} photos differ; not RGB: {odd or 'none'}"
+        )
     lines.append(
         f"  stray files in the root: {report.notes['stray_files']}; "
         f"species spelled two ways: {report.notes['spellings_joined']}"
@@ -152,6 +171,8 @@ def as_text(report: Report, root: Path) -> str:
     lines.append(f"  unreadable: {len(report.unreadable)}")
     lines += [f"    {path}: {report.looks[path].error}" for path in report.unreadable[:10]]
     for name, groups in (("exact", report.exact), ("near", report.near)):
-        lines.append(f"  {name} duplicates: {len(groups)} groups, {report.crossing(groups)} of them across parts")
+        lines.append(
+            f"  {name} duplicates: {len(groups)} groups, {report.crossing(groups)} of them across parts"
+        )
         lines += [f"    {' = '.join(group[:3])}" for group in groups[:5]]
     return "\n".join(lines)

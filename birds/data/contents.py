@@ -1,7 +1,8 @@
-"""What each file holds: its hash and whether it can be read, remembered by (size, modification time).
+"""What each file holds: its hash and whether it can be read, remembered by (size, modification
+time).
 
-The index lies in the cache folder, one file per data root, so a second start reads no photo. A file that changed has
-another size or time, is read again, and gives the data set another digest.
+The index lies in the cache folder, one file per data root, so a second start reads no photo. A file
+that changed has another size or time, is read again, and gives the data set another digest.
 """
 
 import hashlib
@@ -15,13 +16,15 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from birds.store import write_text
+from birds.core.store import write_text
 
 VERSION = 1
 
 
 class Contents(NamedTuple):
-    """One file as it was when last read: size in bytes, time in ns, sha256 (16 hex), and why it cannot be decoded."""
+    """One file as it was when last read: size in bytes, time in ns, sha256 (16 hex), and why it
+    cannot be decoded.
+    """
 
     size: int
     mtime_ns: int
@@ -30,8 +33,12 @@ class Contents(NamedTuple):
 
 
 def read_contents(root: Path, paths: Sequence[str], cache_dir: Path) -> dict[str, Contents]:
-    """The contents of every path under `root`; only files that changed since the last call are read."""
-    index_file = cache_dir / f"index-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
+    """The contents of every path under `root`; only files that changed since the last call are
+    read.
+    """
+    index_file = (
+        cache_dir / f"index-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
+    )
     known = _read_index(index_file)
     stale = [path for path in paths if known.get(path, ())[:2] != _stamp(f"{root}/{path}")]
     if stale:
@@ -54,7 +61,9 @@ def contents_of(path: Path) -> Contents:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", (32, 32))
             image.load()
-    except Exception as complaint:  # Pillow raises anything from OSError to struct.error on a broken file
+    except (
+        Exception
+    ) as complaint:  # Pillow raises anything from OSError to struct.error on a broken file
         error = str(complaint).replace(repr(complaint), "")[:80] or type(complaint).__name__
         if "BytesIO" in error:
             error = "not an image"

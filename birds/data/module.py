@@ -1,7 +1,8 @@
 """The photos of one run as batches: gathered from the shared cache, augmented on the device.
 
-Pretraining sees the unlabelled training photos, classifiers the labelled ones; validation and test photos are never
-among them. Order and looks of an epoch are functions of (seed, epoch), so a resumed run sees what it would have seen.
+Pretraining sees the unlabelled training photos, classifiers the labelled ones; validation and test
+photos are never among them. Order and looks of an epoch are functions of (seed, epoch), so a
+resumed run sees what it would have seen.
 """
 
 import math
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from birds.core.randomness import stream
+from birds.core.spec import ClassifySpec, RunSpec
 from birds.data.augment import augment, to_float, view_parameters
 from birds.data.photos import Photos
 from birds.data.split import Split
-from birds.randomness import stream
-from birds.spec import ClassifySpec, RunSpec
 
 Batch = dict[str, Tensor]
 EVALUATION_BATCH = 64
@@ -29,15 +30,18 @@ FEATURED = ("train", "valid", "test")
 
 
 class BirdsDataModule(L.LightningDataModule):
-    """Batches for one run. A batch is a dict: photo (B, 3, H, W), label (B,), row (B,), or feature (B, F) for photo.
+    """Batches for one run. A batch is a dict: photo (B, 3, H, W), label (B,), row (B,), or feature
+    (B, F) for photo.
 
     Args:
         spec: the run.
         photos: the data set.
         pixels: its decoded photos, uint8 (N, H, W, 3).
         split: the cut of its training photos.
-        accumulate: in how many parts each batch comes, for want of memory; never so many that a part is one photo.
-        pool: decoded photos that are unlabelled beside those of the split, if any; their rows follow those of `photos`.
+        accumulate: in how many parts each batch comes, for want of memory; never so many that a
+            part is one photo.
+        pool: decoded photos that are unlabelled beside those of the split, if any; their rows
+            follow those of `photos`.
     """
 
     def __init__(
@@ -58,13 +62,21 @@ class BirdsDataModule(L.LightningDataModule):
         unlabelled = np.append(split.unlabelled, np.arange(len(photos.label), len(self.label)))
         rows = split.labelled if isinstance(spec, ClassifySpec) else unlabelled
         test = photos.rows("test")
-        self.rows = {"train": rows, "valid": photos.rows("valid"), "test": test, NOISY: test, "unlabelled": unlabelled}
+        self.rows = {
+            "train": rows,
+            "valid": photos.rows("valid"),
+            "test": test,
+            NOISY: test,
+            "unlabelled": unlabelled,
+        }
         self._features: dict[str, Float[Tensor, "V N F"]] | None = None
         self._resident: UInt8[Tensor, "N H W 3"] | None = None
         per_pass = math.ceil(len(rows) / spec.training.batch)
         self.accumulate = max(1, min(accumulate, len(rows) // per_pass // 2))
         self.passes = math.ceil(spec.training.min_steps / per_pass)
-        self.steps_per_epoch = min(self.passes * per_pass, spec.training.max_steps or self.passes * per_pass)
+        self.steps_per_epoch = min(
+            self.passes * per_pass, spec.training.max_steps or self.passes * per_pass
+        )
 
     def views_of_epoch(self, epoch: int) -> list[int]:
         """The number of the view that each pass of an epoch shows."""
@@ -81,27 +93,39 @@ class BirdsDataModule(L.LightningDataModule):
             parts = np.array_split(order, math.ceil(len(order) / self.spec.training.batch))
             plan += [[(view, int(k)) for k in part] for part in parts]
         batches = plan[: self.steps_per_epoch]
-        return self._loader("train", [batch[k :: self.accumulate] for batch in batches for k in range(self.accumulate)])
+        return self._loader(
+            "train",
+            [batch[k :: self.accumulate] for batch in batches for k in range(self.accumulate)],
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation photos in their order, as they are."""
         return self._loader("valid", self._in_order("valid"))
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """The test photos, the validation photos, for classifiers the test photos again: by the best checkpoint."""
-        parts = ("test", "valid", NOISY) if isinstance(self.spec, ClassifySpec) else ("test", "valid")
+        """The test photos, the validation photos, for classifiers the test photos again: by the
+        best checkpoint.
+        """
+        parts = (
+            ("test", "valid", NOISY) if isinstance(self.spec, ClassifySpec) else ("test", "valid")
+        )
         return [self._loader(part, self._in_order(part)) for part in parts]
 
     def _in_order(self, part: str) -> list[list[tuple[int, int]]]:
         count = len(self.rows[part])
-        return [[(0, k) for k in range(a, min(a + EVALUATION_BATCH, count))] for a in range(0, count, EVALUATION_BATCH)]
+        return [
+            [(0, k) for k in range(a, min(a + EVALUATION_BATCH, count))]
+            for a in range(0, count, EVALUATION_BATCH)
+        ]
 
     def _loader(self, part: str, plan: list[list[tuple[int, int]]]) -> DataLoader[Batch]:
         return DataLoader(plan, batch_size=None, collate_fn=partial(self.batch, part))  # type: ignore[arg-type]
 
     @property
     def photos_per_epoch(self) -> int:
-        """How many photos, counted with their repetitions, an epoch trains on (rounded to whole batches)."""
+        """How many photos, counted with their repetitions, an epoch trains on (rounded to whole
+        batches).
+        """
         full = math.ceil(len(self.rows["train"]) / self.spec.training.batch) * self.passes
         return round(self.passes * len(self.rows["train"]) * self.steps_per_epoch / full)
 
@@ -119,11 +143,15 @@ class BirdsDataModule(L.LightningDataModule):
         return batch
 
     def keep_on(self, device: torch.device) -> None:
-        """Hold the photos on this device and gather batches there, if they take half of its free memory or less."""
+        """Hold the photos on this device and gather batches there, if they take half of its free
+        memory or less.
+        """
         size = self.pixels.nbytes + self.pool.nbytes
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
         if size <= free / 2:
-            self._resident = torch.cat([torch.tensor(part, device=device) for part in (self.pixels, self.pool)])
+            self._resident = torch.cat(
+                [torch.tensor(part, device=device) for part in (self.pixels, self.pool)]
+            )
 
     def decoded(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The photos (B, H, W, 3) of these rows, those of the wider pool included."""
@@ -131,24 +159,37 @@ class BirdsDataModule(L.LightningDataModule):
         if own.all():
             return self.pixels[rows]
         gathered = np.empty((len(rows), *self.pixels.shape[1:]), np.uint8)
-        gathered[own], gathered[~own] = self.pixels[rows[own]], self.pool[rows[~own] - len(self.pixels)]
+        gathered[own], gathered[~own] = (
+            self.pixels[rows[own]],
+            self.pool[rows[~own] - len(self.pixels)],
+        )
         return gathered
 
     def unlabelled(self, step: int, device: torch.device, *, plain: bool = False) -> Batch:
-        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a batch: photo and row.
+        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a
+        batch: photo and row.
 
         They have the look of that step, or as `plain` ones none. Labels are not given away.
         """
         count = len(self.rows["unlabelled"])
-        chosen = stream(self.spec.seed, "beside", step).permutation(count)[: self.spec.training.batch]
+        chosen = stream(self.spec.seed, "beside", step).permutation(count)[
+            : self.spec.training.batch
+        ]
         batch = self.batch("unlabelled", [(step, int(k)) for k in chosen])
         kept = ("photo", "row") if plain else ("photo", "row", "look")
-        return self.on_after_batch_transfer({n: v.to(device) for n, v in batch.items() if n in kept}, 0)
+        return self.on_after_batch_transfer(
+            {n: v.to(device) for n, v in batch.items() if n in kept}, 0
+        )
 
-    def _looks(self, part: str, view: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _looks(
+        self, part: str, view: NDArray[np.int64], position: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         seed, photos, strength = self.spec.seed, len(self.rows[part]), self.spec.training.augment
         return np.stack(
-            [view_parameters(seed, int(v), photos, strength)[k] for v, k in zip(view, position, strict=True)]
+            [
+                view_parameters(seed, int(v), photos, strength)[k]
+                for v, k in zip(view, position, strict=True)
+            ]
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -162,26 +203,41 @@ class BirdsDataModule(L.LightningDataModule):
                 batch["photo"] = augment(batch["photo"], batch.pop("look"))
         return batch
 
-    def use_features(self, encode: Callable[[Tensor], Float[Tensor, "B F"]], device: torch.device) -> None:
+    def use_features(
+        self, encode: Callable[[Tensor], Float[Tensor, "B F"]], device: torch.device
+    ) -> None:
         """Replace photos by their features, computed once per view: what a frozen encoder allows.
 
         Args:
             encode: photo (B, 3, H, W) of fractions -> feature (B, F).
             device: where `encode` works.
         """
-        views = (self.spec.views or 1) if isinstance(self.spec, ClassifySpec) and self.spec.training.augment else 1
+        views = (
+            (self.spec.views or 1)
+            if isinstance(self.spec, ClassifySpec) and self.spec.training.augment
+            else 1
+        )
         features = {
-            part: torch.stack([self._encoded(part, v, encode, device) for v in range(views if part == "train" else 1)])
+            part: torch.stack(
+                [
+                    self._encoded(part, v, encode, device)
+                    for v in range(views if part == "train" else 1)
+                ]
+            )
             for part in FEATURED
         }
         if views == 1 and isinstance(self.spec, ClassifySpec):
             features["train"] = features["train"].expand(self.spec.views or 1, -1, -1)
         self._features = features
 
-    def _encoded(self, part: str, view: int, encode: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
+    def _encoded(
+        self, part: str, view: int, encode: Callable[[Tensor], Tensor], device: torch.device
+    ) -> Tensor:
         out = []
         for places in self._in_order(part):
-            batch = {n: v.to(device) for n, v in self.batch(part, [(view, k) for _, k in places]).items()}
+            batch = {
+                n: v.to(device) for n, v in self.batch(part, [(view, k) for _, k in places]).items()
+            }
             out.append(encode(self.on_after_batch_transfer(batch, 0)["photo"]).float().cpu())
         return torch.cat(out)
 

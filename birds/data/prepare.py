@@ -1,4 +1,6 @@
-"""From a configuration's `data` group to photos that are there: the embedded birds are rendered on first use."""
+"""From a configuration's `data` group to photos that are there: the embedded birds are rendered on
+first use.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,36 +9,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birds.core.spec import DataChoices, PretrainSpec, RunSpec, Runtime, UserError
 from birds.data.cache import decoded_photos
 from birds.data.photos import Photos, read_photos
 from birds.data.pool import read_pool
-from birds.spec import DataChoices, PretrainSpec, Refused, RunSpec, Runtime
 
 
 def find_root(data: Mapping[str, Any]) -> Path:
-    """The folder of photos that the `data` group names. Raises Refused when it names none."""
+    """The folder of photos that the `data` group names. Raises UserError when it names none."""
     if not data["root"]:
-        raise Refused(f"data={data['name']} needs data.root=FOLDER" + (f": {data['hint']}" if data.get("hint") else ""))
+        raise UserError(
+            f"data={data['name']} needs data.root=FOLDER"
+            + (f": {data['hint']}" if data.get("hint") else "")
+        )
     return Path(str(data["root"])).expanduser().resolve()
 
 
 def ensure_rendered(data: Mapping[str, Any]) -> None:
-    """Render the embedded birds into their root when `data` is the synthetic set and they are not there."""
+    """Render the embedded birds into their root when `data` is the synthetic set and they are not
+    there.
+    """
     if data["name"] == "synthetic":
         from birds.data.synthetic import write_synthetic
 
         try:
             write_synthetic(find_root(data), seed=int(data["seed"]))
         except ValueError as error:
-            raise Refused(str(error)) from None
+            raise UserError(str(error)) from None
 
 
 def load_photos(data: DataChoices, runtime: Runtime) -> Photos:
-    """The photos a spec chose, from where this machine has them. Raises Refused when they changed since."""
+    """The photos a spec chose, from where this machine has them. Raises UserError when they changed
+    since.
+    """
     chosen = data.model_dump(include={"species", "move_to_test", "seed"})
-    photos = read_photos(runtime.data_root, runtime.cache_dir, **chosen, skip_unreadable=runtime.skip_unreadable)
+    photos = read_photos(
+        runtime.data_root, runtime.cache_dir, **chosen, skip_unreadable=runtime.skip_unreadable
+    )
     if photos.digest != data.digest:
-        raise Refused(
+        raise UserError(
             f"the photos in {runtime.data_root} changed since this run was asked for "
             f"(digest {photos.digest}, not {data.digest}); ask again"
         )
@@ -51,7 +62,7 @@ def find_pool(pool: str) -> Path | None:
 def pool_pixels(spec: RunSpec, photos: Photos, runtime: Runtime) -> NDArray[np.uint8] | None:
     """The decoded photos of the wider pool that this run's pretraining chose; None without one.
 
-    Raises Refused when they changed since.
+    Raises UserError when they changed since.
     """
     pretraining = spec if isinstance(spec, PretrainSpec) else spec.pretrained
     if pretraining is None or pretraining.pool.name == "split":
@@ -59,5 +70,7 @@ def pool_pixels(spec: RunSpec, photos: Photos, runtime: Runtime) -> NDArray[np.u
     asked = str(runtime.pool_root) if pretraining.pool.name == "folder" else pretraining.pool.name
     pool = read_pool(asked, photos, runtime.cache_dir, skip_unreadable=runtime.skip_unreadable)
     if pool is None or pool.digest != pretraining.pool.digest:
-        raise Refused(f"the photos of pool={asked} changed since this run was asked for; ask again")
+        raise UserError(
+            f"the photos of pool={asked} changed since this run was asked for; ask again"
+        )
     return decoded_photos(pool, runtime.cache_dir, spec.data.size)

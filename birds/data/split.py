@@ -1,8 +1,8 @@
 """Which training photos count as labelled: stratified per species, nested over ratios, seeded.
 
-Each species' training photos get one seeded order; the labelled ones are its beginning. So the labelled 10 % of a 90/10
-cut lie inside the labelled 30 % of the 70/30 cut of the same seed. The order depends on the seed, the species' name and
-the photos themselves, not on other species.
+Each species' training photos get one seeded order; the labelled ones are its beginning. So the
+labelled 10 % of a 90/10 cut lie inside the labelled 30 % of the 70/30 cut of the same seed. The
+order depends on the seed, the species' name and the photos themselves, not on other species.
 """
 
 import dataclasses
@@ -12,13 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from birds.randomness import stream
-from birds.spec import Refused
+from birds.core.randomness import stream
+from birds.core.spec import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Row numbers of the labelled and the unlabelled training photos, ascending, and a digest of the cut."""
+    """Row numbers of the labelled and the unlabelled training photos, ascending, and a digest of
+    the cut.
+    """
 
     labelled: NDArray[np.int64]
     unlabelled: NDArray[np.int64]
@@ -31,7 +33,12 @@ def labelled_count(photos: int, split: int) -> int:
 
 
 def draw_split(
-    rows: NDArray[np.int64], label: NDArray[np.int64], *, split: int, seed: int, species: Sequence[str]
+    rows: NDArray[np.int64],
+    label: NDArray[np.int64],
+    *,
+    split: int,
+    seed: int,
+    species: Sequence[str],
 ) -> Split:
     """Cut training photos into labelled and unlabelled.
 
@@ -42,7 +49,7 @@ def draw_split(
         seed: the seed of the cut.
         species: the species' names.
 
-    Raises Refused when a species would have no labelled or no unlabelled photo.
+    Raises UserError when a species would have no labelled or no unlabelled photo.
     """
     labelled, unlabelled = [], []
     for k, name in enumerate(species):
@@ -50,7 +57,7 @@ def draw_split(
         count = labelled_count(len(own), split)
         if not 0 < count < len(own):
             empty = "labelled" if count == 0 else "unlabelled"
-            raise Refused(
+            raise UserError(
                 f"split={split} leaves {name} with no {empty} photo out of its {len(own)}; "
                 f"choose a {'smaller' if count == 0 else 'larger'} split or species with more photos"
             )
@@ -58,5 +65,7 @@ def draw_split(
         labelled.append(own[order[:count]])
         unlabelled.append(own[order[count:]])
     cut = np.sort(np.concatenate(labelled)), np.sort(np.concatenate(unlabelled))
-    digest = hashlib.sha256(cut[0].astype("<i8").tobytes() + b"/" + cut[1].astype("<i8").tobytes()).hexdigest()[:12]
+    digest = hashlib.sha256(
+        cut[0].astype("<i8").tobytes() + b"/" + cut[1].astype("<i8").tobytes()
+    ).hexdigest()[:12]
     return Split(*cut, digest)

@@ -19,7 +19,9 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
 
 
 def forward_flops(forward: Callable[[Tensor], object], size: int, device: torch.device) -> int:
-    """Floating-point operations (a multiply and an add are two) of `forward` on one photo of `size` px."""
+    """Floating-point operations (a multiply and an add are two) of `forward` on one photo of `size`
+    px.
+    """
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         forward(torch.zeros(1, 3, size, size, device=device))
@@ -27,7 +29,9 @@ def forward_flops(forward: Callable[[Tensor], object], size: int, device: torch.
 
 
 def peak_memory_mb(device: torch.device) -> dict[str, float]:
-    """Peak resident memory of this process, and of the GPU where there is one, in MiB since the process started."""
+    """Peak resident memory of this process, and of the GPU where there is one, in MiB since the
+    process started.
+    """
     unit = 2**20 if sys.platform == "darwin" else 2**10
     peaks = {"cost_peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
     if device.type == "cuda":

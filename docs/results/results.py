@@ -1,16 +1,18 @@
 """Runs on real photos, kept as one line each, so that seeds add up over machines and sittings.
 
-    python docs/results/results.py                     # cells with intervals, and each against its A
-    python docs/results/results.py add RUNS_DIR        # adds its finished classifiers to runs.csv
+    python docs/results/results.py                     # cells with intervals, and each against its
+    A python docs/results/results.py add RUNS_DIR        # adds its finished classifiers to runs.csv
 
-A cell is a variant with a number of species, split, recipe and precision. A line has these choices, metrics, and
-whether each test photo was told: a bit for every level of noise and photo (`birds.tasks.robustness`), as hexadecimal
-digits. `gpu` is its name, nothing where a CPU trained: a key does not know the device, but its numbers differ, so gaps
-are between runs of one. `epochs` are those of the pretraining (where 60 or 100, in batches of 128), `min_steps` the
-classifier's least steps an epoch. Other choices stand at their defaults: a run with another `lr_decay`, say, would take
-the place of its cell's run of that seed, so it does not belong here. Test photos are the same for all seeds, in the
-order of their rows. Gaps are to A of the same and of other numbers of steps, B1's to its B0, too, paired by seed and
-photo; verdicts, with p values adjusted for a family, are `birds table`'s.
+A cell is a variant with a number of species, split, recipe and precision. A line has these choices,
+metrics, and whether each test photo was told: a bit for every level of noise and photo
+(`birds.methods.classify.robustness`), as hexadecimal digits. `gpu` is its name, nothing where a CPU
+trained: a key does not know the device, but its numbers differ, so gaps are between runs of one.
+`epochs` are those of the pretraining (where 60 or 100, in batches of 128), `min_steps` the
+classifier's least steps an epoch. Other choices stand at their defaults: a run with another
+`lr_decay`, say, would take the place of its cell's run of that seed, so it does not belong here.
+Test photos are the same for all seeds, in the order of their rows. Gaps are to A of the same and of
+other numbers of steps, B1's to its B0, too, paired by seed and photo; verdicts, with p values
+adjusted for a family, are `birds table`'s.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 
 from analysis.frame import predictions
 from analysis.statistics import crossed
-from birds.record import load_records
+from birds.core.record import load_records
 
 FILE = Path(__file__).with_name("runs.csv")
 CHOICES = {
@@ -59,7 +61,9 @@ def add(runs_dir: Path) -> None:
             about: dict[str, Any] = {"key": record["key"]}
             about |= {name: record.get(column) for name, column in CHOICES.items()}
             about["widths"] = "-".join(map(str, about["widths"]))
-            about |= {name: record[name] for name in KEPT} | {name: round(record[name], 6) for name in METRICS}
+            about |= {name: record[name] for name in KEPT} | {
+                name: round(record[name], 6) for name in METRICS
+            }
             rows.append(about | {"hits": np.packbits(saved[0]).tobytes().hex()})
     known = pd.read_csv(FILE, dtype={"key": str}) if FILE.exists() else pd.DataFrame()
     both = (
@@ -79,17 +83,24 @@ def hits(row: Any) -> NDArray[np.bool_]:
 
 
 def show() -> None:
-    """Print the cells, then what each says against A of the same split, on clean photos and under noise."""
+    """Print the cells, then what each says against A of the same split, on clean photos and under
+    noise.
+    """
     runs = pd.read_csv(FILE, dtype={"key": str})
     if runs.groupby("species")["data_digest"].nunique().max() > 1:
         raise SystemExit("runs.csv mixes photos")
     runs[list(CHOICES)] = runs[list(CHOICES)].astype(object).fillna("")
     told = {row.Index: hits(row) for row in runs.itertuples()}
-    cells = {name: pd.Series(own.index, index=own["seed"]) for name, own in runs.groupby(list(CHOICES), sort=False)}
+    cells = {
+        name: pd.Series(own.index, index=own["seed"])
+        for name, own in runs.groupby(list(CHOICES), sort=False)
+    }
     for name, keys in cells.items():
         values = np.array([told[place] for place in keys], float)
         line = " ".join(
-            str(word) for word in (f"{name[0]} species, split {name[1]}, recipe {name[2]}:", *name[3:]) if word != ""
+            str(word)
+            for word in (f"{name[0]} species, split {name[1]}, recipe {name[2]}:", *name[3:])
+            if word != ""
         )
         clean, noisy = shown(values[:, :, 0], cell=True), shown(values[:, :, 1:].mean(2), cell=True)
         valid = 100 * runs.loc[keys, "valid_accuracy"].mean()
@@ -97,21 +108,34 @@ def show() -> None:
         for other, theirs in cells.items():
             seeds = sorted(set(keys.index) & set(theirs.index))
             if is_reference(other, name) and len(seeds) > 1:
-                two = [np.array([told[side[seed]] for seed in seeds], float) for side in (keys, theirs)]
+                two = [
+                    np.array([told[side[seed]] for seed in seeds], float) for side in (keys, theirs)
+                ]
                 gap = two[0] - two[1]
-                clean, noisy = shown(gap[:, :, 0], cell=False), shown(gap[:, :, 1:].mean(2), cell=False)
+                clean, noisy = (
+                    shown(gap[:, :, 0], cell=False),
+                    shown(gap[:, :, 1:].mean(2), cell=False),
+                )
                 about = f"{other[VARIANT]} of {other[-1]} steps, {len(seeds)} seeds"
                 print(f"    minus {about}: {clean}; under noise {noisy}")
 
 
 def is_reference(other: Any, own: Any) -> bool:
-    """Whether a cell's gap to another is printed: to A of any number of steps (A's to fewer), B1's to its B0."""
+    """Whether a cell's gap to another is printed: to A of any number of steps (A's to fewer), B1's
+    to its B0.
+    """
     theirs, mine = dict(zip(CHOICES, other, strict=True)), dict(zip(CHOICES, own, strict=True))
-    if any(theirs[name] != mine[name] for name in ("species", "split", "recipe", "precision", "gpu", "norm", "widths")):
+    if any(
+        theirs[name] != mine[name]
+        for name in ("species", "split", "recipe", "precision", "gpu", "norm", "widths")
+    ):
         return False
     if (mine["variant"], theirs["variant"]) == ("B1", "B0"):
         return all(mine[name] == theirs[name] for name in ("best_from", "min_steps"))
-    return bool(theirs["variant"] == "A" and (mine["variant"] != "A" or mine["min_steps"] > theirs["min_steps"]))
+    return bool(
+        theirs["variant"] == "A"
+        and (mine["variant"] != "A" or mine["min_steps"] > theirs["min_steps"])
+    )
 
 
 def shown(values: NDArray[np.float64], *, cell: bool) -> str:
@@ -129,7 +153,9 @@ def shown(values: NDArray[np.float64], *, cell: bool) -> str:
 
 
 if __name__ == "__main__":
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     command.add_argument("what", nargs="?", choices=["show", "add"], default="show")
     command.add_argument("runs_dir", nargs="?", type=Path)
     asked = command.parse_args()

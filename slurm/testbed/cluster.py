@@ -1,11 +1,13 @@
-"""A private, real SLURM on this machine: munged, slurmctld and some slurmd as children of one process, up in a second.
+"""A private, real SLURM on this machine: munged, slurmctld and some slurmd as children of one
+process, up in a second.
 
-    slurm/testbed/install.sh                           # Debian's packages, once
-    python slurm/testbed/cluster.py /tmp/cluster       # prints the line to export, runs until Ctrl-C
+    slurm/testbed/install.sh                           # Debian's packages, once python
+    slurm/testbed/cluster.py /tmp/cluster       # prints the line to export, runs until Ctrl-C
 
-Neither root nor systemd, docker or cgroups are needed. The nodes are virtual: all are this machine, each with its own
-slurmd. GPUs are device files that SLURM hands out and counts; nothing computes on them. There is no accounting: a
-`sacct` that asks the controller lies in `bin/` of the cluster's folder, unless `sacct=False`.
+Neither root nor systemd, docker or cgroups are needed. The nodes are virtual: all are this machine,
+each with its own slurmd. GPUs are device files that SLURM hands out and counts; nothing computes on
+them. There is no accounting: a `sacct` that asks the controller lies in `bin/` of the cluster's
+folder, unless `sacct=False`.
 """
 
 from __future__ import annotations
@@ -78,13 +80,16 @@ def missing() -> list[str]:
 def free_ports(count: int) -> int:
     """The first of `count` neighbouring ports that nobody listens on.
 
-    Each process looks from a place of its own: clusters that start at once must not find the same ones.
+    Each process looks from a place of its own: clusters that start at once must not find the same
+    ones.
     """
     for base in range(20000 + os.getpid() * 16 % 12000, 60000, count):
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(base, base + count):
-                    stack.enter_context(contextlib.closing(socket.socket())).bind(("127.0.0.1", port))
+                    stack.enter_context(contextlib.closing(socket.socket())).bind(
+                        ("127.0.0.1", port)
+                    )
             except OSError:
                 continue
             return base
@@ -98,9 +103,9 @@ class Cluster:
         folder: where its configuration, state and logs go; a short path (a socket lies in it).
         nodes, cpus, gpus, memory: how many nodes, and what each has (memory in MB).
         max_array: MaxArraySize: the largest index of an array is one less.
-        sacct: whether there is a `sacct` that answers.
-        kill_wait, lost_after, remembers: seconds from SIGTERM to SIGKILL, until a silent node counts as lost, and for
-            which an ended job is remembered.
+        sacct: whether there is a `sacct` that answers. kill_wait, lost_after, remembers: seconds
+        from SIGTERM to SIGKILL, until a silent node counts as lost, and for which an ended job is
+        remembered.
     """
 
     def __init__(
@@ -129,14 +134,22 @@ class Cluster:
         port = free_ports(nodes + 1)
         host = socket.gethostname().split(".")[0]
         gres = f"Gres=gpu:{gpus}" if gpus else ""
-        sizes = {"nodes": nodes, "has": f"CPUs={cpus} RealMemory={memory} {gres}", "max_array": max_array}
+        sizes = {
+            "nodes": nodes,
+            "has": f"CPUs={cpus} RealMemory={memory} {gres}",
+            "max_array": max_array,
+        }
         waits = {"kill_wait": kill_wait, "lost_after": lost_after, "remembers": remembers}
         ports = {"port": port, "first": port + 1, "last": port + nodes}
-        text = CONF.format(folder=folder, host=host, user=getpass.getuser(), **ports, **sizes, **waits)
+        text = CONF.format(
+            folder=folder, host=host, user=getpass.getuser(), **ports, **sizes, **waits
+        )
         (folder / "slurm.conf").write_text(text)
         files = f"NodeName=n[1-{nodes}] Name=gpu File={','.join(GPU_FILES[:gpus])}\n"
         (folder / "gres.conf").write_text(files if gpus else "")
-        (folder / "cgroup.conf").write_text("CgroupAutomount=no\nConstrainCores=no\nConstrainRAMSpace=no\n")
+        (folder / "cgroup.conf").write_text(
+            "CgroupAutomount=no\nConstrainCores=no\nConstrainRAMSpace=no\n"
+        )
         (folder / "bin" / "sacct").unlink(missing_ok=True)
         if sacct:
             (folder / "bin" / "sacct").symlink_to(HERE / "sacct.sh")
@@ -149,13 +162,19 @@ class Cluster:
 
     def run(self, *command: str, check: bool = True) -> str:
         """What a SLURM command prints."""
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            command, env=self.env, capture_output=True, text=True, timeout=30, check=False
+        )
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
         return done.stdout
 
     def _spawn(self, name: str, *command: str) -> None:
-        dies_with_us = ("setpriv", "--pdeathsig", "KILL")  # tests that are killed leave no daemon behind
+        dies_with_us = (
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+        )  # tests that are killed leave no daemon behind
         with (self.folder / "log" / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
                 (*dies_with_us, *command),
@@ -185,7 +204,9 @@ class Cluster:
         while not ready():  # type: ignore[operator]
             for name, child in self._children.items():
                 if child.poll() is not None:
-                    raise RuntimeError(f"{name} ended: {(self.folder / 'log' / f'{name}.log').read_text()[-800:]}")
+                    raise RuntimeError(
+                        f"{name} ended: {(self.folder / 'log' / f'{name}.log').read_text()[-800:]}"
+                    )
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the cluster in {self.folder} did not come up; see its log/")
             time.sleep(0.05)
@@ -200,7 +221,9 @@ class Cluster:
         self._spawn(f"n{number}", "slurmd", "-D", "-N", f"n{number}")
 
     def end(self, name: str, *, by: int = signal.SIGTERM) -> None:
-        """End a daemon: `munged`, `slurmctld` or a node such as `n1`. Jobs of a node that is ended live on."""
+        """End a daemon: `munged`, `slurmctld` or a node such as `n1`. Jobs of a node that is ended
+        live on.
+        """
         child = self._children.pop(name)
         if child.poll() is None:
             child.send_signal(by)
@@ -224,7 +247,9 @@ class Cluster:
     def __exit__(self, *error: object) -> None:
         with contextlib.suppress(Exception):
             self.clear()
-        for name in sorted(self._children, key=lambda name: (name == "munged", name == "slurmctld")):
+        for name in sorted(
+            self._children, key=lambda name: (name == "munged", name == "slurmctld")
+        ):
             self.end(name)
 
 
@@ -237,16 +262,23 @@ def interrupted_by_terminate() -> Iterator[None]:
 
 def main() -> None:
     """Run a cluster until Ctrl-C."""
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     command.add_argument("folder", type=Path)
     for name, value in (("nodes", 2), ("cpus", 4), ("gpus", 2), ("memory", 8000)):
         command.add_argument(f"--{name}", type=int, default=value)
     asked = command.parse_args()
     if lacking := missing():
-        raise SystemExit(f"no {', '.join(lacking)} on this machine: install SLURM with {HERE / 'install.sh'}")
+        raise SystemExit(
+            f"no {', '.join(lacking)} on this machine: install SLURM with {HERE / 'install.sh'}"
+        )
     sizes = {name: getattr(asked, name) for name in ("nodes", "cpus", "gpus", "memory")}
     with interrupted_by_terminate(), Cluster(asked.folder.resolve(), **sizes) as cluster:
-        print(f"export SLURM_CONF={cluster.folder}/slurm.conf PATH={cluster.folder}/bin:$PATH", flush=True)
+        print(
+            f"export SLURM_CONF={cluster.folder}/slurm.conf PATH={cluster.folder}/bin:$PATH",
+            flush=True,
+        )
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 

@@ -1,4 +1,6 @@
-"""Comparisons and verdicts from records: what is compared with what, holes, mixed records, the sentences."""
+"""Comparisons and verdicts from records: what is compared with what, holes, mixed records, the
+sentences.
+"""
 
 import json
 from functools import cache
@@ -24,9 +26,9 @@ from analysis.frame import command, refuse_mixed, sweep_frame
 from analysis.seeds import next_seeds
 from analysis.statistics import crossed
 from analysis.tables import noise_table, sweep_table
-from birds.refusals import exit_status
-from birds.spec import ClassifySpec, Refused
-from birds.store import RunFolder
+from birds.core.errors import exit_status
+from birds.core.spec import ClassifySpec, UserError
+from birds.core.store import RunFolder
 
 PHOTOS = 400
 
@@ -53,7 +55,8 @@ def classify(
     robust: tuple[str, ...] | None = None,
     **measured: object,
 ) -> str:
-    """A finished run that is right about `right` of the photos; the difficult photos are the same for all runs.
+    """A finished run that is right about `right` of the photos; the difficult photos are the same
+    for all runs.
 
     Where `robust` names variants, all are tested under noise too, and those lose less to it.
     """
@@ -62,7 +65,9 @@ def classify(
         return folder.key
     key = finish(runs_dir, made, test_accuracy=right, test_macro_f1=right, **measured)
     hard = np.random.default_rng(0).random(photos)
-    luck = np.random.default_rng([made.seed, len(made.variant) + ord(made.variant[0])]).normal(0, 0.1, photos)
+    luck = np.random.default_rng([made.seed, len(made.variant) + ord(made.variant[0])]).normal(
+        0, 0.1, photos
+    )
     label = np.arange(photos) % 2
     said = np.where(hard + luck < right, label, 1 - label)
     names = np.array([f"{n}.jpg" for n in range(photos)])
@@ -84,8 +89,14 @@ def grown(
 ) -> list[str]:
     """A sweep at split 90 of these variants with these accuracies, and `jitter` between seeds."""
     words = [f"split=90 variant={v} seed={s}" for s in range(seeds) for v in accuracies]
-    right = [a + jitter * (s % 3 - 1) * (-1) ** k for s in range(seeds) for k, a in enumerate(accuracies.values())]
-    keys = [classify(runs_dir, word, one, robust=robust) for word, one in zip(words, right, strict=True)]
+    right = [
+        a + jitter * (s % 3 - 1) * (-1) ** k
+        for s in range(seeds)
+        for k, a in enumerate(accuracies.values())
+    ]
+    keys = [
+        classify(runs_dir, word, one, robust=robust) for word, one in zip(words, right, strict=True)
+    ]
     sweep(runs_dir, name, keys, words)
     return keys
 
@@ -141,9 +152,20 @@ def test_the_hypotheses_of_the_second_experiment(tmp_path: Path) -> None:
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize("hypothesis", sorted({PRETRAINING, *HYPOTHESES.values()}))
 def test_every_verdict_has_its_sentence(hypothesis: str, language: str) -> None:
-    known = Verdict(hypothesis, "supported", 0.03, 0.01, 0.05, None, "B2", "A", "90/10", 3, 500, 0.01)
-    cases = [known, known._replace(word="refuted", gap=-0.03), known._replace(word="refuted", equivalent=True)]
-    unknown = [{"more_seeds": 4}, {"more_seeds": None}, {"seeds": 1, "more_seeds": 2}, {"seeds": 0, "more_seeds": 3}]
+    known = Verdict(
+        hypothesis, "supported", 0.03, 0.01, 0.05, None, "B2", "A", "90/10", 3, 500, 0.01
+    )
+    cases = [
+        known,
+        known._replace(word="refuted", gap=-0.03),
+        known._replace(word="refuted", equivalent=True),
+    ]
+    unknown = [
+        {"more_seeds": 4},
+        {"more_seeds": None},
+        {"seeds": 1, "more_seeds": 2},
+        {"seeds": 0, "more_seeds": 3},
+    ]
     cases += [known._replace(word="cannot tell", **case) for case in unknown]
     said = {sentence(case, language) for case in cases}
     assert len(said) == len(cases)
@@ -152,7 +174,12 @@ def test_every_verdict_has_its_sentence(hypothesis: str, language: str) -> None:
 
 
 def test_a_swept_choice_is_compared_at_equal_values_with_one_baseline(tmp_path: Path) -> None:
-    words = [f"split=90 variant={v} seed={s} noise={n}" for n in (0.1, 0.4) for v in ("A", "DAE") for s in (0, 1)]
+    words = [
+        f"split=90 variant={v} seed={s} noise={n}"
+        for n in (0.1, 0.4)
+        for v in ("A", "DAE")
+        for s in (0, 1)
+    ]
     keys = [classify(tmp_path, word, 0.7 if "DAE" in word else 0.5) for word in words]
     assert len(set(keys)) == 6  # A does not read noise
     sweep(tmp_path, "noise", keys, words)
@@ -173,7 +200,9 @@ def test_one_seed_gives_no_interval_and_says_what_to_run(tmp_path: Path) -> None
     assert row["run"] == "python train.py -m split=90 variant=A,B2 seed=0,1,2"
 
 
-def test_a_missing_variant_leaves_a_hole_with_its_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_variant_leaves_a_hole_with_its_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     grown(tmp_path, 2, {"B2": 0.8})
     row = compare_sweep(tmp_path, "exp").iloc[0]
     assert (row["seeds"], row["missing"]) == (0, "A seed 0, A seed 1")
@@ -196,7 +225,7 @@ def test_no_records_at_all(tmp_path: Path) -> None:
     sweep(tmp_path, "exp", ["0" * 12])
     assert compare_sweep(tmp_path, "exp").empty
     assert verdicts(compare_sweep(tmp_path, "exp")) == []
-    with pytest.raises(Refused, match="compares no two variants"):
+    with pytest.raises(UserError, match="compares no two variants"):
         next_seeds(tmp_path, "exp", 2)
 
 
@@ -208,14 +237,21 @@ def test_a_record_of_another_recipe_is_left_out_with_a_warning(tmp_path: Path) -
         assert compare_sweep(tmp_path, "exp").iloc[0]["missing"] == "A seed 0"
 
 
-def test_mixed_precisions_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mixed_precisions_are_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = [f"split=90 variant={v} seed={s}" for s in (0, 1) for v in ("A", "B2")]
-    keys = [classify(tmp_path, w, 0.5, precision="bf16" if w.endswith("B2 seed=1") else "32") for w in words[:3]]
+    keys = [
+        classify(tmp_path, w, 0.5, precision="bf16" if w.endswith("B2 seed=1") else "32")
+        for w in words[:3]
+    ]
     keys.append(classify(tmp_path, words[3], 0.5, precision="bf16"))
     sweep(tmp_path, "exp", keys, words)
-    with pytest.raises(Refused, match=rf"run {keys[3]} \(B2 split=90 seed=1\) has precision=bf16.*32"):
+    with pytest.raises(
+        UserError, match=rf"run {keys[3]} \(B2 split=90 seed=1\) has precision=bf16.*32"
+    ):
         compare_sweep(tmp_path, "exp")
-    with pytest.raises(Refused, match="precision"):
+    with pytest.raises(UserError, match="precision"):
         sweep_frame(tmp_path, "exp")
     assert exit_status(lambda: print_comparisons(tmp_path, "exp")) == 2
     assert len(capsys.readouterr().err.splitlines()) <= 2
@@ -223,8 +259,10 @@ def test_mixed_precisions_are_refused_by_name(tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize("column", ["recipe", "data_digest", "precision"])
 def test_whatever_is_never_mixed_is_refused(column: str) -> None:
-    frame = pd.DataFrame({"key": list("abc"), "variant": "A", "split": 90, "seed": range(3), column: ["x", "x", "y"]})
-    with pytest.raises(Refused, match=f"run c .* has {column}=y, those it is compared with x: "):
+    frame = pd.DataFrame(
+        {"key": list("abc"), "variant": "A", "split": 90, "seed": range(3), column: ["x", "x", "y"]}
+    )
+    with pytest.raises(UserError, match=f"run c .* has {column}=y, those it is compared with x: "):
         refuse_mixed(frame)
     refuse_mixed(frame[:2])
 
@@ -238,8 +276,12 @@ def test_the_comparisons_read_as_they_did(tmp_path: Path) -> None:
     assert written["gap"].tolist() == pytest.approx(compare_sweep(tmp_path, "exp")["gap"].tolist())
 
 
-def test_noise_has_comparisons_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """DAE is no better than A on clean photos, but loses less to noise: only the second is a verdict for it."""
+def test_noise_has_comparisons_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """DAE is no better than A on clean photos, but loses less to noise: only the second is a
+    verdict for it.
+    """
     keys = grown(tmp_path, 3, {"A": 0.6, "DAE": 0.6}, robust=("DAE",))
     print_comparisons(tmp_path, "exp")
     said = capsys.readouterr().out
@@ -247,7 +289,9 @@ def test_noise_has_comparisons_of_its_own(tmp_path: Path, capsys: pytest.Capture
     assert "Under salt and pepper on the test photos, mean over" in said
     assert "- Under salt and pepper it pays: DAE is above A at 90/10" in said
     clean, noisy = (compare_sweep(tmp_path, "exp", noisy=noisy) for noisy in (False, True))
-    hits = [np.load(RunFolder(tmp_path, key).predictions_file)["test_hits_noise"] for key in keys[::2]]
+    hits = [
+        np.load(RunFolder(tmp_path, key).predictions_file)["test_hits_noise"] for key in keys[::2]
+    ]
     row = noisy[(noisy["variant"] == "DAE") & (noisy["against"] == "A")].iloc[0]
     assert row["accuracy_against"] == pytest.approx(np.mean(hits, axis=(0, 1))[1:].mean())
     assert set(zip(clean["variant"], clean["against"], strict=True)) == set(
@@ -257,7 +301,9 @@ def test_noise_has_comparisons_of_its_own(tmp_path: Path, capsys: pytest.Capture
     assert written["gap"].tolist() == pytest.approx(noisy["gap"].tolist())
 
 
-def test_without_hits_under_noise_there_is_no_word_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_hits_under_noise_there_is_no_word_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     grown(tmp_path, 3, {"A": 0.6, "DAE": 0.6})
     print_comparisons(tmp_path, "exp")
     assert "salt and pepper on the test photos" not in capsys.readouterr().out
@@ -265,12 +311,20 @@ def test_without_hits_under_noise_there_is_no_word_of_it(tmp_path: Path, capsys:
 
 def test_accuracy_under_noise_has_its_interval(tmp_path: Path) -> None:
     shares = {"test_noise": [0.0, 0.05, 0.1, 0.2], "test_accuracy_noise": [0.6, 0.5, 0.4, 0.3]}
-    keys = [classify(tmp_path, f"split=90 variant=A seed={s}", 0.6, robust=(), **shares) for s in range(3)]
+    keys = [
+        classify(tmp_path, f"split=90 variant=A seed={s}", 0.6, robust=(), **shares)
+        for s in range(3)
+    ]
     sweep(tmp_path, "exp", keys, [f"split=90 variant=A seed={s}" for s in range(3)])
     table = sweep_table(tmp_path, "exp")[0]
-    hits = np.array([np.load(RunFolder(tmp_path, key).predictions_file)["test_hits_noise"] for key in keys], float)
+    hits = np.array(
+        [np.load(RunFolder(tmp_path, key).predictions_file)["test_hits_noise"] for key in keys],
+        float,
+    )
     for k, share in enumerate(("0", "0.05", "0.1", "0.2")):
-        assert table[f"half_noise_{share}"].iloc[0] == pytest.approx(crossed(hits[:, :, k]).satterthwaite())
+        assert table[f"half_noise_{share}"].iloc[0] == pytest.approx(
+            crossed(hits[:, :, k]).satterthwaite()
+        )
     shown = noise_table(table).iloc[0]
     assert shown["10 % noise"].startswith("40.0 [")
     RunFolder(tmp_path, keys[0]).predictions_file.unlink()
@@ -282,7 +336,9 @@ def test_the_cells_interval_is_over_seeds_and_photos(tmp_path: Path) -> None:
     row = sweep_table(tmp_path, "exp")[0].iloc[0]
     assert row["interval_over"] == "seeds and test photos"
     for metric in ("accuracy", "macro_f1"):
-        assert 0.04 < row[f"{metric}_high"] - row[metric] < 0.09  # photos alone: 1.96 sqrt(0.6 0.4 / 400) = 0.048
+        assert (
+            0.04 < row[f"{metric}_high"] - row[metric] < 0.09
+        )  # photos alone: 1.96 sqrt(0.6 0.4 / 400) = 0.048
 
 
 def test_further_seeds_come_as_a_command_until_it_is_done(tmp_path: Path) -> None:
@@ -298,7 +354,10 @@ def test_further_seeds_come_as_a_command_until_it_is_done(tmp_path: Path) -> Non
 def test_a_look_counts_the_lowest_seeds_only(tmp_path: Path) -> None:
     grown(tmp_path, 3, {"A": 0.5, "B2": 0.8}, "three")
     grown(tmp_path, 4, {"A": 0.5, "B2": 0.8}, "four")
-    assert next_seeds(tmp_path, "four", 1).splitlines()[0] == next_seeds(tmp_path, "three", 1).splitlines()[0]
+    assert (
+        next_seeds(tmp_path, "four", 1).splitlines()[0]
+        == next_seeds(tmp_path, "three", 1).splitlines()[0]
+    )
     assert "Next seeds: 4 " in next_seeds(tmp_path, "four", 1)
 
 

@@ -1,4 +1,6 @@
-"""The page in a real browser: from a file without a network, on a phone, by keyboard, and live beside a sweep."""
+"""The page in a real browser: from a file without a network, on a phone, by keyboard, and live
+beside a sweep.
+"""
 
 import itertools
 import re
@@ -18,10 +20,10 @@ from PIL import Image
 
 from analysis.dashboard.content import content
 from analysis.dashboard.page import write_page
-from birds.record import make_record
-from birds.spec import ClassifySpec, Refused, Run
-from birds.store import RunFolder
-from birds.sweep import Asked, Sweep, leave_specs, with_needs
+from birds.core.record import make_record
+from birds.core.spec import ClassifySpec, Run, UserError
+from birds.core.store import RunFolder
+from birds.core.sweep import Asked, Sweep, leave_specs, with_needs
 
 VARIANTS, SPLITS, SEEDS = ("A", "B1", "B2", "DAE"), (70, 90), 17
 PHOTOS, SPECIES = 400, 20
@@ -34,23 +36,48 @@ def reseeded(made: ClassifySpec, seed: int) -> ClassifySpec:
 
 
 def finish(runs_dir: Path, made: Run, random: np.random.Generator, picture: bytes) -> None:
-    """What a run leaves: record, curves, predictions of a classifier, pictures and a latent space of a pretraining."""
+    """What a run leaves: record, curves, predictions of a classifier, pictures and a latent space
+    of a pretraining.
+    """
     folder, skill = RunFolder(runs_dir, made), random.uniform(0.4, 0.8)
     label = np.arange(PHOTOS) % SPECIES
     said = np.where(random.random(PHOTOS) < skill, label, random.integers(0, SPECIES, PHOTOS))
     names = [f"Bird_{k:02}" for k in range(SPECIES)]
-    measured: dict[str, Any] = {"photos_labelled": 60, "photos_unlabelled": 540, "photos_test": PHOTOS, "epochs": 30}
-    measured |= {"cost_parameters": 7, "cost_parameters_trained": 7, "cost_seconds": 9.0, "best_epoch": 20}
+    measured: dict[str, Any] = {
+        "photos_labelled": 60,
+        "photos_unlabelled": 540,
+        "photos_test": PHOTOS,
+        "epochs": 30,
+    }
+    measured |= {
+        "cost_parameters": 7,
+        "cost_parameters_trained": 7,
+        "cost_seconds": 9.0,
+        "best_epoch": 20,
+    }
     measured |= {"species": names, "runtime.data_root": str(runs_dir / "photos"), "precision": "32"}
     with folder.claimed(made):
         loss = 2 + random.random(30)
-        rows = [f"{k},{4 * k},{loss[k]:.4f},{skill * k / 30:.4f},{loss[k] - 1:.4f}" for k in range(30)]
-        folder.curves_file.write_text("\n".join(["epoch,step,valid_loss,valid_accuracy,train_loss", *rows]))
+        rows = [
+            f"{k},{4 * k},{loss[k]:.4f},{skill * k / 30:.4f},{loss[k] - 1:.4f}" for k in range(30)
+        ]
+        folder.curves_file.write_text(
+            "\n".join(["epoch,step,valid_loss,valid_accuracy,train_loss", *rows])
+        )
         if isinstance(made, ClassifySpec):
             accuracy = float((said == label).mean())
-            measured |= {"test_accuracy": accuracy, "test_macro_f1": accuracy, "valid_accuracy": accuracy}
+            measured |= {
+                "test_accuracy": accuracy,
+                "test_macro_f1": accuracy,
+                "valid_accuracy": accuracy,
+            }
             photos = np.array([f"test/{k}.jpg" for k in range(PHOTOS)])
-            np.savez(folder.predictions_file, test_label=label, test_logits=np.eye(SPECIES)[said], test_photo=photos)
+            np.savez(
+                folder.predictions_file,
+                test_label=label,
+                test_logits=np.eye(SPECIES)[said],
+                test_photo=photos,
+            )
         else:
             folder.pictures.mkdir()
             (folder.pictures / "reconstructions.png").write_bytes(picture)
@@ -66,8 +93,12 @@ def latent(folder: RunFolder, label: np.ndarray, random: np.random.Generator) ->
 
 
 @pytest.fixture(scope="module")
-def runs_dir(tmp_path_factory: pytest.TempPathFactory, draw_photo: Callable[..., Image.Image]) -> Path:
-    """The sweep `big`: 136 classifiers and the 68 pretrainings they stand on. One failed, one was cut short."""
+def runs_dir(
+    tmp_path_factory: pytest.TempPathFactory, draw_photo: Callable[..., Image.Image]
+) -> Path:
+    """The sweep `big`: 136 classifiers and the 68 pretrainings they stand on. One failed, one was
+    cut short.
+    """
     runs, random = tmp_path_factory.mktemp("dashboard"), np.random.default_rng(0)
     draw_photo(1, 512).resize((1024, 640)).save(runs / "picture.png")
     (runs / "photos").mkdir()
@@ -88,7 +119,10 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory, draw_photo: Callable[...,
 
 
 def save(runs: Path, name: str, made: list[ClassifySpec]) -> None:
-    asked = [Asked(key=m.key, overrides=(f"split={m.split}", f"variant={m.variant}", f"seed={m.seed}")) for m in made]
+    asked = [
+        Asked(key=m.key, overrides=(f"split={m.split}", f"variant={m.variant}", f"seed={m.seed}"))
+        for m in made
+    ]
     Sweep(name=name, runs=tuple(asked)).save(runs, beside_older=False)
 
 
@@ -114,7 +148,9 @@ def big(runs_dir: Path) -> tuple[Path, float]:
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Callable[..., Any]]:
-    """A function that opens an address without a network, and fails on anything on the console but silence."""
+    """A function that opens an address without a network, and fails on anything on the console but
+    silence.
+    """
     said: list[str] = []
     contexts = []
 
@@ -124,7 +160,10 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)
+        page.on(
+            "request",
+            lambda request: said.append(request.url) if request.url.startswith("http") else None,
+        )
         page.goto(address)
         until(page, "performance.getEntriesByName('drawn').length")
         return page
@@ -136,7 +175,9 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 def until(page: Any, expression: str) -> None:
-    """Wait until an expression is true; the page's policy forbids Playwright's own way, which evaluates in the page."""
+    """Wait until an expression is true; the page's policy forbids Playwright's own way, which
+    evaluates in the page.
+    """
     for _ in range(200):
         if page.evaluate(expression):
             return
@@ -162,31 +203,50 @@ def test_204_runs_make_a_small_page_soon_that_is_soon_usable(
 ) -> None:
     file, seconds = big
     page = opened(file.as_uri())
-    usable, drawn = (page.evaluate(f"performance.getEntriesByName('{m}')[0].startTime") for m in ("usable", "drawn"))
+    usable, drawn = (
+        page.evaluate(f"performance.getEntriesByName('{m}')[0].startTime")
+        for m in ("usable", "drawn")
+    )
     megabytes = file.stat().st_size / 1e6
-    print(f"\n204 runs: {megabytes:.2f} MB in {seconds:.1f} CPU s; usable after {usable:.0f} ms, drawn {drawn:.0f} ms")
+    print(
+        f"\n204 runs: {megabytes:.2f} MB in {seconds:.1f} CPU s; usable after {usable:.0f} ms, drawn {drawn:.0f} ms"
+    )
     assert megabytes < 8
     assert seconds < 10
     assert usable < 6000  # 2 s is the aim; other tests run beside this one
 
 
-def test_what_a_page_shows_and_that_texts_stay_texts(big: tuple[Path, float], opened: Callable[..., Any]) -> None:
+def test_what_a_page_shows_and_that_texts_stay_texts(
+    big: tuple[Path, float], opened: Callable[..., Any]
+) -> None:
     page = opened(big[0].as_uri(), viewport={"width": 1280, "height": 900})
-    assert re.findall(r"\d+ \w+", page.inner_text("#counts")) == ["202 finished", "0 running", "1 failed", "1 missing"]
+    assert re.findall(r"\d+ \w+", page.inner_text("#counts")) == [
+        "202 finished",
+        "0 running",
+        "1 failed",
+        "1 missing",
+    ]
     assert BAD in page.inner_text("#runs")
     assert "its record was cut short" in page.inner_text("#runs")
     assert page.evaluate("window.hacked") is None
-    assert "2 of 17 runs lacking: python train.py -m split=70,90 variant=A,B1,B2,DAE" in page.inner_text("#cells")
+    assert (
+        "2 of 17 runs lacking: python train.py -m split=70,90 variant=A,B1,B2,DAE"
+        in page.inner_text("#cells")
+    )
     assert "cannot be told" in page.inner_text("#verdicts")
     assert "no latency was measured" in page.inner_text("#notices")
     for chart, traces in {"results": 8, "training": 136, "latent": SPECIES}.items():
         page.evaluate(f"document.getElementById('c-{chart}').scrollIntoView()")
         until(page, f"document.getElementById('c-{chart}').data?.length === {traces}")
-    assert page.evaluate("[...document.querySelectorAll('#gallery img')].every(i => i.src.startsWith('data:'))")
+    assert page.evaluate(
+        "[...document.querySelectorAll('#gallery img')].every(i => i.src.startsWith('data:'))"
+    )
     page.focus("#point")
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#about").startswith("Photo 2 of 400: Bird 01")
-    assert "data:image/jpeg" in page.evaluate("document.querySelector('#photo > div').style.background")
+    assert "data:image/jpeg" in page.evaluate(
+        "document.querySelector('#photo > div').style.background"
+    )
     looks = "document.getElementById('c-latent').data.map(t => t.marker.color + t.marker.symbol)"
     species = page.evaluate(looks)
     page.select_option("#by", "cluster")
@@ -194,7 +254,9 @@ def test_what_a_page_shows_and_that_texts_stay_texts(big: tuple[Path, float], op
     assert page.evaluate(looks) == species, "a cluster looks like the species that it is matched to"
 
 
-def test_filters_by_keyboard_change_what_is_shown(big: tuple[Path, float], opened: Callable[..., Any]) -> None:
+def test_filters_by_keyboard_change_what_is_shown(
+    big: tuple[Path, float], opened: Callable[..., Any]
+) -> None:
     page = opened(big[0].as_uri(), viewport={"width": 1280, "height": 900})
     before = shown_rows(page, "cells")
     press_until(page, "#f-variant input[value=B1]")
@@ -216,7 +278,9 @@ def test_filters_by_keyboard_change_what_is_shown(big: tuple[Path, float], opene
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_wider_than_it(big: tuple[Path, float], opened: Callable[..., Any], scheme: str) -> None:
+def test_on_a_phone_nothing_is_wider_than_it(
+    big: tuple[Path, float], opened: Callable[..., Any], scheme: str
+) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
     page = opened(big[0].as_uri(), color_scheme=scheme, **phone)
     for section in page.query_selector_all("section"):
@@ -236,7 +300,7 @@ def test_one_seed_and_a_variant_that_lacks(runs_dir: Path, opened: Callable[...,
 
 
 def test_no_records_at_all(tmp_path: Path, opened: Callable[..., Any]) -> None:
-    with pytest.raises(Refused, match="no sweep 'exp1'"):
+    with pytest.raises(UserError, match="no sweep 'exp1'"):
         content(tmp_path, "exp1")
     made = [spec("variant=A")]
     leave_specs(tmp_path, with_needs(made))
@@ -246,8 +310,19 @@ def test_no_records_at_all(tmp_path: Path, opened: Callable[..., Any]) -> None:
     assert "no finished run yet" in page.inner_text("#notices")
 
 
-def test_watching_shows_news_keeps_filters_and_ends_cleanly(runs_dir: Path, opened: Callable[..., Any]) -> None:
-    command = [sys.executable, "-m", "birds", "--runs-dir", str(runs_dir), "watch", "small", "--port"]
+def test_watching_shows_news_keeps_filters_and_ends_cleanly(
+    runs_dir: Path, opened: Callable[..., Any]
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "birds",
+        "--runs-dir",
+        str(runs_dir),
+        "watch",
+        "small",
+        "--port",
+    ]
     watching = subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True)
     assert watching.stdout is not None
     address = watching.stdout.readline().split()[1]

@@ -1,4 +1,6 @@
-"""Figures from records alone: which are drawn, the same bytes each time, and looks that nobody confuses."""
+"""Figures from records alone: which are drawn, the same bytes each time, and looks that nobody
+confuses.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ from test_tables import finish, sweep
 from analysis.closeups import calibration_error, confused_pairs, mistakes, reliability
 from analysis.figures import FIGURES, save, write_figures
 from analysis.palette import OKABE_ITO, VARIANTS, look
-from birds.spec import Refused
-from birds.store import RunFolder
+from birds.core.spec import UserError
+from birds.core.store import RunFolder
 
 SPECIES = ["ROBIN", "WREN", "FINCH"]
 
@@ -40,9 +42,22 @@ def finish_run(runs_dir: Path, *words: str, seed: int) -> str:
     accuracy = float((said == label).mean())
     confusion = np.zeros((3, 3), int)
     np.add.at(confusion, (label, said), 1)
-    measured = {"test_accuracy": accuracy, "test_macro_f1": accuracy, "valid_accuracy": accuracy, "species": SPECIES}
-    measured |= {"test_noise": [0.0, 0.2, 0.4], "test_accuracy_noise": [accuracy, accuracy / 2, 0.3]}
-    measured |= {"best_epoch": 1, "epochs": 3, "test_confusion": confusion.tolist(), "runtime.data_root": "gone"}
+    measured = {
+        "test_accuracy": accuracy,
+        "test_macro_f1": accuracy,
+        "valid_accuracy": accuracy,
+        "species": SPECIES,
+    }
+    measured |= {
+        "test_noise": [0.0, 0.2, 0.4],
+        "test_accuracy_noise": [accuracy, accuracy / 2, 0.3],
+    }
+    measured |= {
+        "best_epoch": 1,
+        "epochs": 3,
+        "test_confusion": confusion.tolist(),
+        "runtime.data_root": "gone",
+    }
     if made.pretrained is not None:
         pretraining = RunFolder(runs_dir, finish(runs_dir, made.pretrained, best_epoch=2))
         pretraining.curves_file.write_text("epoch,train_loss,valid_loss\n0,2,3\n1,1,2\n2,1,1\n")
@@ -50,26 +65,47 @@ def finish_run(runs_dir: Path, *words: str, seed: int) -> str:
         Image.new("RGB", (64, 32), "grey").save(pretraining.pictures / "reconstructions.png")
         leave_latent(pretraining, label, seed)
     folder = RunFolder(runs_dir, finish(runs_dir, made, **measured))
-    folder.curves_file.write_text("epoch,train_loss,valid_loss,valid_accuracy\n0,2,3,0.3\n1,1,2,0.6\n2,1,2.5,0.5\n")
+    folder.curves_file.write_text(
+        "epoch,train_loss,valid_loss,valid_accuracy\n0,2,3,0.3\n1,1,2,0.6\n2,1,2.5,0.5\n"
+    )
     photo = np.array([f"test/{SPECIES[k]}/{n}.jpg" for n, k in enumerate(label)])
-    arrays = {"test_label": label, "test_logits": logits, "test_photo": photo, "species": np.array(SPECIES)}
+    arrays = {
+        "test_label": label,
+        "test_logits": logits,
+        "test_photo": photo,
+        "species": np.array(SPECIES),
+    }
     np.savez(folder.predictions_file, **arrays)
     return folder.key
 
 
 def leave_latent(folder: RunFolder, label: np.ndarray, seed: int) -> None:
     """What `birds latent` writes: all photos of species 2 in cluster 1, one tight cloud a species."""
-    around = (np.eye(3, 2)[label] * 9 + np.random.default_rng(seed).normal(size=(len(label), 2))).astype(np.float32)
+    around = (
+        np.eye(3, 2)[label] * 9 + np.random.default_rng(seed).normal(size=(len(label), 2))
+    ).astype(np.float32)
     folder.latent.mkdir(exist_ok=True)
     cluster = np.where(label == 2, 1, label)
-    np.savez(folder.latent / "latent.npz", vectors=around, label=label, cluster=cluster, tsne=around)
-    measured = {"accuracy": 2 / 3, "accuracy_by_chance": 0.4, "untrained_accuracy": 0.5, "nmi": 0.6, "ari": 0.7}
-    (folder.latent / "latent.json").write_text(json.dumps(measured | {"silhouette": 0.8, "key": folder.key}))
+    np.savez(
+        folder.latent / "latent.npz", vectors=around, label=label, cluster=cluster, tsne=around
+    )
+    measured = {
+        "accuracy": 2 / 3,
+        "accuracy_by_chance": 0.4,
+        "untrained_accuracy": 0.5,
+        "nmi": 0.6,
+        "ari": 0.7,
+    }
+    (folder.latent / "latent.json").write_text(
+        json.dumps(measured | {"silhouette": 0.8, "key": folder.key})
+    )
 
 
 def two_seeds(runs_dir: Path, *words: str, name: str = "exp1") -> None:
     """A sweep of the given cells with two seeds each."""
-    keys = {finish_run(runs_dir, *word.split(), seed=seed): word for word in words for seed in (0, 1)}
+    keys = {
+        finish_run(runs_dir, *word.split(), seed=seed): word for word in words for seed in (0, 1)
+    }
     sweep(runs_dir, name, list(keys), list(keys.values()))
 
 
@@ -135,12 +171,24 @@ def test_latent_spaces_are_drawn_by_species_and_by_cluster(tmp_path: Path) -> No
     figure = FIGURES["latent"](tmp_path, "exp1")
     titles = [axis.get_title() for axis in figure.axes]
     agree = "by cluster: 67 % agree\n(by chance 40 %)"
-    assert titles == ["autoencode 90/10\nby true species", agree, "autoencode 70/30\nby true species", agree]
-    assert [len(line.get_xdata()) for axis in figure.axes[:2] for line in axis.lines] == [20, 20, 20, 20, 40, 0]
+    assert titles == [
+        "autoencode 90/10\nby true species",
+        agree,
+        "autoencode 70/30\nby true species",
+        agree,
+    ]
+    assert [len(line.get_xdata()) for axis in figure.axes[:2] for line in axis.lines] == [
+        20,
+        20,
+        20,
+        20,
+        40,
+        0,
+    ]
     assert [line.get_color() for line in figure.axes[0].lines] == list(OKABE_ITO[:3])
     for file in tmp_path.glob("*/latent/latent.npz"):
         file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(Refused, match="birds latent exp1"):
+    with pytest.raises(UserError, match="birds latent exp1"):
         FIGURES["latent"](tmp_path, "exp1")
 
 
@@ -148,7 +196,7 @@ def test_lost_predictions_say_what_to_do(tmp_path: Path) -> None:
     two_seeds(tmp_path, "variant=A split=90")
     for file in tmp_path.glob("*/predictions.npz"):
         file.unlink()
-    with pytest.raises(Refused, match="ask again"):
+    with pytest.raises(UserError, match="ask again"):
         FIGURES["reliability"](tmp_path, "exp1")
 
 
@@ -168,7 +216,10 @@ def grey(colour: str) -> float:
 def test_colours_differ_for_the_colour_blind() -> None:
     for matrix in BLIND.values():
         for a, b in combinations(VARIANTS, 2):
-            assert np.linalg.norm(matrix @ (rgb(look(a).colour) - rgb(look(b).colour))) > 0.1, (a, b)
+            assert np.linalg.norm(matrix @ (rgb(look(a).colour) - rgb(look(b).colour))) > 0.1, (
+                a,
+                b,
+            )
 
 
 def rgb(colour: str) -> np.ndarray:
@@ -188,7 +239,9 @@ def test_the_reliability_diagram_has_the_records_calibration_error() -> None:
     from birds.metrics.classification import classification_metrics
 
     label, logits = guesses(3, 400)
-    measured = classification_metrics(torch.from_numpy(logits), torch.from_numpy(label))["calibration_error"]
+    measured = classification_metrics(torch.from_numpy(logits), torch.from_numpy(label))[
+        "calibration_error"
+    ]
     assert calibration_error(reliability(logits, label)) == pytest.approx(measured, abs=1e-5)
 
 
@@ -203,7 +256,12 @@ def test_mistakes_know_how_sure_the_model_was() -> None:
 
 def test_confused_pairs_leave_out_what_was_right() -> None:
     pairs = confused_pairs(np.array([[9, 1, 0], [0, 8, 2], [0, 0, 10]]), SPECIES)
-    expected = {"true": ["WREN", "ROBIN"], "said": ["FINCH", "WREN"], "photos": [2, 1], "share": [0.2, 0.1]}
+    expected = {
+        "true": ["WREN", "ROBIN"],
+        "said": ["FINCH", "WREN"],
+        "photos": [2, 1],
+        "share": [0.2, 0.1],
+    }
     pd.testing.assert_frame_equal(pairs.reset_index(drop=True), pd.DataFrame(expected))
 
 

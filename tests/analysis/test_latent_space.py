@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from analysis.latent_space import agreement, clustered, explored, matched, nearest_first, refuse_too_few, tsne
-from birds.spec import Refused
+from analysis.latent_space import (
+    agreement,
+    clustered,
+    explored,
+    matched,
+    nearest_first,
+    refuse_too_few,
+    tsne,
+)
+from birds.core.spec import UserError
 
 SPECIES = 4
 
@@ -32,7 +40,9 @@ def test_species_that_lie_apart_are_found_and_named() -> None:
 def test_vectors_that_know_nothing_do_as_well_as_chance() -> None:
     vectors = np.random.default_rng(1).normal(size=(400, 6)).astype(np.float32)
     label = np.arange(400) % SPECIES
-    found = agreement(vectors, label, matched(label, clustered(vectors, SPECIES, 0), SPECIES), SPECIES, 0)
+    found = agreement(
+        vectors, label, matched(label, clustered(vectors, SPECIES, 0), SPECIES), SPECIES, 0
+    )
     assert found["accuracy"] == pytest.approx(found["accuracy_by_chance"], abs=0.06)
     assert abs(found["ari"]) < 0.02
     assert found["nmi"] < 0.05
@@ -65,9 +75,16 @@ def test_a_cluster_is_shown_from_its_mean_outwards() -> None:
 
 @pytest.mark.parametrize(
     ("photos", "perplexity", "cure"),
-    [(20, 5, "larger split"), (60, 20, "choose 2 to 19"), (60, 0, "choose 2 to 19"), (60, float("nan"), "2 to 19")],
+    [
+        (20, 5, "larger split"),
+        (60, 20, "choose 2 to 19"),
+        (60, 0, "choose 2 to 19"),
+        (60, float("nan"), "2 to 19"),
+    ],
 )
-def test_too_few_photos_are_refused_with_the_cure(photos: int, perplexity: float, cure: str) -> None:
-    with pytest.raises(Refused, match=cure):
+def test_too_few_photos_are_refused_with_the_cure(
+    photos: int, perplexity: float, cure: str
+) -> None:
+    with pytest.raises(UserError, match=cure):
         refuse_too_few(photos, 20, perplexity)
     refuse_too_few(61, 20, 20)

@@ -27,7 +27,9 @@ PHOTOS, SWEEPS, BATCH = 500, 3000, 500
 
 
 class Truth(NamedTuple):
-    """Simulated sweeps: right or wrong is a probit of the photo's difficulty, the seed's luck and what is left."""
+    """Simulated sweeps: right or wrong is a probit of the photo's difficulty, the seed's luck and
+    what is left.
+    """
 
     difficulty: float = 1.0  # sd of how hard photos are, shared by variants
     taste: float = 0.3  # sd of how hard a photo is for one variant alone
@@ -36,13 +38,19 @@ class Truth(NamedTuple):
     level: float = 0.25
     better: float = 0.0  # of the second variant, as a probit
 
-    def draw(self, seeds: int, sweeps: int, random: np.random.Generator) -> tuple[NDArray[np.float32], list[float]]:
+    def draw(
+        self, seeds: int, sweeps: int, random: np.random.Generator
+    ) -> tuple[NDArray[np.float32], list[float]]:
         """Right or wrong (2, sweeps, seeds, PHOTOS) of two variants, and their true accuracies."""
         spread = 2 + self.difficulty**2 + self.taste**2
         point = np.sqrt(spread) / stats.norm.pdf(self.level / np.sqrt(spread)) / 100
         normal = lambda *shape: random.standard_normal(shape, np.float32)  # noqa: E731
-        shared = self.difficulty * normal(sweeps, 1, PHOTOS) + self.cut * point * normal(sweeps, seeds, 1)
-        own = self.taste * normal(2, sweeps, 1, PHOTOS) + self.seed * point * normal(2, sweeps, seeds, 1)
+        shared = self.difficulty * normal(sweeps, 1, PHOTOS) + self.cut * point * normal(
+            sweeps, seeds, 1
+        )
+        own = self.taste * normal(2, sweeps, 1, PHOTOS) + self.seed * point * normal(
+            2, sweeps, seeds, 1
+        )
         level = np.array([self.level, self.level + self.better])
         z = level[:, None, None, None].astype(np.float32) + shared + own
         z += np.float32(np.sqrt(2)) * normal(2, sweeps, seeds, PHOTOS)
@@ -77,7 +85,9 @@ def wrong_at_most(allowed: float, times: int) -> float:
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("truth", [Truth(), Truth(seed=3.0), Truth(seed=0.5, taste=0.6)])
 def test_a_gap_that_is_none_is_shown_at_most_one_time_in_twenty(truth: Truth, seeds: int) -> None:
-    """Four comparisons of a sweep, adjusted by Holm: any error counts. And one alone, with and without Holm."""
+    """Four comparisons of a sweep, adjusted by Holm: any error counts. And one alone, with and
+    without Holm.
+    """
     random = np.random.default_rng(1)
     right, _ = truth.draw(seeds, 2000, random)
     p = crossed(right[1] - right[0]).p_value()
@@ -98,9 +108,13 @@ def bootstrap_coverage(truth: Truth, seeds: int) -> float:
     """How often the percentiles of a gap over resampled seeds and resampled photos hold the truth."""
     random, held, sweeps = np.random.default_rng(3), 0, 1000
     right, (first, second) = truth.draw(seeds, sweeps, random)
-    photos = (random.multinomial(PHOTOS, np.full(PHOTOS, 1 / PHOTOS), 200) / PHOTOS).astype(np.float32)
+    photos = (random.multinomial(PHOTOS, np.full(PHOTOS, 1 / PHOTOS), 200) / PHOTOS).astype(
+        np.float32
+    )
     for gap in right[1] - right[0]:
-        drawn = (random.multinomial(seeds, np.full(seeds, 1 / seeds), 200) / seeds).astype(np.float32)
+        drawn = (random.multinomial(seeds, np.full(seeds, 1 / seeds), 200) / seeds).astype(
+            np.float32
+        )
         low, high = np.quantile(((drawn @ gap) * photos).sum(1), [0.025, 0.975])
         held += int(low <= second - first <= high)
     return held / sweeps
@@ -134,21 +148,29 @@ def test_the_smallest_gap_that_can_be_shown_is_shown_four_times_in_five() -> Non
 
 
 def test_a_gap_beyond_the_margin_is_rarely_called_none() -> None:
-    right, (first, second) = Truth(seed=0.3, cut=0.3, taste=0.0, better=0.095).draw(5, 1000, np.random.default_rng(6))
+    right, (first, second) = Truth(seed=0.3, cut=0.3, taste=0.0, better=0.095).draw(
+        5, 1000, np.random.default_rng(6)
+    )
     assert second - first > 0.02
     gap = crossed(right[1] - right[0])
     assert equivalent(gap).mean() <= wrong_at_most(ALPHA, 1000)
 
 
 def by_hand(mean: float, by_seed: float, by_photo: float, seeds: int) -> Crossed:
-    return Crossed(np.array(mean), np.array(by_seed), np.array(by_photo), np.array(0.0), seeds, PHOTOS)
+    return Crossed(
+        np.array(mean), np.array(by_seed), np.array(by_photo), np.array(0.0), seeds, PHOTOS
+    )
 
 
 def test_more_seeds_are_as_many_as_the_power_needs() -> None:
     gap = by_hand(0.03, 0.02**2, 1e-6, 3)
     more = more_seeds(gap)
     assert more is not None
-    assert float(shown_from(gap.with_seeds(3 + more))) <= 0.03 < float(shown_from(gap.with_seeds(2 + more)))
+    assert (
+        float(shown_from(gap.with_seeds(3 + more)))
+        <= 0.03
+        < float(shown_from(gap.with_seeds(2 + more)))
+    )
 
 
 def test_no_number_of_seeds_makes_up_for_few_photos() -> None:
@@ -186,7 +208,9 @@ def test_sign_flips_are_counted_exactly() -> None:
 
 def test_mcnemar_holm_and_cohen_by_hand() -> None:
     assert mcnemar(8, 2) == pytest.approx(2 * 56 / 1024)
-    assert holm(np.array([0.01, 0.04, np.nan, 0.03]))[[0, 1, 3]] == pytest.approx([0.03, 0.06, 0.06])
+    assert holm(np.array([0.01, 0.04, np.nan, 0.03]))[[0, 1, 3]] == pytest.approx(
+        [0.03, 0.06, 0.06]
+    )
     assert cohens_h(0.5, 0.5) == 0
     assert cohens_h(1.0, 0.0) == pytest.approx(np.pi)
 

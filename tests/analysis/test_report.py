@@ -1,4 +1,6 @@
-"""The article: it says what the records say, a change of either is named, the same records give the same PDF."""
+"""The article: it says what the records say, a change of either is named, the same records give the
+same PDF.
+"""
 
 import json
 import random
@@ -27,9 +29,11 @@ from analysis.report.article import (
 )
 from analysis.report.language import Language, reading
 from analysis.report.products import translated
-from birds.spec import Refused
+from birds.core.spec import UserError
 
-LATEX = pytest.mark.skipif(not shutil.which("latexmk"), reason="no LaTeX here: .ci/latex.sh installs it")
+LATEX = pytest.mark.skipif(
+    not shutil.which("latexmk"), reason="no LaTeX here: .ci/latex.sh installs it"
+)
 CELLS = [f"variant={variant} split={split}" for split in (70, 90) for variant in ("A", "B2")]
 PROVENANCE = {"precision": "32", "device_name": "a CPU", "photos_valid": 20, "photos_test": 60}
 
@@ -38,8 +42,16 @@ def records(runs_dir: Path, *cells: str, name: str = "exp1") -> None:
     """A sweep of the given cells with two seeds each, with all that the article reads of a record."""
     two_seeds(runs_dir, *cells, name=name)
     for file in runs_dir.glob("*/record.json"):
-        record = json.loads(file.read_text()) | PROVENANCE | {"git_sha": "0123456789", "git_dirty": False}
-        restored = {"test_mse": 0.01, "test_psnr": 20.0, "test_ssim": 0.7} if record["stage"] == "pretrain" else {}
+        record = (
+            json.loads(file.read_text())
+            | PROVENANCE
+            | {"git_sha": "0123456789", "git_dirty": False}
+        )
+        restored = (
+            {"test_mse": 0.01, "test_psnr": 20.0, "test_ssim": 0.7}
+            if record["stage"] == "pretrain"
+            else {}
+        )
         file.write_text(json.dumps(record | restored, indent=0))
 
 
@@ -54,7 +66,7 @@ def write_without_latex(out: Path, runs_dir: Path, sweep: str, language: str) ->
     """All but the PDF, as a machine without LaTeX writes it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(runs_dir))
-        with pytest.raises(Refused, match=r"apt-get install .*latexmk") as refusal:
+        with pytest.raises(UserError, match=r"apt-get install .*latexmk") as refusal:
             write_article(out, runs_dir, [sweep], language)
     assert len(str(refusal.value).splitlines()) == 2
 
@@ -66,9 +78,13 @@ def without_latex(runs_dir: Path) -> Path:
     return out
 
 
-def test_without_latex_all_but_the_pdf_is_written_and_checked(without_latex: Path, runs_dir: Path) -> None:
+def test_without_latex_all_but_the_pdf_is_written_and_checked(
+    without_latex: Path, runs_dir: Path
+) -> None:
     macros = (without_latex / "macros.tex").read_text()
-    assert re.search(r"\\defval\{one/70/B2/accuracy\}\{\d+,\d \[", macros), "a decimal comma, and an interval"
+    assert re.search(r"\\defval\{one/70/B2/accuracy\}\{\d+,\d \[", macros), (
+        "a decimal comma, and an interval"
+    )
     assert "\\val{one/90/B2/macro_f1}" in (without_latex / "tables" / "results-one.tex").read_text()
     assert (without_latex / "figures" / "one-accuracy.pdf").read_bytes().startswith(b"%PDF")
     assert not (without_latex / PDF).exists()
@@ -78,7 +94,9 @@ def test_without_latex_all_but_the_pdf_is_written_and_checked(without_latex: Pat
 def test_what_is_missing_says_what_to_run(without_latex: Path, tmp_path: Path) -> None:
     macros = (without_latex / "macros.tex").read_text()
     assert re.search(r"one/90/B1/accuracy\}\{\\hole\{faltan datos\}\}", macros)
-    assert re.search(r"one/state\}\{Terminaron 8 de las 8 .*variant=.*B1.*seed=.*0,.*1\}\}\}", macros)
+    assert re.search(
+        r"one/state\}\{Terminaron 8 de las 8 .*variant=.*B1.*seed=.*0,.*1\}\}\}", macros
+    )
     assert re.search(r"two/state\}\{\\hole\{.*exp2", macros)
     assert re.search(r"latency/state\}\{\\hole\{.*birds latency exp1", macros)
     records(tmp_path / "runs", "variant=A split=90", "variant=DAE split=90", name="exp2")
@@ -93,7 +111,11 @@ def mutated(dice: random.Random, runs_dir: Path, out: Path) -> tuple[str, Path, 
         file = dice.choice(sorted(runs_dir.glob("*/record.json")))
         record = json.loads(file.read_text())
         metric = dice.choice(
-            [name for name, value in record.items() if name.startswith("test_") and isinstance(value, float)]
+            [
+                name
+                for name, value in record.items()
+                if name.startswith("test_") and isinstance(value, float)
+            ]
         )
         changed = json.dumps(record | {metric: record[metric] + 0.001}, indent=0).encode()
         return file.parent.name, file, None if kind == "run" else changed
@@ -115,7 +137,7 @@ def test_a_hundred_planted_changes_are_all_named(without_latex: Path, runs_dir: 
             file.unlink()
         else:
             file.write_bytes(changed)
-        with pytest.raises(Refused, match=re.escape(named)):
+        with pytest.raises(UserError, match=re.escape(named)):
             check_article(without_latex, runs_dir)
         file.write_bytes(before)
 
@@ -128,12 +150,19 @@ def test_a_change_that_the_manifest_was_made_to_agree_with_is_found_too(
     macros.write_text(macros.read_text().replace("{one/70/A/accuracy}{", "{one/70/A/accuracy}{9"))
     manifest["items"] |= items({"macros.tex": macros.read_bytes()})
     (out / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(Refused, match=r"macros.tex, line \d+ \(one/70/A/accuracy\) is not what the records say now"):
+    with pytest.raises(
+        UserError,
+        match=r"macros.tex, line \d+ \(one/70/A/accuracy\) is not what the records say now",
+    ):
         check_article(out, runs_dir)
 
 
-def test_a_record_that_its_predictions_belie_is_found_even_in_a_fresh_article(runs_dir: Path) -> None:
-    file = next(f for f in sorted(runs_dir.glob("*/record.json")) if '"stage": "classify"' in f.read_text())
+def test_a_record_that_its_predictions_belie_is_found_even_in_a_fresh_article(
+    runs_dir: Path,
+) -> None:
+    file = next(
+        f for f in sorted(runs_dir.glob("*/record.json")) if '"stage": "classify"' in f.read_text()
+    )
     before = file.read_text()
     file.write_text(json.dumps(json.loads(before) | {"test_accuracy": 0.99}))
     [found] = untrue(runs_dir, Language("es", {"one": "exp1"}))
@@ -142,16 +171,19 @@ def test_a_record_that_its_predictions_belie_is_found_even_in_a_fresh_article(ru
 
 
 @LATEX
-def test_the_pdf_is_the_same_to_the_byte(without_latex: Path, runs_dir: Path, tmp_path: Path) -> None:
+def test_the_pdf_is_the_same_to_the_byte(
+    without_latex: Path, runs_dir: Path, tmp_path: Path
+) -> None:
     write_article(tmp_path, runs_dir, ["exp1"], "es")
     files = {
-        name: (tmp_path / name).read_bytes() for name in json.loads((tmp_path / "manifest.json").read_text())["files"]
+        name: (tmp_path / name).read_bytes()
+        for name in json.loads((tmp_path / "manifest.json").read_text())["files"]
     }
     pdf = files.pop(PDF)
     assert files == {name: (without_latex / name).read_bytes() for name in files}
     assert set_by_latex(files, tmp_path, Language("es", {})) == pdf
     (tmp_path / PDF).write_bytes(pdf + b" ")
-    with pytest.raises(Refused, match=rf"{PDF} is not as it was written"):
+    with pytest.raises(UserError, match=rf"{PDF} is not as it was written"):
         check_article(tmp_path, runs_dir)
 
 
@@ -160,13 +192,21 @@ def test_the_templates_hold_no_number_and_every_word_they_need(name: str) -> Non
     language, other = Language(name, {}), Language({"es": "en", "en": "es"}[name], {})
     assert list(numbers(language)) == []
     language.template += "\nB1 alcanza un 57,5\\,\\%~\\cite{he2022mae}.\n"
-    assert [found.split(": ")[1] for found in numbers(language)] == ["57,5 is typed; write \\val{...}"]
+    assert [found.split(": ")[1] for found in numbers(language)] == [
+        "57,5 is typed; write \\val{...}"
+    ]
     assert language.words.keys() == other.words.keys()
     columns = {column for _, columns in reading()["tables"].values() for column in columns}
     assert columns <= language.words["heads"].keys() == other.words["heads"].keys()
     assert columns <= reading()["styles"].keys()
-    cited = {key for keys in re.findall(r"\\cite\{([^}]+)\}", language.template) for key in keys.split(",")}
-    bibliography = set(re.findall(r"@\w+\{([^,]+),", (ROOT / "analysis/report/references.bib").read_text()))
+    cited = {
+        key
+        for keys in re.findall(r"\\cite\{([^}]+)\}", language.template)
+        for key in keys.split(",")
+    }
+    bibliography = set(
+        re.findall(r"@\w+\{([^,]+),", (ROOT / "analysis/report/references.bib").read_text())
+    )
     assert cited == bibliography
 
 
@@ -182,15 +222,33 @@ def words_of(figure: Figure) -> set[str]:
 
 def race() -> pd.DataFrame:
     """Latency rows of one machine."""
-    rows = [{"model": m, "median_ms": n + 1.0, "bytes": 2e6} for n, m in enumerate(("eager", "compiled", "int8"))]
-    same = {"test_accuracy": 0.8, "photos_test": 60, "cpu": "CPU", "machine": "M", "device": "cpu", "threads": 2}
+    rows = [
+        {"model": m, "median_ms": n + 1.0, "bytes": 2e6}
+        for n, m in enumerate(("eager", "compiled", "int8"))
+    ]
+    same = {
+        "test_accuracy": 0.8,
+        "photos_test": 60,
+        "cpu": "CPU",
+        "machine": "M",
+        "device": "cpu",
+        "threads": 2,
+    }
     return pd.DataFrame(rows).assign(**same, batch=1, baseline=True, run="B2 90/10 seed 0")
 
 
 def test_figures_and_names_of_the_spanish_article_are_spanish(runs_dir: Path) -> None:
     spanish = Language("es", {"one": "exp1"})
     names = {name.partition("-")[2] for name in re.findall(r"\\fig\{([^}]+)\}", spanish.template)}
-    assert {"accuracy", "curves", "confusion", "reconstructions", "robustness", "pareto", "latent"} == names
+    assert {
+        "accuracy",
+        "curves",
+        "confusion",
+        "reconstructions",
+        "robustness",
+        "pareto",
+        "latent",
+    } == names
     for name in names:
         figure = pareto_figure(race()) if name == "pareto" else FIGURES[name](runs_dir, "exp1")
         english = words_of(figure)
@@ -201,9 +259,9 @@ def test_figures_and_names_of_the_spanish_article_are_spanish(runs_dir: Path) ->
 
 
 def test_no_sweep_no_article(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no article in"):
+    with pytest.raises(UserError, match="no article in"):
         check_article(tmp_path, tmp_path)
-    with pytest.raises(Refused, match="no sweep 'exp1'"):
+    with pytest.raises(UserError, match="no sweep 'exp1'"):
         write_article(tmp_path, tmp_path, ["exp1"], "es")
     assert list(differences({"a": "1", "b": "2"}, {"a": "2", "c": "3"}, "as before")) == [
         "a is not as before",

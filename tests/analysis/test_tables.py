@@ -12,16 +12,25 @@ from contracts.test_configs import spec
 
 from analysis.intervals import macro_f1, photo_bootstrap, seed_interval
 from analysis.tables import as_markdown, sweep_table, write_and_print
-from birds.record import make_record
-from birds.spec import ClassifySpec, PretrainSpec, Refused
-from birds.store import RunFolder
+from birds.core.record import make_record
+from birds.core.spec import ClassifySpec, PretrainSpec, UserError
+from birds.core.store import RunFolder
 
 
 def finish(runs_dir: Path, made: ClassifySpec | PretrainSpec, **measured: object) -> str:
     folder = RunFolder(runs_dir, made)
-    counts = {"photos_labelled": 30, "photos_unlabelled": 270, "photos_test": 50, "cost_parameters_trained": 7}
+    counts = {
+        "photos_labelled": 30,
+        "photos_unlabelled": 270,
+        "photos_test": 50,
+        "cost_parameters_trained": 7,
+    }
     with folder.claimed(made):
-        folder.finish(make_record(made, "cut", {"cost_parameters": 1234, "cost_seconds": 9.0} | counts | measured))
+        folder.finish(
+            make_record(
+                made, "cut", {"cost_parameters": 1234, "cost_seconds": 9.0} | counts | measured
+            )
+        )
     return made.key
 
 
@@ -90,7 +99,12 @@ def test_one_seed_gets_the_interval_over_its_test_photos(tmp_path: Path) -> None
 def test_what_else_was_swept_tells_rows_apart(tmp_path: Path) -> None:
     words = ["split=90 seed=0 noise=0.1", "split=90 seed=0 noise=0.4"]
     made = [spec("variant=DAE", *word.split()) for word in words]
-    sweep(tmp_path, "noise", [finish(tmp_path, one, test_accuracy=0.5, test_macro_f1=0.5) for one in made], words)
+    sweep(
+        tmp_path,
+        "noise",
+        [finish(tmp_path, one, test_accuracy=0.5, test_macro_f1=0.5) for one in made],
+        words,
+    )
     table, _ = sweep_table(tmp_path, "noise")
     assert table["noise"].tolist() == ["0.1", "0.4"]
     assert [line.split("|")[2:4] for line in as_markdown(table).splitlines()[2:]] == [
@@ -113,18 +127,21 @@ def test_the_csv_has_validation_and_accuracy_under_noise(tmp_path: Path) -> None
     assert r"90/10 & A & 70.0 & 40.0 \\" in (tmp_path / "tables" / "exp2-noise.tex").read_text()
     row = table.iloc[0]
     assert row["valid_accuracy"] == pytest.approx(0.9)
-    assert (row["accuracy_noise_0"], row["accuracy_noise_0.4"]) == (pytest.approx(0.7), pytest.approx(0.4))
+    assert (row["accuracy_noise_0"], row["accuracy_noise_0.4"]) == (
+        pytest.approx(0.7),
+        pytest.approx(0.4),
+    )
 
 
 def test_no_such_sweep_names_the_nearest(tmp_path: Path) -> None:
     sweep(tmp_path, "exp1", [])
-    with pytest.raises(Refused, match="did you mean exp1"):
+    with pytest.raises(UserError, match="did you mean exp1"):
         sweep_table(tmp_path, "exp2")
 
 
 def test_a_sweep_without_finished_runs_says_so(tmp_path: Path) -> None:
     sweep(tmp_path, "exp1", ["0" * 12])
-    with pytest.raises(Refused, match="no finished run yet"):
+    with pytest.raises(UserError, match="no finished run yet"):
         sweep_table(tmp_path, "exp1")
 
 

@@ -39,6 +39,8 @@ def test_a_ratio_is_of_rounds_and_knows_whether_the_aim_is_reached() -> None:
 
 def test_what_the_readme_shows_was_measured_and_every_bound_is_of_something() -> None:
     assert table() in README.read_text()
-    measured = {json.loads(line)["name"]: json.loads(line) for line in RESULTS.read_text().splitlines()}
+    measured = {
+        json.loads(line)["name"]: json.loads(line) for line in RESULTS.read_text().splitlines()
+    }
     for name, bound in yaml.safe_load(BOUNDS.read_text()).items():
         assert measured[name]["value"] > bound

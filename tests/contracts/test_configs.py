@@ -1,4 +1,6 @@
-"""Everything found in the config groups can be composed, named and built: no list to extend when one is added."""
+"""Everything found in the config groups can be composed, named and built: no list to extend when
+one is added.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from birds.models import build_encoder
-from birds.models.unet import UNet
-from birds.pretext import Passage, build_pretext
-from birds.spec import ClassifySpec, read_spec, spec_from_config
+from birds.core.spec import ClassifySpec, read_spec, spec_from_config
+from birds.encoders import build_encoder
+from birds.encoders.unet import UNet
+from birds.methods.pretraining import Passage, build_pretext
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
@@ -81,7 +83,9 @@ def test_every_pretext_trains_the_u_net(option: str) -> None:
     assert all(p.grad is not None for p in unet.parameters())
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem
+)
 def test_every_sweep_says_question_price_and_expectation(file: Path) -> None:
     text = file.read_text()
     assert all(word in text for word in ("# Question:", "# Price:", "# Expect:"))
@@ -89,12 +93,19 @@ def test_every_sweep_says_question_price_and_expectation(file: Path) -> None:
 
 
 @pytest.mark.parametrize("budget", options("budget"))
-@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem
+)
 def test_every_sweep_can_be_asked_at_every_budget(file: Path, budget: str) -> None:
     swept = OmegaConf.to_container(OmegaConf.load(file).hydra.sweeper.params)
     assert isinstance(swept, dict)
-    values = {str(key): str(value).split(",") for key, value in swept.items() if "(" not in str(value)}
-    cells = [[f"{key}={value}" for key, value in zip(values, cell, strict=True)] for cell in product(*values.values())]
+    values = {
+        str(key): str(value).split(",") for key, value in swept.items() if "(" not in str(value)
+    }
+    cells = [
+        [f"{key}={value}" for key, value in zip(values, cell, strict=True)]
+        for cell in product(*values.values())
+    ]
     specs = [spec(f"budget={budget}", *cell) for cell in cells]
     variants = {one.variant for one in specs}
     assert variants == set(values.get("variant", [spec().variant]))

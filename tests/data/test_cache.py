@@ -17,7 +17,7 @@ BUILD = """
     from pathlib import Path
     from birds.data import cache
     from birds.data.photos import read_photos
-    from birds.spec import Refused
+    from birds.core.spec import UserError
 
     root, folder = Path(sys.argv[1]), Path(sys.argv[2])
     photos = read_photos(root, folder, species=9, move_to_test=1, seed=0)
@@ -61,7 +61,9 @@ def test_nobody_can_write_into_it(photos, tmp_path):
 
 def test_a_second_start_decodes_nothing(photos, tmp_path, monkeypatch):
     first = np.array(decoded_photos(photos, tmp_path / "cache", 32))
-    monkeypatch.setattr(cache, "decode_photo", lambda path, size: pytest.fail(f"{path} decoded again"))
+    monkeypatch.setattr(
+        cache, "decode_photo", lambda path, size: pytest.fail(f"{path} decoded again")
+    )
     assert np.array_equal(decoded_photos(photos, tmp_path / "cache", 32), first)
 
 
@@ -77,7 +79,11 @@ def test_another_size_or_a_changed_photo_is_another_file(photos, tmp_path, draw_
     folder = tmp_path / "cache"
     draw_photo(31).save(photos.root / photos.paths[3])
     changed = read_photos(photos.root, folder, species=9, move_to_test=1, seed=0)
-    names = {cache_file(photos, folder, 32), cache_file(photos, folder, 48), cache_file(changed, folder, 32)}
+    names = {
+        cache_file(photos, folder, 32),
+        cache_file(photos, folder, 48),
+        cache_file(changed, folder, 32),
+    }
     assert len(names) == 3
     now = decoded_photos(changed, folder, 32)
     assert np.array_equal(now[3], decode_photo(photos.root / photos.paths[3], 32))
@@ -113,7 +119,7 @@ def test_a_full_disk_is_refused_and_leaves_nothing_behind(photos, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         try:
             cache.decoded_photos(photos, folder, 32)
-        except Refused as refusal:
+        except UserError as refusal:
             print(refusal)
     """
     process = build_elsewhere(photos, folder, then)
@@ -139,7 +145,8 @@ def saved(tmp_path):
 @pytest.mark.parametrize("size", [(224, 224), (40, 40), (300, 200), (90, 260), (8, 8), (1, 70)])
 def test_any_size_becomes_the_chosen_square(saved, size):
     assert (
-        saved(Image.new("RGB", size, (200, 30, 60)), "a.png").tolist() == np.full((32, 32, 3), (200, 30, 60)).tolist()
+        saved(Image.new("RGB", size, (200, 30, 60)), "a.png").tolist()
+        == np.full((32, 32, 3), (200, 30, 60)).tolist()
     )
 
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 from PIL import Image, ImageEnhance
 
+from birds.core.spec import UserError
 from birds.data.check import Look, as_text, check_folder, csv_rows_without_file, near_duplicates
-from birds.spec import Refused
 
 
 @pytest.fixture
@@ -23,7 +23,12 @@ def root(tmp_path, draw_photo):
 def test_unrelated_photos_are_no_duplicates(root):
     report = check_folder(root)
     assert len(report.photos) == 32
-    assert (report.exact, report.near, report.unreadable, report.csv_rows_without_file) == ([], [], [], None)
+    assert (report.exact, report.near, report.unreadable, report.csv_rows_without_file) == (
+        [],
+        [],
+        [],
+        None,
+    )
 
 
 def test_exact_copies_within_and_across_parts(root):
@@ -42,7 +47,9 @@ def test_near_copies_within_and_across_parts(root):
     with Image.open(root / "train/CROW/1.jpg") as photo:
         photo.save(root / "train/CROW/smaller.jpg", quality=70)
     with Image.open(root / "train/WREN/2.jpg") as photo:
-        ImageEnhance.Brightness(photo).enhance(1.05).save(root / "valid/WREN/brighter.jpg", quality=95)
+        ImageEnhance.Brightness(photo).enhance(1.05).save(
+            root / "valid/WREN/brighter.jpg", quality=95
+        )
     report = check_folder(root)
     assert report.exact == []
     assert sorted(map(sorted, report.near)) == [
@@ -52,17 +59,26 @@ def test_near_copies_within_and_across_parts(root):
     assert report.crossing(report.near) == 1
 
 
-@pytest.mark.parametrize(("bits", "alike"), [(0, True), (1, True), (3, True), (4, False), (12, False)])
+@pytest.mark.parametrize(
+    ("bits", "alike"), [(0, True), (1, True), (3, True), (4, False), (12, False)]
+)
 def test_photos_alike_are_those_that_differ_in_three_bits_or_fewer(bits, alike):
-    places = [0, 20, 40, 21, 41, 1, 2, 3, 22, 23, 42, 43][:bits]  # in three of the four words, as far as possible
-    hashes = {"a": 0x0123456789ABCDEF, "b": 0x0123456789ABCDEF ^ sum(1 << place for place in places)}
+    places = [0, 20, 40, 21, 41, 1, 2, 3, 22, 23, 42, 43][
+        :bits
+    ]  # in three of the four words, as far as possible
+    hashes = {
+        "a": 0x0123456789ABCDEF,
+        "b": 0x0123456789ABCDEF ^ sum(1 << place for place in places),
+    }
     looks = {path: Look(path, phash, (96, 96), "RGB", "") for path, phash in hashes.items()}
     assert near_duplicates(looks) == ([("a", "b")] if alike else [])
 
 
 def test_plain_surfaces_do_not_look_alike(root):
     for number in range(3):
-        Image.new("RGB", (64, 64), (100 + number, 100, 100)).save(root / f"train/CROW/plain{number}.png")
+        Image.new("RGB", (64, 64), (100 + number, 100, 100)).save(
+            root / f"train/CROW/plain{number}.png"
+        )
     assert check_folder(root).near == []
 
 
@@ -71,15 +87,23 @@ def test_unreadable_files_are_listed_and_are_no_duplicates_of_one_another(root):
     (root / "train/CROW/gone1.jpg").symlink_to(root / "nothing1.jpg")
     (root / "train/CROW/gone2.jpg").symlink_to(root / "nothing2.jpg")
     report = check_folder(root)
-    assert report.unreadable == ["train/CROW/cut.jpg", "train/CROW/gone1.jpg", "train/CROW/gone2.jpg"]
+    assert report.unreadable == [
+        "train/CROW/cut.jpg",
+        "train/CROW/gone1.jpg",
+        "train/CROW/gone2.jpg",
+    ]
     assert (report.exact, report.near) == ([], [])
 
 
 @pytest.mark.parametrize("header", ["", "class id,filepaths,labels,data set,scientific name\n"])
 def test_csv_rows_that_name_a_missing_photo_are_counted(root, header):
     rows = ["train/CROW/1.jpg", "train/CROW/77.jpg", "valid/WREN/3.jpg", "test/WREN/1.jpg"]
-    (root / "birds.csv").write_text(header + "".join(f"0,{row},NAME,part,LATIN NAME\n" for row in rows))
-    assert check_folder(root).csv_rows_without_file == 1  # the test part is not here at all: that is no surprise
+    (root / "birds.csv").write_text(
+        header + "".join(f"0,{row},NAME,part,LATIN NAME\n" for row in rows)
+    )
+    assert (
+        check_folder(root).csv_rows_without_file == 1
+    )  # the test part is not here at all: that is no surprise
 
 
 def test_a_long_csv_is_read_in_no_time(tmp_path):
@@ -101,5 +125,5 @@ def test_the_text_says_what_was_found(root, draw_photo):
 
 
 def test_a_folder_without_photos_is_refused(tmp_path):
-    with pytest.raises(Refused, match="holds no photo"):
+    with pytest.raises(UserError, match="holds no photo"):
         check_folder(tmp_path)

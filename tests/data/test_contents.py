@@ -32,7 +32,9 @@ def test_a_second_start_reads_no_file(root, tmp_path, opened):
     first = read_contents(root, PATHS, tmp_path / "cache")
     assert len(opened) == 5
     assert read_contents(root, PATHS, tmp_path / "cache") == first
-    assert read_contents(root, PATHS[:2], tmp_path / "cache") == {path: first[path] for path in PATHS[:2]}
+    assert read_contents(root, PATHS[:2], tmp_path / "cache") == {
+        path: first[path] for path in PATHS[:2]
+    }
     assert len(opened) == 5
 
 
@@ -54,12 +56,16 @@ def test_a_file_of_equal_size_but_later_time_is_read_again(root, tmp_path, opene
     assert opened[5:] == ["001.jpg"]
 
 
-@pytest.mark.parametrize("damage", ["cut short", "[]", '{"version": 1, "files": [1]}', "\xff", '{"version": 0}', ""])
+@pytest.mark.parametrize(
+    "damage", ["cut short", "[]", '{"version": 1, "files": [1]}', "\xff", '{"version": 0}', ""]
+)
 def test_a_damaged_index_is_built_again(root, tmp_path, opened, damage):
     first = read_contents(root, PATHS, tmp_path / "cache")
     (index,) = (tmp_path / "cache").glob("index-*.json")
     text = index.read_text()
-    index.write_bytes(text[: len(text) // 2].encode() if damage == "cut short" else damage.encode("latin-1"))
+    index.write_bytes(
+        text[: len(text) // 2].encode() if damage == "cut short" else damage.encode("latin-1")
+    )
     assert read_contents(root, PATHS, tmp_path / "cache") == first
     assert index.read_text() == text
     assert len(opened) == 10
@@ -67,7 +73,11 @@ def test_a_damaged_index_is_built_again(root, tmp_path, opened, damage):
 
 def test_equal_files_have_equal_hashes_wherever_they_lie(root, tmp_path):
     (root / "copy.jpg").write_bytes((root / PATHS[0]).read_bytes())
-    assert contents_of(root / "copy.jpg").sha == contents_of(root / PATHS[0]).sha != contents_of(root / PATHS[1]).sha
+    assert (
+        contents_of(root / "copy.jpg").sha
+        == contents_of(root / PATHS[0]).sha
+        != contents_of(root / PATHS[1]).sha
+    )
     assert contents_of(root / "copy.jpg").error == ""
 
 

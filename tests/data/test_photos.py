@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from birds.core.spec import UserError
 from birds.data.photos import Photos, plain_name, read_photos, scan_folder
-from birds.spec import Refused
 
 THREE = {"train/CROW": 9, "train/ROBIN": 8, "train/WREN": 8} | {
     f"{part}/{name}": 2 for part in ("valid", "test") for name in ("CROW", "ROBIN", "WREN")
@@ -19,7 +19,9 @@ def read(tmp_path):
     """Read a root with choices that suit a handful of photos."""
 
     def reading(root: Path, **choices) -> Photos:
-        return read_photos(root, tmp_path / "cache", **{"species": 20, "move_to_test": 0, "seed": 0} | choices)
+        return read_photos(
+            root, tmp_path / "cache", **{"species": 20, "move_to_test": 0, "seed": 0} | choices
+        )
 
     return reading
 
@@ -35,11 +37,17 @@ def test_reads_parts_and_labels(photos_in, read):
     for path, label, part in zip(photos.paths, photos.label, photos.part, strict=True):
         assert path.split("/")[:2] == [part, photos.species[label]]
         assert (photos.root / path).is_file()
-    assert photos.rows("test").tolist() == [k for k, path in enumerate(photos.paths) if path.startswith("test/")]
+    assert photos.rows("test").tolist() == [
+        k for k, path in enumerate(photos.paths) if path.startswith("test/")
+    ]
 
 
 def test_blanks_in_names_are_kept_and_names_match_without_case_or_underscores(photos_in, read):
-    spellings = {"train/BLACK  CAPPED_TIT": 5, "valid/Black capped tit": 2, "test/black_capped_tit": 1}
+    spellings = {
+        "train/BLACK  CAPPED_TIT": 5,
+        "valid/Black capped tit": 2,
+        "test/black_capped_tit": 1,
+    }
     photos = read(photos_in(spellings | {f"{part}/WREN": 4 for part in ("train", "valid", "test")}))
     assert photos.species == ("BLACK  CAPPED_TIT", "WREN")
     assert Counter(zip(photos.label.tolist(), photos.part.tolist(), strict=True))[0, "valid"] == 2
@@ -48,8 +56,14 @@ def test_blanks_in_names_are_kept_and_names_match_without_case_or_underscores(ph
 
 
 def test_a_species_spelled_two_ways_is_one(photos_in, read):
-    two_ways = {"train/PARAKETT  AKULET": 6, "valid/PARAKETT  AUKLET": 2, "test/PARAKETT  AUKLET": 2}
-    photos = read(photos_in(two_ways | {f"{part}/CRESTED AUKLET": 4 for part in ("train", "valid", "test")}))
+    two_ways = {
+        "train/PARAKETT  AKULET": 6,
+        "valid/PARAKETT  AUKLET": 2,
+        "test/PARAKETT  AUKLET": 2,
+    }
+    photos = read(
+        photos_in(two_ways | {f"{part}/CRESTED AUKLET": 4 for part in ("train", "valid", "test")})
+    )
     assert photos.species == ("CRESTED AUKLET", "PARAKETT  AKULET")
     assert counts(photos) == {"train": 10, "valid": 6, "test": 6}
     assert photos.notes["spellings_joined"] == 1
@@ -58,7 +72,9 @@ def test_a_species_spelled_two_ways_is_one(photos_in, read):
 def test_species_that_only_look_alike_stay_apart(photos_in):
     alike = ("RED WINGED BLACKBIRD", "RED WINGED BLACKBIRDS")
     in_train = {f"train/{name}": 4 for name in alike}
-    found, notes = scan_folder(photos_in(in_train | {f"valid/{alike[0]}": 2, f"test/{alike[1]}": 3}))
+    found, notes = scan_folder(
+        photos_in(in_train | {f"valid/{alike[0]}": 2, f"test/{alike[1]}": 3})
+    )
     assert notes["spellings_joined"] == 0
     assert Counter((photo.species, photo.part) for photo in found if photo.part != "train") == {
         (alike[0], "valid"): 2,
@@ -67,17 +83,28 @@ def test_species_that_only_look_alike_stay_apart(photos_in):
 
 
 def test_a_spelling_is_matched_among_the_species_that_lack_their_photos(photos_in):
-    in_both = {f"{part}/PARAKETT  AUKLETS": 3 for part in ("train", "valid")}  # closer, but has its own photos
-    found, _ = scan_folder(photos_in(in_both | {"train/PARAKETT  AKULET": 3, "valid/PARAKETT  AUKLET": 2}))
-    assert Counter(photo.species for photo in found) == {"PARAKETT  AUKLETS": 6, "PARAKETT  AKULET": 5}
+    in_both = {
+        f"{part}/PARAKETT  AUKLETS": 3 for part in ("train", "valid")
+    }  # closer, but has its own photos
+    found, _ = scan_folder(
+        photos_in(in_both | {"train/PARAKETT  AKULET": 3, "valid/PARAKETT  AUKLET": 2})
+    )
+    assert Counter(photo.species for photo in found) == {
+        "PARAKETT  AUKLETS": 6,
+        "PARAKETT  AKULET": 5,
+    }
 
 
-@pytest.mark.parametrize("name", ["MUTE SWAN", "mute_swan", "Mute  Swan", " MUTE SWAN ", "MUTE SWAN'"])
+@pytest.mark.parametrize(
+    "name", ["MUTE SWAN", "mute_swan", "Mute  Swan", " MUTE SWAN ", "MUTE SWAN'"]
+)
 def test_plain_name(name):
     assert plain_name(name) == "mute swan"
 
 
-@pytest.mark.parametrize("csv", [None, "1,train/CROW/001.jpg,CROW,train\n", "class id,filepaths,labels\n1,a,b\n"])
+@pytest.mark.parametrize(
+    "csv", [None, "1,train/CROW/001.jpg,CROW,train\n", "class id,filepaths,labels\n1,a,b\n"]
+)
 def test_folders_are_the_truth_whatever_the_csv_says(photos_in, read, csv):
     root = photos_in(THREE)
     expected = read(root)
@@ -113,13 +140,13 @@ def test_every_usual_ending_is_a_photo(photos_in, draw_photo, name):
 def test_a_folder_that_cannot_be_read_is_refused_by_name(photos_in, read):
     root = photos_in(THREE)
     (root / "train/LOOP").symlink_to(root / "train/LOOP")
-    with pytest.raises(Refused, match=r"cannot read .*train/LOOP"):
+    with pytest.raises(UserError, match=r"cannot read .*train/LOOP"):
         read(root)
 
 
 def test_validation_folder_and_no_test_part(photos_in, read):
     root = photos_in({"train/A": 10, "train/B": 10, "validation/A": 3, "validation/B": 3})
-    with pytest.raises(Refused, match=r"no test part; choose data\.move_to_test=1"):
+    with pytest.raises(UserError, match=r"no test part; choose data\.move_to_test=1"):
         read(root)
     assert counts(read(root, move_to_test=2)) == {"train": 16, "valid": 6, "test": 4}
 
@@ -135,7 +162,10 @@ def test_flat_folder_gets_every_part(photos_in, read):
 
 
 def test_keeps_the_species_with_most_training_photos_ties_by_name(photos_in, read):
-    root = photos_in({f"train/{name}": n for name, n in {"AA": 4, "BB": 6, "CZ": 5, "DA": 5}.items()} | {"test/AA": 9})
+    root = photos_in(
+        {f"train/{name}": n for name, n in {"AA": 4, "BB": 6, "CZ": 5, "DA": 5}.items()}
+        | {"test/AA": 9}
+    )
     assert read(root, species=2, move_to_test=1).species == ("BB", "CZ")
     assert read(root, species=3, move_to_test=1).species == ("BB", "CZ", "DA")
 
@@ -164,7 +194,7 @@ def paths_in_test(photos: Photos) -> list[str]:
 
 def test_a_class_too_small_is_refused_with_the_numbers(photos_in, read):
     root = photos_in({"train/CROW": 9, "train/WREN": 5})
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(UserError) as refusal:
         read(root, move_to_test=4)
     assert "WREN has 5 training photos" in str(refusal.value)
     assert "move 4 to test and 1 to validation" in str(refusal.value)
@@ -172,28 +202,30 @@ def test_a_class_too_small_is_refused_with_the_numbers(photos_in, read):
 
 
 def test_an_empty_class_is_refused_by_name(photos_in, read):
-    with pytest.raises(Refused, match=r"class 'WREN' has no photos in .*train: fill its folder or remove it"):
+    with pytest.raises(
+        UserError, match=r"class 'WREN' has no photos in .*train: fill its folder or remove it"
+    ):
         read(photos_in(THREE | {"train/WREN": 0}))
 
 
 def test_what_is_no_data_set_is_refused(photos_in, read, tmp_path):
-    with pytest.raises(Refused, match="is no folder"):
+    with pytest.raises(UserError, match="is no folder"):
         read(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Refused, match="holds no photo: expected train"):
+    with pytest.raises(UserError, match="holds no photo: expected train"):
         read(tmp_path / "empty")
-    with pytest.raises(Refused, match="1 species; two or more are needed"):
+    with pytest.raises(UserError, match="1 species; two or more are needed"):
         read(photos_in({"train/CROW": 4}))
 
 
 def test_the_folder_above_the_data_set_is_refused_with_the_right_one(photos_in, read):
     root = photos_in(THREE)
-    with pytest.raises(Refused, match=f"data.root={root}"):
+    with pytest.raises(UserError, match=f"data.root={root}"):
         read(root.parent)
 
 
 def test_a_data_set_of_validation_photos_alone_is_refused(photos_in, read):
-    with pytest.raises(Refused, match=r"has no train part, only valid"):
+    with pytest.raises(UserError, match=r"has no train part, only valid"):
         read(photos_in({"valid/CROW": 4, "valid/WREN": 4}))
 
 
@@ -212,7 +244,10 @@ def test_a_photo_moved_to_test_leaves_no_copy_in_train(photos_in, read):
     for name in sorted((root / "train/CROW").iterdir()):
         shutil.copy(name, name.with_name(f"copy-{name.name}"))
     photos = read(root, move_to_test=4)
-    parts = {part: {photos.content[row] for row in photos.rows(part)} for part in ("train", "valid", "test")}
+    parts = {
+        part: {photos.content[row] for row in photos.rows(part)}
+        for part in ("train", "valid", "test")
+    }
     assert not parts["train"] & parts["test"]
     assert not parts["train"] & parts["valid"]
     assert photos.notes["duplicates_dropped"] > 0
@@ -252,8 +287,10 @@ def test_an_unreadable_photo_is_refused_by_name_or_skipped(photos_in, read, how)
     elif how == "dangling link":
         victim.symlink_to(root / "gone.jpg")
     else:
-        victim.write_bytes({"cut short": whole[:-200], "no image": b"<html>404</html>", "empty": b""}[how])
-    with pytest.raises(Refused) as refusal:
+        victim.write_bytes(
+            {"cut short": whole[:-200], "no image": b"<html>404</html>", "empty": b""}[how]
+        )
+    with pytest.raises(UserError) as refusal:
         read(root)
     assert str(victim) in str(refusal.value)
     assert "data.skip_unreadable=true" in str(refusal.value)
@@ -266,10 +303,12 @@ def test_several_unreadable_photos_are_counted(photos_in, read):
     root = photos_in(THREE)
     for name in ("001", "002", "003"):
         (root / f"train/ROBIN/{name}.jpg").write_bytes(b"")
-    with pytest.raises(Refused, match=r"001.jpg and 2 more \(not an image\)"):
+    with pytest.raises(UserError, match=r"001.jpg and 2 more \(not an image\)"):
         read(root)
 
 
 def test_scan_counts_a_species_once_however_often_it_is_respelled(photos_in):
-    _, notes = scan_folder(photos_in({"train/MUTE SWAN": 3, "valid/Mute swan": 1, "test/mute_swan": 1, "train/A": 2}))
+    _, notes = scan_folder(
+        photos_in({"train/MUTE SWAN": 3, "valid/Mute swan": 1, "test/mute_swan": 1, "train/A": 2})
+    )
     assert notes["spellings_joined"] == 1

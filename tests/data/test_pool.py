@@ -1,4 +1,6 @@
-"""A wider pool holds no photo that models are judged on, wherever it comes from, and is known by its contents."""
+"""A wider pool holds no photo that models are judged on, wherever it comes from, and is known by
+its contents.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,11 @@ import numpy as np
 import pytest
 from contracts.test_configs import spec
 
+from birds.core.spec import UserError
 from birds.data.module import BirdsDataModule
 from birds.data.photos import Photos, read_photos
 from birds.data.pool import read_pool
 from birds.data.split import draw_split
-from birds.spec import Refused
 
 COUNTS = {"train/CROW": 12, "train/ROBIN": 11, "train/WREN": 8, "train/STORK": 7} | {
     f"{part}/{name}": 2 for part in ("valid", "test") for name in ("CROW", "ROBIN", "WREN", "STORK")
@@ -23,13 +25,17 @@ COUNTS = {"train/CROW": 12, "train/ROBIN": 11, "train/WREN": 8, "train/STORK": 7
 
 @pytest.fixture
 def own(draw_photo, tmp_path: Path) -> Callable[[dict[str, int]], Path]:
-    """A function that writes photos of one's own, none of which the data set has, given counts by folder."""
+    """A function that writes photos of one's own, none of which the data set has, given counts by
+    folder.
+    """
 
     def write(counts: dict[str, int]) -> Path:
         for k, (folder, count) in enumerate(counts.items()):
             (tmp_path / "own" / folder).mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                draw_photo(50_000 + 100 * k + number).save(tmp_path / "own" / folder / f"{number:03d}.jpg")
+                draw_photo(50_000 + 100 * k + number).save(
+                    tmp_path / "own" / folder / f"{number:03d}.jpg"
+                )
         return tmp_path / "own"
 
     return write
@@ -65,18 +71,32 @@ def test_all_species_are_the_training_photos_of_those_that_were_not_selected(roo
 def test_all_species_leave_out_what_is_judged_anywhere_in_the_data_set(root: Path) -> None:
     shutil.copy(root / "test/CROW/001.jpg", root / "train/WREN/100.jpg")
     shutil.copy(root / "valid/STORK/001.jpg", root / "train/WREN/101.jpg")
-    moved = next(path for path, part in zip(selected(root).paths, selected(root).part, strict=True) if part == "test")
+    moved = next(
+        path
+        for path, part in zip(selected(root).paths, selected(root).part, strict=True)
+        if part == "test"
+    )
     shutil.copy(root / moved, root / "train/STORK/100.jpg")
     pool = pool_of(root, "all_species")
     assert len(pool.paths) == 15
     assert pool.notes["pool_dropped"] == 3
-    judged = {root / p for part in ("valid", "test") for p in (root / part).rglob("*.jpg")} | {root / moved}
-    assert not {(root / path).read_bytes() for path in pool.paths} & {path.read_bytes() for path in judged}
+    judged = {root / p for part in ("valid", "test") for p in (root / part).rglob("*.jpg")} | {
+        root / moved
+    }
+    assert not {(root / path).read_bytes() for path in pool.paths} & {
+        path.read_bytes() for path in judged
+    }
 
 
-def test_a_folder_of_ones_own_is_read_to_any_depth_each_content_once(root: Path, own, tmp_path: Path) -> None:
+def test_a_folder_of_ones_own_is_read_to_any_depth_each_content_once(
+    root: Path, own, tmp_path: Path
+) -> None:
     folder = own({"a/b": 3, ".": 2, "valid/OWL": 4})
-    known = next(p for p, part in zip(selected(root).paths, selected(root).part, strict=True) if part == "train")
+    known = next(
+        p
+        for p, part in zip(selected(root).paths, selected(root).part, strict=True)
+        if part == "train"
+    )
     shutil.copy(folder / "a/b/001.jpg", folder / "again.jpg")
     shutil.copy(root / known, folder / "known.jpg")
     (folder / "notes.txt").write_text("no photo")
@@ -87,27 +107,32 @@ def test_a_folder_of_ones_own_is_read_to_any_depth_each_content_once(root: Path,
 
 
 @pytest.mark.parametrize("part", ["valid", "test"])
-def test_a_folder_with_photos_that_are_judged_is_refused_with_their_count(root: Path, own, part: str) -> None:
+def test_a_folder_with_photos_that_are_judged_is_refused_with_their_count(
+    root: Path, own, part: str
+) -> None:
     folder = own({"a": 3})
     for name in ("CROW", "STORK"):
         shutil.copy(root / part / name / "001.jpg", folder / f"renamed-{name}.jpg")
-    with pytest.raises(Refused, match=r"holds 2 validation or test photos .*renamed-CROW.jpg is one.*take them out"):
+    with pytest.raises(
+        UserError,
+        match=r"holds 2 validation or test photos .*renamed-CROW.jpg is one.*take them out",
+    ):
         pool_of(root, str(folder))
 
 
 def test_the_data_set_itself_is_no_pool(root: Path) -> None:
-    with pytest.raises(Refused, match="holds 20 validation or test photos"):
+    with pytest.raises(UserError, match="holds 20 validation or test photos"):
         pool_of(root, str(root))
 
 
 def test_what_adds_nothing_is_refused(root: Path, tmp_path: Path) -> None:
     every = read_photos(root, root.parent / "cache", species=4, move_to_test=2, seed=0)
-    with pytest.raises(Refused, match="adds no photo"):
+    with pytest.raises(UserError, match="adds no photo"):
         read_pool("all_species", every, root.parent / "cache")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Refused, match="holds no photo"):
+    with pytest.raises(UserError, match="holds no photo"):
         pool_of(root, str(tmp_path / "empty"))
-    with pytest.raises(Refused, match="is no folder; choose split, all_species or a folder"):
+    with pytest.raises(UserError, match="is no folder; choose split, all_species or a folder"):
         pool_of(root, str(tmp_path / "nowhere"))
 
 
@@ -126,10 +151,16 @@ def test_pretraining_sees_the_pool_beside_the_unlabelled_and_classifiers_do_not(
     part = np.array((["train"] * 8 + ["valid", "test"]) * 2)
     names = tuple(f"{k}.jpg" for k in range(20))
     table = Photos(Path("."), ("A", "B"), names, label, part, names, {})
-    pixels = np.zeros((20, 128, 128, 3), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None, None]
-    pool = np.full((5, 128, 128, 3), 200, np.uint8) + np.arange(5, dtype=np.uint8)[:, None, None, None]
+    pixels = (
+        np.zeros((20, 128, 128, 3), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None, None]
+    )
+    pool = (
+        np.full((5, 128, 128, 3), 200, np.uint8) + np.arange(5, dtype=np.uint8)[:, None, None, None]
+    )
     made = spec("variant=B2", "budget=smoke", "split=50", "budget.pretrain.augment=0")
-    cut = draw_split(table.rows("train"), label[table.rows("train")], split=50, seed=0, species=table.species)
+    cut = draw_split(
+        table.rows("train"), label[table.rows("train")], split=50, seed=0, species=table.species
+    )
     assert made.pretrained is not None
     pretraining = BirdsDataModule(made.pretrained, table, pixels, cut, pool=pool)
     shown = [int(p) for batch in pretraining.train_dataloader() for p in batch["photo"][:, 0, 0, 0]]

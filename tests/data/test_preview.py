@@ -12,9 +12,14 @@ def cell(sheet, row: int, column: int) -> np.ndarray:
 
 
 def test_a_row_per_species_and_eight_photos_each(photos_in):
-    sheet = contact_sheet(photos_in({"train/CROW": 20, "train/WREN": 3, "valid/CROW": 2, "test/ROBIN": 2}))
+    sheet = contact_sheet(
+        photos_in({"train/CROW": 20, "train/WREN": 3, "valid/CROW": 2, "test/ROBIN": 2})
+    )
     assert sheet.size == (MARGIN + PHOTOS * THUMBNAIL, 2 * THUMBNAIL)
-    shown = [[bool((cell(sheet, row, column) < 255).any()) for column in range(PHOTOS)] for row in range(2)]
+    shown = [
+        [bool((cell(sheet, row, column) < 255).any()) for column in range(PHOTOS)]
+        for row in range(2)
+    ]
     assert shown == [[True] * 8, [True] * 3 + [False] * 5]
 
 

@@ -4,15 +4,17 @@ from collections import Counter
 
 import pytest
 
+from birds.core.spec import UserError
 from birds.data.cache import decoded_photos
 from birds.data.check import csv_rows_without_file, look_at
 from birds.data.photos import read_photos, scan_folder
 from birds.data.split import draw_split
-from birds.spec import Refused
 
 
 def test_twenty_species_of_cub(shared_data, tmp_path):
-    photos = read_photos(shared_data / "birds_cub100", tmp_path, species=20, move_to_test=20, seed=0)
+    photos = read_photos(
+        shared_data / "birds_cub100", tmp_path, species=20, move_to_test=20, seed=0
+    )
     per_species = Counter(zip(photos.label.tolist(), photos.part.tolist(), strict=True))
     assert len(photos.species) == 20
     assert {per_species[k, "train"] for k in range(20)} == {30}
@@ -43,7 +45,7 @@ def test_alien_versus_predator_with_its_palette_files(shared_data, tmp_path):
 
 def test_birds_525_without_its_training_part_is_refused(shared_data, tmp_path):
     root = shared_data / "birds525_valid"
-    with pytest.raises(Refused, match="has no train part, only valid"):
+    with pytest.raises(UserError, match="has no train part, only valid"):
         read_photos(root, tmp_path, species=20, move_to_test=0, seed=0)
 
 
@@ -57,6 +59,8 @@ def test_birds_525_names_and_csv(shared_data):
 
 
 def test_birds_525_as_flat_folder(shared_data, tmp_path):
-    photos = read_photos(shared_data / "birds525_valid/valid", tmp_path, species=525, move_to_test=1, seed=0)
+    photos = read_photos(
+        shared_data / "birds525_valid/valid", tmp_path, species=525, move_to_test=1, seed=0
+    )
     assert len(photos.species) == 525
     assert Counter(photos.part.tolist())["test"] == 525

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from birds.core.spec import UserError
 from birds.data.split import Split, draw_split, labelled_count
-from birds.spec import Refused
 
 NAMES = [f"SPECIES {k}" for k in range(6)]
 COUNTS = st.lists(st.integers(2, 60), min_size=1, max_size=6)
@@ -21,8 +21,14 @@ def possible(counts, *splits) -> bool:
 def cut_of(counts, split, seed, offset=0) -> tuple[Split, np.ndarray, np.ndarray]:
     """The cut of a data set with that many photos per species; also its rows and their labels."""
     label = np.repeat(np.arange(len(counts)), counts)
-    rows = offset + 3 * np.arange(len(label))  # training rows have gaps: other parts lie between them
-    return draw_split(rows, label, split=split, seed=seed, species=NAMES[: len(counts)]), rows, label
+    rows = offset + 3 * np.arange(
+        len(label)
+    )  # training rows have gaps: other parts lie between them
+    return (
+        draw_split(rows, label, split=split, seed=seed, species=NAMES[: len(counts)]),
+        rows,
+        label,
+    )
 
 
 @given(COUNTS, SPLITS, SEEDS)
@@ -74,7 +80,9 @@ def test_a_species_is_cut_the_same_whoever_else_is_there(counts, split, seed):
     assume(possible(counts, split))
     cut, _, _ = cut_of(counts, split, seed)
     own = 3 * np.arange(counts[-1]) + 3 * sum(counts[:-1])
-    alone = draw_split(own, np.zeros(counts[-1], int), split=split, seed=seed, species=[NAMES[len(counts) - 1]])
+    alone = draw_split(
+        own, np.zeros(counts[-1], int), split=split, seed=seed, species=[NAMES[len(counts) - 1]]
+    )
     assert np.array_equal(alone.labelled, cut.labelled[np.isin(cut.labelled, own)])
 
 
@@ -88,7 +96,9 @@ def test_species_of_equal_size_are_cut_in_different_places():
 def test_the_digest_stands_for_the_cut(counts, split, other_split, seed, other_seed):
     assume(possible(counts, split, other_split))
     one, other = cut_of(counts, split, seed)[0], cut_of(counts, other_split, other_seed)[0]
-    equal = np.array_equal(one.labelled, other.labelled) and np.array_equal(one.unlabelled, other.unlabelled)
+    equal = np.array_equal(one.labelled, other.labelled) and np.array_equal(
+        one.unlabelled, other.unlabelled
+    )
     assert (one.digest == other.digest) == equal
 
 
@@ -101,13 +111,15 @@ def test_the_digest_is_of_the_rows():
     [(4, 99, "no labelled photo", "smaller split"), (4, 5, "no unlabelled photo", "larger split")],
 )
 def test_a_species_left_without_photos_is_refused_by_name(photos, split, missing, cure):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(UserError) as refusal:
         cut_of([200, photos], split, 0)
-    assert f"split={split} leaves SPECIES 1 with {missing} out of its {photos}" in str(refusal.value)
+    assert f"split={split} leaves SPECIES 1 with {missing} out of its {photos}" in str(
+        refusal.value
+    )
     assert cure in str(refusal.value)
 
 
 def test_one_photo_cannot_be_cut():
     for split in (10, 50, 90):
-        with pytest.raises(Refused, match="out of its 1"):
+        with pytest.raises(UserError, match="out of its 1"):
             cut_of([1], split, 0)

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from birds.latency.command import parsed_numbers, refuse_too_little
-from birds.spec import Refused
-from birds.store import RunFolder
+from birds.core.spec import UserError
+from birds.core.store import RunFolder
+from birds.use.latency.command import parsed_numbers, refuse_too_little
 
 COMMAND = """
 import argparse, sys
 from pathlib import Path
-from birds.latency.command import add_command
-from birds.refusals import exit_status
+from birds.use.latency.command import add_command
+from birds.core.errors import exit_status
 top = argparse.ArgumentParser()
 top.add_argument("--runs-dir", type=Path)
 add_command(top.add_subparsers())
@@ -41,9 +41,22 @@ def latency(runs_dir: Path, *words: str, status: int = 0, **environment: str) ->
 
 def test_from_models_to_the_table(tiny_sweep, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     quick = ("--batches", "2", "--threads", "1", "--rounds", "31", "--seconds", "0")
-    shown = latency(tiny_sweep.runs_dir, "tiny", *quick, CXX="no-such-compiler", TORCHINDUCTOR_CACHE_DIR=str(tmp_path))
-    rows = [json.loads(line) for line in (tiny_sweep.runs_dir / "latency.jsonl").read_text().splitlines()]
-    assert sorted((row["model"], row["batch"]) for row in rows) == [("eager", 2), ("fp32", 2), ("int8", 2)]
+    shown = latency(
+        tiny_sweep.runs_dir,
+        "tiny",
+        *quick,
+        CXX="no-such-compiler",
+        TORCHINDUCTOR_CACHE_DIR=str(tmp_path),
+    )
+    rows = [
+        json.loads(line)
+        for line in (tiny_sweep.runs_dir / "latency.jsonl").read_text().splitlines()
+    ]
+    assert sorted((row["model"], row["batch"]) for row in rows) == [
+        ("eager", 2),
+        ("fp32", 2),
+        ("int8", 2),
+    ]
     for row in rows:
         assert 0 < row["median_ms"] <= row["p95_ms"] <= row["p99_ms"]
         assert row["rounds"] == 31
@@ -63,9 +76,11 @@ def test_from_models_to_the_table(tiny_sweep, tmp_path: Path) -> None:  # type: 
 
 
 def test_eager_and_the_exported_model_see_the_same_photos(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
-    from birds.latency.entries import entries, started
+    from birds.use.latency.entries import entries, started
 
-    kept = [e for e in entries(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key)) if e.name != "compiled"]
+    kept = [
+        e for e in entries(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key)) if e.name != "compiled"
+    ]
     given_up: list[str] = []
     working = started(kept, 1, 3, lambda entry, reason: given_up.append(reason))
     logits = {one.name: one.classify(one.photos) for one in working}
@@ -75,7 +90,7 @@ def test_eager_and_the_exported_model_see_the_same_photos(tiny_sweep) -> None:  
 
 
 def test_a_baseline_that_computes_something_else_is_left_out(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
-    from birds.latency.entries import entries, started
+    from birds.use.latency.entries import entries, started
 
     eager = entries(RunFolder(tiny_sweep.runs_dir, tiny_sweep.key))[0]
     coarse = dataclasses.replace(
@@ -85,7 +100,12 @@ def test_a_baseline_that_computes_something_else_is_left_out(tiny_sweep) -> None
     )
     failing = dataclasses.replace(eager, name="failing", start=lambda threads, photos: 1 // 0)
     given_up: dict[str, str] = {}
-    working = started((eager, coarse, failing), 1, 1, lambda entry, reason: given_up.__setitem__(entry.name, reason))
+    working = started(
+        (eager, coarse, failing),
+        1,
+        1,
+        lambda entry, reason: given_up.__setitem__(entry.name, reason),
+    )
     assert [one.name for one in working] == ["eager"]
     assert "does not compute what eager fp32 computes" in given_up["coarse"]
     assert "zero" in given_up["failing"]
@@ -93,7 +113,9 @@ def test_a_baseline_that_computes_something_else_is_left_out(tiny_sweep) -> None
 
 def test_no_models_names_the_command_that_makes_them(tiny_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     for name in ("sweeps", tiny_run.key):
-        shutil.copytree(tiny_run.runs_dir / name, tmp_path / name, ignore=shutil.ignore_patterns("models"))
+        shutil.copytree(
+            tiny_run.runs_dir / name, tmp_path / name, ignore=shutil.ignore_patterns("models")
+        )
     assert "birds quantize tiny" in latency(tmp_path, "tiny", status=2)
 
 
@@ -103,7 +125,7 @@ def test_an_unknown_sweep_names_the_nearest(tiny_run) -> None:  # type: ignore[n
 
 @pytest.mark.parametrize("text", ["0", "-1", "1,x", "", "1.5", "1,,8"])
 def test_batches_are_positive_numbers(text: str) -> None:
-    with pytest.raises(Refused, match="choose 1 or more"):
+    with pytest.raises(UserError, match="choose 1 or more"):
         parsed_numbers("batches", text)
 
 
@@ -115,19 +137,19 @@ def test_batches_and_threads_are_read_once_each() -> None:
 
 @pytest.mark.parametrize("text", ["5", "0", "many", "1,-2"])
 def test_threads_are_between_1_and_the_cores(text: str) -> None:
-    with pytest.raises(Refused, match="choose 1 to 4 or all"):
+    with pytest.raises(UserError, match="choose 1 to 4 or all"):
         parsed_numbers("threads", text, cores=4)
 
 
 def test_too_few_rounds_and_no_time_are_refused() -> None:
-    with pytest.raises(Refused, match="choose 31 or more"):
+    with pytest.raises(UserError, match="choose 31 or more"):
         refuse_too_little(5, 10)
-    with pytest.raises(Refused, match="--seconds"):
+    with pytest.raises(UserError, match="--seconds"):
         refuse_too_little(41, -1)
 
 
 def test_torch_compile_computes_what_eager_computes_at_every_shape(tiny_run) -> None:  # type: ignore[no-untyped-def]
-    from birds.latency.entries import eager, load_network
+    from birds.use.latency.entries import eager, load_network
 
     network = load_network(RunFolder(tiny_run.runs_dir, tiny_run.key))[0]
     photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
@@ -144,11 +166,15 @@ def test_torch_compile_computes_what_eager_computes_at_every_shape(tiny_run) -> 
 
 
 def test_the_gpu_entries_are_fp32_bf16_and_a_graph(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
-    from birds.latency.entries import eager, entries, load_network, plain_fp32
+    from birds.use.latency.entries import eager, entries, load_network, plain_fp32
 
     folder = RunFolder(tiny_sweep.runs_dir, tiny_sweep.key)
     moved = {entry.name: entry for entry in entries(folder, "cuda")}
-    assert [moved[name].about["baseline"] for name in ("eager", "bf16", "graph")] == [True, False, True]
+    assert [moved[name].about["baseline"] for name in ("eager", "bf16", "graph")] == [
+        True,
+        False,
+        True,
+    ]
     assert moved["bf16"].about["test_accuracy"] is None  # it was not measured
     network = load_network(folder)[0]
     photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)

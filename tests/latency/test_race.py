@@ -1,4 +1,6 @@
-"""The order of a race is balanced, what it touches is put back, and what is slower is seen to be slower."""
+"""The order of a race is balanced, what it touches is put back, and what is slower is seen to be
+slower.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from birds.latency.race import (
+from birds.use.latency.race import (
     CALLS,
     LONG,
     SETTLE,
@@ -44,7 +46,13 @@ def test_a_round_and_the_next_give_each_contestant_the_same_mean_position() -> N
 
 def test_over_many_rounds_each_contestant_comes_first_and_each_before_each_other_as_often() -> None:
     rounds = drawn(3000)
-    before = np.mean([[[order.index(a) < order.index(b) for b in range(6)] for a in range(6)] for order in rounds], 0)
+    before = np.mean(
+        [
+            [[order.index(a) < order.index(b) for b in range(6)] for a in range(6)]
+            for order in rounds
+        ],
+        0,
+    )
     assert np.allclose(before[~np.eye(6, dtype=bool)], 0.5, atol=0.001)
     firsts = [sum(GROUPS[order[0]] == group for order in rounds) / len(rounds) for group in "abc"]
     assert firsts == pytest.approx([1 / 3] * 3, abs=0.03)
@@ -92,23 +100,34 @@ def counted(seconds: float, calls: list[str], name: str) -> Classifier:
 
 
 @pytest.mark.parametrize(("seconds", "each"), [(0.001, CALLS), (1.2 * LONG, 1)])
-def test_all_are_called_alike_and_once_a_round_where_calls_are_long(seconds: float, each: int) -> None:
+def test_all_are_called_alike_and_once_a_round_where_calls_are_long(
+    seconds: float, each: int
+) -> None:
     calls: list[str] = []
-    ones = [Contestant("run", name, counted(s, calls, name), PHOTOS) for name, s in (("a", 0.001), ("b", seconds))]
+    ones = [
+        Contestant("run", name, counted(s, calls, name), PHOTOS)
+        for name, s in (("a", 0.001), ("b", seconds))
+    ]
     raced(ones, rounds=7, seconds=0, random=np.random.default_rng(0))
     assert calls[-14 * each :].count("a") == calls[-14 * each :].count("b") == 7 * each
 
 
 def test_the_quickest_call_of_a_visit_is_compared_and_the_last_one_shown() -> None:
-    # a warm-up of 3 calls, then rounds of 2; long enough that a busy machine's interruptions are small beside them
+    # a warm-up of 3 calls, then rounds of 2; long enough that a busy machine's interruptions are
+    # small beside them
     took = iter([0.01] * 3 + [0.015, 0.04, 0.04, 0.015] * 10)
 
     def classify(photos: Photos) -> np.ndarray:
         return waits(next(took))(photos)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("birds.latency.race.WARM_UP_SECONDS", 0)
-        times = raced([Contestant("run", "m", classify, PHOTOS)], rounds=4, seconds=0, random=np.random.default_rng(0))
+        patch.setattr("birds.use.latency.race.WARM_UP_SECONDS", 0)
+        times = raced(
+            [Contestant("run", "m", classify, PHOTOS)],
+            rounds=4,
+            seconds=0,
+            random=np.random.default_rng(0),
+        )
     assert times[0].rounds / 1e6 == pytest.approx([15] * 4, abs=12)
     assert all(times[0].calls[::2] > times[0].calls[1::2])
 
@@ -126,7 +145,12 @@ def test_no_garbage_is_collected_inside_and_all_is_as_before_afterwards() -> Non
         seen.append(gc.isenabled())
         return np.zeros((1, 2), np.float32)
 
-    raced([Contestant("run", "m", classify, PHOTOS)], rounds=2, seconds=0, random=np.random.default_rng(0))
+    raced(
+        [Contestant("run", "m", classify, PHOTOS)],
+        rounds=2,
+        seconds=0,
+        random=np.random.default_rng(0),
+    )
     assert not any(seen)
     assert gc.isenabled()
 
@@ -186,7 +210,9 @@ def test_a_failure_inside_lets_go() -> None:
 
 
 @pytest.mark.parametrize(("threads", "at_least"), [(1, 0.0), (2, SETTLE)])
-def test_with_several_threads_a_model_settles_before_it_is_timed(threads: int, at_least: float) -> None:
+def test_with_several_threads_a_model_settles_before_it_is_timed(
+    threads: int, at_least: float
+) -> None:
     began: list[float] = []
 
     def classify(photos: Photos) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from birds.latency.statistics import (
+from birds.use.latency.statistics import (
     MINIMUM_ROUNDS,
     Interval,
     SameAgainstSame,
@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def validity() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("latency_validity", ROOT / "bench" / "latency_validity.py")
+    spec = importlib.util.spec_from_file_location(
+        "latency_validity", ROOT / "bench" / "latency_validity.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -40,9 +42,13 @@ def test_a_model_against_itself_covers_1_and_a_slowdown_is_found(validity: Modul
     assert result.found >= 95
 
 
-def test_coverage_holds_on_a_machine_so_bad_that_nothing_can_be_ranked(validity: ModuleType) -> None:
+def test_coverage_holds_on_a_machine_so_bad_that_nothing_can_be_ranked(
+    validity: ModuleType,
+) -> None:
     awful = {"jitter": 0.3, "wander": 0.2, "interrupted": 0.2, "comes": 0.3, "slowed_by": 4.0}
-    result = validity.judged(100, lambda random: validity.simulated(validity.RATIOS, 101, random, **awful))
+    result = validity.judged(
+        100, lambda random: validity.simulated(validity.RATIOS, 101, random, **awful)
+    )
     assert result.covered >= 95
     assert result.found < 95
     assert result.noisy == 100
@@ -67,7 +73,10 @@ def test_the_interval_is_the_bootstrap_with_very_many_draws() -> None:
     drawn = random.integers(0, 61, (100_000, 61))
     expected = np.quantile(np.median((first / second)[drawn], axis=1), [0.01, 0.99])
     own, order = ratio_interval(first, second), np.sort(first / second)
-    assert np.abs(np.searchsorted(order, expected) - np.searchsorted(order, [own.low, own.high])).max() <= 1
+    assert (
+        np.abs(np.searchsorted(order, expected) - np.searchsorted(order, [own.low, own.high])).max()
+        <= 1
+    )
 
 
 def test_ratio_of_known_times() -> None:
@@ -79,8 +88,12 @@ def test_ratio_of_known_times() -> None:
 
 def test_pairing_cancels_what_slows_both() -> None:
     random = np.random.default_rng(2)
-    common = np.exp(np.cumsum(random.normal(0, 0.3, 41)))  # a drift over several orders of magnitude
-    interval = ratio_interval(1.1 * common * random.normal(1, 0.02, 41), common * random.normal(1, 0.02, 41))
+    common = np.exp(
+        np.cumsum(random.normal(0, 0.3, 41))
+    )  # a drift over several orders of magnitude
+    interval = ratio_interval(
+        1.1 * common * random.normal(1, 0.02, 41), common * random.normal(1, 0.02, 41)
+    )
     assert interval.low > 1.05
     assert interval.high < 1.15
 
@@ -93,7 +106,8 @@ def test_with_few_rounds_the_interval_spans_all_of_them(rounds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [([1.0], [1.0, 2.0]), ([], []), ([0.0], [1.0]), ([1.0], [float("nan")]), ([[1.0]], [[1.0]])]
+    ("first", "second"),
+    [([1.0], [1.0, 2.0]), ([], []), ([0.0], [1.0]), ([1.0], [float("nan")]), ([[1.0]], [[1.0]])],
 )
 def test_nonsense_is_refused(first: list[float], second: list[float]) -> None:
     with pytest.raises(ValueError, match="times"):
@@ -104,7 +118,10 @@ def test_the_check_says_when_the_machine_is_too_noisy() -> None:
     good = SameAgainstSame(Interval(1.0, 0.98, 1.01))
     assert good.fair
     assert not good.noisy
-    wide, unfair = SameAgainstSame(Interval(1.0, 0.8, 1.1)), SameAgainstSame(Interval(1.03, 1.02, 1.04))
+    wide, unfair = (
+        SameAgainstSame(Interval(1.0, 0.8, 1.1)),
+        SameAgainstSame(Interval(1.03, 1.02, 1.04)),
+    )
     assert wide.noisy
     assert "too noisy to rank models that differ by less than 20.0%" in wide.verdict
     assert unfair.noisy
@@ -117,7 +134,10 @@ def test_models_are_told_apart_only_beyond_what_equal_models_show() -> None:
     assert told_apart(Interval(1.5, 1.45, 1.55), same) == "slower"
     assert told_apart(Interval(1.05, 0.99, 1.1), same) == "cannot be told"
     assert told_apart(Interval(1.01, 1.005, 1.015), same) == "cannot be told"
-    assert told_apart(Interval(0.5, 0.45, 0.55), SameAgainstSame(Interval(1.03, 1.02, 1.04))) == "cannot be told"
+    assert (
+        told_apart(Interval(0.5, 0.45, 0.55), SameAgainstSame(Interval(1.03, 1.02, 1.04)))
+        == "cannot be told"
+    )
 
 
 def test_summary_in_milliseconds_and_photos_a_second() -> None:

@@ -16,16 +16,24 @@ from birds.metrics.reconstruction import photo_scores, reconstruction_metrics
 def predictions(species: int = 6, photos: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
     random = torch.Generator().manual_seed(0)
     label = torch.randint(0, species, (photos,), generator=random)
-    return torch.randn(photos, species, generator=random) + 2 * nn.functional.one_hot(label, species), label
+    return torch.randn(photos, species, generator=random) + 2 * nn.functional.one_hot(
+        label, species
+    ), label
 
 
 def test_agrees_with_scikit_learn() -> None:
     logits, label = predictions()
-    got, predicted, probability = classification_metrics(logits, label), logits.argmax(1), logits.double().softmax(1)
+    got, predicted, probability = (
+        classification_metrics(logits, label),
+        logits.argmax(1),
+        logits.double().softmax(1),
+    )
     assert got["accuracy"] == pytest.approx(sk.accuracy_score(label, predicted))
     assert got["macro_f1"] == pytest.approx(sk.f1_score(label, predicted, average="macro"))
     assert got["recall"] == pytest.approx(list(sk.recall_score(label, predicted, average=None)))
-    assert got["auroc"] == pytest.approx(sk.roc_auc_score(label, probability, multi_class="ovr"), abs=1e-5)
+    assert got["auroc"] == pytest.approx(
+        sk.roc_auc_score(label, probability, multi_class="ovr"), abs=1e-5
+    )
     assert got["top5"] == pytest.approx(sk.top_k_accuracy_score(label, logits, k=5))
     assert got["loss"] == pytest.approx(sk.log_loss(label, probability), abs=1e-4)
     assert got["confusion"] == sk.confusion_matrix(label, predicted).tolist()
@@ -42,7 +50,9 @@ def test_calibration_error_of_a_boaster() -> None:
     """Says 100 % and is right half the time: off by one half."""
     label = torch.tensor([0, 1] * 50)
     logits = torch.tensor([[50.0, 0.0]]).repeat(100, 1)
-    assert classification_metrics(logits, label)["calibration_error"] == pytest.approx(0.5, abs=1e-4)
+    assert classification_metrics(logits, label)["calibration_error"] == pytest.approx(
+        0.5, abs=1e-4
+    )
 
 
 def test_two_species_and_no_photos() -> None:

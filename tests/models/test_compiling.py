@@ -1,4 +1,6 @@
-"""Compiled training: told by measurement and remembered, never worse than eager, and the same checkpoint."""
+"""Compiled training: told by measurement and remembered, never worse than eager, and the same
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,14 @@ import pytest
 import torch
 from contracts.test_configs import spec
 
-from birds import compiling
-from birds.compiling import compile_where_it_pays, speedup
+from birds.core.machine import Machine
+from birds.core.spec import ClassifySpec, Runtime, read_spec
 from birds.data.photos import read_photos
-from birds.machine import Machine
-from birds.models import build_encoder
-from birds.models.unet import Encoder
-from birds.run import run
-from birds.spec import ClassifySpec, Runtime, read_spec
+from birds.encoders import build_encoder
+from birds.encoders.unet import Encoder
+from birds.methods import compiling
+from birds.methods.compiling import compile_where_it_pays, speedup
+from birds.train.run import run
 
 SPEC = spec("variant=A", "encoder.widths=[8,12,16]", "budget.classify.batch=4")
 
@@ -93,7 +95,9 @@ def test_a_cpu_is_left_alone_unless_told(
     monkeypatch.setattr(compiling, "speedup", None)
     encoder = build_encoder(SPEC.encoder)
     machine = Machine(torch.device("cpu"), "32", 1)
-    assert compile_where_it_pays(encoder, SPEC, machine, runtime(tmp_path, compile=asked)) is compiled
+    assert (
+        compile_where_it_pays(encoder, SPEC, machine, runtime(tmp_path, compile=asked)) is compiled
+    )
     assert is_compiled(encoder) is compiled
 
 
@@ -103,17 +107,28 @@ def test_a_compiled_run_is_the_same_run(
     root = write_photos(tmp_path / "photos", {f"train/{name}": 12 for name in ("A", "B")})
     choice = {"species": 2, "move_to_test": 4, "seed": 0}
     digest = read_photos(root, tmp_path, **choice).digest
-    asked = spec("variant=B2", "encoder.widths=[8,12,16]", "budget=smoke", "split=50").model_dump(mode="json")
+    asked = spec("variant=B2", "encoder.widths=[8,12,16]", "budget=smoke", "split=50").model_dump(
+        mode="json"
+    )
     for one in (asked, asked["pretrained"]):
         one["data"] |= choice | {"digest": digest, "name": "folder"}
     chosen = read_spec(ClassifySpec.model_validate(asked).model_dump_json())
     shown = {}
     for compiled in (False, True):
-        where = {"runs_dir": tmp_path / str(compiled), "cache_dir": tmp_path / "cache", "data_root": root}
-        record = run(chosen, Runtime(**where, device="cpu", precision="32", tracking="none", compile=compiled))
+        where = {
+            "runs_dir": tmp_path / str(compiled),
+            "cache_dir": tmp_path / "cache",
+            "data_root": root,
+        }
+        record = run(
+            chosen,
+            Runtime(**where, device="cpu", precision="32", tracking="none", compile=compiled),
+        )
         assert record.value("compiled") is compiled
         shown[compiled] = record
     assert shown[True].key == shown[False].key
     for name in ("cost_flops_per_photo", "cost_parameters"):
         assert shown[True].value(name) == shown[False].value(name)
-    assert shown[True].value("test_loss") == pytest.approx(shown[False].value("test_loss"), rel=1e-3)
+    assert shown[True].value("test_loss") == pytest.approx(
+        shown[False].value("test_loss"), rel=1e-3
+    )

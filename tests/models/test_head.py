@@ -4,26 +4,40 @@ import pytest
 import torch
 from torch import Tensor
 
-from birds.models.head import pooled
+from birds.methods.classify.head import pooled
 
 
 def maps(kind: torch.dtype) -> list[Tensor]:
     torch.manual_seed(0)
-    levels = [torch.randn(5, channels, *side) for channels, side in ((3, (8, 8)), (6, (4, 2)), (2, (1, 1)))]
+    levels = [
+        torch.randn(5, channels, *side)
+        for channels, side in ((3, (8, 8)), (6, (4, 2)), (2, (1, 1)))
+    ]
     return [level.to(kind, memory_format=torch.channels_last).requires_grad_() for level in levels]
 
 
 def plainly(pyramid: list[Tensor]) -> Tensor:
     found = [level.float() for level in pyramid]
-    return torch.cat([level.mean((2, 3)) for level in found] + [level.amax((2, 3)) for level in found], dim=1)
+    return torch.cat(
+        [level.mean((2, 3)) for level in found] + [level.amax((2, 3)) for level in found], dim=1
+    )
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
-def test_features_and_gradients_are_those_of_the_formula(kind: torch.dtype, tolerance: float) -> None:
-    pyramid = [torch.argsort(torch.rand(level.shape).flatten(2)).view(level.shape).to(level) for level in maps(kind)]
-    pyramid = [level.requires_grad_() for level in pyramid]  # whole numbers, each once a map: no two share a maximum
+def test_features_and_gradients_are_those_of_the_formula(
+    kind: torch.dtype, tolerance: float
+) -> None:
+    pyramid = [
+        torch.argsort(torch.rand(level.shape).flatten(2)).view(level.shape).to(level)
+        for level in maps(kind)
+    ]
+    pyramid = [
+        level.requires_grad_() for level in pyramid
+    ]  # whole numbers, each once a map: no two share a maximum
     weight = torch.randn(5, 2 * (3 + 6 + 2))
-    ours, theirs = (torch.autograd.grad((f(pyramid) * weight).sum(), pyramid) for f in (pooled, plainly))
+    ours, theirs = (
+        torch.autograd.grad((f(pyramid) * weight).sum(), pyramid) for f in (pooled, plainly)
+    )
     assert torch.equal(pooled(pyramid), plainly(pyramid))
     for one, other in zip(ours, theirs, strict=True):
         assert one.dtype == kind

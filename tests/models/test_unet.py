@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from birds.models.head import Head, pooled
-from birds.models.unet import Encoder, Gate, UNet
-from birds.pretext.denoise import salt_and_pepper
+from birds.encoders.unet import Encoder, Gate, UNet
+from birds.methods.classify.head import Head, pooled
+from birds.methods.pretraining.denoise import salt_and_pepper
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def test_without_skips_the_photo_comes_from_the_deepest_level_alone(unet: UNet) 
 
 def test_keeping_every_skip_is_the_plain_u_net(unet: UNet) -> None:
     pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
-    torch.testing.assert_close(unet.decode(pyramid), unet.decode(pyramid, torch.tensor([True, True])))
+    torch.testing.assert_close(
+        unet.decode(pyramid), unet.decode(pyramid, torch.tensor([True, True]))
+    )
 
 
 def test_a_gate_starts_nearly_closed_and_learns_for_each_channel() -> None:
@@ -40,7 +42,9 @@ def test_a_gate_starts_nearly_closed_and_learns_for_each_channel() -> None:
 
 
 def test_gated_skips_let_almost_nothing_through_at_first() -> None:
-    """How much the restored photo changes when the finer levels do: at least 20 times less than with plain skips."""
+    """How much the restored photo changes when the finer levels do: at least 20 times less than
+    with plain skips.
+    """
     change = {}
     for skips in ("plain", "gated"):
         torch.manual_seed(0)

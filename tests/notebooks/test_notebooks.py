@@ -1,4 +1,6 @@
-"""The notebooks run from photos to verdicts and show what the records say; what is committed of them is whole."""
+"""The notebooks run from photos to verdicts and show what the records say; what is committed of
+them is whole.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,20 @@ SMALL = f"encoder.widths=[8,16,24,32] device=cpu 'launch.exclude={json.dumps(FEW
 
 def text_of(notebook: Any) -> str:
     """What a notebook's cells printed and displayed as text, with single spaces."""
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    shown = [output.get("text") or output.get("data", {}).get("text/markdown", "") for output in outputs]
+    outputs = [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
+    shown = [
+        output.get("text") or output.get("data", {}).get("text/markdown", "") for output in outputs
+    ]
     return re.sub(" +", " ", "\n".join(shown))
 
 
 def pictures_in(notebook: Any) -> int:
     """How many pictures its cells displayed."""
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    outputs = [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
@@ -46,7 +54,9 @@ def embedded_birds(root: Path) -> Path:
             folder = root / part / SPECIES[species]
             folder.mkdir(parents=True)
             for k in range(count):
-                Image.fromarray(render_bird(species, 1000 * first + k, size=128)).save(folder / f"{k:03}.jpg")
+                Image.fromarray(render_bird(species, 1000 * first + k, size=128)).save(
+                    folder / f"{k:03}.jpg"
+                )
     return root
 
 
@@ -59,8 +69,19 @@ def execute(name: str) -> Any:
 
 @pytest.mark.timeout(900)  # where other tests take the cores; about a minute alone
 def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = {"DATA": embedded_birds(tmp_path / "photos"), "RUNS": tmp_path / "runs", "SEEDS": 0, "BUDGET": "smoke"}
-    chosen |= {"SPECIES": KINDS, "MOVE_TO_TEST": 0, "OVERRIDES": SMALL, "SWEEPS": "exp1 exp2", "OMP_NUM_THREADS": 1}
+    chosen = {
+        "DATA": embedded_birds(tmp_path / "photos"),
+        "RUNS": tmp_path / "runs",
+        "SEEDS": 0,
+        "BUDGET": "smoke",
+    }
+    chosen |= {
+        "SPECIES": KINDS,
+        "MOVE_TO_TEST": 0,
+        "OVERRIDES": SMALL,
+        "SWEEPS": "exp1 exp2",
+        "OMP_NUM_THREADS": 1,
+    }
     chosen |= {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     for name, value in chosen.items():
         monkeypatch.setenv(name, str(value))
@@ -71,7 +92,9 @@ def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.Mo
 
     training = execute("02_training")
     records = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*/record.json")]
-    records = sorted((one for one in records if one["stage"] == "classify"), key=lambda one: one["split"])
+    records = sorted(
+        (one for one in records if one["stage"] == "classify"), key=lambda one: one["split"]
+    )
     made = {(one["split"], one["variant"]) for one in records}
     assert made == {(70, "A")} | {(90, name) for name in ("A", "B0", "B1", "B2", "DAE")}
     assert "**exp1**: 4 runs finished, 0 missing" in text_of(training)
@@ -82,7 +105,9 @@ def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs_dir: Path) -> None:
-    """Every accuracy, every verdict and the best run's mistakes, from the files that the sweep left."""
+    """Every accuracy, every verdict and the best run's mistakes, from the files that the sweep
+    left.
+    """
     said = text_of(analysis)
     for one in records:
         cell = f"| {one['split']}/{100 - one['split']} | {one['variant']} | 1 | {one['photos_labelled']} | "
@@ -90,10 +115,15 @@ def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs
     for sweep in ("exp1", "exp2"):
         for verdict in verdicts(compare_sweep(runs_dir, sweep)):
             assert f"- {sentence(verdict)}" in said
-    under_noise = [sentence(verdict) for verdict in verdicts(compare_sweep(runs_dir, "exp2", noisy=True))]
+    under_noise = [
+        sentence(verdict) for verdict in verdicts(compare_sweep(runs_dir, "exp2", noisy=True))
+    ]
     assert under_noise
     assert all("under salt and pepper" in one.lower() and f"- {one}" in said for one in under_noise)
-    best = max((one for one in records if one["variant"] in ("A", "B1", "B2")), key=lambda one: one["valid_accuracy"])
+    best = max(
+        (one for one in records if one["variant"] in ("A", "B1", "B2")),
+        key=lambda one: one["valid_accuracy"],
+    )
     wrong = np.sum(best["test_confusion"]) - np.trace(best["test_confusion"])
     assert f"Of {wrong} mistakes" in said
     assert "**pareto** is not there: " in said
@@ -103,15 +133,23 @@ def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_pair_agrees_and_holds_its_outputs(name: str) -> None:
-    script, notebook = (jupytext.read(ROOT / "notebooks" / f"{name}.{kind}") for kind in ("py", "ipynb"))
+    script, notebook = (
+        jupytext.read(ROOT / "notebooks" / f"{name}.{kind}") for kind in ("py", "ipynb")
+    )
     cells = [[(cell.cell_type, cell.source) for cell in one.cells] for one in (script, notebook)]
     assert cells[0] == cells[1], f"jupytext --sync notebooks/{name}.py"
     assert pictures_in(notebook) > 0, "make notebooks"
-    assert not [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "error"]
+    assert not [
+        o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "error"
+    ]
     assert (ROOT / "notebooks" / f"{name}.ipynb").stat().st_size < 1.5e6
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_they_define_no_functions(name: str) -> None:
     tree = ast.parse((ROOT / "notebooks" / f"{name}.py").read_text())
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+    assert not [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
+    ]

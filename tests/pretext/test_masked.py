@@ -1,12 +1,14 @@
-"""What masking hides, over which pixels a restored photo is judged, and that it combines with salt and pepper."""
+"""What masking hides, over which pixels a restored photo is judged, and that it combines with salt
+and pepper.
+"""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from birds.pretext import Passage
-from birds.pretext.masked import GREY, build, hidden_patches
+from birds.methods.pretraining import Passage
+from birds.methods.pretraining.masked import GREY, build, hidden_patches
 
 
 def random() -> torch.Generator:
@@ -14,7 +16,9 @@ def random() -> torch.Generator:
 
 
 @pytest.mark.parametrize(("hidden", "patch"), [(0.0, 16), (0.25, 8), (0.6, 16), (0.95, 32)])
-def test_the_fraction_of_patches_is_exact_for_each_photo_and_patches_are_whole(hidden: float, patch: int) -> None:
+def test_the_fraction_of_patches_is_exact_for_each_photo_and_patches_are_whole(
+    hidden: float, patch: int
+) -> None:
     photo = torch.rand(5, 3, 128, 128)
     mask = hidden_patches(photo, hidden, patch, random())
     patches = mask.unfold(2, patch, patch).unfold(3, patch, patch).float().mean((-1, -2))
@@ -45,7 +49,9 @@ def test_masking_combines_with_salt_and_pepper() -> None:
 
 def test_the_loss_can_be_over_hidden_pixels_alone() -> None:
     photo = torch.full((2, 3, 64, 64), 0.2)
-    judged = {loss: build(8, hidden=0.25, patch=16, noise=0.0, loss=loss) for loss in ("all", "hidden")}
+    judged = {
+        loss: build(8, hidden=0.25, patch=16, noise=0.0, loss=loss) for loss in ("all", "hidden")
+    }
     shown = judged["all"].corrupt(photo, random())
     hidden = (shown != photo).any(1, keepdim=True)
     right_where_hidden = Passage(photo, shown, torch.where(hidden, photo, photo + 0.5))

@@ -1,4 +1,6 @@
-"""The variational latent: what it costs, what is free, how the cost comes into force, and what evaluation sees."""
+"""The variational latent: what it costs, what is free, how the cost comes into force, and what
+evaluation sees.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,22 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from birds.pretext import Passage
-from birds.pretext.variational import Variational, build, with_free_bits
-from birds.pretext.variational import kl_divergence as cost_of
+from birds.methods.pretraining import Passage
+from birds.methods.pretraining.variational import Variational, build, with_free_bits
+from birds.methods.pretraining.variational import kl_divergence as cost_of
 
 
 def variational(**changed: Any) -> Variational:
     torch.manual_seed(0)
-    options = {"kl": 0.5, "kl_warmup": 0.4, "free_bits": 0.1, "noise": 0.0, "hidden": 0.0, "patch": 16, "loss": "all"}
+    options = {
+        "kl": 0.5,
+        "kl_warmup": 0.4,
+        "free_bits": 0.1,
+        "noise": 0.0,
+        "hidden": 0.0,
+        "patch": 16,
+        "loss": "all",
+    }
     made = build(6, **(options | changed))
     assert isinstance(made, Variational)
     return made
@@ -45,7 +55,12 @@ def test_free_bits_are_a_floor_for_each_channel() -> None:
 def test_the_cost_comes_into_force_over_the_warm_up() -> None:
     made, photo = variational(free_bits=0.0), torch.rand(2, 3, 32, 32)
     passage = Passage(photo, photo, photo, torch.full((2, 6, 2, 2), 0.8))
-    assert [round(made.loss(passage, progress).item(), 6) for progress in (0.0, 0.2, 0.4, 1.0)] == [0, 0.2, 0.4, 0.4]
+    assert [round(made.loss(passage, progress).item(), 6) for progress in (0.0, 0.2, 0.4, 1.0)] == [
+        0,
+        0.2,
+        0.4,
+        0.4,
+    ]
     assert variational(kl_warmup=0.0, free_bits=0.0).loss(passage, 0.0) == pytest.approx(0.4)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from birds.quantize.compare import compared, falls, paired_interval
+from birds.use.quantize.compare import compared, falls, paired_interval
 
 
 def test_the_interval_is_centred_near_the_difference_and_narrows():
@@ -37,7 +37,9 @@ def test_flips_are_named_and_counted():
 
 
 def how_often(photos, loss, changing, repetitions=2000):
-    """How often a twin that loses `loss` is said to; besides, a fraction `changing` flips, half each way."""
+    """How often a twin that loses `loss` is said to; besides, a fraction `changing` flips, half
+    each way.
+    """
     shares = [loss + changing / 2, changing / 2, 1 - loss - changing]
     drawn = np.random.default_rng(0).multinomial(photos, shares, size=repetitions)
     return np.mean([falls(int(lost), int(won), photos) for lost, won, _ in drawn])

@@ -5,12 +5,18 @@ import pytest
 import torch
 from PIL import Image
 
+from birds.core.store import RunFolder
 from birds.data.cache import decode_photo
-from birds.models.unet import Encoder
-from birds.predict import load_classifier
-from birds.quantize.export import TOLERANCE, StridedUNet, checkpoint_logits, compared_with_checkpoint, resized
-from birds.quantize.models import open_model
-from birds.store import RunFolder
+from birds.encoders.unet import Encoder
+from birds.use.predict import load_classifier
+from birds.use.quantize.export import (
+    TOLERANCE,
+    StridedUNet,
+    checkpoint_logits,
+    compared_with_checkpoint,
+    resized,
+)
+from birds.use.quantize.models import open_model
 
 RANDOM = np.random.default_rng(0)
 
@@ -60,7 +66,9 @@ def test_the_strided_stem_is_the_same_function(stem):
 
 def test_an_export_that_predicts_something_else_is_not_accepted(task):
     with pytest.raises(RuntimeError, match="does not predict what the checkpoint"):
-        compared_with_checkpoint(task, lambda given: checkpoint_logits(task, given) + 0.01, photos(5))
+        compared_with_checkpoint(
+            task, lambda given: checkpoint_logits(task, given) + 0.01, photos(5)
+        )
 
 
 def test_the_file_holds_no_notes_of_the_exporter(models):

@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 
+from birds.core.spec import read_spec
+from birds.core.store import RunFolder
 from birds.data.photos import read_photos
 from birds.data.split import draw_split
-from birds.quantize import make, onnx_int8
-from birds.quantize.command import models_table, notes
-from birds.quantize.compare import falls
-from birds.quantize.make import Order, evidence, quantize_run
-from birds.quantize.models import open_model, read_models
-from birds.quantize.predict import predict_with_model
-from birds.spec import read_spec
-from birds.store import RunFolder
+from birds.use.quantize import make, onnx_int8
+from birds.use.quantize.command import models_table, notes
+from birds.use.quantize.compare import falls
+from birds.use.quantize.make import Order, evidence, quantize_run
+from birds.use.quantize.models import open_model, read_models
+from birds.use.quantize.predict import predict_with_model
 
 ORDER = Order(calibration=16)
 
@@ -26,8 +26,13 @@ def test_int8_is_smaller_and_says_nearly_the_same(models):
     assert twin["agreement"] >= 0.9
     assert not falls(twin["only_first_right"], twin["only_second_right"], 42)
     assert models["fp32"].measured["checkpoint"]["largest_logit_difference"] < 1e-3
-    assert any(name.startswith("BatchNormalization") for name in models["int8"].measured["float_operations"])
-    assert not any(name.startswith(("Conv", "Gemm")) for name in models["int8"].measured["float_operations"])
+    assert any(
+        name.startswith("BatchNormalization")
+        for name in models["int8"].measured["float_operations"]
+    )
+    assert not any(
+        name.startswith(("Conv", "Gemm")) for name in models["int8"].measured["float_operations"]
+    )
 
 
 def test_every_metric_of_the_record_is_there(models, trained):
@@ -36,8 +41,12 @@ def test_every_metric_of_the_record_is_there(models, trained):
     assert of_the_record <= set(models["int8"].measured)
     noisy = models["fp32"].measured["test_accuracy_noise"]
     assert noisy == pytest.approx(record.value("test_accuracy_noise"), abs=1 / 42 + 1e-9)
-    assert models["int8"].measured["test_accuracy_noise"][0] == pytest.approx(models["int8"].test_accuracy)
-    assert models["fp32"].test_accuracy == pytest.approx(record.value("test_accuracy"), abs=1 / 42 + 1e-9)
+    assert models["int8"].measured["test_accuracy_noise"][0] == pytest.approx(
+        models["int8"].test_accuracy
+    )
+    assert models["fp32"].test_accuracy == pytest.approx(
+        record.value("test_accuracy"), abs=1 / 42 + 1e-9
+    )
 
 
 def test_json_says_the_same_when_read_again(models, trained):
@@ -60,7 +69,9 @@ def test_the_twin_takes_any_batch_and_predicts_each_photo_alone(models):
 def test_calibration_photos_are_unlabelled_ones_of_the_runs_split(trained):
     folder = RunFolder(trained.runs_dir, trained.keys[2])
     spec = read_spec(folder.spec_file.read_text())
-    photos = read_photos(trained.root, trained.runs_dir / "cache", species=3, move_to_test=0, seed=0)
+    photos = read_photos(
+        trained.root, trained.runs_dir / "cache", species=3, move_to_test=0, seed=0
+    )
     rows = photos.rows("train")
     split = draw_split(rows, photos.label[rows], split=75, seed=0, species=photos.species)
     few = evidence(folder, spec, Order(calibration=8))[1]
@@ -72,7 +83,9 @@ def test_calibration_photos_are_unlabelled_ones_of_the_runs_split(trained):
 def test_asked_twice_it_works_once_and_what_was_cut_short_is_redone(models, copied, monkeypatch):
     folder = RunFolder(copied.runs_dir, copied.keys[0])
     exports = []
-    file = models["fp32"].path.read_bytes()  # the same run's, so there is no need to export it again and again
+    file = models[
+        "fp32"
+    ].path.read_bytes()  # the same run's, so there is no need to export it again and again
     monkeypatch.setattr(make, "exported", lambda *given: exports.append(1) or file)
     first = quantize_run(folder, ORDER)
     assert quantize_run(folder, ORDER) == sorted(first, key=lambda model: model.name)
@@ -88,11 +101,16 @@ def test_asked_twice_it_works_once_and_what_was_cut_short_is_redone(models, copi
     assert [model.precision for model in read_models(folder)] == ["fp32"]
     quantize_run(folder, Order(calibration=8))
     assert len(exports) == 3
-    assert {m.precision: m.calibration.get("photos") for m in read_models(folder)} == {"fp32": None, "int8": 8}
+    assert {m.precision: m.calibration.get("photos") for m in read_models(folder)} == {
+        "fp32": None,
+        "int8": 8,
+    }
 
 
 def test_where_int8_loses_too_much_the_worst_layers_go_back_to_float(models, copied, monkeypatch):
-    """Whatever happens counts as a fall here, and only two layers as layers: both end up in float, the worst first."""
+    """Whatever happens counts as a fall here, and only two layers as layers: both end up in float,
+    the worst first.
+    """
     layers, file = onnx_int8.layers, models["fp32"].path.read_bytes()
     monkeypatch.setattr(make, "exported", lambda *given: file)
     monkeypatch.setattr(onnx_int8, "layers", lambda source: layers(source)[:2])
@@ -112,17 +130,28 @@ def test_openvino_makes_its_own(models, copied, monkeypatch):
     pytest.importorskip("nncf", reason="the extra openvino is not installed")
     file = models["fp32"].path.read_bytes()
     monkeypatch.setattr(make, "exported", lambda *given: file)
-    made = {m.precision: m for m in quantize_run(RunFolder(copied.runs_dir, copied.keys[0]), Order("openvino", 16))}
+    made = {
+        m.precision: m
+        for m in quantize_run(RunFolder(copied.runs_dir, copied.keys[0]), Order("openvino", 16))
+    }
     assert {"fp32", "int8"} <= set(made)
     assert made["int8"].measured["against_fp32"]["agreement"] >= 0.9
     assert made["int8"].path.name == "openvino-int8.xml"
     assert made["fp32"].measured["checkpoint"]["largest_logit_difference"] < 1e-3
     wide = np.random.default_rng(2).integers(0, 256, (2, 150, 140, 3), dtype=np.uint8)
-    for given in (wide[:, :128, :128], wide):  # of the model's size, which is not resized, and of another
-        ours, theirs = (open_model(m, threads=1)(np.ascontiguousarray(given)) for m in (made["fp32"], models["fp32"]))
+    for given in (
+        wide[:, :128, :128],
+        wide,
+    ):  # of the model's size, which is not resized, and of another
+        ours, theirs = (
+            open_model(m, threads=1)(np.ascontiguousarray(given))
+            for m in (made["fp32"], models["fp32"])
+        )
         assert np.abs(ours - theirs).max() < 0.02
     photo = next((copied.root / "test").glob("*/000.png"))
-    ours, theirs = (predict_with_model(m.path, [photo])[0].ranked[0][0] for m in (made["int8"], models["int8"]))
+    ours, theirs = (
+        predict_with_model(m.path, [photo])[0].ranked[0][0] for m in (made["int8"], models["int8"])
+    )
     assert ours == theirs
 
 

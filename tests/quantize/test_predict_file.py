@@ -9,16 +9,16 @@ import time
 import numpy as np
 import pytest
 
-from birds.predict import predict
-from birds.quantize.predict import predict_with_model
-from birds.spec import Refused
-from birds.store import RunFolder
+from birds.core.spec import UserError
+from birds.core.store import RunFolder
+from birds.use.predict import predict
+from birds.use.quantize.predict import predict_with_model
 
 ALONE = """
 import sys
 from pathlib import Path
 import birds.cli
-from birds.quantize.predict import predict_with_model
+from birds.use.quantize.predict import predict_with_model
 found = predict_with_model(Path(sys.argv[1]), [Path(sys.argv[2])])
 print(found[0].ranked[0][0])
 sys.exit(bool({"torch", "lightning", "onnx", "pandas"} & set(sys.modules)))
@@ -32,10 +32,14 @@ def test_a_copied_file_predicts_without_torch(models, trained, tmp_path):
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False
+        )
         seconds.append(time.perf_counter() - started)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.strip() == predict_with_model(models["int8"].path, [photo])[0].ranked[0][0]
+        assert (
+            done.stdout.strip() == predict_with_model(models["int8"].path, [photo])[0].ranked[0][0]
+        )
     print(f"predicted in {min(seconds):.2f} s")
     assert min(seconds) < 5  # about 0.6 s; loose, since machines are busy
 
@@ -52,9 +56,9 @@ def test_the_file_and_the_run_give_the_same_probabilities(models, trained):
 
 def test_a_photo_that_is_none_is_refused(models, tmp_path):
     (tmp_path / "photo.jpg").write_text("no photo")
-    with pytest.raises(Refused, match=r"photo\.jpg is not an image"):
+    with pytest.raises(UserError, match=r"photo\.jpg is not an image"):
         predict_with_model(models["int8"].path, [tmp_path / "photo.jpg"])
-    with pytest.raises(Refused, match=r"gone\.jpg cannot be read"):
+    with pytest.raises(UserError, match=r"gone\.jpg cannot be read"):
         predict_with_model(models["int8"].path, [tmp_path / "gone.jpg"])
 
 
@@ -68,13 +72,13 @@ def test_a_model_that_is_not_ours_is_refused(models, tmp_path):
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
     for name in ("text", "short", "foreign"):
-        with pytest.raises(Refused, match="is no model that `birds quantize` wrote"):
+        with pytest.raises(UserError, match="is no model that `birds quantize` wrote"):
             predict_with_model(tmp_path / f"{name}.onnx", [tmp_path / "photo.jpg"])
-    with pytest.raises(Refused, match="there is no model file"):
+    with pytest.raises(UserError, match="there is no model file"):
         predict_with_model(tmp_path / "gone.onnx", [tmp_path / "photo.jpg"])
 
 
 def test_a_runtime_that_is_missing_is_named_with_its_extra(models, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(Refused, match=r"onnxruntime is not installed.*\[quantize\]"):
+    with pytest.raises(UserError, match=r"onnxruntime is not installed.*\[quantize\]"):
         predict_with_model(models["int8"].path, [])

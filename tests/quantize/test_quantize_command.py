@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from birds import machine
-from birds.quantize.command import add_command
-from birds.quantize.models import warn_without_int8
-from birds.refusals import exit_status
-from birds.store import RunFolder
+from birds.core import machine
+from birds.core.errors import exit_status
+from birds.core.store import RunFolder
+from birds.use.quantize.command import add_command
+from birds.use.quantize.models import warn_without_int8
 
 
 @pytest.fixture
 def quantize(copied, capsys):
-    """A function (*words) -> exit status, output, errors of `birds quantize` on a sweep that may be spoiled."""
+    """A function (*words) -> exit status, output, errors of `birds quantize` on a sweep that may be
+    spoiled.
+    """
 
     def asked(*words):
         parser = argparse.ArgumentParser()
@@ -62,27 +64,37 @@ def test_no_sweep_and_no_finished_run(quantize, copied):
 def test_a_checkpoint_that_is_missing_or_cut_short(quantize, copied):
     checkpoint = RunFolder(copied.runs_dir, copied.keys[0]).checkpoint("best")
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    assert_refused(quantize("--runs", copied.keys[0][:6]), "missing or was cut short", "remove", "train.py")
+    assert_refused(
+        quantize("--runs", copied.keys[0][:6]), "missing or was cut short", "remove", "train.py"
+    )
     checkpoint.unlink()
     assert_refused(quantize("--runs", copied.keys[0]), "missing or was cut short")
 
 
 def test_an_empty_calibration_set(quantize, copied):
-    assert_refused(quantize("--runs", copied.keys[0], "--calibration", "0"), "--calibration 0", "256")
+    assert_refused(
+        quantize("--runs", copied.keys[0], "--calibration", "0"), "--calibration 0", "256"
+    )
 
 
 def test_a_backend_that_is_not_installed(quantize, copied, monkeypatch):
     for name in ("openvino", "nncf"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert_refused(quantize("--runs", copied.keys[0], "--backend", "openvino"), "not installed", "[openvino]")
+    assert_refused(
+        quantize("--runs", copied.keys[0], "--backend", "openvino"), "not installed", "[openvino]"
+    )
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert_refused(quantize("--runs", copied.keys[0]), "not installed", "[quantize]")
 
 
 def test_photos_that_are_gone_or_changed(quantize, copied, tmp_path):
     for file in copied.runs_dir.glob("*/record.json"):
-        file.write_text(file.read_text().replace('"runtime.data_root": "', '"runtime.data_root": "/moved'))
-    assert_refused(quantize("--runs", copied.keys[0]), "cannot find the photos", "--data-root FOLDER")
+        file.write_text(
+            file.read_text().replace('"runtime.data_root": "', '"runtime.data_root": "/moved')
+        )
+    assert_refused(
+        quantize("--runs", copied.keys[0]), "cannot find the photos", "--data-root FOLDER"
+    )
     assert quantize("--runs", copied.keys[0], "--data-root", str(copied.root / "train"))[0] == 2
 
 

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from birds.quantize.rank import best_runs, ranking
-from birds.spec import Refused
+from birds.core.spec import UserError
+from birds.use.quantize.rank import best_runs, ranking
 
 FRAME = pd.DataFrame(
     {
@@ -33,7 +33,7 @@ def test_ties_go_to_the_smaller_key_whatever_the_order():
 
 
 def test_an_unknown_criterion_is_refused_with_those_there_are():
-    with pytest.raises(Refused, match=r"did you mean valid_accuracy.*valid_loss"):
+    with pytest.raises(UserError, match=r"did you mean valid_accuracy.*valid_loss"):
         ranking(FRAME, "valid_acuracy")
 
 
@@ -45,5 +45,5 @@ def test_a_sweep_gives_its_distinct_models_and_says_when_they_are_fewer(trained,
 
 
 def test_the_test_part_ranks_nothing(trained):
-    with pytest.raises(Refused, match="spoil the test"):
+    with pytest.raises(UserError, match="spoil the test"):
         best_runs(trained.runs_dir, "tiny", by="test_accuracy")

@@ -31,7 +31,9 @@ MEASURED_ANEW = ("cost_", "git_", "host", "runtime.", "package_versions", "pytho
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three species told apart by the direction of their stripes: 18 training, 6 validation and 6 test photos each."""
+    """Three species told apart by the direction of their stripes: 18 training, 6 validation and 6
+    test photos each.
+    """
     root = tmp_path_factory.mktemp("photos")
     random = np.random.default_rng(0)
     y, x = np.mgrid[0:96, 0:96]
@@ -40,9 +42,15 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder = root / part / name
             folder.mkdir(parents=True)
             for k in range(count):
-                wave = 0.5 + 0.4 * np.sin((a * x + b * y) / random.uniform(2, 4) + random.uniform(0, 6))
-                photo = wave[..., None] * random.uniform(0.3, 1, 3) + random.normal(0, 0.08, (96, 96, 3))
-                Image.fromarray((photo.clip(0, 1) * 255).astype(np.uint8)).save(folder / f"{k:03}.jpg")
+                wave = 0.5 + 0.4 * np.sin(
+                    (a * x + b * y) / random.uniform(2, 4) + random.uniform(0, 6)
+                )
+                photo = wave[..., None] * random.uniform(0.3, 1, 3) + random.normal(
+                    0, 0.08, (96, 96, 3)
+                )
+                Image.fromarray((photo.clip(0, 1) * 255).astype(np.uint8)).save(
+                    folder / f"{k:03}.jpg"
+                )
     return root
 
 
@@ -51,13 +59,24 @@ class Road:
 
     def __init__(self, photos: Path, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
-        self._settings = [*SMALL, f"data.root={photos}", f"runs_dir={runs_dir}", f"cache_dir={photos.parent}/cache"]
+        self._settings = [
+            *SMALL,
+            f"data.root={photos}",
+            f"runs_dir={runs_dir}",
+            f"cache_dir={photos.parent}/cache",
+        ]
         self._env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
 
     def start(self, *overrides: str) -> subprocess.Popen[str]:
         """Start training and do not wait."""
         multirun, own = overrides[:1] == ("-m",), [word for word in overrides if word != "-m"]
-        command = [sys.executable, str(ROOT / "train.py"), *["-m"] * multirun, *self._settings, *own]
+        command = [
+            sys.executable,
+            str(ROOT / "train.py"),
+            *["-m"] * multirun,
+            *self._settings,
+            *own,
+        ]
         pipe = subprocess.PIPE
         return subprocess.Popen(
             command,
@@ -80,19 +99,28 @@ class Road:
         """The `birds` command on these runs."""
         command = [sys.executable, "-m", "birds", "--runs-dir", str(self.runs_dir), *words]
         done = subprocess.run(
-            command, cwd=self.runs_dir.parent, env=self._env, text=True, capture_output=True, check=False
+            command,
+            cwd=self.runs_dir.parent,
+            env=self._env,
+            text=True,
+            capture_output=True,
+            check=False,
         )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Every finished run's record by key."""
-        return {f.parent.name: json.loads(f.read_text()) for f in self.runs_dir.glob(f"*/{FINISHED}")}
+        return {
+            f.parent.name: json.loads(f.read_text()) for f in self.runs_dir.glob(f"*/{FINISHED}")
+        }
 
     def results(self) -> dict[str, dict[str, Any]]:
         """The records without what differs each time (seconds, memory, versions, folders)."""
         return {
-            key: {name: value for name, value in record.items() if not name.startswith(MEASURED_ANEW)}
+            key: {
+                name: value for name, value in record.items() if not name.startswith(MEASURED_ANEW)
+            }
             for key, record in self.records().items()
         }
 

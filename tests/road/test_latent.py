@@ -10,17 +10,19 @@ from analysis.dashboard.content import content
 from analysis.figures import FIGURES
 from analysis.report.facts import all_facts
 from analysis.report.language import Language
-from birds.latent.encode import encoder_of, unlabelled_vectors
-from birds.models.checkpoint import read_checkpoint
-from birds.spec import read_spec
-from birds.store import RunFolder
+from birds.core.checkpoint import read_checkpoint
+from birds.core.spec import read_spec
+from birds.core.store import RunFolder
+from birds.use.latent.encode import encoder_of, unlabelled_vectors
 
 SPECIES = 3
 
 
 def folders(road: Road) -> dict[str, RunFolder]:
     """The finished runs by variant, or pretext."""
-    return {record["variant"]: RunFolder(road.runs_dir, key) for key, record in road.records().items()}
+    return {
+        record["variant"]: RunFolder(road.runs_dir, key) for key, record in road.records().items()
+    }
 
 
 def refuses(road: Road, *words: str) -> str:
@@ -35,8 +37,16 @@ def test_from_runs_to_numbers_and_pictures(road: Road) -> None:
     run = folders(road)
     before = {name: folder.record_file.read_bytes() for name, folder in run.items()}
     said = road.birds("latent", run["DVAE"].key[:6], "--perplexity", "5")
-    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines() if line.startswith("|")][2:]
-    assert [row[1] for row in table] == ["untrained encoder", "pretrained (variational)", "its own (finetune)"]
+    table = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in said.splitlines()
+        if line.startswith("|")
+    ][2:]
+    assert [row[1] for row in table] == [
+        "untrained encoder",
+        "pretrained (variational)",
+        "its own (finetune)",
+    ]
     assert table[0][3:] != table[1][3:] != table[2][3:]
     assert {row[2] for row in table} == {"24"}
     for folder in run.values():
@@ -51,12 +61,16 @@ def test_from_runs_to_numbers_and_pictures(road: Road) -> None:
         page = (folder.latent / "latent.html").read_text()
         assert page.count("/9j/") >= 24, "a JPEG for each photo"
         assert 'src="http' not in page
-        assert len(list(folder.tracking.glob("wandb/offline-run-*"))) == 2, "the run's own, and what was added"
+        assert len(list(folder.tracking.glob("wandb/offline-run-*"))) == 2, (
+            "the run's own, and what was added"
+        )
     assert {name: folder.record_file.read_bytes() for name, folder in run.items()} == before
     vectors_are_the_means(run["variational"])
 
     assert "no single run 'nosuch'" in refuses(road, "nosuch")
-    assert "--perplexity 30 does not suit 24 photos; choose 2 to 7" in refuses(road, run["DVAE"].key)
+    assert "--perplexity 30 does not suit 24 photos; choose 2 to 7" in refuses(
+        road, run["DVAE"].key
+    )
     run["DVAE"].checkpoint("best").write_bytes(b"cut short")
     assert "has no encoder" in refuses(road, run["DVAE"].key, "--perplexity", "5")
 
@@ -64,7 +78,7 @@ def test_from_runs_to_numbers_and_pictures(road: Road) -> None:
 def vectors_are_the_means(folder: RunFolder) -> None:
     """Of a variational pretraining: the latent's mean, over positions, of the photos as they are."""
     from birds.data.reopen import reopened
-    from birds.tasks.reconstruct import Reconstruct
+    from birds.methods.pretraining.autoencoder import Reconstruct
 
     spec = read_spec(folder.spec_file.read_text())
     data = reopened(folder, spec)
@@ -74,7 +88,9 @@ def vectors_are_the_means(folder: RunFolder) -> None:
     photo = torch.from_numpy(np.asarray(data.pixels[rows])).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         mean = task.pretext.mean(task.unet.encoder(photo)[-1]).mean((2, 3))  # type: ignore[operator]
-    torch.testing.assert_close(torch.from_numpy(unlabelled_vectors(encoder_of(folder, spec)[0], data)), mean)
+    torch.testing.assert_close(
+        torch.from_numpy(unlabelled_vectors(encoder_of(folder, spec)[0], data)), mean
+    )
     with np.load(folder.latent / "latent.npz") as saved:
         assert np.array_equal(saved["rows"], rows)
         np.testing.assert_allclose(saved["vectors"], mean.numpy(), atol=1e-5)
@@ -86,10 +102,15 @@ def test_km_and_fixmatch_run_and_learn_beside_the_labels(road: Road) -> None:
     assert set(run) == {"autoencode", "KM", "FixMatch"}
     for name in ("KM", "FixMatch"):
         assert "train_beside_loss" in run[name].curves_file.read_text()
-        assert json.loads(run[name].record_file.read_text())["choice.transfer"] in ("clusters", "fixmatch")
+        assert json.loads(run[name].record_file.read_text())["choice.transfer"] in (
+            "clusters",
+            "fixmatch",
+        )
 
     said = road.birds("latent", "last", "--perplexity", "5")
-    assert [said.count(f"({run[name].key})") for name in run] == [1, 1, 1], "a sweep's runs and their pretraining"
+    assert [said.count(f"({run[name].key})") for name in run] == [1, 1, 1], (
+        "a sweep's runs and their pretraining"
+    )
     titles = [axis.get_title() for axis in FIGURES["latent"](road.runs_dir, "last").axes]
     agree = json.loads((run["autoencode"].latent / "latent.json").read_text())["accuracy"]
     assert titles[:2] == ["autoencode 50/50\nby true species", titles[1]]
@@ -101,4 +122,6 @@ def test_km_and_fixmatch_run_and_learn_beside_the_labels(road: Road) -> None:
     [shown] = page["sheets"].values()
     assert shown["count"] == 24, "three runs of one cut share their thumbnails"
     facts = all_facts(road.runs_dir, Language("es", {"one": "last"}))
-    assert facts[f"latent/{run['autoencode'].key}/latent_accuracy"].text == f"{100 * agree:.1f}".replace(".", ",")
+    assert facts[
+        f"latent/{run['autoencode'].key}/latent_accuracy"
+    ].text == f"{100 * agree:.1f}".replace(".", ",")

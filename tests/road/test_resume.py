@@ -24,7 +24,10 @@ def undisturbed(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def progress(runs_dir: Path, stage: str) -> Iterator[dict[str, int]]:
     for spec in runs_dir.glob("*/spec.json"):
-        if json.loads(spec.read_text())["stage"] == stage and (spec.parent / "progress.json").exists():
+        if (
+            json.loads(spec.read_text())["stage"] == stage
+            and (spec.parent / "progress.json").exists()
+        ):
             yield json.loads((spec.parent / "progress.json").read_text())
 
 
@@ -54,7 +57,14 @@ def test_killed_and_asked_again_equals_undisturbed(road: Road, undisturbed: Road
     assert "epoch 1/4" not in said, "it began again instead of going on"
 
 
-NEW = ("split=50", "variant=DVAE", "pretext.hidden=0.3", "transfer=joint", "ema=0.8", "lr_decay=0.8")
+NEW = (
+    "split=50",
+    "variant=DVAE",
+    "pretext.hidden=0.3",
+    "transfer=joint",
+    "ema=0.8",
+    "lr_decay=0.8",
+)
 NEW_EPOCHS = ("budget.pretrain.epochs=4", "budget.classify.epochs=4")
 
 
@@ -67,8 +77,15 @@ def undisturbed_joint(photo_folder: Path, tmp_path_factory: pytest.TempPathFacto
     return road
 
 
-def test_draws_warm_up_averages_and_photos_beside_go_on_as_they_would_have(road: Road, undisturbed_joint: Road) -> None:
-    killed_at(road, ["after a first epoch of pretraining", "in the middle of classification"], *NEW, *NEW_EPOCHS)
+def test_draws_warm_up_averages_and_photos_beside_go_on_as_they_would_have(
+    road: Road, undisturbed_joint: Road
+) -> None:
+    killed_at(
+        road,
+        ["after a first epoch of pretraining", "in the middle of classification"],
+        *NEW,
+        *NEW_EPOCHS,
+    )
     assert road.results() == undisturbed_joint.results()
 
 
@@ -121,7 +138,9 @@ def test_a_finished_pretraining_that_was_cut_short_is_noticed_and_redone(
 
 def test_a_last_checkpoint_cut_short_is_noticed(road: Road, undisturbed: Road) -> None:
     def second_checkpoint() -> bool:
-        return reached("pretrain", 2)(road.runs_dir) and any(road.runs_dir.glob("*/checkpoints/last.ckpt"))
+        return reached("pretrain", 2)(road.runs_dir) and any(
+            road.runs_dir.glob("*/checkpoints/last.ckpt")
+        )
 
     road.kill_when(second_checkpoint, *ASKED)
     for file in road.runs_dir.glob("*/checkpoints/last.ckpt"):
@@ -139,7 +158,13 @@ def test_a_run_that_was_out_of_memory_goes_on_with_smaller_batches_and_as_many_s
     road.train(*ASKED)
     for key, record in road.records().items():
         assert record["accumulate"] == 2
-        steps = [(r.runs_dir / key / "curves.csv").read_text().split()[-1].split(",")[1] for r in (road, undisturbed)]
+        steps = [
+            (r.runs_dir / key / "curves.csv").read_text().split()[-1].split(",")[1]
+            for r in (road, undisturbed)
+        ]
         assert steps[0] == steps[1]
-        loss = [r.records()[key].get("valid_loss", r.records()[key].get("valid_mse")) for r in (road, undisturbed)]
+        loss = [
+            r.records()[key].get("valid_loss", r.records()[key].get("valid_mse"))
+            for r in (road, undisturbed)
+        ]
         assert loss[0] == pytest.approx(loss[1], rel=0.2)

@@ -1,4 +1,6 @@
-"""The main road: one command from photos to a table, and what happens when it is asked again, fails or is stopped."""
+"""The main road: one command from photos to a table, and what happens when it is asked again, fails
+or is stopped.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,19 @@ def test_six_classifiers_share_two_pretrainings_and_end_in_a_table(road: Road) -
     assert "| 75/25" in said
     with (road.runs_dir / "tables" / "last.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["split"], row["variant"]) for row in rows] == [(s, v) for s in ("50", "75") for v in ("A", "B1", "B2")]
+    assert [(row["split"], row["variant"]) for row in rows] == [
+        (s, v) for s in ("50", "75") for v in ("A", "B1", "B2")
+    ]
     for row in rows:
         assert float(row["accuracy_low"]) <= float(row["accuracy"]) <= float(row["accuracy_high"])
     for record in records.values():
         assert record["cost_parameters"] >= record["cost_parameters_trained"] > 0
         assert record["cost_flops_per_photo"] > 0
         assert (road.runs_dir / record["key"] / "curves.csv").read_text().startswith("epoch,")
-    by_split = {split: {r["split_digest"] for r in records.values() if r["split"] == split} for split in (50, 75)}
+    by_split = {
+        split: {r["split_digest"] for r in records.values() if r["split"] == split}
+        for split in (50, 75)
+    }
     assert all(len(digests) == 1 for digests in by_split.values())
 
     started = time.monotonic()
@@ -45,7 +52,9 @@ def test_six_classifiers_share_two_pretrainings_and_end_in_a_table(road: Road) -
     assert "8 runs: 8 found finished, 0 to do" in again
     assert time.monotonic() - started < 15
     assert road.records() == records
-    assert road.birds("table").splitlines()[1:10] == again[again.index("| split") :].splitlines()[:9]
+    assert (
+        road.birds("table").splitlines()[1:10] == again[again.index("| split") :].splitlines()[:9]
+    )
 
 
 def test_a_failing_run_stops_no_other_and_is_all_that_is_done_again(road: Road) -> None:
@@ -77,7 +86,9 @@ def test_fail_fast_holds_the_rest_status_says_so_and_retry_does_it(road: Road) -
 
 
 def test_what_needs_a_failed_pretraining_is_not_started(road: Road) -> None:
-    said = road.train("-m", "split=50", "variant=A,B1,B2", "budget.pretrain.weight_decay=1e35", status=1)
+    said = road.train(
+        "-m", "split=50", "variant=A,B1,B2", "budget.pretrain.weight_decay=1e35", status=1
+    )
     assert [r["variant"] for r in road.records().values()] == ["A"]
     assert said.count("not started:") == 2
 
@@ -96,7 +107,14 @@ def children_of(group: int) -> list[int]:
 
 
 def test_ctrl_c_ends_the_children_and_loses_nothing(road: Road) -> None:
-    sweep = ("-m", "split=50", "variant=A,B2", "budget.pretrain.epochs=500", "budget.pretrain.patience=500", "slots=2")
+    sweep = (
+        "-m",
+        "split=50",
+        "variant=A,B2",
+        "budget.pretrain.epochs=500",
+        "budget.pretrain.patience=500",
+        "slots=2",
+    )
     process = road.start(*sweep)
     deadline = time.monotonic() + 120
     while not road.records() and time.monotonic() < deadline:
@@ -157,7 +175,13 @@ def _working(road: Road) -> list[int]:
     return [json.loads((folder / "attempt.json").read_text())["pid"] for folder in folders]
 
 
-LONG = ("-m", "split=50", "variant=A", "budget.classify.epochs=4000", "budget.classify.patience=4000")
+LONG = (
+    "-m",
+    "split=50",
+    "variant=A",
+    "budget.classify.epochs=4000",
+    "budget.classify.patience=4000",
+)
 
 
 def test_runs_end_with_their_launcher_and_one_that_is_killed_is_named(road: Road) -> None:

@@ -1,4 +1,6 @@
-"""Weights & Biases offline, with its own client: what a run leaves there, and that its failure ends no run."""
+"""Weights & Biases offline, with its own client: what a run leaves there, and that its failure ends
+no run.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pytest
 from contracts.test_configs import spec
 from road.conftest import Road
 
-from birds.tracking import Tracker
+from birds.train.tracking import Tracker
 
 WANDB = Path(sys.executable).with_name("wandb")
 
@@ -22,7 +24,11 @@ def inspected(runs_dir: Path) -> dict[str, str]:
     for folder in runs_dir.glob("*/tracking/wandb/offline-run-*"):
         command = [WANDB, "leet", "inspect", "--json", folder]
         done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env={**os.environ, "HOME": str(runs_dir)}
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "HOME": str(runs_dir)},
         )
         found[folder.parents[2].name] = done.stdout
     return found
@@ -37,7 +43,14 @@ def test_a_run_leaves_its_curves_and_reconstructions(road: Road) -> None:
         text = tracked[key]
         assert key in text
         assert record["family"] in text
-        for word in (record["stage"], "split=50", f"variant={record['variant']}", "data=folder", "train_loss", "lr"):
+        for word in (
+            record["stage"],
+            "split=50",
+            f"variant={record['variant']}",
+            "data=folder",
+            "train_loss",
+            "lr",
+        ):
             assert word in text, f"{word} is not in the run's W&B file"
         assert ("reconstructions" in text) == (record["stage"] == "pretrain")
         assert ("test_confusion" in text) == (record["stage"] == "classify")
@@ -45,7 +58,9 @@ def test_a_run_leaves_its_curves_and_reconstructions(road: Road) -> None:
 
 def test_a_tracking_failure_ends_no_run(road: Road) -> None:
     road.train("split=50", "variant=B2", "tracking=none")
-    pretraining = next(key for key, record in road.records().items() if record["stage"] == "pretrain")
+    pretraining = next(
+        key for key, record in road.records().items() if record["stage"] == "pretrain"
+    )
     (road.runs_dir / pretraining / "record.json").unlink()
     (road.runs_dir / pretraining / "tracking").write_text("a file where W&B wants a folder")
     said = road.train("split=50", "variant=DAE", "pretext=autoencode", "tracking=offline")

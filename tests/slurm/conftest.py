@@ -1,4 +1,6 @@
-"""A real SLURM for these tests; where it is not installed they are skipped, with the command that installs it."""
+"""A real SLURM for these tests; where it is not installed they are skipped, with the command that
+installs it.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,23 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "slurm" / "testbed"))
 from cluster import Cluster, missing  # noqa: E402
 
-SMALL = ["data=folder", "data.move_to_test=2", "budget=smoke", "encoder.widths=[8,16]", "tracking=none", "device=cpu"]
+SMALL = [
+    "data=folder",
+    "data.move_to_test=2",
+    "budget=smoke",
+    "encoder.widths=[8,16]",
+    "tracking=none",
+    "device=cpu",
+]
 QUICK = (str(ROOT / "tests" / "slurm" / "quick_main.py"), "train")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def slurm_is_installed() -> None:
     if lacking := missing():
-        pytest.skip(f"no SLURM on this machine ({', '.join(lacking)}): install it with slurm/testbed/install.sh")
+        pytest.skip(
+            f"no SLURM on this machine ({', '.join(lacking)}): install it with slurm/testbed/install.sh"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -56,28 +67,47 @@ def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory, write_photos: Callable[[Path, Mapping[str, int]], Path]) -> Path:
+def photos(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_photos: Callable[[Path, Mapping[str, int]], Path],
+) -> Path:
     """Three species of 14 training photos, 3 for validation and 4 for the test."""
     parts = {"train": 14, "valid": 3, "test": 4}
-    counts = {f"{part}/{name}": count for part, count in parts.items() for name in ("JAY", "OWL", "TIT")}
+    counts = {
+        f"{part}/{name}": count for part, count in parts.items() for name in ("JAY", "OWL", "TIT")
+    }
     return write_photos(tmp_path_factory.mktemp("small"), counts)
 
 
 class Site:
-    """The command line on a cluster: `train` for real runs, `quick` for the same road with quick ones."""
+    """The command line on a cluster: `train` for real runs, `quick` for the same road with quick
+    ones.
+    """
 
     def __init__(self, cluster: Cluster, photos: Path, runs_dir: Path) -> None:
         self.cluster, self.runs_dir = cluster, runs_dir
         self.env = cluster.env | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
-        self.settings = [*SMALL, f"data.root={photos}", f"runs_dir={runs_dir}", f"cache_dir={photos.parent}/cache"]
+        self.settings = [
+            *SMALL,
+            f"data.root={photos}",
+            f"runs_dir={runs_dir}",
+            f"cache_dir={photos.parent}/cache",
+        ]
         self.settings += ["slurm=cpu", "slurm.mem_gb=0.2"]
 
-    def start(self, *words: str, script: Sequence[str] = QUICK, **env: str) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, script: Sequence[str] = QUICK, **env: str
+    ) -> subprocess.Popen[str]:
         """Start a sweep and do not wait."""
         command = [sys.executable, *script, "-m", *self.settings, *words]
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            command, cwd=self.runs_dir.parent, env=self.env | env, text=True, stdout=pipe, stderr=pipe
+            command,
+            cwd=self.runs_dir.parent,
+            env=self.env | env,
+            text=True,
+            stdout=pipe,
+            stderr=pipe,
         )
 
     def quick(self, *words: str, status: int = 0) -> str:
@@ -92,7 +122,10 @@ class Site:
         """The `birds` command on these runs."""
         command = [sys.executable, QUICK[0], "birds", "--runs-dir", str(self.runs_dir), *words]
         pipe = subprocess.PIPE
-        return ended(subprocess.Popen(command, cwd=ROOT, env=self.env, text=True, stdout=pipe, stderr=pipe), status)
+        return ended(
+            subprocess.Popen(command, cwd=ROOT, env=self.env, text=True, stdout=pipe, stderr=pipe),
+            status,
+        )
 
     def status(self, sweep: str = "last") -> list[dict[str, Any]]:
         """What `birds status --json` says."""
@@ -106,12 +139,20 @@ class Site:
         """Wait for a moment."""
         deadline = time.monotonic() + seconds
         while not moment():
-            assert time.monotonic() < deadline, f"the moment never came\n{self.cluster.run('squeue', '-a', '-r')}"
+            assert time.monotonic() < deadline, (
+                f"the moment never came\n{self.cluster.run('squeue', '-a', '-r')}"
+            )
             time.sleep(0.05)
 
     def epoch(self) -> int:
         """How far the run that is farthest says it is."""
-        return max((json.loads(file.read_text())["epoch"] for file in self.runs_dir.glob("*/progress.json")), default=0)
+        return max(
+            (
+                json.loads(file.read_text())["epoch"]
+                for file in self.runs_dir.glob("*/progress.json")
+            ),
+            default=0,
+        )
 
     def values(self) -> dict[str, str]:
         """The result of every finished quick run by key."""
@@ -144,7 +185,9 @@ def ended(process: subprocess.Popen[str], status: int | None = 0) -> str:
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    assert status is None or process.returncode == status, f"exit status {process.returncode}\n{out}\n{err}"
+    assert status is None or process.returncode == status, (
+        f"exit status {process.returncode}\n{out}\n{err}"
+    )
     return out + err
 
 

@@ -1,7 +1,8 @@
-"""What jobs do with a run in these tests: a short training without torch, with the real folder, lock and record.
+"""What jobs do with a run in these tests: a short training without torch, with the real folder,
+lock and record.
 
-Its result is a function of the spec that is built up epoch by epoch from a checkpoint, so that a run which lost or
-repeated an epoch ends with another one. Some seeds ask for trouble.
+Its result is a function of the spec that is built up epoch by epoch from a checkpoint, so that a
+run which lost or repeated an epoch ends with another one. Some seeds ask for trouble.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from birds.record import Record, make_record
-from birds.spec import RunSpec, Runtime
-from birds.store import Orphaned, RunFolder, Stopped, write_text
-from birds.triage import failure_of
+from birds.core.record import Record, make_record
+from birds.core.spec import RunSpec, Runtime
+from birds.core.store import Orphaned, RunFolder, Stopped, write_text
+from birds.core.triage import failure_of
 
 BUG, HUNGRY, DIVERGES, KILLED, SLOW, ORPHAN, LONG = 901, 902, 903, 904, 905, 906, 907
 EPOCHS = 4
-RESULT = {"photos_labelled": 6, "photos_unlabelled": 6, "photos_test": 6, "cost_seconds": 0.1, "cost_parameters": 1}
+RESULT = {
+    "photos_labelled": 6,
+    "photos_unlabelled": 6,
+    "photos_test": 6,
+    "cost_seconds": 0.1,
+    "cost_parameters": 1,
+}
 
 
 def quick(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool]) -> Record:
@@ -64,15 +71,23 @@ def trained(spec: RunSpec, folder: RunFolder, should_stop: Callable[[], bool]) -
         state = {"epoch": state["epoch"] + 1, "value": value}
         folder.assert_mine()
         write_text(checkpoint, json.dumps(state))
-        folder.report(state="running", epoch=state["epoch"], epochs=EPOCHS, loss=0.5, seconds_left=1.0)
+        folder.report(
+            state="running", epoch=state["epoch"], epochs=EPOCHS, loss=0.5, seconds_left=1.0
+        )
     fraction = int(state["value"][:8], 16) / 2**32
-    metrics = {f"{part}_{name}": fraction for part in ("test", "valid") for name in ("accuracy", "macro_f1")}
+    metrics = {
+        f"{part}_{name}": fraction
+        for part in ("test", "valid")
+        for name in ("accuracy", "macro_f1")
+    }
     measured = RESULT | metrics | {"cost_parameters_trained": 1, "value": state["value"]}
     return make_record(spec, "cut", measured)
 
 
 def seconds_of_epoch(seed: int, epoch: int, folder: RunFolder) -> float:
-    """Epochs take no time but for some seeds; those of ORPHAN once its first start has done an epoch."""
+    """Epochs take no time but for some seeds; those of ORPHAN once its first start has done an
+    epoch.
+    """
     if seed == ORPHAN:
         again = (folder.path / "events.txt").read_text().count("started") > 1
         return 0.05 if again or epoch == 0 else 15.0

@@ -1,4 +1,6 @@
-"""`train.py`, or `python -m birds`, except that jobs do `quick` with each run: the first word says which."""
+"""`train.py`, or `python -m birds`, except that jobs do `quick` with each run: the first word says
+which.
+"""
 
 import runpy
 import sys
@@ -6,9 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-import birds.slurm.submit  # noqa: E402
+import birds.launch.slurm.submit  # noqa: E402
 
-birds.slurm.submit.WORK = "tests.slurm.quick.quick"
+birds.launch.slurm.submit.WORK = "tests.slurm.quick.quick"
 which = sys.argv.pop(1)
 if which == "birds":
     runpy.run_module("birds", run_name="__main__", alter_sys=True)

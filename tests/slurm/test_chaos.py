@@ -1,4 +1,5 @@
-"""What can go wrong on a cluster does, and the records equal an undisturbed sweep's: nothing lost, nothing twice.
+"""What can go wrong on a cluster does, and the records equal an undisturbed sweep's: nothing lost,
+nothing twice.
 
 `BIRDS_CHAOS=200` makes as many trials with the submitter as it says; 60 are the short version.
 """
@@ -18,18 +19,20 @@ import pytest
 from cluster import Cluster
 from slurm.conftest import Site, ended
 
-from birds.slurm import client, submissions, submit
-from birds.slurm.profile import Profile
-from birds.slurm.submit import Order
-from birds.spec import RunSpec, Runtime
-from birds.sweep import read_sweep
+from birds.core.spec import RunSpec, Runtime
+from birds.core.sweep import read_sweep
+from birds.launch.slurm import client, submissions, submit
+from birds.launch.slurm.profile import Profile
+from birds.launch.slurm.submit import Order
 
 TRIALS = int(os.environ.get("BIRDS_CHAOS", "60"))
 SWEEP = ("split=50,75", "variant=A,B1,B2")
 
 
 class Submitter:
-    """Submits a sweep in a process of its own that can be killed at a numbered step, or after a time."""
+    """Submits a sweep in a process of its own that can be killed at a numbered step, or after a
+    time.
+    """
 
     def __init__(self, site: Site, order: Order, runs: dict[str, RunSpec]) -> None:
         self.site, self.order, self.runs = site, order, runs
@@ -48,7 +51,9 @@ class Submitter:
                 os._exit(status)
         if dies_after is not None:
             time.sleep(dies_after)
-            os.kill(child, signal.SIGKILL)  # it is not waited for yet, so the number is still its own
+            os.kill(
+                child, signal.SIGKILL
+            )  # it is not waited for yet, so the number is still its own
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     def submitted(self) -> Counter[str]:
@@ -56,7 +61,9 @@ class Submitter:
         found = submissions.read_submissions(self.order.runtime.runs_dir)
         jobs = {(s.name, index): keys for s in found for index, keys in s.jobs.items()}
         listed = self.site.cluster.run("squeue", "-h", "-r", "-o", "%j|%K").split()
-        return Counter(key for line in listed for key in jobs[line.split("|")[0], int(line.split("|")[1])])
+        return Counter(
+            key for line in listed for key in jobs[line.split("|")[0], int(line.split("|")[1])]
+        )
 
 
 def die_at_step(number: int) -> None:
@@ -93,7 +100,9 @@ def submitter(site: Site, monkeypatch: pytest.MonkeyPatch) -> Submitter:
     return Submitter(site, Order("last", sweep.runtime, profile), sweep.specs(site.runs_dir))
 
 
-def test_a_submitter_killed_at_any_step_and_asked_again_submits_each_run_once(submitter: Submitter) -> None:
+def test_a_submitter_killed_at_any_step_and_asked_again_submits_each_run_once(
+    submitter: Submitter,
+) -> None:
     killed, figures = 0, []
     for trial in range(TRIALS):
         at_random = random.Random(trial).uniform(0.01, 0.25)
@@ -112,7 +121,9 @@ def test_a_submitter_killed_at_any_step_and_asked_again_submits_each_run_once(su
 
 
 @pytest.mark.parametrize("seconds", [1.2, 2.6])
-def test_a_killed_command_asked_again_ends_as_if_nothing_had_happened(site: Site, seconds: float) -> None:
+def test_a_killed_command_asked_again_ends_as_if_nothing_had_happened(
+    site: Site, seconds: float
+) -> None:
     process = site.start(*SWEEP)
     time.sleep(seconds)
     process.kill()
@@ -171,7 +182,8 @@ def test_warnings_at_random_moments(site: Site) -> None:
 
 
 def test_a_time_limit_is_forgiven_so_often_and_no_more(site: Site) -> None:
-    # SLURM looks at time limits every 30 s and warns a little early, so the run must last longer than that
+    # SLURM looks at time limits every 30 s and warns a little early, so the run must last longer
+    # than that
     limit = ("slurm.time=1", "slurm.signal_delay_s=50")
     said = site.quick("variant=A", "seed=907", *limit, "slurm.max_requeues=0", status=1)
     assert "time limit: not finished within 1 times 1 minutes" in said
@@ -212,7 +224,9 @@ def test_a_node_is_lost_and_its_run_is_done_on_another(
         assert site.events("started") == dict.fromkeys(site.values(), 2)
 
 
-def test_small_arrays_and_no_sacct(new_cluster: Callable[..., Cluster], photos: Path, tmp_path: Path) -> None:
+def test_small_arrays_and_no_sacct(
+    new_cluster: Callable[..., Cluster], photos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "runs").mkdir()
     with new_cluster(max_array=5, sacct=False, gpus=0) as cluster:
         site = Site(cluster, photos, tmp_path / "runs")

@@ -1,4 +1,6 @@
-"""Real trainings on a real SLURM: equal to those of this machine, with every launcher, and through a search."""
+"""Real trainings on a real SLURM: equal to those of this machine, with every launcher, and through
+a search.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from slurm.conftest import ROOT, Site, ended
 
-from birds.search import trials
+from birds.launch.search import trials
 
 MEASURED_ANEW = ("cost_", "git_", "host", "runtime.", "package_versions", "python_version")
 
@@ -20,7 +22,9 @@ def results(runs_dir: Path) -> dict[str, dict[str, Any]]:
     """The records without what differs each time."""
     found = [json.loads(file.read_text()) for file in runs_dir.glob("*/record.json")]
     return {
-        record["key"]: {name: value for name, value in record.items() if not name.startswith(MEASURED_ANEW)}
+        record["key"]: {
+            name: value for name, value in record.items() if not name.startswith(MEASURED_ANEW)
+        }
         for record in found
     }
 
@@ -28,12 +32,23 @@ def results(runs_dir: Path) -> dict[str, dict[str, Any]]:
 def train_here(site: Site, runs_dir: Path, *words: str) -> str:
     """The same sweep without SLURM, in another runs folder."""
     settings = [word for word in site.settings if not word.startswith(("slurm", "runs_dir"))]
-    command = [sys.executable, str(ROOT / "train.py"), "-m", *settings, f"runs_dir={runs_dir}", *words]
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "-m",
+        *settings,
+        f"runs_dir={runs_dir}",
+        *words,
+    ]
     pipe = subprocess.PIPE
-    return ended(subprocess.Popen(command, cwd=ROOT, env=site.env, text=True, stdout=pipe, stderr=pipe))
+    return ended(
+        subprocess.Popen(command, cwd=ROOT, env=site.env, text=True, stdout=pipe, stderr=pipe)
+    )
 
 
-def test_records_equal_those_of_this_machine_even_after_a_warning(site: Site, tmp_path: Path) -> None:
+def test_records_equal_those_of_this_machine_even_after_a_warning(
+    site: Site, tmp_path: Path
+) -> None:
     longer = ("budget.pretrain.epochs=12", "budget.pretrain.patience=12")
     process = site.start("variant=B2", *longer, script=[str(ROOT / "train.py")])
     site.until(lambda: site.epoch() >= 2)
@@ -78,7 +93,10 @@ def test_stock_launchers_end_in_the_same_records(site: Site, tmp_path: Path, lau
 
 def test_a_search_averages_seeds_survives_being_killed_and_shows_its_trials(site: Site) -> None:
     """Begun and killed on this machine, ended on SLURM: the study is the same."""
-    slurm, search = site.settings, ("sweeps=search", "variant=A", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1")
+    slurm, search = (
+        site.settings,
+        ("sweeps=search", "variant=A", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"),
+    )
     site.settings = [word for word in slurm if not word.startswith("slurm")]
     process = site.start(*search, script=[str(ROOT / "train.py")])
     site.until(lambda: len(results(site.runs_dir)) >= 3, 150)  # the second trial is half done

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from contracts.test_configs import spec
 
-from birds.slurm.doctor import load_profile, profiles
-from birds.slurm.profile import Profile, read_profile
-from birds.slurm.submissions import Submission
-from birds.slurm.submit import Array, Order, Place, lay_out, script_of
-from birds.spec import Refused, RunSpec, Runtime
-from birds.sweep import with_needs
+from birds.core.spec import RunSpec, Runtime, UserError
+from birds.core.sweep import with_needs
+from birds.launch.slurm.doctor import load_profile, profiles
+from birds.launch.slurm.profile import Profile, read_profile
+from birds.launch.slurm.submissions import Submission
+from birds.launch.slurm.submit import Array, Order, Place, lay_out, script_of
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 RUNTIME = Runtime(runs_dir=Path("/runs"), cache_dir=Path("/runs/cache"), data_root=Path("/photos"))
@@ -24,7 +24,9 @@ def slurm_is_installed() -> None:
     """These tests need none."""
 
 
-def laid_out(profile: Profile, runs: dict[str, RunSpec], limit: int = 1001, **where: Place) -> list[Array]:
+def laid_out(
+    profile: Profile, runs: dict[str, RunSpec], limit: int = 1001, **where: Place
+) -> list[Array]:
     arrays: list[Array] = []
 
     def send(array: Array) -> str:
@@ -46,7 +48,7 @@ def test_the_text_for_every_profile(name: str) -> None:
     submission = Submission(
         token="00000000", sweep="it's a test", stage="pretrain", jobs={0: ("a",), 1: ("b",), 3: ("c",)},
         depends="aftercorr:7", runtime=RUNTIME, resources=resources, kill_wait_s=1,
-        max_requeues=0, canary=True, fail_fast=False, work="birds.run.run", written=0.0,
+        max_requeues=0, canary=True, fail_fast=False, work="birds.train.run.run", written=0.0,
     )  # fmt: skip
     text = script_of(submission).replace(sys.executable, "PYTHON")
     text = text.replace(str(Path(__file__).resolve().parents[2]), "HOME")
@@ -84,7 +86,9 @@ def test_what_needs_a_run_that_is_on_its_way_waits_for_it() -> None:
     runs = sweep("B1", "B2", seeds=1)
     (pretrain,) = [key for key, one in runs.items() if one.stage == "pretrain"]
     todo = {key: one for key, one in runs.items() if key != pretrain}
-    assert {a.depends for a in laid_out(Profile(name="x"), todo, **{pretrain: Place("9", 4, False)})} == {"aftercorr:9"}
+    assert {
+        a.depends for a in laid_out(Profile(name="x"), todo, **{pretrain: Place("9", 4, False)})
+    } == {"aftercorr:9"}
     shared = laid_out(Profile(name="x"), todo, **{pretrain: Place("9", 4, True)})
     assert {a.depends for a in shared} == {"afterany:9_4"}
 
@@ -97,5 +101,5 @@ def test_times_as_slurm_writes_them(time: object, minutes: int) -> None:
 
 
 def test_a_section_with_an_unknown_key_is_refused_with_the_nearest() -> None:
-    with pytest.raises(Refused, match="did you mean gpus"):
+    with pytest.raises(UserError, match="did you mean gpus"):
         read_profile({"name": "x", "pretrain": {"gpuss": 1}})

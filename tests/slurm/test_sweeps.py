@@ -15,7 +15,9 @@ SWEEP = ("split=50,75", "variant=A,B1,B2")
 def test_a_sweep_ends_in_its_table_and_asked_again_submits_nothing(site: Site) -> None:
     said = site.quick(*SWEEP)
     site.all_done(8)
-    assert "8 jobs submitted in 4 arrays" in said  # two pretrainings, two A, and B1 and B2 behind their pretraining
+    assert (
+        "8 jobs submitted in 4 arrays" in said
+    )  # two pretrainings, two A, and B1 and B2 behind their pretraining
     assert "| 75/25" in said
     assert set(site.states().values()) == {"finished"}
     assert site.jobs().count("COMPLETED") >= 8
@@ -34,7 +36,10 @@ def test_submit_and_leave_then_come_back(site: Site) -> None:
     site.until(site.epoch)
     assert "epoch 1/4" in site.birds("status", "mine")
     assert shown["B1 split=50 seed=905"]["state"] == "waiting"
-    assert shown["B1 split=50 seed=905"]["why"] == f"for {shown['autoencode split=50 seed=905']['key']}"
+    assert (
+        shown["B1 split=50 seed=905"]["why"]
+        == f"for {shown['autoencode split=50 seed=905']['key']}"
+    )
     assert "0 jobs submitted" in site.quick(*SWEEP, "seed=905", "launch.wait=false", "sweep=again")
     assert "jobs cancelled" in site.birds("cancel", "mine")
     site.until(lambda: not site.cluster.run("squeue", "-h").strip(), 30)
@@ -69,10 +74,22 @@ def test_retry_does_the_failed_and_lost_only(site: Site) -> None:
     site.quick("variant=A,B2", "seed=0,904", "launch.canary=false", status=1)
     assert site.states()["A split=90 seed=904"] == "failed"
     assert "was ended by SIGKILL" in site.birds("status")
-    for finished in (5, 6):  # what was blocked starts for the first time, and this seed kills each first start
+    for finished in (
+        5,
+        6,
+    ):  # what was blocked starts for the first time, and this seed kills each first start
         site.birds("retry")
-        site.until(lambda finished=finished: len(site.values()) == finished and not site.cluster.run("squeue", "-h"))
-    assert site.events("started")[next(one["key"] for one in site.status() if one["title"] == "A split=90 seed=0")] == 1
+        site.until(
+            lambda finished=finished: (
+                len(site.values()) == finished and not site.cluster.run("squeue", "-h")
+            )
+        )
+    assert (
+        site.events("started")[
+            next(one["key"] for one in site.status() if one["title"] == "A split=90 seed=0")
+        ]
+        == 1
+    )
     site.all_done(6)
     assert "nothing failed or was lost" in site.birds("retry")
 
@@ -84,18 +101,30 @@ def test_the_canary_holds_the_rest_when_the_first_run_dies_of_a_bug(site: Site) 
     assert states.count("failed") == 1
     assert states.count("held") == 5
     assert "first run died of a bug" in said
-    (site.runs_dir / next(one["key"] for one in site.status() if one["state"] == "failed") / "record.json").exists()
+    (
+        site.runs_dir
+        / next(one["key"] for one in site.status() if one["state"] == "failed")
+        / "record.json"
+    ).exists()
     site.quick(*words, "launch.canary=false", status=1)  # asked again: the held ones go on
     assert sorted(site.states().values()) == ["failed", *["finished"] * 5]
 
 
 def test_fail_fast_cancels_what_has_not_started(site: Site) -> None:
-    site.quick("variant=A", "seed=903,0,1,2,3", "slurm.array_parallelism=1", "launch.fail_fast=true", status=1)
+    site.quick(
+        "variant=A",
+        "seed=903,0,1,2,3",
+        "slurm.array_parallelism=1",
+        "launch.fail_fast=true",
+        status=1,
+    )
     assert sorted(site.states().values()) == ["failed", *["lost"] * 4]
 
 
 @pytest.mark.parametrize("side_by_side", [1, 3])
-def test_several_runs_in_one_job_and_one_failing_touches_no_neighbour(site: Site, side_by_side: int) -> None:
+def test_several_runs_in_one_job_and_one_failing_touches_no_neighbour(
+    site: Site, side_by_side: int
+) -> None:
     job = ("slurm.runs_per_job=3", f"slurm.side_by_side={side_by_side}", "launch.canary=false")
     said = site.quick("variant=A,B2", "seed=0,1,2,903", *job, status=1)
     assert "jobs submitted in" in said
@@ -114,7 +143,12 @@ def test_out_of_memory_halves_the_batches_and_goes_on_in_the_same_job(site: Site
 
 
 def test_resources_differ_by_stage_and_variant_and_reach_slurm(site: Site) -> None:
-    more = ("slurm.pretrain.gpus=2", "slurm.pretrain.time=7", "+slurm.variant.A.gpus=1", "slurm.classify.time=5")
+    more = (
+        "slurm.pretrain.gpus=2",
+        "slurm.pretrain.time=7",
+        "+slurm.variant.A.gpus=1",
+        "slurm.classify.time=5",
+    )
     site.quick("variant=A,B2", "seed=905", *more, "launch.wait=false")
     asked = site.cluster.run("squeue", "-h", "-r", "-o", "%j %l %b").split("\n")
     pretrain = next(line for line in asked if "-pretrain-" in line)
@@ -125,7 +159,12 @@ def test_resources_differ_by_stage_and_variant_and_reach_slurm(site: Site) -> No
 
 
 def test_what_an_outer_allocation_left_does_not_reach_the_jobs(site: Site) -> None:
-    site.env |= {"SLURM_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "9", "SLURM_NTASKS": "64", "SLURM_MEM_PER_NODE": "1"}
+    site.env |= {
+        "SLURM_JOB_ID": "77",
+        "SLURM_ARRAY_TASK_ID": "9",
+        "SLURM_NTASKS": "64",
+        "SLURM_MEM_PER_NODE": "1",
+    }
     site.quick("variant=A", "seed=0")
     site.all_done(1)
 
@@ -207,4 +246,6 @@ def test_a_folder_that_nodes_may_not_share_is_warned_of(site: Site) -> None:
 
 
 def test_a_search_does_not_leave(site: Site) -> None:
-    assert "leave launch.wait=true" in site.quick("variant=A", "search.seeds=[0]", "launch.wait=false", status=2)
+    assert "leave launch.wait=true" in site.quick(
+        "variant=A", "search.seeds=[0]", "launch.wait=false", status=2
+    )

@@ -1,4 +1,6 @@
-"""Learning beside the labels: from clusters and from sure guesses, never from a label that is hidden."""
+"""Learning beside the labels: from clusters and from sure guesses, never from a label that is
+hidden.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -11,13 +13,13 @@ from lightning import Trainer
 from tasks.test_classify import SMALL, photos
 from tasks.test_tuning import task_for, weights
 
+from birds.core.spec import ClassifySpec, UserError
 from birds.data.module import BirdsDataModule
 from birds.data.split import draw_split
-from birds.run import _clusters
-from birds.spec import ClassifySpec, Refused
-from birds.tasks.beside import LOSSES, agreeing
-from birds.tasks.classify import Classify
-from birds.tasks.reconstruct import Reconstruct
+from birds.methods.classify.beside import LOSSES, agreeing
+from birds.methods.classify.standard import Classify
+from birds.methods.pretraining.autoencoder import Reconstruct
+from birds.train.run import _clusters
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 Words = tuple[str, ...]
@@ -27,10 +29,14 @@ B2, A = ("variant=B2", *SAME), ("variant=A", *SAME)
 
 
 def data_with(made: ClassifySpec, hidden: int | None = None) -> BirdsDataModule:
-    """The photos of three species, cut as ever; with `hidden`, all unlabelled ones said to be of that species."""
+    """The photos of three species, cut as ever; with `hidden`, all unlabelled ones said to be of
+    that species.
+    """
     table, pixels = photos()
     rows = table.rows("train")
-    split = draw_split(rows, table.label[rows], split=made.split, seed=made.seed, species=table.species)
+    split = draw_split(
+        rows, table.label[rows], split=made.split, seed=made.seed, species=table.species
+    )
     if hidden is not None:
         label = table.label.copy()
         label[split.unlabelled] = hidden
@@ -61,17 +67,25 @@ def clusters_of(made: ClassifySpec, data: BirdsDataModule) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("asked", "same"), [(KM, B2), (FIXMATCH, A)], ids=["KM", "FixMatch"])
-def test_the_unlabelled_teach_but_not_their_labels(asked: Words, same: Words, tmp_path: Path) -> None:
-    """With weight nought KM is B2 and FixMatch is A: then photos beside leave no trace, in BatchNorm neither."""
+def test_the_unlabelled_teach_but_not_their_labels(
+    asked: Words, same: Words, tmp_path: Path
+) -> None:
+    """With weight nought KM is B2 and FixMatch is A: then photos beside leave no trace, in
+    BatchNorm neither.
+    """
     made = spec(*asked)
     seen, lied_to = (trained(made, data_with(made, hidden), tmp_path) for hidden in (None, 1))
-    assert seen.keys() == Classify(made, 3, 1).state_dict().keys(), "the checkpoint is a classifier alone"
+    assert seen.keys() == Classify(made, 3, 1).state_dict().keys(), (
+        "the checkpoint is a classifier alone"
+    )
     assert all(torch.equal(value, lied_to[name]) for name, value in seen.items())
     without, other = spec(*asked, "joint_weight=0"), spec(*same)
     ignored, plain = (trained(one, data_with(one), tmp_path) for one in (without, other))
     for name, value in plain.items():
         torch.testing.assert_close(ignored[name], value, msg=name)
-    assert not torch.allclose(ignored["encoder.levels.2.0.weight"], seen["encoder.levels.2.0.weight"])
+    assert not torch.allclose(
+        ignored["encoder.levels.2.0.weight"], seen["encoder.levels.2.0.weight"]
+    )
 
 
 def test_clusters_are_of_the_unlabelled_photos_alone_one_for_each_species() -> None:
@@ -94,9 +108,9 @@ def test_fixmatch_learns_only_from_what_it_is_sure_of() -> None:
 
 
 def test_a_threshold_that_smoothing_forbids_is_refused_and_others_do_not_read_it() -> None:
-    with pytest.raises(Refused, match="choose label_smoothing=0 or a smaller threshold"):
+    with pytest.raises(UserError, match="choose label_smoothing=0 or a smaller threshold"):
         spec("variant=FixMatch", "label_smoothing=0.1")
-    with pytest.raises(Refused, match="threshold=1"):
+    with pytest.raises(UserError, match="threshold=1"):
         spec("variant=FixMatch", "threshold=1")
     assert spec("variant=FixMatch", "threshold=0.8").key != spec("variant=FixMatch").key
     assert spec("variant=A", "threshold=0.8").key == spec("variant=A").key

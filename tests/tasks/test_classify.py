@@ -1,4 +1,6 @@
-"""Frozen means frozen, and features computed once give the numbers of running the encoder every step."""
+"""Frozen means frozen, and features computed once give the numbers of running the encoder every
+step.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from lightning import Trainer
 from birds.data.module import BirdsDataModule
 from birds.data.photos import Photos
 from birds.data.split import draw_split
-from birds.tasks.classify import Classify
-from birds.tasks.reconstruct import Reconstruct
+from birds.methods.classify.standard import Classify
+from birds.methods.pretraining.autoencoder import Reconstruct
 
 SMALL = ("encoder.widths=[4,6,8]", "budget=smoke", "split=50")
 
@@ -32,7 +34,9 @@ def photos() -> tuple[Photos, np.ndarray]:
 def data_for(made: Any) -> BirdsDataModule:
     table, pixels = photos()
     rows = table.rows("train")
-    split = draw_split(rows, table.label[rows], split=made.split, seed=made.seed, species=table.species)
+    split = draw_split(
+        rows, table.label[rows], split=made.split, seed=made.seed, species=table.species
+    )
     return BirdsDataModule(made, table, pixels, split)
 
 
@@ -54,7 +58,9 @@ def trained(task: Any, data: BirdsDataModule) -> dict[str, torch.Tensor]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_features_once_equal_the_encoder_every_step() -> None:
-    made = spec("variant=B1", *SMALL, "budget.views=2", "budget.frozen.epochs=6", "budget.frozen.lr=0.05")
+    made = spec(
+        "variant=B1", *SMALL, "budget.views=2", "budget.frozen.epochs=6", "budget.frozen.lr=0.05"
+    )
     live, data = Classify(made, 3, 4), data_for(made)
     logits = trained(live, data)
     cached, data = Classify(made, 3, 4), data_for(made)
@@ -101,7 +107,9 @@ def test_an_epoch_shows_every_photo_once_a_pass_and_the_same_again() -> None:
 
 def test_a_view_does_not_depend_on_its_batch() -> None:
     data = data_for(spec("variant=A", *SMALL))
-    together = data.on_after_batch_transfer(data.batch("train", [(5, 0), (5, 1), (6, 0)]), 0)["photo"]
+    together = data.on_after_batch_transfer(data.batch("train", [(5, 0), (5, 1), (6, 0)]), 0)[
+        "photo"
+    ]
     alone = data.on_after_batch_transfer(data.batch("train", [(5, 1)]), 0)["photo"]
     torch.testing.assert_close(together[1:2], alone)
     assert (together[0] - together[2]).abs().mean() > 0.01
@@ -122,13 +130,19 @@ def test_photos_held_on_the_device_make_the_same_batches(variant: str) -> None:
     places = [(0, len(held.rows["train"]) - 1), (3, 0), (1, 2)]
     assert "photo" not in held.batch("train", places)  # nothing but numbers is sent
     for part in ("train", "test"):
-        two = [data.on_after_batch_transfer(data.batch(part, places[1:]), 0) for data in (gathered, held)]
+        two = [
+            data.on_after_batch_transfer(data.batch(part, places[1:]), 0)
+            for data in (gathered, held)
+        ]
         assert two[0].keys() == two[1].keys()
         assert all(torch.equal(two[0][name], two[1][name]) for name in two[0])
     cpu = torch.device("cpu")
     for plain in (False, True):
         assert torch.equal(*(d.unlabelled(3, cpu, plain=plain)["photo"] for d in (gathered, held)))
-    last = [data.on_after_batch_transfer(data.batch("train", places), 0)["photo"][0] for data in (gathered, held)]
+    last = [
+        data.on_after_batch_transfer(data.batch("train", places), 0)["photo"][0]
+        for data in (gathered, held)
+    ]
     assert torch.equal(*last)
     assert last[0].std() > 0.1
 
@@ -153,8 +167,13 @@ def steps_of_pretraining(count: int, precision: torch.dtype) -> list[float]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_five_steps_of_pretraining_follow_the_golden_curve() -> None:
-    """fp32 on one thread: the loss of five steps, to a tolerance that other CPUs' convolutions stay within."""
-    golden = [float(x) for x in (Path(__file__).parents[1] / "golden" / "pretraining.txt").read_text().split()]
+    """fp32 on one thread: the loss of five steps, to a tolerance that other CPUs' convolutions stay
+    within.
+    """
+    golden = [
+        float(x)
+        for x in (Path(__file__).parents[1] / "golden" / "pretraining.txt").read_text().split()
+    ]
     assert steps_of_pretraining(5, torch.float32) == pytest.approx(golden, rel=2e-3)
 
 
@@ -162,10 +181,13 @@ def test_five_steps_of_pretraining_follow_the_golden_curve() -> None:
 def test_bf16_follows_the_curve_of_fp32() -> None:
     """Within 1 % over twenty steps.
 
-    bf16 keeps 8 bits, so a product is off by up to 2^-9 (0.2 %); sums are kept in fp32, weights and losses too, and the
-    mean over 400,000 pixels averages what is random. What is left is the drift of two trajectories that part.
+    bf16 keeps 8 bits, so a product is off by up to 2^-9 (0.2 %); sums are kept in fp32, weights and
+    losses too, and the mean over 400,000 pixels averages what is random. What is left is the drift
+    of two trajectories that part.
     """
     plain, fast = steps_of_pretraining(20, torch.float32), steps_of_pretraining(20, torch.bfloat16)
-    assert plain[-1] < 0.9 * plain[0]  # it has learned: a curve that stays would be followed by anything
+    assert (
+        plain[-1] < 0.9 * plain[0]
+    )  # it has learned: a curve that stays would be followed by anything
     assert fast == pytest.approx(plain, rel=1e-2)
     assert fast != plain

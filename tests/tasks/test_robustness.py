@@ -1,4 +1,6 @@
-"""Accuracy under noise: exact at no noise, nested over fractions, the same for every variant of a seed."""
+"""Accuracy under noise: exact at no noise, nested over fractions, the same for every variant of a
+seed.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import torch
 from contracts.test_configs import spec
 from tasks.test_classify import SMALL, data_for, trained
 
-from birds.tasks.classify import Classify
-from birds.tasks.robustness import NOISE, accuracy_under_noise, hits_under_noise
+from birds.methods.classify.robustness import NOISE, accuracy_under_noise, hits_under_noise
+from birds.methods.classify.standard import Classify
 
 
 def shown_under_noise(seed: int = 0, rows: tuple[int, ...] = (4, 9)) -> list[torch.Tensor]:
@@ -21,7 +23,10 @@ def shown_under_noise(seed: int = 0, rows: tuple[int, ...] = (4, 9)) -> list[tor
         seen.append(photo)
         return torch.zeros(len(photo), 3)
 
-    batch = {"photo": torch.full((len(rows), 3, 128, 128), 0.5), "label": torch.zeros(len(rows), dtype=torch.long)}
+    batch = {
+        "photo": torch.full((len(rows), 3, 128, 128), 0.5),
+        "label": torch.zeros(len(rows), dtype=torch.long),
+    }
     hits = hits_under_noise(remember, batch | {"row": torch.tensor(rows)}, seed)
     assert hits.shape == (len(rows), len(NOISE) - 1)
     return seen
@@ -47,8 +52,13 @@ def test_noise_is_a_function_of_seed_and_photo_alone() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("variant", "cached"), [("A", False), ("B1", True)])
-def test_every_classifier_is_tested_under_noise_also_one_on_cached_features(variant: str, cached: bool) -> None:
-    task, data = Classify(spec(f"variant={variant}", *SMALL), 3, 4), data_for(spec(f"variant={variant}", *SMALL))
+def test_every_classifier_is_tested_under_noise_also_one_on_cached_features(
+    variant: str, cached: bool
+) -> None:
+    task, data = (
+        Classify(spec(f"variant={variant}", *SMALL), 3, 4),
+        data_for(spec(f"variant={variant}", *SMALL)),
+    )
     if cached:
         task.encode_once(data, torch.device("cpu"))
     logits = trained(task, data)

@@ -9,11 +9,11 @@ from contracts.test_configs import spec
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from birds.callbacks import Curves, keeping, stopped_early
-from birds.models.checkpoint import read_checkpoint
-from birds.run import _fit
-from birds.spec import Training
-from birds.store import RunFolder
+from birds.core.checkpoint import read_checkpoint
+from birds.core.spec import Training
+from birds.core.store import RunFolder
+from birds.methods.callbacks import Curves, keeping, stopped_early
+from birds.train.run import _fit
 
 WORSE_AT_FIRST = [2.0, 3.0, 3.0, 3.0, 2.5, 1.5, 1.6, 1.7, 1.0, 0.9]
 
@@ -46,11 +46,15 @@ def trained(folder: RunFolder, training: Training, losses: list[float]) -> L.Tra
     return trainer
 
 
-@pytest.mark.parametrize(("patience_from", "epochs", "best"), [(0.0, 3, 0), (0.5, 8, 5), (0.8, 10, 9)])
+@pytest.mark.parametrize(
+    ("patience_from", "epochs", "best"), [(0.0, 3, 0), (0.5, 8, 5), (0.8, 10, 9)]
+)
 def test_patience_runs_from_a_share_of_the_epochs_on(
     tmp_path: Path, patience_from: float, epochs: int, best: int
 ) -> None:
-    chosen = spec("variant=A", f"budget.classify.patience_from={patience_from}", "budget.classify.epochs=10")
+    chosen = spec(
+        "variant=A", f"budget.classify.patience_from={patience_from}", "budget.classify.epochs=10"
+    )
     training = chosen.training.model_copy(update={"patience": 2})
     folder = RunFolder(tmp_path, chosen)
     trainer = trained(folder, training, WORSE_AT_FIRST)
@@ -66,7 +70,9 @@ def test_patience_runs_from_a_share_of_the_epochs_on(
 def test_the_kept_epoch_is_looked_for_from_a_share_of_the_epochs_on(
     tmp_path: Path, best_from: float, best: int
 ) -> None:
-    chosen = spec("variant=A", f"budget.classify.best_from={best_from}", "budget.classify.epochs=10")
+    chosen = spec(
+        "variant=A", f"budget.classify.best_from={best_from}", "budget.classify.epochs=10"
+    )
     folder = RunFolder(tmp_path, chosen)
     trained(folder, chosen.training, [0.5, *WORSE_AT_FIRST[1:8], 1.9, 1.8])
     kept = read_checkpoint(folder.checkpoint("best"))
@@ -81,7 +87,9 @@ def test_a_single_epoch_is_kept(tmp_path: Path) -> None:
     assert read_checkpoint(folder.checkpoint("best")) is not None
 
 
-def test_ctrl_c_where_lightning_cannot_tidy_up_is_still_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_where_lightning_cannot_tidy_up_is_still_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between making its loader and starting it, Lightning's own teardown fails."""
 
     def interrupted(fetcher: object) -> None:

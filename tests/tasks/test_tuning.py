@@ -1,4 +1,6 @@
-"""Fine-tuning that keeps what was learned: rates by depth, BatchNorm as it was, averaged weights, joint training."""
+"""Fine-tuning that keeps what was learned: rates by depth, BatchNorm as it was, averaged weights,
+joint training.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,11 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from tasks.test_classify import SMALL, data_for, photos
 
+from birds.core.spec import ClassifySpec
 from birds.data.module import BirdsDataModule
 from birds.data.split import draw_split
-from birds.spec import ClassifySpec
-from birds.tasks.classify import Classify
-from birds.tasks.reconstruct import Reconstruct
+from birds.methods.classify.standard import Classify
+from birds.methods.pretraining.autoencoder import Reconstruct
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 STEPS = 4
@@ -28,17 +30,27 @@ def task_for(made: ClassifySpec) -> Classify:
     if made.pretrained is not None:
         pretrained = Reconstruct(made.pretrained, STEPS)
         torch.manual_seed(1)
-        for norm in (module for module in pretrained.unet.encoder.modules() if hasattr(module, "running_mean")):
+        for norm in (
+            module
+            for module in pretrained.unet.encoder.modules()
+            if hasattr(module, "running_mean")
+        ):
             torch.nn.init.uniform_(norm.running_mean, 0, 0.1)
         task.start_from(pretrained.state_dict())
     return task
 
 
-def fit(made: ClassifySpec, folder: Path, task: Classify | None = None, **options: Any) -> tuple[Classify, Path]:
-    """Train without validation; the task and its weights-only checkpoint of the last epoch, as runs keep the best."""
+def fit(
+    made: ClassifySpec, folder: Path, task: Classify | None = None, **options: Any
+) -> tuple[Classify, Path]:
+    """Train without validation; the task and its weights-only checkpoint of the last epoch, as runs
+    keep the best.
+    """
     torch.set_num_threads(1)
     task = task or task_for(made)
-    kept = ModelCheckpoint(folder, "best", monitor=None, save_weights_only=True, save_on_train_epoch_end=True)
+    kept = ModelCheckpoint(
+        folder, "best", monitor=None, save_weights_only=True, save_on_train_epoch_end=True
+    )
     trainer = Trainer(
         max_epochs=made.training.epochs,
         accelerator="cpu",
@@ -63,7 +75,11 @@ def test_deeper_levels_learn_faster_and_the_head_fastest() -> None:
     task = task_for(made)
     optimizer = task.configure_optimizers()["optimizer"]
     name_of = {id(parameter): name for name, parameter in task.named_parameters()}
-    rates = {name_of[id(p)]: group["initial_lr"] for group in optimizer.param_groups for p in group["params"]}
+    rates = {
+        name_of[id(p)]: group["initial_lr"]
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
     assert len(rates) == len(list(task.parameters())), "a parameter is trained twice or never"
     lr = made.training.lr
     assert {rate for name, rate in rates.items() if name.startswith("head")} == {lr}
@@ -78,7 +94,9 @@ def test_one_rate_for_all_is_two_groups_as_ever() -> None:
 
 
 @pytest.mark.parametrize(("batchnorm", "moves"), [("train", True), ("frozen", False)])
-def test_batchnorm_statistics_follow_or_stay_while_weights_learn(tmp_path: Path, batchnorm: str, moves: bool) -> None:
+def test_batchnorm_statistics_follow_or_stay_while_weights_learn(
+    tmp_path: Path, batchnorm: str, moves: bool
+) -> None:
     made = spec("variant=B2", *SMALL, f"batchnorm={batchnorm}")
     task = task_for(made)
     before = {name: value.clone() for name, value in task.encoder.state_dict().items()}
@@ -90,7 +108,9 @@ def test_batchnorm_statistics_follow_or_stay_while_weights_learn(tmp_path: Path,
 
 
 class Trail(Callback):
-    """The average of weights by hand: (1 - decay) of each step's weights on what was; it begins with the first's."""
+    """The average of weights by hand: (1 - decay) of each step's weights on what was; it begins
+    with the first's.
+    """
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
@@ -113,7 +133,9 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(tmp_path: Path) -> None
     task.validation_step = remember  # type: ignore[method-assign]
     _, path = fit(made, tmp_path, task, callbacks=[trail])
     kept = weights(path)
-    assert set(kept) == set(Classify(made, 3, 1).state_dict()), "the checkpoint holds more than the classifier"
+    assert set(kept) == set(Classify(made, 3, 1).state_dict()), (
+        "the checkpoint holds more than the classifier"
+    )
     for name, value in trail.average.items():
         torch.testing.assert_close(kept[name], value)
     assert (trail.raw["head.linear.weight"] - kept["head.linear.weight"]).abs().max() > 1e-3
@@ -128,7 +150,9 @@ def test_without_averaging_the_last_weights_are_kept(tmp_path: Path) -> None:
 JOINT = ("variant=B2", *SMALL, "transfer=joint", "pretext=masked")
 
 
-def test_joint_training_restores_unlabelled_photos_and_leaves_a_classifier_alone(tmp_path: Path) -> None:
+def test_joint_training_restores_unlabelled_photos_and_leaves_a_classifier_alone(
+    tmp_path: Path,
+) -> None:
     made = spec(*JOINT, "budget.classify.lr=0.01")
     task = task_for(made)
     assert task.beside is not None
@@ -146,13 +170,17 @@ def test_joint_training_restores_unlabelled_photos_and_leaves_a_classifier_alone
 
 
 def test_joint_training_with_weight_nought_is_fine_tuning(tmp_path: Path) -> None:
-    """Then the photos beside leave no trace: neither in the weights nor in the BatchNorm statistics."""
+    """Then the photos beside leave no trace: neither in the weights nor in the BatchNorm
+    statistics.
+    """
     _, joint = fit(spec(*JOINT, "joint_weight=0"), tmp_path / "joint")
     _, tuned = fit(spec(*JOINT, "transfer=finetune"), tmp_path / "tuned")
     for name, value in weights(tuned).items():
         torch.testing.assert_close(weights(joint)[name], value, msg=name)
     _, heavy = fit(spec(*JOINT, "joint_weight=5"), tmp_path / "heavy")
-    assert not torch.allclose(weights(heavy)["encoder.levels.2.0.weight"], weights(tuned)["encoder.levels.2.0.weight"])
+    assert not torch.allclose(
+        weights(heavy)["encoder.levels.2.0.weight"], weights(tuned)["encoder.levels.2.0.weight"]
+    )
 
 
 def test_what_stands_beside_is_unlabelled_and_the_same_again() -> None:
@@ -162,7 +190,10 @@ def test_what_stands_beside_is_unlabelled_and_the_same_again() -> None:
     split = draw_split(rows, table.label[rows], split=50, seed=0, species=table.species)
     assert sorted(data.rows["unlabelled"]) == sorted(split.unlabelled)
     cpu = torch.device("cpu")
-    seen, again = data.unlabelled(3, cpu), BirdsDataModule(data.spec, table, pixels, split).unlabelled(3, cpu)
+    seen, again = (
+        data.unlabelled(3, cpu),
+        BirdsDataModule(data.spec, table, pixels, split).unlabelled(3, cpu),
+    )
     assert set(seen) == {"photo", "row"}, "a label is given away"
     assert all(torch.equal(seen[name], again[name]) for name in seen)
     assert not torch.equal(seen["photo"], data.unlabelled(4, cpu)["photo"])
@@ -172,7 +203,9 @@ def test_what_stands_beside_is_unlabelled_and_the_same_again() -> None:
 
 
 @pytest.mark.parametrize("variant", ["B0", "B1"])
-def test_the_untrained_control_is_frozen_at_the_weights_that_training_starts_from(tmp_path: Path, variant: str) -> None:
+def test_the_untrained_control_is_frozen_at_the_weights_that_training_starts_from(
+    tmp_path: Path, variant: str
+) -> None:
     made = spec(f"variant={variant}", *SMALL)
     start = Classify(spec("variant=A", *SMALL), 3, STEPS).encoder.state_dict()
     task, _ = fit(made, tmp_path)

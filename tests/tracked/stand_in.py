@@ -1,7 +1,9 @@
-"""A stand-in for W&B's HTTP interface on 127.0.0.1: as much of it as the real client needs, and it keeps what was sent.
+"""A stand-in for W&B's HTTP interface on 127.0.0.1: as much of it as the real client needs, and it
+keeps what was sent.
 
-GraphQL (who I am, upserting a run, its state, upload addresses, saving a view or report), the file stream (history,
-summary, console) and file uploads. History lines are kept at the offset that the client names, as W&B keeps them.
+GraphQL (who I am, upserting a run, its state, upload addresses, saving a view or report), the file
+stream (history, summary, console) and file uploads. History lines are kept at the offset that the
+client names, as W&B keeps them.
 """
 
 import gzip
@@ -33,7 +35,9 @@ class SeenRun:
         for upsert in self.upserts:
             known |= {key: value for key, value in upsert.items() if value is not None}
         points, summary = self.history, self.lines.get("wandb-summary.json", {})
-        files = [{"node": {"name": file, "sizeBytes": len(body)}} for file, body in self.files.items()]
+        files = [
+            {"node": {"name": file, "sizeBytes": len(body)}} for file, body in self.files.items()
+        ]
         return {
             "id": f"id-{name}",
             "name": name,
@@ -62,7 +66,9 @@ class SeenRun:
 
 
 class StandIn(ThreadingHTTPServer):
-    """The server. `refuse(what, run)` may name a status to answer with in place of serving, such as 429."""
+    """The server. `refuse(what, run)` may name a status to answer with in place of serving, such as
+    429.
+    """
 
     daemon_threads = True
 
@@ -153,7 +159,9 @@ class _Answer(BaseHTTPRequestHandler):
             seen = self.server.run(run)
             for name, chunk in (body.get("files") or {}).items():
                 lines = chunk["content"]
-                if refused:  # the worst case: part of it was taken before the answer that it was not
+                if (
+                    refused
+                ):  # the worst case: part of it was taken before the answer that it was not
                     lines = lines[: len(lines) // 2]
                 seen.lines.setdefault(name, {}).update(enumerate(lines, chunk["offset"]))
             if body.get("complete") and not refused:
@@ -173,12 +181,30 @@ class _Answer(BaseHTTPRequestHandler):
         self._answer({"data": data})
 
     def _on_createartifact(self, given: dict[str, Any], query: str) -> dict[str, Any]:
-        return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s"}}}}
+        return {
+            "createArtifact": {
+                "artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s"}}
+            }
+        }
 
     def _on_getprojects(self, given: dict[str, Any], query: str) -> dict[str, Any]:
-        user = {"id": "u", "name": "me", "username": "me", "email": None, "admin": False, "flags": None, "entity": "me"}
+        user = {
+            "id": "u",
+            "name": "me",
+            "username": "me",
+            "email": None,
+            "admin": False,
+            "flags": None,
+            "entity": "me",
+        }
         user |= {"deletedAt": None, "apiKeys": None, "teams": None}
-        project = {"__typename": "Project", "id": "p", "name": "birds", "entityName": "me", "createdAt": "2026-01-01"}
+        project = {
+            "__typename": "Project",
+            "id": "p",
+            "name": "birds",
+            "entityName": "me",
+            "createdAt": "2026-01-01",
+        }
         pages = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
         nodes = [{"node": project | {"isBenchmark": False, "user": user}}]
         return {"models": {"pageInfo": pages, "edges": nodes}}
@@ -189,7 +215,9 @@ class _Answer(BaseHTTPRequestHandler):
         self.server.views[known] = given
         project = {"id": "p", "name": given["projectName"], "entityName": given["entityName"]}
         view = {key: given[key] for key in ("name", "displayName", "description", "type", "spec")}
-        return {"upsertView": {"view": view | {"id": known, "project": project}, "inserted": inserted}}
+        return {
+            "upsertView": {"view": view | {"id": known, "project": project}, "inserted": inserted}
+        }
 
     _on_upsertview2 = _on_upsertview
 
@@ -200,7 +228,15 @@ class _Answer(BaseHTTPRequestHandler):
     def _on_viewer(self, given: dict[str, Any], query: str) -> dict[str, Any]:
         if self.headers["Authorization"] != "Basic " + b64encode(f"api:{KEY}".encode()).decode():
             return {"viewer": None}
-        return {"viewer": {"id": "1", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
+        return {
+            "viewer": {
+                "id": "1",
+                "entity": "me",
+                "username": "me",
+                "flags": "{}",
+                "teams": {"edges": []},
+            }
+        }
 
     def _on_serverfeaturesquery(self, given: dict[str, Any], query: str) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
@@ -210,15 +246,28 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _on_runresumestatus(self, given: dict[str, Any], query: str) -> dict[str, Any]:
         seen = self.server.runs.get(given["name"])
-        project = {"id": "p", "name": given["project"], "entity": {"id": "e", "name": given["entity"] or "me"}}
+        project = {
+            "id": "p",
+            "name": given["project"],
+            "entity": {"id": "e", "name": given["entity"] or "me"},
+        }
         return {"model": project | {"bucket": None if seen is None else seen.bucket(given["name"])}}
 
     def _on_upsertbucket(self, given: dict[str, Any], query: str) -> dict[str, Any]:
         seen = self.server.run(given["name"])
         inserted = not seen.upserts
         seen.upserts.append(given)
-        project = {"id": "p", "name": given["project"], "entity": {"id": "e", "name": given["entity"] or "me"}}
-        return {"upsertBucket": {"bucket": seen.bucket(given["name"]) | {"project": project}, "inserted": inserted}}
+        project = {
+            "id": "p",
+            "name": given["project"],
+            "entity": {"id": "e", "name": given["entity"] or "me"},
+        }
+        return {
+            "upsertBucket": {
+                "bucket": seen.bucket(given["name"]) | {"project": project},
+                "inserted": inserted,
+            }
+        }
 
     def _on_createrunfiles(self, given: dict[str, Any], query: str) -> dict[str, Any]:
         to = f"{self.server.url}/storage/{given['run']}"

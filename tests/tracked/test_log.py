@@ -1,4 +1,6 @@
-"""W&B's transaction log: what is written can be read, however long, and a log that was cut short up to there."""
+"""W&B's transaction log: what is written can be read, however long, and a log that was cut short up
+to there.
+"""
 
 from pathlib import Path
 
@@ -6,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wandb.proto.wandb_internal_pb2 import Record
 
-from birds.tracked.log import BLOCK, joined, read_log, without, write_log
+from birds.use.wandb_sync.log import BLOCK, joined, read_log, without, write_log
 
 
 def log(lengths: list[int]) -> list[Record]:
@@ -49,7 +51,13 @@ def test_attempts_become_one_run_whose_steps_go_on_and_whose_held_points_are_lef
     assert kinds == ["run", *["history"] * 5, "exit"]
     assert not whole[0].run.resume
     assert [record.history.step.num for record in whole[1:-1]] == [0, 1, 2, 3, 4]
-    assert [record.history.item[0].value_json for record in whole[1:-1]] == ["0", "1", "2", "3", "4"]
+    assert [record.history.item[0].value_json for record in whole[1:-1]] == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+    ]
     rest = without(whole, 3)
     assert [record.history.step.num for record in rest[1:-1]] == [3, 4]
     assert rest[0] == whole[0]

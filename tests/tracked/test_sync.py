@@ -1,4 +1,6 @@
-"""`birds wandb sync` with W&B's real client against a stand-in for its server: no run lost, none doubled."""
+"""`birds wandb sync` with W&B's real client against a stand-in for its server: no run lost, none
+doubled.
+"""
 
 import itertools
 import json
@@ -17,18 +19,22 @@ from contracts.test_configs import spec
 from PIL import Image
 from stand_in import KEY, StandIn
 
-from birds.spec import RunSpec
-from birds.store import RunFolder, locked
-from birds.sweep import Asked, Sweep, leave_specs, read_sweep, with_needs
-from birds.tracked.log import joined, names_in, read_log, write_log
-from birds.tracked.send import tracked_runs
-from birds.tracking import Tracker
+from birds.core.spec import RunSpec
+from birds.core.store import RunFolder, locked
+from birds.core.sweep import Asked, Sweep, leave_specs, read_sweep, with_needs
+from birds.train.tracking import Tracker
+from birds.use.wandb_sync.log import joined, names_in, read_log, write_log
+from birds.use.wandb_sync.send import tracked_runs
 
-RUNS = int(os.environ.get("BIRDS_WANDB_RUNS", "24"))  # 200 once, by hand: the numbers stand in docs/log.md
+RUNS = int(
+    os.environ.get("BIRDS_WANDB_RUNS", "24")
+)  # 200 once, by hand: the numbers stand in docs/log.md
 
 
 def track(runs_dir: Path, run: RunSpec, steps: range, *, ended: bool = True) -> None:
-    """An attempt of a run, tracked offline by the real client: a point a step, at the end a picture and the summary."""
+    """An attempt of a run, tracked offline by the real client: a point a step, at the end a picture
+    and the summary.
+    """
     folder = RunFolder(runs_dir, run)
     tracker = Tracker(run, folder.tracking, "offline")
     for step in steps:
@@ -44,12 +50,16 @@ def track(runs_dir: Path, run: RunSpec, steps: range, *, ended: bool = True) -> 
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The offline runs of a small sweep `exp1`: a pretraining, B2 that was requeued after its second step, and A."""
+    """The offline runs of a small sweep `exp1`: a pretraining, B2 that was requeued after its
+    second step, and A.
+    """
     runs_dir = tmp_path_factory.mktemp("runs")
     asked = [spec("variant=B2", "split=70"), spec("variant=A", "split=70")]
     runs = with_needs(asked)
     leave_specs(runs_dir, runs)
-    Sweep(name="exp1", runs=tuple(Asked(key=run.key) for run in asked)).save(runs_dir, beside_older=False)
+    Sweep(name="exp1", runs=tuple(Asked(key=run.key) for run in asked)).save(
+        runs_dir, beside_older=False
+    )
     pretraining, requeued, plain = runs.values()
     track(runs_dir, plain, range(3))  # the classifiers first: sending must not go by age alone
     track(runs_dir, requeued, range(2), ended=False)
@@ -82,11 +92,20 @@ def server() -> Iterator[StandIn]:
 
 
 def birds(runs_dir: Path, *words: str, url: str, key: str = KEY) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    environment |= {"WANDB_BASE_URL": url, "HOME": str(runs_dir)} | ({"WANDB_API_KEY": key} if key else {})
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("WANDB")
+    }
+    environment |= {"WANDB_BASE_URL": url, "HOME": str(runs_dir)} | (
+        {"WANDB_API_KEY": key} if key else {}
+    )
     command = [sys.executable, "-m", "birds", "--runs-dir", str(runs_dir), "wandb", *words]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -97,20 +116,36 @@ def sync(runs_dir: Path, *words: str, url: str, key: str = KEY) -> tuple[int, st
     return process.returncode, said, warned
 
 
-def test_a_sweep_goes_up_whole_pretraining_first_and_once(tracked: Path, tmp_path: Path, server: StandIn) -> None:
+def test_a_sweep_goes_up_whole_pretraining_first_and_once(
+    tracked: Path, tmp_path: Path, server: StandIn
+) -> None:
     runs_dir = shutil.copytree(tracked, tmp_path / "runs")
     status, said, warned = sync(runs_dir, "exp1", url=server.url)
     assert (status, said.strip().rpartition(": ")[2]) == (0, "3 uploaded"), warned
     first = server.runs[server.order[0]]
     assert first.upserts[0]["jobType"] == "pretrain"
-    assert [run.upserts[0]["jobType"] for run in server.runs.values()] == ["pretrain", "classify", "classify"]
+    assert [run.upserts[0]["jobType"] for run in server.runs.values()] == [
+        "pretrain",
+        "classify",
+        "classify",
+    ]
     for run in server.runs.values():
         assert run.state == "finished"
         assert any(name.startswith("media/images/reconstructions") for name in run.files)
         steps = [point["_step"] for point in run.history]
         assert steps == list(range(len(steps)))
     requeued = next(run for run in server.runs.values() if len(run.history) == 9)
-    assert [point["trainer/global_step"] for point in requeued.history] == [0, 1, 1, 2, 3, 4, 4, 4, 4]
+    assert [point["trainer/global_step"] for point in requeued.history] == [
+        0,
+        1,
+        1,
+        2,
+        3,
+        4,
+        4,
+        4,
+        4,
+    ]
 
     before = server.asked["file_stream"], server.asked["upload"]
     status, said, _ = sync(runs_dir, "exp1", url=server.url)
@@ -149,7 +184,9 @@ def test_killed_half_way_and_told_to_wait_no_run_is_lost_and_none_doubled(
     )
 
 
-def test_what_w_and_b_did_not_take_is_said_and_sent_next_time(tracked: Path, tmp_path: Path, server: StandIn) -> None:
+def test_what_w_and_b_did_not_take_is_said_and_sent_next_time(
+    tracked: Path, tmp_path: Path, server: StandIn
+) -> None:
     runs_dir = tmp_path / "runs"
     copy_runs(tracked, runs_dir, 4)
     server.refuse = lambda what, run: 403 if (what, run) == ("file_stream", f"{1:012x}") else None
@@ -163,7 +200,10 @@ def test_what_w_and_b_did_not_take_is_said_and_sent_next_time(tracked: Path, tmp
     assert "points" in warned
     server.refuse = lambda what, run: None
     status, said, _ = sync(runs_dir, url=server.url)
-    assert (status, sorted(said.strip().rpartition(": ")[2].split(", "))) == (0, ["2 already there", "2 uploaded"])
+    assert (status, sorted(said.strip().rpartition(": ")[2].split(", "))) == (
+        0,
+        ["2 already there", "2 uploaded"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,12 +243,20 @@ def test_a_dashboard_is_written_without_a_key_and_saved_once_with_one(
     assert "run `wandb login`" in said
     assert not server.asked
     written = json.loads((runs_dir / "wandb/exp1.json").read_text())["views"]
-    assert [view["displayName"] for view in written] == ["exp1: classifiers", "exp1: pretraining", "Sweep exp1"]
+    assert [view["displayName"] for view in written] == [
+        "exp1: classifiers",
+        "exp1: pretraining",
+        "Sweep exp1",
+    ]
     keys = read_sweep(runs_dir, "exp1").specs(runs_dir)
     text = json.dumps(written)
     assert all(key in text for key in keys)
     logged = set().union(*(names_in(read_log(path)) for path in runs_dir.rglob("*.wandb")))
-    shown = set(found(written, "metrics")) | set(found(written, "mediaKeys")) | set(found(written, "xAxis"))
+    shown = (
+        set(found(written, "metrics"))
+        | set(found(written, "mediaKeys"))
+        | set(found(written, "xAxis"))
+    )
     assert {"test_accuracy", "train_loss", "reconstructions", "robustness/accuracy"} <= shown
     assert shown - {"_step"} <= logged, "a panel would be empty"
     for _ in range(2):
@@ -220,7 +268,11 @@ def test_a_dashboard_is_written_without_a_key_and_saved_once_with_one(
 
 def found(value: Any, name: str) -> Iterator[str]:
     """Every string under that name, however deep."""
-    for key, below in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else []):
+    for key, below in (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value if isinstance(value, list) else [])
+    ):
         if key == name:
             yield from [below] if isinstance(below, str) else below or []
         yield from found(below, name)

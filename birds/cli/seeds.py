@@ -1,0 +1,32 @@
+"""`birds seeds`: which seeds a sweep needs next, so that its intervals get as narrow as wanted and
+stay honest.
+"""
+
+import argparse
+import re
+from typing import Any
+
+from birds.core.spec import UserError
+
+
+def add_command(commands: Any) -> None:
+    """Add `birds seeds` to the command line."""
+    seeds = commands.add_parser(
+        "seeds", help="which seeds a sweep needs next, and the command that runs them"
+    )
+    seeds.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
+    seeds.add_argument(
+        "--until",
+        default="ci=2",
+        help="how wide intervals may stay: ci=2 is 2 points each way (default)",
+    )
+    seeds.set_defaults(act=_seeds)
+
+
+def _seeds(args: argparse.Namespace) -> None:
+    from analysis.seeds import next_seeds
+
+    wanted = re.fullmatch(r"ci=(\d+(?:\.\d+)?)", args.until)
+    if wanted is None or float(wanted[1]) == 0:
+        raise UserError(f"--until {args.until}: choose ci=POINTS above 0, as in --until ci=2")
+    print(next_seeds(args.runs_dir, args.sweep, float(wanted[1])))

@@ -1,0 +1,3 @@
+"""What everything speaks of: specs, records, the store, errors; no torch beyond `machine` and
+`checkpoint`.
+"""

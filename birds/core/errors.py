@@ -1,0 +1,157 @@
+"""The border to the command line: what went wrong in a line or two, and the exit status.
+
+2 for what a person asked and cannot be had (nothing was started), 1 for runs that failed, 130 for
+Ctrl-C. Hydra's own errors are translated here, once, with the nearest name that exists. No
+pydantic: `--help` does not wait for it.
+"""
+
+import difflib
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+T = TypeVar("T")
+
+
+class UserError(ValueError):
+    """An input that cannot be worked with; the message says what was asked, why not, and the cure.
+    Exit status 2.
+    """
+
+
+class RunsFailed(RuntimeError):
+    """Some runs of a sweep failed; what and why was said already."""
+
+
+def exit_status(command: Callable[[], object]) -> int:
+    """Call `command`; print its error if it is one that people can act on. Other errors keep their
+    traceback.
+    """
+    try:
+        command()
+    except UserError as refusal:
+        return _say(str(refusal), 2)
+    except RunsFailed as failure:
+        return _say(str(failure), 1)
+    except KeyboardInterrupt:
+        return _say(
+            "stopped; finished runs are kept, and the same command goes on from here", INTERRUPTED
+        )
+    except Exception as error:
+        translated = _hydra_sentence(error) or _disk_sentence(error)
+        if translated is None:
+            raise
+        return _say(translated, 2)
+    return 0
+
+
+def result_or_exit(task: Callable[[], T]) -> T:
+    """What `task` returns; where it fails, say why as `exit_status` does and leave the process with
+    that status.
+
+    Inside a Hydra job this keeps Hydra from announcing an error that was said already.
+    """
+    result: list[T] = []
+    if status := exit_status(lambda: result.append(task())):
+        raise SystemExit(status)
+    return result[0]
+
+
+def _say(words: str, status: int) -> int:
+    print(f"birds: {words}", file=sys.stderr)
+    return status
+
+
+def _disk_sentence(error: Exception) -> str | None:
+    """A disk that is full or may not be written, in a sentence; None for anything else."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in FULL:
+        return f"disk full while writing {error.filename or 'a file'}: free some room and ask again"
+    if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
+        return (
+            f"cannot write {error.filename}: {error.strerror}; choose another with runs_dir=FOLDER"
+        )
+    return None
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean X?` for the closest of `names`, or a full stop where none is close."""
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else "."
+
+
+def _hydra_sentence(error: Exception) -> str | None:
+    """A Hydra or OmegaConf error in a sentence; None for anything else.
+
+    A missing configuration is an OSError too, so this is asked before `_disk_sentence`.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if str(error).startswith("Only one of --run, --multirun, --cfg"):
+        return "-m runs, --cfg and --info only show: leave one of them out"
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    text = f"{error}\n{error.__cause__ or ''}"
+    if found := re.search(
+        r"Could not find '([\w/]+)/([^'/]+)'[\s\S]*?Available options in '[^']*':\n([\s\S]*)", text
+    ):
+        group, option, listed = found.groups()
+        listed = listed.partition("Config search path:")[0]
+        options = [line.strip() for line in listed.splitlines() if line.startswith("\t")]
+        return f"unknown {group}={option}{nearest(option, options)} There are: {', '.join(options)}"
+    if found := re.search(
+        r"is not in struct\s+full_key: ([^\s\[]+)|Could not override '([^']+)'", text
+    ):
+        key = found[1] or found[2]
+        return f"unknown key {key}{_where(key)} See python train.py --help"
+    if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
+        return (
+            f"{found[1]} asks for several runs: put -m first, as in python train.py -m {found[1]}"
+        )
+    if found := re.search(r"Error parsing override '([^']*)'", text):
+        return f"cannot read {found[1]!r}: expected key=value, as in split=70"
+    return " ".join(line.strip() for line in str(error).splitlines()[:2])
+
+
+def _where(key: str) -> str:
+    """The choices that have this key, where others do, else the nearest key."""
+    known = list(_known_keys())
+    having = [f"{key.partition('.')[0]}={option}" for option, name in known if name == key]
+    return (
+        f": only {' and '.join(having)} have it."
+        if having
+        else nearest(key, (name for _, name in known))
+    )
+
+
+def _known_keys() -> Iterator[tuple[str, str]]:
+    """Every key of every configuration file, dotted, groups included, behind the name of its file."""
+    import yaml
+
+    configs = Path(os.environ["BIRDS_HOME"]) / "configs"  # set by train.py
+    for file in sorted(configs.rglob("*.yaml")):
+        group = ".".join(file.parent.relative_to(configs).parts)
+        loaded = yaml.safe_load(file.read_text()) or {}
+        if group:
+            yield file.stem, group
+        own = {k: v for k, v in loaded.items() if k not in ("defaults", "hydra")}
+        yield from ((file.stem, key) for key, _ in dotted(own, group))
+
+
+def dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of nested dictionaries with its value, inner ones as `outer.inner`, behind their
+    outer one.
+    """
+    for name, value in values.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        yield key, value
+        if isinstance(value, dict):
+            yield from dotted(value, key)

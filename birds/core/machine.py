@@ -1,0 +1,120 @@
+"""What this machine is and how to use it: device, precision and threads of a run. Recorded, never
+part of a key.
+
+torch is imported where a device is resolved: the launcher asks for cores alone.
+"""
+
+import dataclasses
+import os
+import platform
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from birds.core.spec import Runtime, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
+LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """A resolved runtime: no `auto` left."""
+
+    device: "torch.device"
+    precision: str
+    threads: int
+
+    def record(self) -> dict[str, Any]:
+        """The columns that say where a run ran."""
+        import torch
+
+        gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+        return {
+            "device": str(self.device),
+            "device_name": gpu or cpu_name(),
+            "host": platform.node(),
+            "precision": self.precision,
+            "threads": self.threads,
+        }
+
+    def trainer_options(self) -> dict[str, Any]:
+        """Where Lightning's Trainer is to work."""
+        devices = [self.device.index or 0] if self.device.type == "cuda" else 1
+        return {
+            "accelerator": "gpu" if self.device.type == "cuda" else "cpu",
+            "devices": devices,
+            "precision": LIGHTNING_PRECISION[self.precision],
+        }
+
+
+def resolve(runtime: Runtime) -> Machine:
+    """The machine a run gets, and the process set up for it. Raises UserError on a device that is not
+    here.
+
+    One thread a process on a CPU: two processes side by side beat one with two threads, and one
+    thread adds in a fixed order.
+    """
+    import torch
+
+    wanted = "cuda" if runtime.device == "auto" and torch.cuda.is_available() else runtime.device
+    device = torch.device("cpu" if wanted == "auto" else wanted)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            f"device={runtime.device}: PyTorch sees no GPU here; choose device=cpu or device=auto"
+        )
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    threads = (
+        (1 if device.type == "cpu" else torch.get_num_threads())
+        if runtime.threads == "auto"
+        else runtime.threads
+    )
+    torch.set_num_threads(threads)
+    precision = fastest_precision(device) if runtime.precision == "auto" else runtime.precision
+    return Machine(device, precision, threads)
+
+
+def fastest_precision(device: "torch.device") -> str:
+    """bf16 where the device computes in it natively, else 32."""
+    if device.type == "cuda":
+        import torch
+
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    return "bf16" if cpu_flags() & {"avx512_bf16", "amx_bf16"} else "32"
+
+
+@lru_cache
+def cpu_flags() -> frozenset[str]:
+    """The instruction sets of this CPU as Linux names them; empty elsewhere."""
+    return frozenset(_cpuinfo("flags").split())
+
+
+def int8_instructions() -> list[str]:
+    """The instructions of this CPU that multiply 8-bit integers; empty where there are none, or
+    none are named.
+    """
+    return [name for name in INT8_INSTRUCTIONS if name in cpu_flags()]
+
+
+def cpu_name() -> str:
+    """The CPU's model name."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(field: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == field), ""
+    )
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

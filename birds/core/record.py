@@ -1,0 +1,162 @@
+"""What a finished run leaves: one flat row of identity, choices, metrics, cost and provenance.
+
+Everything downstream (tables, figures, report) reads these rows and nothing else. Columns: `key`,
+`family`, `stage`, `recipe`, then `choice.*` (the spec, flattened), `test_*` and `valid_*`
+(metrics), `cost_*`, and provenance.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from birds.core.errors import dotted
+from birds.core.spec import RECIPE, ClassifySpec, PretrainSpec, UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKAGES = (
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "numpy",
+    "pillow",
+    "hydra-core",
+    "submitit",
+    "wandb",
+)
+
+
+class Record(BaseModel, frozen=True, extra="allow"):
+    """One row. The named columns are always there; metrics, costs and choices come beside them."""
+
+    recipe: int
+    key: str
+    family: str
+    stage: str
+    variant: str
+    split: int
+    seed: int
+    data_digest: str
+    split_digest: str
+    data_name: str
+    git_sha: str
+    git_dirty: bool
+
+    def to_json(self) -> str:
+        """The record as one JSON object, an entry a line."""
+        return json.dumps(self.model_dump(mode="json"), indent=0)
+
+    def value(self, column: str) -> Any:
+        """The value of any column, metrics included. Raises KeyError when the row has none."""
+        return self.model_dump()[column]
+
+
+def make_record(
+    spec: PretrainSpec | ClassifySpec, split_digest: str, measured: Mapping[str, Any]
+) -> Record:
+    """The row of a finished run from its spec and what was measured (`test_*`, `valid_*`, `cost_*`,
+    counts).
+    """
+    return Record.model_validate(
+        {
+            "recipe": RECIPE,
+            **{name: getattr(spec, name) for name in ("key", "family", "stage", "split", "seed")},
+            "variant": spec.variant if isinstance(spec, ClassifySpec) else spec.pretext.name,
+            "data_digest": spec.data.digest,
+            "split_digest": split_digest,
+            "data_name": spec.data.name,
+            "pretrained_key": spec.needs.key if spec.needs else None,
+            **{
+                k: v
+                for k, v in dotted(spec.model_dump(mode="json"), "choice")
+                if not isinstance(v, dict)
+            },
+            **measured,
+            **_code_version(),
+            "package_versions": package_versions(PACKAGES),
+            "python_version": sys.version.split()[0],
+        }
+    )
+
+
+@lru_cache
+def _code_version() -> dict[str, Any]:
+    """The git commit of the code that runs, and whether it was changed since."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, timeout=20, check=False
+        )
+        return done.stdout.strip()
+
+    try:
+        return {
+            "git_sha": git("rev-parse", "HEAD") or "unknown",
+            "git_dirty": bool(git("status", "--porcelain", "-uno")),
+        }
+    except (OSError, subprocess.TimeoutExpired):
+        return {"git_sha": "unknown", "git_dirty": True}
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """The installed version of each package that is installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_record(path: Path, key: str) -> Record | None:
+    """The record at `path`, or None when there is none or it was cut short.
+
+    Raises UserError when it stands under another run's key or comes from another recipe.
+    """
+    try:
+        record = Record.model_validate(json.loads(path.read_text()))
+    except (OSError, ValueError, ValidationError):
+        return None
+    if record.recipe != RECIPE or record.key != key:
+        what = f"of recipe {record.recipe}" if record.recipe != RECIPE else f"of run {record.key}"
+        raise UserError(
+            f"{path} is a record {what}, not of run {key} in recipe {RECIPE}: "
+            "move that folder away or choose another runs_dir="
+        )
+    return record
+
+
+def load_records(runs_dir: Path, keys: list[str] | None = None) -> "pd.DataFrame":
+    """All finished runs under `runs_dir` as a frame, one row each, sorted by key; `keys` keeps
+    those runs only.
+
+    Records cut short are left out (their runs count as unfinished); so are those of another recipe,
+    with a warning.
+    """
+    import warnings
+
+    import pandas as pd
+
+    wanted = (
+        keys if keys is not None else sorted(p.parent.name for p in runs_dir.glob("*/record.json"))
+    )
+    rows = []
+    for key in wanted:
+        try:
+            record = read_record(runs_dir / key / "record.json", key)
+        except UserError as refusal:
+            warnings.warn(str(refusal), stacklevel=2)
+            continue
+        if record is not None:
+            rows.append(record.model_dump())
+    return pd.DataFrame(rows)

@@ -1,0 +1,1 @@
+"""Sweeps: planned, started on this machine or on SLURM, followed and resumed."""

@@ -1,0 +1,31 @@
+"""What `python train.py` does with one composed configuration."""
+
+from omegaconf import DictConfig
+
+from birds.core.spec import UserError
+from birds.launch.plan import describe, how_tracked, plan_run
+
+
+def conduct(config: DictConfig) -> float | None:
+    """Plan a run and do it, or with `dry_run` say what it would be. Returns its validation
+    accuracy.
+
+    Raises UserError, with the cure, before anything is started.
+    """
+    planned = plan_run(config)
+    if planned.slurm is not None:
+        raise UserError(
+            f"slurm={planned.slurm['name']} submits sweeps: put -m first, as in python train.py -m slurm=..."
+        )
+    if planned.dry_run:
+        print(describe([planned]))
+        return None
+    from birds.train.run import run
+
+    if words := how_tracked(planned.runtime):
+        print(words)
+    record = run(planned.spec, planned.runtime)
+    print(
+        f"{planned.spec.title}: test accuracy {record.value('test_accuracy'):.3f}, {planned.folder.record_file}"
+    )
+    return float(record.value("valid_accuracy"))

@@ -1,0 +1,46 @@
+"""Many jobs composed at the price of few: Hydra composes each distinct choice of groups once.
+
+Most overrides of a sweep (`seed=3`, `noise=0.2`) change values only; Hydra applies those last, to a
+composed configuration, and so does this, with Hydra's own functions and their own complaints.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, open_dict
+
+
+class Composer:
+    """Overrides of a job -> its configuration, without the `hydra` node.
+
+    Args:
+        loader: Hydra's loader.
+        config: the sweep's own configuration.
+    """
+
+    def __init__(self, loader: Any, config: DictConfig) -> None:
+        self._loader = loader
+        self._config = config
+        self._parser = OverridesParser.create()
+        self._groups = set(config.hydra.runtime.choices)
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        parsed = self._parser.parse_overrides(list(overrides))
+        values = [one for one in parsed if self._is_value(one)]
+        groups = tuple(str(one.input_line) for one in parsed if not self._is_value(one))
+        if groups not in self._composed:
+            composed = self._loader.load_sweep_config(self._config, list(groups))
+            with open_dict(composed):
+                del composed["hydra"]
+            self._composed[groups] = composed
+        config = copy.deepcopy(self._composed[groups])
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        return config
+
+    def _is_value(self, override: Any) -> bool:
+        plain = not (override.is_add() or override.is_delete() or override.is_force_add())
+        return plain and override.package is None and override.key_or_group not in self._groups

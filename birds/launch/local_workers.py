@@ -1,0 +1,167 @@
+"""Processes side by side on this machine, one a run, each forked from a server that has imported
+everything.
+
+Importing torch and Lightning costs seconds of CPU; the fork server (multiprocessing's) pays them
+once a sweep, so a run is at its first step after a fraction of a second, and the imported pages are
+shared. A run is still a process of its
+own: it may die, leak or be killed without harm to another. The server itself trains nothing and
+opens no GPU. When the launching process dies, however it dies, its runs are interrupted: asked
+again, they go on from their last epoch.
+"""
+
+import contextlib
+import dataclasses
+import glob
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from birds.core.machine import cores
+from birds.core.spec import RunSpec, Runtime, read_spec
+from birds.core.store import RunFolder
+from birds.core.triage import Kind, failure_of_death, kind_of, oom_kills
+from birds.launch.progress import Board, State
+
+REFRESH_SECONDS = 0.25
+ENDING_SECONDS = 10
+
+
+def _work(spec: str, runtime: str, log: Path, environ: Mapping[str, str]) -> None:
+    """What a process does: one run, in a session and with a log of its own, in the environment that
+    was asked for.
+    """
+    os.setsid()
+    with log.open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.clear()
+    os.environ.update(environ)
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
+    from birds.train.run import run
+
+    run(read_spec(spec), Runtime.model_validate_json(runtime))
+
+
+def _end_with_launcher() -> None:
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    launcher.join()
+    os.killpg(0, signal.SIGINT)
+
+
+@dataclasses.dataclass
+class LocalSlots:
+    """Slots for runs: one per GPU, or one per core, unless `slots` says otherwise; several may
+    share a GPU.
+    """
+
+    runtime: Runtime
+    slots: int | str
+    canary: bool = False
+    fail_fast: bool = False
+    oom_kills: int = dataclasses.field(default_factory=oom_kills)
+
+    def work_off(self, board: Board) -> None:
+        """Run everything on the board that is not finished. On Ctrl-C the processes are ended and
+        the error goes on.
+        """
+        gpus = visible_gpus() if self.runtime.device in ("auto", "cuda") else []
+        count = int(self.slots) if self.slots != "auto" else len(gpus) or cores()
+        if not gpus:
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
+        busy: dict[int, tuple[str, BaseProcess]] = {}
+        with board:
+            try:
+                while self._step(board, busy, count, gpus):
+                    wait(
+                        [process.sentinel for _, process in busy.values()], timeout=REFRESH_SECONDS
+                    )
+                    board.refresh()
+            except BaseException:
+                _end([process for _, process in busy.values()])
+                raise
+
+    def _step(
+        self, board: Board, busy: dict[int, tuple[str, BaseProcess]], count: int, gpus: list[str]
+    ) -> bool:
+        """Free the slots of ended processes, fill free slots; whether there is anything left to
+        wait for.
+        """
+        for slot, (key, process) in list(busy.items()):
+            if process.exitcode is not None:
+                del busy[slot]
+                self._settle(board, key, process.exitcode)
+        for slot in sorted(set(range(count)) - set(busy)):
+            ready = board.next_ready()
+            if ready is not None:
+                busy[slot] = (
+                    ready,
+                    self._start(board.runs[ready], gpus[slot % len(gpus)] if gpus else None),
+                )
+                board.set(ready, State.RUNNING)
+        return bool(busy)
+
+    def _start(self, spec: RunSpec, gpu: str | None) -> BaseProcess:
+        folder = RunFolder(self.runtime.runs_dir, spec)
+        folder.progress_file.unlink(missing_ok=True)
+        folder.jobs.mkdir(parents=True, exist_ok=True)
+        environ = dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else {})
+        log = folder.jobs / f"{time.time_ns()}.log"
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(
+            ["birds.train.run", "hydra"]
+        )  # hydra, since each process reads train.py anew
+        told = (spec.model_dump_json(), self.runtime.model_dump_json(), log, environ)
+        process = context.Process(target=_work, args=told, daemon=False)
+        process.start()
+        return process
+
+    def _settle(self, board: Board, key: str, status: int) -> None:
+        folder = RunFolder(self.runtime.runs_dir, key)
+        if folder.record() is not None:
+            board.set(key, State.FINISHED)
+            return
+        if folder.failure() is None:
+            log = folder.log()
+            tail = log.read_text(errors="replace").splitlines()[-20:] if log else []
+            short = oom_kills() > self.oom_kills
+            details = "\n".join([*tail, f"log: {log}"])
+            folder.fail(failure_of_death(status, memory_short=short, details=details))
+        board.set(key, State.FAILED)
+        bug = kind_of(folder.failure() or "") is Kind.BUG and not board.count(State.FINISHED)
+        if self.fail_fast or (self.canary and bug):
+            board.give_up(State.HELD)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA names them (3, GPU-8a2..., MIG-...), without
+    importing torch.
+    """
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [
+            name.strip()
+            for name in allowed.split(",")
+            if name.strip() not in ("", "-1", "NoDevFiles")
+        ]
+    return [str(number) for number in range(len(glob.glob("/dev/nvidia[0-9]*")))]
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """Interrupt the processes and what they started, and wait until they are gone; who stays is
+    killed.
+    """
+    for number in (signal.SIGINT, signal.SIGKILL):
+        for process in processes:
+            if process.pid is not None and process.exitcode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+        deadline = time.monotonic() + ENDING_SECONDS
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))

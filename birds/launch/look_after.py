@@ -1,0 +1,137 @@
+"""`birds status`, `retry`, `cancel`, `logs` and `doctor`: looking after a sweep that was launched
+before.
+"""
+
+import argparse
+from typing import Any
+
+from birds.core.spec import UserError
+from birds.core.store import find_run
+from birds.core.sweep import read_sweep
+from birds.launch.progress import Board, State
+
+
+def add_commands(commands: Any) -> None:
+    """Add these commands to the command line."""
+    status = commands.add_parser("status", help="where every run of a sweep is, why, and how far")
+    status.add_argument(
+        "--watch", action="store_true", help="keep showing it until Ctrl-C or all is over"
+    )
+    status.add_argument("--json", action="store_true", help="for programs")
+    retry = commands.add_parser(
+        "retry", help="run the failed and lost runs of a sweep again, nothing else"
+    )
+    cancel = commands.add_parser(
+        "cancel", help="end the queued and running jobs of a sweep on SLURM"
+    )
+    for command, act in ((status, _status), (retry, _retry), (cancel, _cancel)):
+        command.set_defaults(act=act)
+        command.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
+    logs = commands.add_parser("logs", help="print the newest log of a run")
+    logs.add_argument("run", help="the beginning of its key")
+    logs.add_argument("--lines", type=int, default=0, help="only the last so many lines")
+    logs.set_defaults(act=_logs)
+    doctor = commands.add_parser(
+        "doctor", help="what this SLURM cluster is like, and what will go wrong on it"
+    )
+    doctor.add_argument(
+        "name", nargs="?", help="a profile in slurm/, to check it against the cluster"
+    )
+    doctor.add_argument(
+        "--write", metavar="NAME", help="write a first profile for this cluster: slurm/NAME.yaml"
+    )
+    doctor.set_defaults(act=_doctor)
+
+
+def _status(args: argparse.Namespace) -> None:
+    from birds.launch.slurm.status import as_json, sweep_status
+    from birds.launch.slurm.waiting import watch_jobs
+
+    sweep = read_sweep(args.runs_dir, args.sweep)
+    runs = sweep.specs(args.runs_dir)
+    if args.json:
+        print(as_json(sweep_status(args.runs_dir, args.sweep, runs)))
+    elif args.watch:
+        watch_jobs(sweep, Board(args.runs_dir, runs), args.runs_dir)
+    else:
+        _print(sweep_status(args.runs_dir, args.sweep, runs), args.sweep)
+
+
+def _print(found: list[Any], sweep: str) -> None:
+    """A line a run: fixed columns, so that it can be searched with grep; then what stands where."""
+    for one in found:
+        far = f"epoch {one.epoch}/{one.epochs}" if one.epoch is not None else ""
+        left = f"{one.seconds_left:.0f} s left" if one.seconds_left is not None else ""
+        words = "  ".join(
+            filter(None, (far, left, one.why, one.node, one.job and f"job {one.job}", one.log))
+        )
+        print(f"{one.key}  {one.title:32}  {one.state.value:8}  {words}".rstrip())
+    counts = {state: sum(one.state is state for one in found) for state in State}
+    print(
+        f"{sweep}: "
+        + ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+    )
+
+
+def _retry(args: argparse.Namespace) -> None:
+    from birds.launch.launcher import print_failures, refuse_failures, work_off
+    from birds.launch.slurm.status import sweep_status
+
+    sweep = read_sweep(args.runs_dir, args.sweep)
+    runs = sweep.specs(args.runs_dir)
+    if sweep.runtime is None:
+        raise UserError(
+            f"the sweep {args.sweep} was written by another version; ask for it with train.py again"
+        )
+    again = (State.FAILED, State.LOST, State.BLOCKED, State.HELD)
+    chosen = [
+        one.key for one in sweep_status(args.runs_dir, args.sweep, runs) if one.state in again
+    ]
+    if not chosen:
+        print(f"{args.sweep}: nothing failed or was lost")
+        return
+    needed = {spec.needs.key for key in chosen if (spec := runs[key]).needs is not None}
+    board = Board(
+        args.runs_dir, {key: spec for key, spec in runs.items() if key in needed or key in chosen}
+    )
+    work_off(sweep, board, wait=sweep.slurm is None)
+    if sweep.slurm is None:
+        print_failures(board, args.runs_dir)
+        refuse_failures(board)
+
+
+def _cancel(args: argparse.Namespace) -> None:
+    from birds.launch.slurm.client import cancel
+    from birds.launch.slurm.submissions import settled, submitting
+
+    read_sweep(args.runs_dir, args.sweep)
+    with submitting(args.runs_dir):
+        living = [(s, own) for s, own in settled(args.runs_dir) if s.sweep == args.sweep]
+        for submission, _ in living:
+            submission.but(cancelled=True).save()  # first, so that no job goes back into the queue
+        cancel([str(submission.job_id) for submission, _ in living])
+    print(
+        f"{args.sweep}: {sum(len(own) for _, own in living)} jobs cancelled; finished runs are kept"
+    )
+
+
+def _logs(args: argparse.Namespace) -> None:
+    folder = find_run(args.runs_dir, args.run)
+    log = folder.log()
+    if log is None:
+        raise UserError(f"run {folder.key} has no log: it was never started as a job")
+    lines = log.read_text(errors="replace").splitlines()
+    print("\n".join([f"==> {log} <==", *lines[-args.lines :]]))
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from birds.launch.slurm.doctor import examine, write_profile
+
+    if args.write:
+        print(
+            f"Written: {write_profile(args.write)}; look it through, then: python train.py -m slurm={args.write} ..."
+        )
+    lines, wrong = examine(args.name, args.runs_dir)
+    print("\n".join(lines))
+    if wrong:
+        raise UserError(f"{wrong} of these will go wrong")

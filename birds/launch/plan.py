@@ -1,0 +1,180 @@
+"""From composed configurations to runs that may start: everything that can be refused is refused
+here, before any does.
+
+No torch: a sweep whose runs are all finished says so without importing it.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
+
+from birds.core.spec import Choices, ClassifySpec, Runtime, UserError, complaint, spec_from_config
+from birds.core.store import RunFolder
+from birds.core.sweep import titles, with_needs
+from birds.data.photos import Photos, read_photos
+from birds.data.pool import read_pool
+from birds.data.prepare import ensure_rendered, find_pool, find_root
+from birds.data.split import draw_split
+
+C = TypeVar("C", bound=Choices)
+
+
+class Launch(Choices):
+    """How a sweep is launched. `canary`: hold the rest when the first run to end died of a bug;
+    auto is on SLURM.
+    """
+
+    wait: bool
+    canary: bool | Literal["auto"]
+    fail_fast: bool
+    exclude: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A run that was asked for: what it is, where it runs, and how it is launched."""
+
+    spec: ClassifySpec
+    runtime: Runtime
+    slots: int | str
+    dry_run: bool
+    sweep: str
+    launch: Launch
+    slurm: dict[str, Any] | None
+    average_over: tuple[int, ...]
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's folder."""
+        return RunFolder(self.runtime.runs_dir, self.spec)
+
+
+def plan_run(config: DictConfig) -> Planned:
+    """The run a composed configuration asks for. Raises UserError, with the cure, when it cannot be
+    done.
+    """
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    spec_from_config(values, "unknown")  # nonsense dies before photos are read or a folder is made
+    _refuse_odd_runtime(values)
+    launch, runtime = _valid(Launch, "launch.", values["launch"]), _runtime(values)
+    _refuse_unwritable(runtime.runs_dir, "runs_dir")
+    _refuse_unwritable(runtime.cache_dir, "cache_dir")
+    data = json.dumps(values["data"], sort_keys=True)
+    photos = _photos(data, runtime.cache_dir)
+    spec = spec_from_config(
+        values, photos.digest, _pool_digest(str(values["pool"]), data, runtime.cache_dir)
+    )
+    rows = photos.rows("train")
+    draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
+    for run in filter(None, (spec.needs, spec)):
+        RunFolder(runtime.runs_dir, run).record()  # refuses one of another recipe
+    seeds = tuple(values["search"]["seeds"] or ())
+    return Planned(
+        spec,
+        runtime,
+        values["slots"],
+        values["dry_run"],
+        str(values["sweep"]),
+        launch,
+        values.get("slurm"),
+        seeds,
+    )
+
+
+def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
+    """Refuse what would only be found out when a run starts, or would be taken for something else."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(values["device"])):
+        raise UserError(
+            f"device={values['device']} is not supported; choose auto, cpu, cuda or cuda:N"
+        )
+    for name, meaning in (
+        ("slots", "how many runs go side by side"),
+        ("threads", "how many threads a run has"),
+    ):
+        if values[name] != "auto" and (type(values[name]) is not int or values[name] < 1):
+            raise UserError(f"{name}={values[name]}: choose auto or {meaning}, 1 or more")
+    if not re.fullmatch(r"[^/\0]*[^/\0.][^/\0]*", str(values["sweep"])):
+        raise UserError(
+            f"sweep={values['sweep']}: the sweep's name is a name, not a path, and not empty"
+        )
+    switches = {
+        "dry_run": values["dry_run"],
+        "data.skip_unreadable": values["data"]["skip_unreadable"],
+    }
+    for name, switch in switches.items():
+        if not isinstance(switch, bool):
+            raise UserError(f"{name}={switch}: choose true or false")
+
+
+def _runtime(values: Mapping[str, Any]) -> Runtime:
+    chosen = {name: values[name] for name in ("device", "threads", "features", "compile")}
+    chosen |= {
+        "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
+        "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),
+        "data_root": find_root(values["data"]),
+        "pool_root": find_pool(str(values["pool"])),
+        "skip_unreadable": values["data"]["skip_unreadable"],
+        "tracking": values["tracking"]["mode"],
+        "precision": str(values["precision"]),
+    }
+    return _valid(Runtime, "", chosen)
+
+
+def _valid(model: type[C], prefix: str, values: Mapping[str, Any]) -> C:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{prefix}{complaint(error)}") from None
+
+
+def _refuse_unwritable(folder: Path, key: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write in {folder}: {error.strerror}; choose another with {key}=FOLDER"
+        ) from None
+
+
+@lru_cache(maxsize=8)
+def _photos(data: str, cache_dir: Path) -> Photos:
+    values = json.loads(data)
+    root = find_root(values)
+    ensure_rendered(values)
+    chosen = {name: values[name] for name in ("species", "move_to_test", "seed", "skip_unreadable")}
+    return read_photos(root, cache_dir, **chosen)
+
+
+@lru_cache(maxsize=8)
+def _pool_digest(pool: str, data: str, cache_dir: Path) -> str:
+    skip = json.loads(data)["skip_unreadable"]
+    found = read_pool(pool, _photos(data, cache_dir), cache_dir, skip_unreadable=skip)
+    return found.digest if found else ""
+
+
+def how_tracked(runtime: Runtime) -> str | None:
+    """The sentence that says how W&B is used, once a command; None when it is off."""
+    offline = f"W&B is offline; send it later with: birds --runs-dir {runtime.runs_dir} wandb sync"
+    return {"offline": offline, "online": "W&B is online", "none": None}[runtime.tracking]
+
+
+def describe(planned: Sequence[Planned]) -> str:
+    """A line per run: key, state, what it is, what it waits for."""
+    lines, runs = [], with_needs([p.spec for p in planned])
+    for (key, spec), title in zip(runs.items(), titles(runs).values(), strict=True):
+        finished = RunFolder(planned[0].runtime.runs_dir, spec).record() is not None
+        waits = "" if spec.needs is None or finished else f"  after {spec.needs.key}"
+        lines.append(
+            f"{key}  {'finished' if finished else 'to do':8}  {spec.stage:8}  {title}{waits}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,99 @@
+"""Hyper-parameter search that survives being killed: hydra-optuna-sweeper on a study in a file.
+
+Trials that were running when the search died are asked again first, with their own values: their
+runs have the same keys, so finished ones are found and killed ones go on. `n_trials` counts the
+finished trials of the whole study.
+"""
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from birds.core.spec import UserError
+from birds.core.store import write_text
+
+
+def resume(sweeper: Any, arguments: Sequence[str]) -> None:
+    """Bring a sweeper up to what its study holds already: fewer trials to do, interrupted ones
+    first.
+
+    Args:
+        sweeper: hydra-optuna-sweeper's implementation, before it starts.
+        arguments: the overrides of the command line, which may ask for more to search over.
+    """
+    asked = [f"{name}={value}" for name, value in (sweeper.params or {}).items()] + list(arguments)
+    if any(re.match(r"seed=.*[^\d]", word) for word in asked):
+        raise UserError(
+            "a seed is not searched over: it would pick the luckiest; average with search.seeds=[0,1,2]"
+        )
+    if not sweeper.storage:
+        return
+    Path(str(sweeper.storage).removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    study = _study(str(sweeper.storage), str(sweeper.study_name))
+    if study is None:
+        return
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial.state is TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # enqueue_trial is called experimental by Optuna 2
+                study.enqueue_trial(trial.params)
+    done = sum(trial.state is TrialState.COMPLETE for trial in trials)
+    print(f"The study {sweeper.study_name} has {done} finished trials of {sweeper.n_trials}")
+    if trials:
+        sweeper.sampler.reseed_rng()  # or it would draw the first trials' values again
+    sweeper.n_trials = max(0, sweeper.n_trials - done)
+
+
+def _study(storage: str, name: str) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(30)  # warnings
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+
+
+def trials(runs_dir: Path, sweep: str) -> list[dict[str, Any]]:
+    """The trials of a search, best first: number, state, value (mean validation accuracy),
+    parameters.
+
+    Raises UserError when there is no study of that name.
+    """
+    file = study_file(runs_dir, sweep)
+    study = _study(f"sqlite:///{file}", sweep) if file.exists() else None
+    if study is None:
+        raise UserError(
+            f"no search {sweep!r} in {runs_dir}; start one with: python train.py -m sweeps=search"
+        )
+    rows = [
+        {"trial": t.number, "state": t.state.name.lower(), "value": t.value, **t.params}
+        for t in study.get_trials(deepcopy=False)
+    ]
+    return sorted(rows, key=lambda row: (row["value"] is None, -(row["value"] or 0)))
+
+
+def print_trials(runs_dir: Path, sweep: str) -> None:
+    """Print the trials of a search as a Markdown table, and write it as CSV."""
+    import pandas as pd
+
+    from analysis.markdown import markdown
+
+    table = pd.DataFrame(trials(runs_dir, sweep))
+    file = runs_dir / "tables" / f"{sweep}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, table.to_csv(index=False))
+    shown = table.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else str(cell))
+    print(markdown(list(shown.columns), shown.to_numpy().tolist()))
+    print(f"\nvalue: mean validation accuracy over the seeds of a trial. Written: {file}")
+
+
+def study_file(runs_dir: Path, sweep: str) -> Path:
+    """Where a search's study lies."""
+    return runs_dir / "sweeps" / sweep / "study.db"

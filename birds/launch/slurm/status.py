@@ -1,0 +1,150 @@
+"""What became of every run of a sweep: run folders first, SLURM second. Nothing here needs
+accounting.
+
+A record says finished, a held lock or a living job says running or queued, `failure.txt` says
+failed and why. Only what none of them explains is lost, and SLURM's last word on it is shown as
+long as SLURM remembers it.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from birds.core.spec import RunSpec, UserError
+from birds.core.store import RunFolder, is_locked
+from birds.core.sweep import titles
+from birds.launch.progress import State
+from birds.launch.slurm.client import Element
+from birds.launch.slurm.submissions import HELD, held_file, known_elements, read_submissions
+
+LAST_WORDS = {
+    "CANCELLED": "cancelled",
+    "TIMEOUT": "time limit",
+    "NODE_FAIL": "node lost",
+    "FAILED": "its job failed",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunStatus:
+    """One run: where it is, why in a few words, how far, and where to look. Times in seconds."""
+
+    key: str
+    title: str
+    stage: str
+    state: State
+    why: str = ""
+    epoch: int | None = None
+    epochs: int | None = None
+    loss: float | None = None
+    seconds_left: float | None = None
+    job: str = ""
+    node: str = ""
+    log: str = ""
+
+
+def sweep_status(runs_dir: Path, sweep: str, runs: Mapping[str, RunSpec]) -> list[RunStatus]:
+    """The status of each run, in their order. Works without SLURM, too, from the run folders alone."""
+    jobs, named = _jobs(runs_dir), titles(runs)
+    on_hold = held_file(runs_dir, sweep).exists()
+    found: dict[str, RunStatus] = {}
+    for key, spec in runs.items():
+        needed = found.get(spec.needs.key) if spec.needs else None
+        own = _status(RunFolder(runs_dir, key), spec, jobs.get(key), needed, on_hold)
+        found[key] = dataclasses.replace(own, title=named[key])
+    return list(found.values())
+
+
+def _jobs(runs_dir: Path) -> dict[str, Element]:
+    """The newest element that holds each run; ended ones with SLURM's last word, as far as it is
+    known.
+    """
+    submissions = [s for s in read_submissions(runs_dir) if s.job_id is not None or s.ended is None]
+    try:
+        known = known_elements(submissions)
+    except UserError:
+        known = {}  # no SLURM here, or it does not answer: run folders tell
+    found: dict[str, Element] = {}
+    for submission in submissions:
+        alive = {element.index: element for element in known.get(submission.token, [])}
+        for index, keys in submission.jobs.items():
+            state = (submission.ended or {}).get(index, "")
+            gone = Element(
+                submission.job_id or 0, index, state or "UNKNOWN", "", "", submission.name
+            )
+            found |= {key: alive.get(index, gone) for key in keys}
+    return found
+
+
+def _status(
+    folder: RunFolder, spec: RunSpec, job: Element | None, needed: RunStatus | None, on_hold: bool
+) -> RunStatus:
+    log = folder.log()
+    told: dict[str, Any] = {
+        "key": folder.key,
+        "title": spec.title,
+        "stage": spec.stage,
+        "log": str(log or ""),
+    }
+    if job is not None and job.array:
+        told |= {"job": job.id, "node": job.node}
+    if folder.record() is not None:
+        return RunStatus(**told, state=State.FINISHED)
+    if is_locked(folder.lock_file):
+        return _running(folder, told)
+    if job is not None and job.alive and job.state != "UNKNOWN":
+        return _queued(folder, told, job, needed, on_hold)
+    if (failure := folder.failure()) is not None:
+        return RunStatus(**told, state=State.FAILED, why=failure.splitlines()[0] if failure else "")
+    if needed is not None and needed.state in (State.FAILED, State.BLOCKED, State.LOST):
+        return RunStatus(
+            **told, state=State.BLOCKED, why=f"{needed.key}, which it needs: {needed.state.value}"
+        )
+    if job is None and not folder.attempt_file.exists():
+        return RunStatus(**told, state=State.TODO)
+    return RunStatus(**told, state=State.LOST, why=_last_word(job))
+
+
+def _last_word(job: Element | None) -> str:
+    if job is None:
+        return "its process is gone"
+    if job.state == "UNKNOWN":
+        return "its job is gone"
+    word = LAST_WORDS.get(job.state, job.state.lower().replace("_", " "))
+    return word + f" ({job.reason})" * (job.reason not in ("", "None"))
+
+
+def _running(folder: RunFolder, told: dict[str, Any]) -> RunStatus:
+    progress = folder.progress()
+    far = {
+        name: progress[name]
+        for name in ("epoch", "epochs", "loss", "seconds_left")
+        if name in progress
+    }
+    told["node"] = told.get("node") or folder.attempt().get("host", "")
+    return RunStatus(**told, **far, state=State.RUNNING)
+
+
+def _queued(
+    folder: RunFolder, told: dict[str, Any], job: Element, needed: RunStatus | None, on_hold: bool
+) -> RunStatus:
+    if job.state == "RUNNING" and folder.attempt().get("job") == job.id:
+        return _running(folder, told)  # where locks do not reach over the file system
+    if job.state == "RUNNING":
+        return RunStatus(**told, state=State.QUEUED, why="its job has started")
+    if on_hold and job.reason.startswith(HELD):
+        return RunStatus(
+            **told, state=State.HELD, why="the first run died of a bug; mend it, then birds retry"
+        )
+    if needed is not None and needed.state is not State.FINISHED and job.reason == "Dependency":
+        return RunStatus(**told, state=State.WAITING, why=f"for {needed.key}")
+    return RunStatus(**told, state=State.QUEUED, why=job.reason if job.reason != "None" else "")
+
+
+def as_json(found: list[RunStatus]) -> str:
+    """For programs: a list of objects; `state` as people see it."""
+    return json.dumps(
+        [dataclasses.asdict(one) | {"state": one.state.value} for one in found], indent=1
+    )

@@ -1,0 +1,178 @@
+"""What was handed to SLURM: one file an array, written before `sbatch` is called and completed
+after.
+
+The token in the job's name joins the two: whoever finds a file without a job id asks SLURM for a
+job of that name. One is there, or `sbatch` was never reached; so killing the submitter at any
+moment neither loses a run nor doubles one.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from birds.core.spec import RECIPE, Runtime
+from birds.core.store import RunFolder, locked, write_text
+from birds.core.triage import Failure, Kind
+from birds.launch.slurm.client import Element, elements
+from birds.launch.slurm.profile import Resources
+
+HELD = "JobHeld"  # how SLURM's reasons for a job on hold begin
+ENDS = {
+    "OUT_OF_MEMORY": Kind.MEMORY,
+    "TIMEOUT": Kind.TIMEOUT,
+    "NODE_FAIL": Kind.NODE,
+    "BOOT_FAIL": Kind.NODE,
+}
+
+
+class Submission(BaseModel, frozen=True):
+    """An array of jobs, each with the keys of its runs, and all that a job must know.
+
+    `job_id` is missing until `sbatch` has answered; `ended` holds SLURM's last word on each element
+    once all are over.
+    """
+
+    token: str
+    sweep: str
+    stage: str
+    jobs: dict[int, tuple[str, ...]]
+    depends: str
+    runtime: Runtime
+    resources: Resources
+    kill_wait_s: int
+    max_requeues: int
+    canary: bool
+    fail_fast: bool
+    work: str
+    written: float
+    recipe: int = RECIPE
+    job_id: int | None = None
+    cancelled: bool = False
+    ended: dict[int, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The job's name in SLURM."""
+        return f"birds-{re.sub(r'[^A-Za-z0-9_.-]', '_', self.sweep)[:40]}-{self.stage}-{self.token}"
+
+    @property
+    def file(self) -> Path:
+        """Where this is kept."""
+        return submissions_folder(self.runtime.runs_dir, self.sweep) / f"{self.token}.json"
+
+    def save(self) -> Submission:
+        """Write it down, whole or not at all."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.file, self.model_dump_json(indent=1))
+        return self
+
+    def forget(self) -> None:
+        """Remove it, and the text that sbatch got or would have got."""
+        self.file.unlink(missing_ok=True)
+        self.file.with_suffix(".sh").unlink(missing_ok=True)
+
+    def but(self, **changes: object) -> Submission:
+        """A copy with changes."""
+        return self.model_copy(update=changes)
+
+
+def submissions_folder(runs_dir: Path, sweep: str) -> Path:
+    """Where a sweep's submissions lie."""
+    return runs_dir / "sweeps" / sweep / "submissions"
+
+
+def held_file(runs_dir: Path, sweep: str) -> Path:
+    """Where a canary leaves word of why a sweep's jobs were put on hold."""
+    return runs_dir / "sweeps" / sweep / "held.txt"
+
+
+def read_submissions(runs_dir: Path, sweep: str | None = None) -> list[Submission]:
+    """All submissions of a sweep, or of every sweep, oldest first; a file cut short is left out."""
+    found = []
+    name = "*" if sweep is None else glob.escape(sweep)
+    for file in runs_dir.glob(f"sweeps/{name}/submissions/*.json"):
+        try:
+            found.append(Submission.model_validate_json(file.read_text()))
+        except (OSError, ValidationError):
+            continue
+    return sorted(found, key=lambda submission: submission.written)
+
+
+@contextmanager
+def submitting(runs_dir: Path) -> Iterator[int]:
+    """Hold the one lock on submitting. Yields its file descriptor, for `sbatch` to inherit.
+
+    An `sbatch` that outlives its killed parent then holds the lock until it has ended, one way or
+    the other.
+    """
+    with locked(runs_dir / "sweeps" / ".submitting") as file:
+        yield file.fileno()
+
+
+def known_elements(submissions: Iterable[Submission]) -> dict[str, list[Element]]:
+    """For each submission that is not over, by token, the elements that SLURM knows."""
+    names = {s.name: s.token for s in submissions if s.ended is None}
+    found: dict[str, list[Element]] = {token: [] for token in names.values()}
+    for element in elements(list(names)):
+        found[names[element.name]].append(element)
+    return found
+
+
+def settled(runs_dir: Path) -> list[tuple[Submission, list[Element]]]:
+    """The submissions with living elements, and those; to be called under the lock.
+
+    Job ids that were never written down are found by name; what was written down and never
+    submitted is removed; where all is over, SLURM's last word is kept, and becomes the run's
+    failure where the run could leave none.
+    """
+    open_ones = [s for s in read_submissions(runs_dir) if s.ended is None]
+    known = known_elements(open_ones)
+    living: list[tuple[Submission, list[Element]]] = []
+    for submission in open_ones:
+        own = known[submission.token]
+        if submission.job_id is None:
+            if not own:
+                submission.forget()
+                continue
+            submission = submission.but(job_id=own[0].array).save()
+        alive = [element for element in own if element.alive]
+        if alive:
+            living.append((submission, alive))
+        else:
+            submission = submission.but(
+                ended={element.index: element.state for element in own}
+            ).save()
+            _keep_last_words(submission)
+    return living
+
+
+def _keep_last_words(submission: Submission) -> None:
+    for index, state in (submission.ended or {}).items():
+        if state not in ENDS:
+            continue
+        for key in submission.jobs[index]:
+            folder = RunFolder(submission.runtime.runs_dir, key)
+            if (
+                folder.attempt_file.exists()
+                and folder.record() is None
+                and folder.failure() is None
+            ):
+                folder.fail(
+                    Failure(ENDS[state], f"SLURM ended job {submission.job_id}_{index}: {state}")
+                )
+
+
+def places(living: Sequence[tuple[Submission, Sequence[Element]]]) -> dict[str, Element]:
+    """Where each run that SLURM will still do is: its element by key."""
+    return {
+        key: element
+        for submission, own in living
+        for element in own
+        for key in submission.jobs[element.index]
+    }

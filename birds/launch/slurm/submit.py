@@ -1,0 +1,294 @@
+"""Runs to arrays: pretraining first, what needs it wired behind it, what needs nothing at once.
+
+A classifier's job stands at the index of the pretraining it needs, in an array that depends on it
+by `aftercorr`, so each starts the moment its own pretraining succeeded and is cancelled when it
+failed. Where a job holds several runs its status tells too little, so what needs one of them waits
+for its end (`afterany`) and looks for the record itself.
+"""
+
+import dataclasses
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import submitit
+
+from birds.core.spec import RunSpec, Runtime, UserError
+from birds.core.store import RunFolder, write_text
+from birds.launch.slurm import client
+from birds.launch.slurm.client import Silent
+from birds.launch.slurm.profile import Profile, Resources
+from birds.launch.slurm.submissions import HELD, Submission, held_file, places, settled, submitting
+
+HOME = Path(__file__).resolve().parents[2]
+WORK = "birds.train.run.run"  # what a job does with each run
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """How a sweep is to be submitted."""
+
+    sweep: str
+    runtime: Runtime
+    profile: Profile
+    canary: bool = True
+    fail_fast: bool = False
+
+
+class Array(NamedTuple):
+    """An array to be: the keys of each job's runs by index, its resources, what it waits for in
+    sbatch's words.
+    """
+
+    stage: str
+    jobs: dict[int, tuple[str, ...]]
+    resources: Resources
+    depends: str
+
+
+class Place(NamedTuple):
+    """Where a run is or will be done: the array's id, the index in it, and whether other runs share
+    the job.
+    """
+
+    array: str
+    at: int
+    shared: bool
+
+
+def submit(order: Order, runs: Mapping[str, RunSpec]) -> list[Submission]:
+    """Submit what is neither finished nor on its way, by whomever it was submitted. Returns the new
+    arrays.
+
+    Raises UserError, with nothing left behind, when the cluster rejects an array.
+    """
+    settings = client.settings()
+    with submitting(order.runtime.runs_dir) as lock:
+        where = _on_their_way(order)
+        todo = [
+            spec for key, spec in runs.items() if key not in where and not _finished(order, spec)
+        ]
+        sent: list[Submission] = []
+
+        def send(array: Array) -> str:
+            sent.append(_send(order, array, client.number(settings["KillWait"]), lock))
+            return str(sent[-1].job_id)
+
+        try:
+            lay_out(order, todo, where, int(settings["MaxArraySize"]), send)
+        except Silent:
+            raise  # what became of the last array will be found by its name
+        except UserError:
+            _take_back(sent)
+            raise
+    return sent
+
+
+def _finished(order: Order, spec: RunSpec) -> bool:
+    return RunFolder(order.runtime.runs_dir, spec).record() is not None
+
+
+def _on_their_way(order: Order) -> dict[str, Place]:
+    """Where living runs are. Jobs that a canary put on hold are cancelled: asking again means to go
+    on.
+    """
+    living = settled(order.runtime.runs_dir)
+    held_mark = held_file(order.runtime.runs_dir, order.sweep)
+    if held_mark.exists():
+        held = [
+            e
+            for s, own in living
+            if s.sweep == order.sweep
+            for e in own
+            if e.reason.startswith(HELD)
+        ]
+        client.cancel([element.id for element in held])
+        gone = {element.id for element in held}
+        living = [(s, [element for element in own if element.id not in gone]) for s, own in living]
+        held_mark.unlink(missing_ok=True)
+    jobs = {(s.job_id, index): keys for s, _ in living for index, keys in s.jobs.items()}
+    return {
+        key: Place(str(element.array), element.index, len(jobs[element.array, element.index]) > 1)
+        for key, element in places(living).items()
+    }
+
+
+def lay_out(
+    order: Order,
+    todo: Sequence[RunSpec],
+    where: Mapping[str, Place],
+    limit: int,
+    send: Callable[[Array], str],
+) -> None:
+    """Call `send` with every array in the order in which they can be submitted; it returns the
+    array's id.
+
+    Args:
+        order: how.
+        todo: the runs.
+        where: where runs are that are on their way already.
+        limit: the cluster's MaxArraySize: indices stay below it.
+        send: submits an array.
+    """
+    where = dict(where)
+    for stage in ("pretrain", "classify"):
+        for resources, specs in _grouped(
+            [s for s in todo if s.stage == stage], order.profile.resources
+        ):
+            for array in _arrays(stage, resources, specs, where, limit):
+                job = send(array)
+                for index, keys in array.jobs.items():
+                    where |= {key: Place(job, index, len(keys) > 1) for key in keys}
+
+
+def _grouped(items: Iterable[T], value_of: Callable[[T], V]) -> list[tuple[V, list[T]]]:
+    """The items by equal value, in the order in which values first appear."""
+    groups: dict[str, tuple[V, list[T]]] = {}
+    for item in items:
+        value = value_of(item)
+        groups.setdefault(repr(value), (value, []))[1].append(item)
+    return list(groups.values())
+
+
+def _arrays(
+    stage: str,
+    resources: Resources,
+    specs: Sequence[RunSpec],
+    where: Mapping[str, Place],
+    limit: int,
+) -> Iterator[Array]:
+    awaited = {spec.key: where.get(spec.needs.key) if spec.needs else None for spec in specs}
+    paired: dict[str, list[dict[int, tuple[str, ...]]]] = {}
+    others: list[tuple[str, str]] = []
+    for key, place in awaited.items():
+        if place is None:
+            others.append(("", key))
+        elif resources.runs_per_job == 1 and not place.shared:
+            levels = paired.setdefault(place.array, [])
+            level = next((level for level in levels if place.at not in level), None)
+            if level is None:
+                levels.append(level := {})
+            level[place.at] = (key,)
+        else:
+            others.append(
+                (f"{'afterany' if place.shared else 'afterok'}:{place.array}_{place.at}", key)
+            )
+    for depends, members in _grouped(others, lambda pair: pair[0]):
+        jobs = [tuple(key for _, key in part) for part in _parts(members, resources.runs_per_job)]
+        yield from (
+            Array(stage, dict(enumerate(part)), resources, depends) for part in _parts(jobs, limit)
+        )
+    for array, levels in paired.items():
+        yield from (Array(stage, level, resources, f"aftercorr:{array}") for level in levels)
+
+
+def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[first : first + size] for first in range(0, len(items), size))
+
+
+def _send(order: Order, array: Array, kill_wait_s: int, lock: int) -> Submission:
+    """Write the array down, hand it to sbatch, write its job id down."""
+    submission = _draft(order, array, token=secrets.token_hex(4), kill_wait_s=kill_wait_s).save()
+    logs_folder(submission).mkdir(exist_ok=True)
+    script = submission.file.with_suffix(".sh")
+    write_text(script, script_of(submission))
+    try:
+        answer = client.ask("sbatch", "--parsable", str(script), keep_open=[lock])
+    except Silent:
+        raise
+    except UserError:
+        submission.forget()
+        raise
+    return submission.but(job_id=int(answer.split(";")[0])).save()
+
+
+def _draft(order: Order, array: Array, *, token: str = "0" * 8, kill_wait_s: int = 0) -> Submission:
+    told = array._asdict() | {
+        name: getattr(order, name) for name in ("sweep", "runtime", "canary", "fail_fast")
+    }
+    told |= {"max_requeues": order.profile.max_requeues, "work": WORK, "written": time.time()}
+    return Submission(token=token, kill_wait_s=kill_wait_s, **told)
+
+
+def _take_back(sent: Sequence[Submission]) -> None:
+    """Cancel what was submitted before an array was rejected: nothing is left half-submitted."""
+    client.cancel([str(submission.job_id) for submission in sent])
+    for submission in sent:
+        submission.forget()
+
+
+class _Executor(submitit.SlurmExecutor):  # type: ignore[misc]
+    """submitit's, for its parameters and its sbatch text; it writes them on machines without SLURM,
+    too.
+    """
+
+    @classmethod
+    def affinity(cls) -> int:
+        return 2
+
+
+def logs_folder(submission: Submission) -> Path:
+    """Where the logs of a sweep's jobs go; those of its runs are in the run folders."""
+    return submission.file.parent.parent / "jobs"
+
+
+def script_of(submission: Submission) -> str:
+    """The text that sbatch gets: submitit's, with the worker as its command."""
+    executor = _Executor(folder=logs_folder(submission))
+    given = submission.resources.sbatch()
+    extra = {
+        "chdir": str(HOME),
+        "kill-on-invalid-dep": "yes",
+        "requeue": True,
+        "open-mode": "append",
+    }
+    if submission.depends:
+        extra["dependency"] = submission.depends
+    parallel = given.pop("array_parallelism")
+    extra["array"] = f"{_ranges(sorted(submission.jobs))}%{min(parallel, len(submission.jobs))}"
+    given["additional_parameters"] = extra | given.get("additional_parameters", {})
+    try:
+        executor.update_parameters(job_name=submission.name, stderr_to_stdout=True, **given)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"submitit does not take this profile: {str(error).splitlines()[0]}"
+        ) from None
+    executor.parameters["map_count"] = len(submission.jobs)  # names logs by array and index
+    command = [sys.executable, "-u", "-m", "birds.launch.slurm.worker", str(submission.file)]
+    text: str = executor._make_submission_file_text(shlex.join(command), submission.token)
+    return text
+
+
+def _ranges(indices: Sequence[int]) -> str:
+    """Ascending indices as sbatch takes them: `0-3,7`."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def scripts(order: Order, runs: Mapping[str, RunSpec]) -> list[str]:
+    """The exact sbatch text of every array that would be submitted if nothing were on its way;
+    submits nothing.
+
+    Ids of arrays that do not exist yet stand as ARRAY1, ARRAY2, ... and tokens as zeros.
+    """
+    todo = [spec for spec in runs.values() if not _finished(order, spec)]
+    limit = int(client.settings()["MaxArraySize"]) if client.installed() else 1001
+    texts: list[str] = []
+
+    def send(array: Array) -> str:
+        texts.append(script_of(_draft(order, array)))
+        return f"ARRAY{len(texts)}"
+
+    lay_out(order, todo, {}, limit, send)
+    return texts

@@ -1,0 +1,43 @@
+"""Waiting for a sweep's jobs: run folders are looked at often, SLURM seldom. Ctrl-C leaves the jobs
+alone.
+"""
+
+import time
+from pathlib import Path
+
+from birds.core.sweep import Sweep
+from birds.launch.progress import OVER, Board, State
+from birds.launch.slurm.status import sweep_status
+
+LOOK_SECONDS = 0.2  # at run folders
+ASK_SECONDS = 3.0  # SLURM
+
+
+def watch_jobs(sweep: Sweep, board: Board, runs_dir: Path) -> None:
+    """Keep the board true until nothing more will happen. On Ctrl-C it says how to come back, and
+    the error goes on.
+    """
+    asked = 0.0
+    try:
+        import scipy.stats  # noqa: F401  (now, while there is time: the table comes right after the last run)
+
+        import analysis.tables  # noqa: F401
+
+        with board:
+            while not all(state in OVER for state in board.states.values()):
+                finished = board.look_for_records()
+                if finished or time.monotonic() - asked > ASK_SECONDS:
+                    asked = time.monotonic()
+                    for one in sweep_status(runs_dir, sweep.name, board.runs):
+                        board.set(one.key, one.state, one.why)
+                board.refresh()
+                time.sleep(LOOK_SECONDS)
+    except KeyboardInterrupt:
+        left = sum(
+            state in (State.RUNNING, State.QUEUED, State.WAITING) for state in board.states.values()
+        )
+        board.console.print(
+            f"\n{left} runs go on without us. Look after them with: birds status {sweep.name}; the same command waits "
+            f"for them again; birds cancel {sweep.name} ends them."
+        )
+        raise

@@ -1,0 +1,164 @@
+"""What watches a training: curves in a CSV, progress for whoever looks, checkpoints, early
+stopping.
+"""
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from birds.core.spec import Training
+from birds.core.store import RunFolder, Stopped, write_text
+
+MONITORED = "valid_loss"
+
+
+class Curves(Callback):
+    """One row an epoch in `curves.csv`, whatever the tracking; the run's progress; the seconds of
+    all attempts.
+    """
+
+    def __init__(self, folder: RunFolder, training: Training, say: Callable[[str], object]) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.train_seconds = 0.0
+        self.fit_seconds = 0.0
+        self._folder = folder
+        self._training = training
+        self._say = say
+        self._epoch_started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "train_seconds": self.train_seconds,
+            "fit_seconds": self.fit_seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        vars(self).update(state_dict)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._epoch_started = time.perf_counter()
+        if trainer.current_epoch == 0:
+            self._folder.report(state="running", epoch=0, epochs=self._training.epochs)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.train_seconds += time.perf_counter() - self._epoch_started
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._folder.assert_mine()
+        self.fit_seconds += time.perf_counter() - self._epoch_started
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        pl_module.log("lr", lr)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step} | metrics | {"lr": lr}
+        row["seconds"] = round(self.fit_seconds, 3)
+        self.rows.append(row)
+        write_text(self._folder.curves_file, as_csv(self.rows))
+        refuse_to_diverge(row)
+        self._report(row)
+
+    def _report(self, row: dict[str, float]) -> None:
+        done, epochs = len(self.rows), self._training.epochs
+        losses = {"loss": row["train_loss"], "valid_loss": row[MONITORED]}
+        left = self.fit_seconds / done * (epochs - done)
+        self._folder.report(state="running", epoch=done, epochs=epochs, **losses, seconds_left=left)
+        shown = " ".join(
+            f"{name}={row[name]:.4f}" for name in sorted(row) if name.endswith(("loss", "accuracy"))
+        )
+        self._say(f"epoch {done}/{epochs} {shown} {self.fit_seconds:.0f}s")
+
+
+class Stopping(Callback):
+    """Ends a training between two epochs, when the last one is saved, once `should_stop` says so."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._should_stop():
+            raise Stopped(
+                f"stopped before epoch {trainer.current_epoch + 1}, which is where it will go on"
+            )
+
+
+def refuse_to_diverge(row: dict[str, float]) -> None:
+    """Raise FloatingPointError when a loss of an epoch is not a finite number."""
+    for name in ("train_loss", MONITORED):
+        if not math.isfinite(row[name]):
+            raise FloatingPointError(
+                f"{name} became {row[name]} in epoch {row['epoch']}: lower the learning rate"
+            )
+
+
+def as_csv(rows: list[dict[str, float]]) -> str:
+    """The rows as CSV text; the columns are those of the last row."""
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, fieldnames=list(rows[-1]), extrasaction="ignore", restval="", lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+class _From(Callback):
+    """A callback that looks at the ends of epochs from one on, which is a share of them all."""
+
+    def __init__(self, share: float, epochs: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._epoch = min(math.ceil(share * epochs), epochs - 1)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch >= self._epoch:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+class EarlyStoppingFrom(_From, EarlyStopping):
+    """While the learning rate is high, a good start gets worse first: patience is counted from then
+    on.
+    """
+
+
+class CheckpointFrom(_From, ModelCheckpoint):
+    """A head that knows nothing is not sure either, so its loss can be lowest in its first epochs:
+    not for keeping.
+    """
+
+
+def keeping(folder: RunFolder, training: Training) -> list[Callback]:
+    """Early stopping, then the best and the last checkpoint."""
+    where: dict[str, Any] = {
+        "dirpath": folder.checkpoint("best").parent,
+        "enable_version_counter": False,
+    }
+    where["save_on_train_epoch_end"], epochs = True, training.epochs
+    return [
+        EarlyStoppingFrom(
+            training.patience_from, epochs, monitor=MONITORED, patience=training.patience
+        ),
+        CheckpointFrom(
+            training.best_from,
+            epochs,
+            filename="best",
+            monitor=MONITORED,
+            save_weights_only=True,
+            **where,
+        ),
+        ModelCheckpoint(filename="last", monitor=None, **where),
+    ]
+
+
+def stopped_early(checkpoint: dict[str, Any]) -> bool:
+    """Whether a training checkpoint was written after patience ran out: Lightning forgets this when
+    it resumes.
+    """
+    states = [
+        state for name, state in checkpoint["callbacks"].items() if name.startswith("EarlyStopping")
+    ]
+    return any(state["wait_count"] >= state["patience"] for state in states)

@@ -1,0 +1,1 @@
+"""Classifiers: an encoder, a head, and what is learnt beside the labels."""

@@ -1,0 +1,86 @@
+"""torch.compile for an encoder's training where it pays: steps, compiled and eager, timed in turn
+on the device.
+
+Left to itself it is tried on GPUs alone: on CPUs fp32 was 1 to 7 % faster and bf16 a quarter
+slower, for half a minute of compiling (DECISIONS 51). What was found is kept in the cache folder,
+so it is measured once a device, precision, version of torch, encoder and batch. Weights, their
+names and checkpoints are the same either way.
+"""
+
+import copy
+import hashlib
+import json
+import time
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from birds.core.machine import Machine
+from birds.core.spec import RunSpec, Runtime
+from birds.core.store import locked, write_text
+from birds.encoders.unet import Encoder
+
+UNTIMED, ROUNDS = 3, 9
+PAYS = 1.05  # times as fast as eager: from there on it is worth its start
+
+
+def compile_where_it_pays(
+    encoder: Encoder, spec: RunSpec, machine: Machine, runtime: Runtime
+) -> bool:
+    """Compile the encoder in place if `runtime.compile` says so, or is auto and a GPU shows that it
+    pays.
+
+    Returns whether it did. To be called in the precision of the training.
+    """
+    wanted = runtime.compile
+    if wanted == "auto":
+        wanted = (
+            machine.device.type != "cpu" and known_speedup(encoder, spec, machine, runtime) >= PAYS
+        )
+    if wanted:
+        encoder.compile()  # type: ignore[no-untyped-call]
+    return wanted
+
+
+def known_speedup(encoder: Encoder, spec: RunSpec, machine: Machine, runtime: Runtime) -> float:
+    """What `speedup` found here before, or finds now, with a batch of this run's shape."""
+    shape = (spec.training.batch, 3, spec.data.size, spec.data.size)
+    about = [
+        machine.record()["device_name"],
+        machine.precision,
+        torch.__version__,
+        repr(spec.encoder),
+        shape,
+    ]
+    name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
+    file = runtime.cache_dir / f"compiled-{name}.json"
+    with locked(file.with_suffix(".lock")):  # runs side by side would slow each other's steps
+        if not file.exists():
+            found = speedup(encoder, torch.zeros(shape, device=machine.device))
+            write_text(file, json.dumps({"about": about, "speedup": found}))
+    return float(json.loads(file.read_text())["speedup"])
+
+
+def speedup(encoder: Encoder, photo: Float[Tensor, "B 3 H W"]) -> float:
+    """How many times as fast a step forward and back is compiled as eager: median over rounds; 0 if
+    it does not run.
+    """
+    ways = [copy.deepcopy(encoder).to(photo.device) for _ in range(2)]
+    ways[1].compile()  # type: ignore[no-untyped-call]
+    try:
+        took = np.array([[_seconds(own, photo) for own in ways] for _ in range(UNTIMED + ROUNDS)])[
+            UNTIMED:
+        ]
+    except Exception:  # no compiler, or one that fails: eager does
+        return 0.0
+    return float(np.median(took[:, 0] / took[:, 1]))
+
+
+def _seconds(encoder: Encoder, photo: Tensor) -> float:
+    started = time.perf_counter()
+    torch.stack([level.float().mean() for level in encoder(photo)]).sum().backward()  # type: ignore[no-untyped-call]
+    if photo.is_cuda:
+        torch.cuda.synchronize(photo.device)
+    return time.perf_counter() - started

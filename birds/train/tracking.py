@@ -1,0 +1,143 @@
+"""Weights & Biases, and nothing else that talks to it. A tracking failure is said once and never
+ends a run.
+
+Group = family (runs that differ in their seed), job type = stage, id = key, so that a resumed run
+stays one run. What W&B shows is a copy: the curves and records in the run folder are the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+from birds.core.spec import ClassifySpec, RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROJECT = "birds"
+
+
+def tracker(spec: RunSpec, folder: Path, mode: str) -> Tracker | None:
+    """The tracker of a run, or None when tracking is off or cannot start (which is said)."""
+    return None if mode == "none" else Tracker(spec, folder, mode)
+
+
+def log_table(
+    name: str, frame: pd.DataFrame, mode: Literal["offline", "online", "none"], runs_dir: Path
+) -> None:
+    """Show a table of results in W&B, as a run of its own in the group of that name. A failure is
+    said once.
+    """
+    if mode == "none":
+        return
+    try:
+        import wandb
+
+        (runs_dir / "tracking").mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("WANDB_SILENT", "true")
+        project = os.environ.get("WANDB_PROJECT", PROJECT)
+        with wandb.init(
+            project=project, group=name, job_type="table", dir=runs_dir / "tracking", mode=mode
+        ) as run:
+            run.log({name: wandb.Table(dataframe=frame)})
+    except Exception as error:  # as for a run's tracking: the table is written already
+        warnings.warn(
+            f"W&B did not take the table {name}: {type(error).__name__}: {error}", stacklevel=2
+        )
+
+
+class Tracker(Logger):
+    """Lightning's W&B logger behind a guard: after the first error it is silent."""
+
+    def __init__(self, spec: RunSpec, folder: Path, mode: str) -> None:
+        super().__init__()
+        self._wandb: WandbLogger | None = None
+        self._version = spec.key
+        self._attempt(lambda: self._start(spec, folder, mode))
+
+    def _start(self, spec: RunSpec, folder: Path, mode: str) -> None:
+        os.environ.setdefault("WANDB_SILENT", "true")
+        folder.mkdir(parents=True, exist_ok=True)
+        variant = spec.variant if isinstance(spec, ClassifySpec) else spec.pretext.name
+        self._wandb = WandbLogger(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=f"{spec.title} {spec.key[:6]}",
+            group=spec.family,
+            job_type=spec.stage,
+            tags=[f"split={spec.split}", f"variant={variant}", f"data={spec.data.name}"],
+            id=spec.key,
+            resume="allow",
+            save_dir=str(folder),
+            offline=mode == "offline",
+            config=spec.model_dump(mode="json"),
+        )
+        self._wandb.experiment.define_metric("*", step_metric="trainer/global_step")
+
+    def _attempt(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Exception as error:  # whatever W&B raises, the run is worth more
+            self._wandb = None
+            warnings.warn(
+                f"W&B tracking stopped, the run goes on: {type(error).__name__}: {error}",
+                stacklevel=3,
+            )
+
+    def _with(self, act: Callable[[WandbLogger], object]) -> None:
+        logger = self._wandb
+        if logger is not None:
+            self._attempt(lambda: act(logger))
+
+    @property
+    def name(self) -> str:
+        return PROJECT
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """A point of every curve."""
+        self._with(lambda logger: logger.log_metrics(dict(metrics), step))
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the choices were given at the start."""
+
+    def summarize(self, values: Mapping[str, Any]) -> None:
+        """The run's final numbers."""
+        self._with(lambda logger: logger.experiment.summary.update(dict(values)))
+
+    def picture(self, name: str, path: Path, caption: str) -> None:
+        """A picture from the run folder."""
+        self._with(lambda logger: logger.log_image(name, [str(path)], caption=[caption]))
+
+    def robustness(self, noise: Sequence[float], accuracy: Sequence[float]) -> None:
+        """The accuracy under each noise, as a curve over it."""
+
+        def log(logger: WandbLogger) -> None:
+            for share, correct in zip(noise, accuracy, strict=True):
+                logger.experiment.log({"robustness/noise": share, "robustness/accuracy": correct})
+
+        self._with(log)
+
+    def confusion(self, label: list[int], predicted: list[int], species: list[str]) -> None:
+        """The confusion matrix of the test photos."""
+
+        def log(logger: WandbLogger) -> None:
+            import wandb
+
+            matrix = wandb.plot.confusion_matrix(y_true=label, preds=predicted, class_names=species)
+            logger.experiment.log({"test_confusion": matrix})
+
+        self._with(log)
+
+    def finish(self) -> None:
+        """Close the run."""
+        self._with(lambda logger: logger.experiment.finish())
+        self._wandb = None

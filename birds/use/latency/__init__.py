@@ -1,0 +1,3 @@
+"""How fast models are: raced in one process, with intervals, and with a check that the race is
+fair.
+"""

@@ -1,0 +1,92 @@
+"""What a model costs before its first photo: seconds and memory, each measured in a process that
+does nothing else.
+
+`python -m birds.use.latency.footprint RUNS_DIR KEY NAME` prints it as JSON. It imports little
+before it starts to measure.
+"""
+
+import importlib
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from birds.core.store import RunFolder
+from birds.use.quantize.models import Classifier, open_model, read_models
+
+Footprint = dict[str, float | None]
+
+UNKNOWN: Footprint = {"import_ms": None, "load_ms": None, "load_mb": None}
+REPETITIONS = 3
+PATIENCE = 120  # seconds
+
+
+def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
+    """The footprint of one model of a run, median of several fresh processes; `eager` is its
+    checkpoint in PyTorch.
+
+    import_ms imports the runtime; load_ms opens the model and answers for one photo; load_mb is by
+    how much the resident memory has grown since before the import, in MiB. None or NaN: could not
+    be measured.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "birds.use.latency.footprint",
+        str(runs_dir.resolve()),
+        key,
+        name,
+    ]
+    found = []
+    try:
+        for _ in range(REPETITIONS):
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=PATIENCE, check=True
+            )
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    except (subprocess.SubprocessError, ValueError, IndexError):
+        return UNKNOWN
+    return {column: statistics.median(one[column] for one in found) for column in UNKNOWN}
+
+
+def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:
+    """Import, open and answer once in this process: only a fresh one gives the truth."""
+    folder = RunFolder(runs_dir, key)
+    model = next((model for model in read_models(folder) if model.name == name), None)
+    before, began = resident_mb(), time.perf_counter()
+    importlib.import_module(model.backend if model else "torch")
+    imported = time.perf_counter()
+    size, classify = (model.size, open_model(model, 1)) if model else _eager(folder)
+    classify(np.zeros((1, size, size, 3), np.uint8))
+    load_ms = 1000 * (time.perf_counter() - imported)
+    return {
+        "import_ms": 1000 * (imported - began),
+        "load_ms": load_ms,
+        "load_mb": resident_mb() - before,
+    }
+
+
+def _eager(folder: RunFolder) -> tuple[int, Classifier]:
+    from birds.use.latency.entries import eager, load_network
+
+    network, size = load_network(folder)
+    return size, eager(network, 1, np.zeros((1, size, size, 3), np.uint8))
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in RAM, in MiB; NaN where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return math.nan
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    print(json.dumps(measured_here(Path(sys.argv[1]), *sys.argv[2:4])))

@@ -1,0 +1,162 @@
+"""The race: every model timed in every round, in random order, by one thread that nobody else is
+given.
+
+A round goes through the runs in random order and, within a run, through its models in random order,
+so the models that are compared stand close together in time. Every second round goes backwards
+through the one before: over the two, each model stands at the same mean position, and a drift of
+the machine favours none.
+
+A visit to a model is two calls. The quicker one counts when models are compared: what interrupts a
+call is rarely there for both, and the second finds its weights in the caches. The second alone
+counts for the times that are shown. Where some model takes `LONG`, all are called once a visit. Few
+calls a visit and many rounds bring the compared calls close together in time: recorded on a busy
+machine, intervals were 0.08 wide where three calls after 5 ms of others, in half as many rounds,
+gave 0.20 in the same time.
+
+With several threads a visit must also outlast the one before: after a call ONNX Runtime's idle
+threads spin for 46 ms and OpenMP's for 10 ms, on a core that the next model needs (measured: eager
+on 2 of 2 cores took twice as long behind ONNX Runtime as alone). So `SETTLE` of calls come first
+that are not timed.
+"""
+
+import contextlib
+import dataclasses
+import gc
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Photos = NDArray[np.uint8]
+Classifier = Callable[[Photos], NDArray[np.float32]]
+
+LONG = 0.05  # seconds
+CALLS = 2
+SETTLE = 0.06  # seconds
+WARM_UP_CALLS, WARM_UP_SECONDS = 3, 0.1
+MOST_ROUNDS = 1001
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """A model under a name: `classify` maps photos, uint8 (B, H, W, 3), to logits, float32 (B, S),
+    on the host.
+
+    group is the key of its run; contestants of one group are compared with each other. Each call
+    gets the same photos. about holds the columns of its row that say which model it is.
+    """
+
+    group: str
+    name: str
+    classify: Classifier
+    photos: Photos
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def called(self, *, calls: int = 0, seconds: float = 0.0) -> list[int]:
+        """Nanoseconds of each of so many calls, and of more until so many seconds are spent."""
+        took: list[int] = []
+        until = time.perf_counter() + seconds
+        while len(took) < calls or time.perf_counter() < until:
+            started = time.perf_counter_ns()
+            self.classify(self.photos)
+            took.append(time.perf_counter_ns() - started)
+        return took
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """Times of one contestant in ns, in each round (R,): of its last call, warm, and of its
+    quickest.
+    """
+
+    calls: NDArray[np.int64]
+    rounds: NDArray[np.int64]
+
+
+def orders(groups: Sequence[str], rounds: int, random: np.random.Generator) -> Iterator[list[int]]:
+    """For each round the order of the contestants, given the group of each: groups shuffled, then
+    each within.
+
+    Every second round is the one before backwards.
+    """
+    order: list[int] = []
+    for number in range(rounds):
+        order = order[::-1] if number % 2 else _shuffled(groups, random)
+        yield order
+
+
+def _shuffled(groups: Sequence[str], random: np.random.Generator) -> list[int]:
+    names = list(dict.fromkeys(groups))
+    members = [
+        [k for k, group in enumerate(groups) if group == names[g]]
+        for g in random.permutation(len(names))
+    ]
+    return [int(k) for group in members for k in random.permutation(group)]
+
+
+def raced(
+    contestants: Sequence[Contestant],
+    *,
+    threads: int = 1,
+    rounds: int,
+    seconds: float,
+    random: np.random.Generator,
+) -> list[Times]:
+    """Times of each contestant; no garbage is collected meanwhile.
+
+    Args:
+        contestants: the models.
+        threads: how many each uses.
+        rounds: how many there are at least.
+        seconds: with time left, more rounds are made until about this much is spent.
+        random: for the order.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        took = [
+            min(one.called(calls=WARM_UP_CALLS, seconds=WARM_UP_SECONDS)) for one in contestants
+        ]
+        calls, settle = (1 if max(took) > LONG * 1e9 else CALLS), (SETTLE if threads > 1 else 0.0)
+        visits: list[list[list[int]]] = [[] for _ in contestants]
+        started = time.perf_counter()
+        for done, order in enumerate(
+            orders([one.group for one in contestants], max(rounds, MOST_ROUNDS), random)
+        ):
+            if done >= rounds and time.perf_counter() - started > seconds:
+                break
+            for k in order:
+                contestants[k].called(seconds=settle)
+                visits[k].append(contestants[k].called(calls=calls))
+    finally:
+        gc.enable()
+    ns = np.array(visits)
+    return [Times(own[:, -1], own.min(axis=1)) for own in ns]
+
+
+@contextlib.contextmanager
+def pinned(threads: int) -> Iterator[list[int]]:
+    """Keep every thread of this process on `threads` of its cores; afterwards all may go where the
+    process may.
+
+    The last cores are taken, since the first ones serve most interrupts. Threads that are started
+    inside inherit it; those that are there already (OpenMP keeps its workers) are moved too. Yields
+    the cores, none where the system cannot pin.
+    """
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    cores = sorted(allowed)[-threads:]
+    _move_all_threads(cores)
+    try:
+        yield cores
+    finally:
+        _move_all_threads(allowed)
+
+
+def _move_all_threads(cores: Collection[int]) -> None:
+    for task in Path("/proc/self/task").iterdir() if cores else ():
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.sched_setaffinity(int(task.name), cores)

@@ -1,0 +1,3 @@
+"""What an encoder learned, looked at without a classifier: latent vectors, their clusters, pictures
+of both.
+"""

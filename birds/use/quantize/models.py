@@ -1,0 +1,200 @@
+"""What `birds quantize` leaves behind: in `runs/<key>/models/` files that a runtime opens, and a
+JSON about each.
+
+Neither torch nor a runtime is imported here; `open_model` imports the one it needs. A model counts
+when its JSON can be read whole and its file has the size that the JSON says: what was cut short is
+as good as absent.
+
+Letters: B photos, H height, W width, S species.
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from birds.core.machine import INT8_INSTRUCTIONS, cpu_name, int8_instructions
+from birds.core.spec import UserError
+from birds.core.store import RunFolder, write_text
+
+INPUT, OUTPUT = "photo", "logits"
+NEEDS = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf")}
+BACKENDS = tuple(NEEDS)
+NOT_OURS = (
+    "is no model that `birds quantize` wrote, or it was cut short; give one of runs/<key>/models/"
+)
+
+Classifier = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+class Model(BaseModel, frozen=True):
+    """One exported model. It maps `photo`, uint8 (B, H, W, 3) of any B, to `logits`, float32 (B,
+    S).
+
+    precision is fp32, int8, bf16 or fp16; bytes is the size on disk, all files together; size the
+    side in px of the photos it was trained on (others are resized inside); test_accuracy and
+    test_macro_f1 are fractions over the whole test part; calibration says which photos set the
+    ranges of the integers (empty for floats); made_from is all that went in, so that equal work is
+    not done twice; measured holds the rest: every metric, the comparison with fp32, the layers left
+    in float, seconds.
+    """
+
+    name: str
+    key: str
+    variant: str
+    split: int
+    seed: int
+    backend: str
+    precision: str
+    file: str
+    bytes: int
+    size: int
+    species: tuple[str, ...]
+    test_accuracy: float
+    test_macro_f1: float
+    calibration: dict[str, Any]
+    made_from: dict[str, Any]
+    measured: dict[str, Any]
+    folder: Path = Field(exclude=True)
+
+    @property
+    def path(self) -> Path:
+        """The model's main file (OpenVINO keeps its weights in a second one beside it)."""
+        return self.folder / self.file
+
+    @property
+    def title(self) -> str:
+        """A few words for people: run and name."""
+        return f"{self.variant} split={self.split} seed={self.seed} {self.name}"
+
+    def write(self) -> Self:
+        """Leave the JSON beside the model's file; returns the model."""
+        write_text(self.folder / f"{self.name}.json", self.model_dump_json(indent=1))
+        return self
+
+
+def read_models(folder: RunFolder) -> list[Model]:
+    """The whole models of a run, by name; empty before `birds quantize`."""
+    return [
+        model
+        for file in sorted(folder.models.glob("*.json"))
+        if (model := read_model(file)) is not None
+    ]
+
+
+def read_model(file: Path) -> Model | None:
+    """The model that a JSON file describes; None when either is missing, cut short or of another
+    shape.
+    """
+    try:
+        model = Model(**json.loads(file.read_text()), folder=file.parent)
+        return model if model.bytes == size_on_disk(model.path) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def size_on_disk(path: Path) -> int:
+    """Bytes of a model, its weights file included where it has one. Raises OSError when it is not
+    there.
+    """
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+def warn_without_int8() -> None:
+    """Say aloud that no speed is to be expected where the CPU names no 8-bit instructions."""
+    if not int8_instructions():
+        lacking = f"{cpu_name()} names no int8 instructions ({', '.join(INT8_INSTRUCTIONS)})"
+        print(
+            f"Note: {lacking}: int8 models get smaller here, but speed is not to be expected.",
+            file=sys.stderr,
+        )
+
+
+def installed(package: str) -> Any:
+    """A package, imported. Raises UserError, with the extra to install, when it is missing."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        extra = "openvino" if package in NEEDS["openvino"] else "quantize"
+        cure = f"install the extra: pip install 'birds-sweeps[{extra}]' or -e '.[{extra}]'"
+        raise UserError(f"{package} is not installed; {cure}") from None
+
+
+def open_model(model: Model, threads: int) -> Classifier:
+    """The model loaded and ready: photos, uint8 (B, H, W, 3), to logits, float32 (B, S).
+
+    Raises UserError when its runtime is not installed or cannot read the file.
+    """
+    return open_file(model.path, threads, model.precision, model.size)
+
+
+def open_file(path: Path, threads: int, precision: str, size: int) -> Classifier:
+    """A model's file on the CPU, like `open_model`: .xml by OpenVINO, .onnx by ONNX Runtime, which
+    needs no more.
+    """
+    if path.suffix == ".xml":
+        return _by_openvino(path, threads, precision, size)
+    return by_onnxruntime(onnx_session(path, threads))
+
+
+def by_onnxruntime(session: Any) -> Classifier:
+    """An `InferenceSession` as something that maps photos to logits."""
+    return lambda photos: session.run([OUTPUT], {INPUT: photos})[0]
+
+
+def onnx_session(path: Path, threads: int) -> Any:
+    """An `InferenceSession` on the CPU with so many threads (0: as it likes). Raises as
+    `open_model` does.
+    """
+    onnxruntime = installed("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception:  # its exceptions share no ancestor but this one
+        raise UserError(f"{path} {NOT_OURS}") from None
+
+
+def _by_openvino(path: Path, threads: int, precision: str, size: int) -> Classifier:
+    """A model for photos whose side was `size` in training.
+
+    `precision` is said to OpenVINO, which else computes an fp32 model in bf16 on CPUs that can. The
+    hint concerns what is left in float: for int8 that stays fp32. OpenVINO resizes even what has
+    its size already, which takes longer than all of an int8 network, so photos of `size` have a
+    compilation without the resizing.
+    """
+    core = installed("openvino").Core()
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    settings["INFERENCE_PRECISION_HINT"] = {"bf16": "bf16", "fp16": "f16"}.get(precision, "f32")
+    try:
+        model = core.read_model(path)
+    except RuntimeError:
+        raise UserError(f"{path} {NOT_OURS}") from None
+
+    @lru_cache
+    def request(own_size: bool) -> Any:
+        chosen = _without_resizing(model.clone(), size) if own_size else model
+        return core.compile_model(chosen, "CPU", settings).create_infer_request()
+
+    request(True)  # opened means ready for photos of its size
+    return lambda photos: request(photos.shape[1:3] == (size, size)).infer({INPUT: photos})[OUTPUT]
+
+
+def _without_resizing(model: Any, size: int) -> Any:
+    """An OpenVINO model for photos of `size` alone, its resizing, which would change nothing, taken
+    out.
+    """
+    model.reshape({INPUT: [-1, size, size, 3]})
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Interpolate":
+            node.output(0).replace(node.input_value(0))
+    return model

@@ -1,0 +1,105 @@
+"""OpenVINO and NNCF: post-training quantization to int8, and bf16 where the CPU computes in it.
+
+OpenVINO silently computes an fp32 model in bf16 on CPUs that can, so the precision is always said
+(`birds.use.quantize.models.open_file`). The bf16 variant is the fp32 file run with that hint; it
+takes no room.
+"""
+
+import contextlib
+import io
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import nncf
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from openvino import opset11
+
+from birds.use.quantize.export import quiet
+from birds.use.quantize.models import INPUT
+
+PREFIX, SUFFIX = "openvino-", ".xml"
+ABSENT = "OpenVINO's CPU plugin has no fp16 arithmetic on x86, so there is no such variant"
+LAYERS = ("Convolution", "GroupConvolution", "MatMul")
+MOVES = {
+    "Convert",
+    "Reorder",
+    "Transpose",
+    "Reshape",
+    "StridedSlice",
+    "Gather",
+    "Input",
+    "Output",
+    "Const",
+}
+
+
+def half_precisions() -> list[str]:
+    """As in `onnx_int8`."""
+    return ["bf16"] * ("BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def prepared(exported: Path, folder: Path) -> Path:
+    """As in `onnx_int8`; photos are resized as Pillow does: OpenVINO drops the antialiasing of
+    ONNX's cubic Resize.
+    """
+    model, target = openvino.Core().read_model(exported), folder / "fp32.xml"
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Interpolate":
+            side = node.output(0).partial_shape[-1].get_length()
+            sizes, axes = (
+                opset11.constant(np.array(v, dtype=np.int64)) for v in ([side, side], [2, 3])
+            )
+            like_pillow = opset11.interpolate(
+                node.input_value(0),
+                sizes,
+                "bicubic_pillow",
+                "sizes",
+                [0] * 4,
+                [0] * 4,
+                cube_coeff=-0.5,
+                axes=axes,
+            )
+            node.output(0).replace(like_pillow.output(0))
+    openvino.save_model(model, target, compress_to_fp16=False)
+    return target
+
+
+def layers(model: Path) -> list[str]:
+    """As in `onnx_int8`."""
+    nodes = openvino.Core().read_model(model).get_ordered_ops()
+    return [node.get_friendly_name() for node in nodes if node.get_type_name() in LAYERS]
+
+
+def quantize(
+    model: Path, batches: Iterable[NDArray[np.uint8]], target: Path, in_float: Collection[str]
+) -> None:
+    """As in `onnx_int8`."""
+    parts = list(batches)
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+        quantized = nncf.quantize(
+            openvino.Core().read_model(model),
+            nncf.Dataset(parts, lambda batch: {INPUT: batch}),
+            target_device=nncf.TargetDevice.CPU,
+            subset_size=len(parts),
+            ignored_scope=nncf.IgnoredScope(names=list(in_float)),
+        )
+    openvino.save_model(quantized, target, compress_to_fp16=False)
+
+
+def float_operations(model: Path) -> list[str]:
+    """As in `onnx_int8`, for OpenVINO; looked up in the compiled graph."""
+    compiled = openvino.Core().compile_model(str(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    ran = [node.rt_info for node in compiled.get_runtime_model().get_ordered_ops()]
+    found = [
+        _text(about["layerType"])
+        for about in ran
+        if _text(about["runtimePrecision"]) in ("f32", "FP32")
+    ]
+    return [name for name in found if name not in MOVES]
+
+
+def _text(value: Any) -> str:
+    return str(value.astype(str) if hasattr(value, "astype") else value)

@@ -1,0 +1,109 @@
+"""W&B's transaction log of an offline run, and how the logs of several attempts become one.
+
+W&B's client appends a log to what W&B holds of that run. So a requeued run is whole only if its
+attempts go up in order, and one that was half sent would have its first half twice. Here all
+attempts become one log, and what W&B holds already is taken out of it.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made while running
+
+HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
+FRAME = struct.Struct("<IHB")  # crc32 of type and data, length of data, type; LevelDB's log format
+BLOCK = 32768
+FULL, FIRST, MIDDLE, LAST = range(1, 5)
+
+
+def read_log(path: Path) -> list[Record]:
+    """The records of a transaction log, up to where it was cut short or damaged. Empty when it is
+    no such log.
+    """
+    data = path.read_bytes()
+    return [Record.FromString(text) for text in _texts(data)] if data.startswith(HEADER) else []
+
+
+def _texts(data: bytes) -> Iterator[bytes]:
+    at, text = len(HEADER), b""
+    while at + FRAME.size <= len(data):
+        if BLOCK - at % BLOCK < FRAME.size:  # too little room for a frame: padding
+            at += BLOCK - at % BLOCK
+            continue
+        crc, length, kind = FRAME.unpack_from(data, at)
+        part = data[at + FRAME.size : at + FRAME.size + length]
+        if len(part) < length or zlib.crc32(bytes([kind]) + part) != crc:
+            return
+        at += FRAME.size + length
+        text = part if kind in (FULL, FIRST) else text + part
+        if kind in (FULL, LAST):
+            yield text
+
+
+def write_log(records: Iterable[Record]) -> bytes:
+    """The transaction log that holds these records."""
+    log = bytearray(HEADER)
+    for record in records:
+        text, first = record.SerializeToString(), True
+        while text or first:
+            room = BLOCK - len(log) % BLOCK
+            if room < FRAME.size:
+                log += bytes(room)
+                continue
+            part, text = text[: room - FRAME.size], text[room - FRAME.size :]
+            kind = (FIRST if text else FULL) if first else (MIDDLE if text else LAST)
+            log += FRAME.pack(zlib.crc32(bytes([kind]) + part), len(part), kind) + part
+            first = False
+    return bytes(log)
+
+
+def joined(attempts: Sequence[Sequence[Record]]) -> list[Record]:
+    """One log of all attempts of a run, the oldest first; steps go on. Empty when no attempt's log
+    can be read.
+    """
+    whole: list[Record] = []
+    attempts = [
+        records for records in attempts if any(record.HasField("run") for record in records)
+    ]
+    for number, records in enumerate(attempts):
+        first, last = number == 0, number == len(attempts) - 1
+        shift = sum(record.HasField("history") for record in whole)
+        for record in records:
+            kind = record.WhichOneof("record_type")
+            if not (
+                (kind in ("header", "run") and not first)
+                or (kind in ("exit", "final", "footer") and not last)
+            ):
+                for item in (item for item in _items(record) if _name(item) == "_step"):
+                    item.value_json = str(int(item.value_json) + shift)
+                if kind == "history":
+                    record.history.step.num += shift
+                if kind == "run":
+                    record.run.resume = False  # or the lines of the console are appended, too
+                whole.append(record)
+    return whole
+
+
+def without(records: Sequence[Record], points: int) -> list[Record]:
+    """The log without its first points, so many of which W&B holds already."""
+    held = [number for number, record in enumerate(records) if record.HasField("history")][:points]
+    return [record for number, record in enumerate(records) if number not in held]
+
+
+def names_in(records: Iterable[Record]) -> set[str]:
+    """The names of all that was logged, as a point or in the summary."""
+    return {_name(item) for record in records for item in _items(record)}
+
+
+def _items(record: Record) -> Sequence[Any]:
+    items: Sequence[Any] = (
+        record.history.item if record.HasField("history") else record.summary.update
+    )
+    return items
+
+
+def _name(item: Any) -> str:
+    return str(item.nested_key[0] if item.nested_key else item.key)

@@ -1,0 +1,209 @@
+"""Sending what was tracked offline, by W&B's own client, so that no run is lost and none is
+doubled.
+
+Each run goes up as one log of all its attempts (`birds/use/wandb_sync/log.py`), pretraining first.
+W&B's client calls a run sent even where the upload failed, and appends all of it to what was there:
+so W&B is asked before and after what it holds, and only the rest is sent. That is all the memory
+there is: killed and asked again, it goes on.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import requests
+import wandb
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from birds.core.spec import UserError
+from birds.core.store import RunFolder, is_locked, locked
+from birds.use.wandb_sync.log import joined, read_log, without, write_log
+
+TURN = {"pretrain": 0, "classify": 1}  # then all else
+HELD = """query Held($project: String, $entity: String, $name: String!) {
+  model(name: $project, entityName: $entity) { bucket(name: $name, missingOk: true) {
+    state historyLineCount files(first: 1000) { edges { node { name sizeBytes } } } } } }"""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who sends, and whereto; `project` is None for the one that each run names."""
+
+    url: str
+    key: str
+    entity: str = ""
+    project: str | None = None
+
+    def ask(self, query: str, **given: Any) -> Any:
+        """The answer to a GraphQL query; waits where W&B says so. Raises UserError when there is
+        none.
+        """
+        retry = Retry(
+            8,
+            connect=1,
+            backoff_factor=0.5,
+            status_forcelist=(429, 500, 502, 503),
+            allowed_methods=None,
+        )
+        body: dict[str, Any] = {"query": query, "variables": given}
+        try:
+            with requests.Session() as session:
+                session.mount(self.url, HTTPAdapter(max_retries=retry))
+                answer = session.post(
+                    f"{self.url}/graphql", json=body, auth=("api", self.key), timeout=30
+                )
+            data = answer.json()["data"] if answer.ok else {"viewer": None}
+        except (requests.RequestException, KeyError) as error:
+            said = f"cannot reach W&B at {self.url} ({type(error).__name__}): nothing is lost, ask again later"
+            raise UserError(said) from None
+        if data.get("viewer", True) is None:
+            raise UserError(f"{self.url} does not accept the W&B key: wandb login --relogin")
+        return data
+
+
+def log_in(entity: str | None, project: str | None) -> Account | None:
+    """The account that W&B's settings name, None without a key. Raises UserError when W&B does not
+    answer.
+    """
+    settings = wandb.setup().settings
+    url = settings.base_url.rstrip("/")
+    key = settings.api_key or (requests.utils.get_netrc_auth(url) or ("", ""))[1]
+    if not key:
+        return None
+    viewer = Account(url, key).ask("query Viewer { viewer { entity } }")["viewer"]
+    return Account(url, key, entity or settings.entity or viewer["entity"], project)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A run that was tracked offline: the logs of its attempts, the oldest first. No stage where
+    none can be read.
+    """
+
+    name: str
+    attempts: tuple[Path, ...]
+    stage: str
+    project: str
+
+
+def tracked_runs(runs_dir: Path, keys: Collection[str] | None) -> list[Tracked]:
+    """The runs that were tracked offline, in the order in which they are sent; `keys` keeps those
+    runs only.
+    """
+    logs = [
+        p
+        for where in ("*/tracking", "tracking")
+        for p in runs_dir.glob(f"{where}/wandb/offline-run-*/*.wandb")
+    ]
+    found: dict[str, list[Path]] = {}
+    for path in sorted(logs, key=lambda path: path.parent.name):
+        found.setdefault(path.stem.removeprefix("run-"), []).append(path)
+    runs = []
+    for name in found if keys is None else found.keys() & keys:
+        started = [r.run for path in found[name] for r in read_log(path) if r.HasField("run")]
+        about = (started[0].job_type, started[0].project) if started else ("", "")
+        runs.append(Tracked(name, tuple(found[name]), *about))
+    return sorted(runs, key=lambda run: (TURN.get(run.stage, 2), run.attempts[0].parent.name))
+
+
+def send(
+    runs_dir: Path, runs: Iterable[Tracked], account: Account, say: Callable[[str], Any]
+) -> Iterator[list[str]]:
+    """Send what W&B lacks of the runs; yields key, what came of it, and why. Another sender is
+    waited for.
+    """
+    folder = runs_dir.resolve() / "wandb"
+    with locked(folder / "lock", lambda: say("another one is sending: waiting for it")) as lock:
+        for stage, those in groupby(runs, lambda run: run.stage):
+            say(f"sending {stage or 'unreadable'} runs")
+            shutil.rmtree(folder / "outbox", ignore_errors=True)
+            todo: dict[Tracked, int] = {}
+            for run in those:
+                if is_locked(RunFolder(runs_dir, run.name).lock_file):
+                    yield [run.name, "still running"]
+                elif not (records := joined([read_log(path) for path in run.attempts])):
+                    yield [run.name, "failed", f"damaged from its start: {run.attempts[-1]}"]
+                else:
+                    points = sum(record.HasField("history") for record in records)
+                    lacking, held = _lacking(run, points, account)
+                    if lacking:
+                        _pack(
+                            folder / "outbox" / run.attempts[0].parent.name,
+                            run,
+                            write_log(without(records, held)),
+                        )
+                        todo[run] = points
+                    else:
+                        yield [run.name, "already there"]
+            said = _call_client(folder / "outbox", account, lock.fileno()) if todo else []
+            for run, points in todo.items():
+                lacking, _ = _lacking(run, points, account, 1, 3)
+                told = [line for line in said if run.name in line and "rror" in line][-1:]
+                yield [run.name, "failed", lacking, *told] if lacking else [run.name, "uploaded"]
+
+
+def _pack(folder: Path, run: Tracked, log: bytes) -> None:
+    """One folder for W&B's client: that log, and the files of all attempts."""
+    for path in run.attempts:
+        shutil.copytree(path.parent / "files", folder / "files", dirs_exist_ok=True)
+    (folder / run.attempts[0].name).write_bytes(log)
+
+
+def _call_client(outbox: Path, account: Account, lock: int) -> list[str]:
+    """The lines that W&B's client said. It holds our lock, too, so that one that outlives us is
+    waited for.
+    """
+    options = [
+        "--entity",
+        account.entity,
+        *(["--project", account.project] if account.project else []),
+    ]
+    command = [sys.executable, "-m", "wandb", "sync", *options, *map(str, sorted(outbox.iterdir()))]
+    known = {
+        name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"
+    }  # one of its own
+    known |= {"WANDB_BASE_URL": account.url, "WANDB_API_KEY": account.key}
+    out: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(
+        command, cwd=outbox, env=known, pass_fds=(lock,), **out
+    )  # it leaves logs of its own in cwd
+    return str(done.stdout).splitlines()
+
+
+def _lacking(run: Tracked, points: int, account: Account, *waits: int) -> tuple[str, int]:
+    """What W&B lacks of a run, in words, empty when it holds all; and how many points it holds.
+
+    Asks again after `waits` (seconds): it may need a moment to show what it got.
+    """
+    given = {"project": account.project or run.project, "entity": account.entity, "name": run.name}
+    folders = [path.parent / "files" for path in run.attempts]
+    media = {
+        (str(p.relative_to(f)), p.stat().st_size)
+        for f in folders
+        for p in f.glob("media/**/*")
+        if p.is_file()
+    }
+    held = (account.ask(HELD, **given)["model"] or {}).get("bucket")
+    files = (
+        {(e["node"]["name"], e["node"]["sizeBytes"]) for e in held["files"]["edges"]}
+        if held
+        else set()
+    )
+    count = held["historyLineCount"] if held else 0
+    if held and count == points and media <= files and held["state"] != "running":
+        return "", count
+    if waits:
+        time.sleep(waits[0])
+        return _lacking(run, points, account, *waits[1:])
+    return (
+        f"W&B has {count} of {points} points, lacks {len(media - files)} of {len(media)} files",
+        count,
+    )
