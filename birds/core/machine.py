@@ -4,6 +4,7 @@ part of a key.
 torch is imported where a device is resolved: the launcher asks for cores alone.
 """
 
+import contextlib
 import dataclasses
 import os
 import platform
@@ -40,6 +41,15 @@ class Machine:
             "precision": self.precision,
             "threads": self.threads,
         }
+
+    def autocast(self) -> Any:
+        """A context in which torch computes in the precision of training."""
+        import torch
+
+        if self.precision == "32":
+            return contextlib.nullcontext()
+        kind = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype=kind)
 
     def trainer_options(self) -> dict[str, Any]:
         """Where Lightning's Trainer is to work."""

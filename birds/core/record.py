@@ -8,7 +8,7 @@ Everything downstream (tables, figures, report) reads these rows and nothing els
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from birds.core.errors import dotted
-from birds.core.spec import RECIPE, ClassifySpec, PretrainSpec, UserError
+from birds.core.spec import RECIPE, RunSpec, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ class Record(BaseModel, frozen=True, extra="allow"):
 
 
 def make_record(
-    spec: PretrainSpec | ClassifySpec, split_digest: str, measured: Mapping[str, Any]
+    spec: RunSpec, split_digest: str, measured: Mapping[str, Any]
 ) -> Record:
     """The row of a finished run from its spec and what was measured (`test_*`, `valid_*`, `cost_*`,
     counts).
@@ -69,15 +69,15 @@ def make_record(
         {
             "recipe": RECIPE,
             **{name: getattr(spec, name) for name in ("key", "family", "stage", "split", "seed")},
-            "variant": spec.variant if isinstance(spec, ClassifySpec) else spec.pretext.name,
+            "variant": spec.variant,
             "data_digest": spec.data.digest,
             "split_digest": split_digest,
             "data_name": spec.data.name,
-            "pretrained_key": spec.needs.key if spec.needs else None,
+            "needs_keys": [needed.key for needed in spec.needs],
+            "epochs_asked": spec.epochs,
             **{
                 k: v
-                for k, v in dotted(spec.model_dump(mode="json"), "choice")
-                if not isinstance(v, dict)
+                for k, v in _choices(spec)
             },
             **measured,
             **_code_version(),
@@ -85,6 +85,28 @@ def make_record(
             "python_version": sys.version.split()[0],
         }
     )
+
+
+def _choices(spec: RunSpec) -> Iterator[tuple[str, Any]]:
+    """Every choice of a run as a column: `choice.split`, `choice.encoder.options.stem`.
+
+    The run that it needs is `choice.needs`; where it needs several, the first.
+    """
+    values = spec.model_dump(mode="json")
+    needs = values.pop("needs")
+    if needs:
+        values["needs"] = _first_of_needs(needs)
+    for name, value in dotted(values, "choice"):
+        if not isinstance(value, dict):
+            yield name, value
+
+
+def _first_of_needs(needs: list[dict[str, Any]]) -> dict[str, Any]:
+    first = dict(needs[0])
+    deeper = first.pop("needs")
+    if deeper:
+        first["needs"] = _first_of_needs(deeper)
+    return first
 
 
 @lru_cache

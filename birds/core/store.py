@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from birds.core.errors import FULL as FULL
 from birds.core.record import Record, read_record
-from birds.core.spec import Run, UserError
+from birds.core.spec import RunSpec, UserError
 from birds.core.triage import Failure, Kind
 
 
@@ -96,7 +96,7 @@ def is_locked(path: Path) -> bool:
 class RunFolder:
     """Every path of one run, the claim on it, and its last act."""
 
-    def __init__(self, runs_dir: Path, spec: Run | str) -> None:
+    def __init__(self, runs_dir: Path, spec: RunSpec | str) -> None:
         self.key = spec if isinstance(spec, str) else spec.key
         self.path = runs_dir / self.key
         self.spec_file = self.path / "spec.json"
@@ -105,6 +105,7 @@ class RunFolder:
         self.progress_file = self.path / "progress.json"
         self.curves_file = self.path / "curves.csv"
         self.predictions_file = self.path / "predictions.npz"
+        self.features_file = self.path / "features.npz"
         self.pictures = self.path / "pictures"
         self.tracking = self.path / "tracking"
         self.jobs = self.path / "jobs"
@@ -153,7 +154,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def claimed(
-        self, spec: Run, waiting: Callable[[str], object] = lambda who: None
+        self, spec: RunSpec, waiting: Callable[[str], object] = lambda who: None
     ) -> Iterator[None]:
         """Hold this run for one attempt: waits while another process works on it. Keeps
         `failure.txt` true.

@@ -56,8 +56,12 @@ class Sweep(BaseModel, frozen=True):
 
 def with_needs(specs: Sequence[RunSpec]) -> dict[str, RunSpec]:
     """The distinct runs by key, what is needed before what needs it."""
-    needed = {spec.needs.key: spec.needs for spec in specs if spec.needs is not None}
-    return {**needed, **{spec.key: spec for spec in specs}}
+    found: dict[str, RunSpec] = {}
+    for spec in specs:
+        found |= {run.key: run for run in spec.lineage()}
+    by_depth = sorted(found.values(), key=lambda run: run.depth)
+    asked = {spec.key: spec for spec in specs}
+    return {run.key: run for run in by_depth if run.key not in asked} | asked
 
 
 def titles(runs: Mapping[str, RunSpec]) -> dict[str, str]:

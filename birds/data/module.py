@@ -1,7 +1,7 @@
-"""The photos of one run as batches: gathered from the shared cache, augmented on the device.
+"""The images of one run as batches: gathered from the shared cache, augmented on the device.
 
-Pretraining sees the unlabelled training photos, classifiers the labelled ones; validation and test
-photos are never among them. Order and looks of an epoch are functions of (seed, epoch), so a
+Pretraining sees the unlabelled training images, classifiers the labelled ones; validation and test
+images are never among them. Order and looks of an epoch are functions of (seed, epoch), so a
 resumed run sees what it would have seen.
 """
 
@@ -18,36 +18,37 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from birds.core.randomness import stream
-from birds.core.spec import ClassifySpec, RunSpec
-from birds.data.augment import augment, to_float, view_parameters
-from birds.data.photos import Photos
+from birds.core.spec import RunSpec
+from birds.data.augmentation import augment, to_float, view_parameters
+from birds.data.images import Images
 from birds.data.split import Split
 
 Batch = dict[str, Tensor]
+Places = list[tuple[int, int]]  # (view, position in the part) of each image of a batch
 EVALUATION_BATCH = 64
-NOISY = "noisy"  # the test photos once more, always as photos: what noise is put on
-FEATURED = ("train", "valid", "test")
+NOISY = "noisy"  # the test images once more, always as images: what noise is put on
 
 
-class BirdsDataModule(L.LightningDataModule):
-    """Batches for one run. A batch is a dict: photo (B, 3, H, W), label (B,), row (B,), or feature
-    (B, F) for photo.
+class ImageData(L.LightningDataModule):
+    """Batches for one run.
+
+    A batch is a dict: image (B, C, H, W), label (B,), row (B,), or feature (B, F) for image.
 
     Args:
         spec: the run.
-        photos: the data set.
-        pixels: its decoded photos, uint8 (N, H, W, 3).
-        split: the cut of its training photos.
+        images: the data set.
+        pixels: its decoded images, uint8 (N, H, W, C).
+        split: the cut of its training images.
         accumulate: in how many parts each batch comes, for want of memory; never so many that a
-            part is one photo.
-        pool: decoded photos that are unlabelled beside those of the split, if any; their rows
-            follow those of `photos`.
+            part is one image.
+        pool: decoded images that are unlabelled beside those of the split, if any; their rows
+            follow those of `images`.
     """
 
     def __init__(
         self,
         spec: RunSpec,
-        photos: Photos,
+        images: Images,
         pixels: NDArray[np.uint8],
         split: Split,
         accumulate: int = 1,
@@ -55,193 +56,189 @@ class BirdsDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.photos = photos
+        self.images = images
         self.pixels = pixels
         self.pool = pixels[:0] if pool is None else pool
-        self.label = np.append(photos.label, np.full(len(self.pool), -1))
-        unlabelled = np.append(split.unlabelled, np.arange(len(photos.label), len(self.label)))
-        rows = split.labelled if isinstance(spec, ClassifySpec) else unlabelled
-        test = photos.rows("test")
+        self.label = np.append(images.label, np.full(len(self.pool), -1))
+        unlabelled = np.append(split.unlabelled, np.arange(len(images.label), len(self.label)))
+        classifies = spec.stage == "classify"
         self.rows = {
-            "train": rows,
-            "valid": photos.rows("valid"),
-            "test": test,
-            NOISY: test,
+            "train": split.labelled if classifies else unlabelled,
+            "valid": images.rows("valid"),
+            "test": images.rows("test"),
+            NOISY: images.rows("test"),
+            "labelled": split.labelled,
             "unlabelled": unlabelled,
         }
+        self.test_parts = ["test", "valid"]
+        if classifies:
+            self.test_parts += ["labelled", *[NOISY] * bool(spec.noise_levels)]
         self._features: dict[str, Float[Tensor, "V N F"]] | None = None
-        self._resident: UInt8[Tensor, "N H W 3"] | None = None
-        per_pass = math.ceil(len(rows) / spec.training.batch)
-        self.accumulate = max(1, min(accumulate, len(rows) // per_pass // 2))
-        self.passes = math.ceil(spec.training.min_steps / per_pass)
-        self.steps_per_epoch = min(
-            self.passes * per_pass, spec.training.max_steps or self.passes * per_pass
-        )
+        self._resident: UInt8[Tensor, "N H W C"] | None = None
+        self._plan_epochs(accumulate)
+
+    def _plan_epochs(self, accumulate: int) -> None:
+        """How many passes and steps an epoch has, and in how many parts a batch comes."""
+        training, count = self.spec.training, len(self.rows["train"])
+        self.batch_size = training.batch if training else EVALUATION_BATCH
+        self.augmentation = training.augment if training else 0.0
+        per_pass = max(1, math.ceil(count / self.batch_size))
+        self.accumulate = max(1, min(accumulate, count // per_pass // 2))
+        self.passes = math.ceil((training.min_steps if training else 1) / per_pass)
+        steps = self.passes * per_pass
+        most = training.max_steps if training else None
+        self.steps_per_epoch = min(steps, most or steps)
 
     def views_of_epoch(self, epoch: int) -> list[int]:
         """The number of the view that each pass of an epoch shows."""
         shown = range(epoch * self.passes, (epoch + 1) * self.passes)
-        cycle = self.spec.views if isinstance(self.spec, ClassifySpec) else None
+        cycle = self.spec.views
         return [view % cycle if cycle else view for view in shown]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """One epoch of the training photos in its own order."""
+        """One epoch of the training images in its own order.
+
+        An image that is alone comes twice: BatchNorm has no statistics of one.
+        """
         epoch = self.trainer.current_epoch if self.trainer else 0
-        plan: list[list[tuple[int, int]]] = []
+        batches: list[Places] = []
         for number, view in enumerate(self.views_of_epoch(epoch), epoch * self.passes):
             order = stream(self.spec.seed, "order", number).permutation(len(self.rows["train"]))
-            parts = np.array_split(order, math.ceil(len(order) / self.spec.training.batch))
-            plan += [[(view, int(k)) for k in part] for part in parts]
-        batches = plan[: self.steps_per_epoch]
-        return self._loader(
-            "train",
-            [batch[k :: self.accumulate] for batch in batches for k in range(self.accumulate)],
-        )
+            for part in np.array_split(order, math.ceil(len(order) / self.batch_size)):
+                chosen = np.repeat(part, 2) if len(part) == 1 else part
+                batches.append([(view, int(k)) for k in chosen])
+        parts: list[Places] = []
+        for batch in batches[: self.steps_per_epoch]:
+            parts += [batch[k :: self.accumulate] for k in range(self.accumulate)]
+        return self._loader("train", parts)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation photos in their order, as they are."""
+        """The validation images in their order, as they are."""
         return self._loader("valid", self._in_order("valid"))
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """The test photos, the validation photos, for classifiers the test photos again: by the
-        best checkpoint.
-        """
-        parts = (
-            ("test", "valid", NOISY) if isinstance(self.spec, ClassifySpec) else ("test", "valid")
-        )
-        return [self._loader(part, self._in_order(part)) for part in parts]
+        """The parts that are tested by the best checkpoint, in the order of `test_parts`."""
+        return [self._loader(part, self._in_order(part)) for part in self.test_parts]
 
-    def _in_order(self, part: str) -> list[list[tuple[int, int]]]:
+    def _in_order(self, part: str) -> list[Places]:
         count = len(self.rows[part])
-        return [
-            [(0, k) for k in range(a, min(a + EVALUATION_BATCH, count))]
-            for a in range(0, count, EVALUATION_BATCH)
-        ]
+        plan: list[Places] = []
+        for start in range(0, count, EVALUATION_BATCH):
+            plan.append([(0, k) for k in range(start, min(start + EVALUATION_BATCH, count))])
+        return plan
 
-    def _loader(self, part: str, plan: list[list[tuple[int, int]]]) -> DataLoader[Batch]:
+    def _loader(self, part: str, plan: list[Places]) -> DataLoader[Batch]:
         return DataLoader(plan, batch_size=None, collate_fn=partial(self.batch, part))  # type: ignore[arg-type]
 
     @property
-    def photos_per_epoch(self) -> int:
-        """How many photos, counted with their repetitions, an epoch trains on (rounded to whole
-        batches).
-        """
-        full = math.ceil(len(self.rows["train"]) / self.spec.training.batch) * self.passes
-        return round(self.passes * len(self.rows["train"]) * self.steps_per_epoch / full)
+    def images_per_epoch(self) -> int:
+        """How many images, with their repetitions, an epoch trains on, in whole batches."""
+        count = len(self.rows["train"])
+        full = math.ceil(count / self.batch_size) * self.passes
+        return round(self.passes * count * self.steps_per_epoch / max(1, full))
 
-    def batch(self, part: str, places: list[tuple[int, int]]) -> Batch:
-        """The photos at `places`, each (view, position in the part), as a batch on the CPU."""
+    def batch(self, part: str, places: Places) -> Batch:
+        """The images at `places`, each (view, position in the part), as a batch on the CPU."""
         view, position = (np.array(column) for column in zip(*places, strict=True))
         rows = self.rows[part][position]
         batch: Batch = {"row": torch.from_numpy(rows), "label": torch.from_numpy(self.label[rows])}
         if self._features is not None and part in self._features:
             return batch | {"feature": self._features[part][view, position]}
         if self._resident is None:
-            batch["photo"] = torch.from_numpy(self.decoded(rows)).permute(0, 3, 1, 2)
-        if part in ("train", "unlabelled") and self.spec.training.augment:
+            batch["image"] = torch.from_numpy(self.decoded(rows)).permute(0, 3, 1, 2)
+        if part in ("train", "unlabelled") and self.augmentation:
             batch["look"] = torch.from_numpy(self._looks(part, view, position))
         return batch
 
     def keep_on(self, device: torch.device) -> None:
-        """Hold the photos on this device and gather batches there, if they take half of its free
-        memory or less.
-        """
+        """Hold the images on this device, if they take half of its free memory or less."""
         size = self.pixels.nbytes + self.pool.nbytes
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
         if size <= free / 2:
-            self._resident = torch.cat(
-                [torch.tensor(part, device=device) for part in (self.pixels, self.pool)]
-            )
+            parts = [torch.tensor(part, device=device) for part in (self.pixels, self.pool)]
+            self._resident = torch.cat(parts)
 
     def decoded(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The photos (B, H, W, 3) of these rows, those of the wider pool included."""
+        """The images (B, H, W, C) of these rows, those of the wider pool included."""
         own = rows < len(self.pixels)
         if own.all():
             return self.pixels[rows]
         gathered = np.empty((len(rows), *self.pixels.shape[1:]), np.uint8)
-        gathered[own], gathered[~own] = (
-            self.pixels[rows[own]],
-            self.pool[rows[~own] - len(self.pixels)],
-        )
+        gathered[own] = self.pixels[rows[own]]
+        gathered[~own] = self.pool[rows[~own] - len(self.pixels)]
         return gathered
 
     def unlabelled(self, step: int, device: torch.device, *, plain: bool = False) -> Batch:
-        """The unlabelled photos that stand beside the labelled ones of a step, as many as fit a
-        batch: photo and row.
+        """The unlabelled images beside the labelled ones of a step, as many as fit a batch.
 
         They have the look of that step, or as `plain` ones none. Labels are not given away.
         """
         count = len(self.rows["unlabelled"])
-        chosen = stream(self.spec.seed, "beside", step).permutation(count)[
-            : self.spec.training.batch
-        ]
-        batch = self.batch("unlabelled", [(step, int(k)) for k in chosen])
-        kept = ("photo", "row") if plain else ("photo", "row", "look")
-        return self.on_after_batch_transfer(
-            {n: v.to(device) for n, v in batch.items() if n in kept}, 0
-        )
+        order = stream(self.spec.seed, "beside", step).permutation(count)
+        places = [(step, int(k)) for k in order[: self.batch_size]]
+        batch = self.batch("unlabelled", places)
+        kept = ("image", "row") if plain else ("image", "row", "look")
+        moved = {name: value.to(device) for name, value in batch.items() if name in kept}
+        return self.on_after_batch_transfer(moved, 0)
 
     def _looks(
         self, part: str, view: NDArray[np.int64], position: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        seed, photos, strength = self.spec.seed, len(self.rows[part]), self.spec.training.augment
-        return np.stack(
-            [
-                view_parameters(seed, int(v), photos, strength)[k]
-                for v, k in zip(view, position, strict=True)
-            ]
-        )
+        count, looks = len(self.rows[part]), self.spec.data.looks
+        rows = []
+        for v, k in zip(view, position, strict=True):
+            table = view_parameters(
+                self.spec.seed, int(v), count, self.augmentation, looks=looks
+            )
+            rows.append(table[k])
+        return np.stack(rows)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale to fractions and augment, on whatever device the batch is on."""
         if self._resident is not None and "feature" not in batch:
-            photo = self._resident[batch["row"].to(self._resident.device)].permute(0, 3, 1, 2)
-            batch["photo"] = photo.to(batch["row"].device)
-        if "photo" in batch:
-            batch["photo"] = to_float(batch["photo"])
+            image = self._resident[batch["row"].to(self._resident.device)].permute(0, 3, 1, 2)
+            batch["image"] = image.to(batch["row"].device)
+        if "image" in batch:
+            batch["image"] = to_float(batch["image"])
             if "look" in batch:
-                batch["photo"] = augment(batch["photo"], batch.pop("look"))
+                batch["image"] = augment(batch["image"], batch.pop("look"))
         return batch
 
     def use_features(
         self, encode: Callable[[Tensor], Float[Tensor, "B F"]], device: torch.device
     ) -> None:
-        """Replace photos by their features, computed once per view: what a frozen encoder allows.
+        """Replace images by their features, computed once per view: what a frozen encoder allows.
 
         Args:
-            encode: photo (B, 3, H, W) of fractions -> feature (B, F).
+            encode: image (B, C, H, W) of fractions -> feature (B, F).
             device: where `encode` works.
         """
-        views = (
-            (self.spec.views or 1)
-            if isinstance(self.spec, ClassifySpec) and self.spec.training.augment
-            else 1
-        )
-        features = {
-            part: torch.stack(
-                [
-                    self._encoded(part, v, encode, device)
-                    for v in range(views if part == "train" else 1)
-                ]
-            )
-            for part in FEATURED
-        }
-        if views == 1 and isinstance(self.spec, ClassifySpec):
-            features["train"] = features["train"].expand(self.spec.views or 1, -1, -1)
+        cycle = self.spec.views or 1
+        views = cycle if self.augmentation else 1
+        of_views = [self.encoded("train", encode, device, view=view) for view in range(views)]
+        features = {"train": torch.stack(of_views)}
+        for part in ("valid", "test", "labelled"):
+            features[part] = self.encoded(part, encode, device)[None]
+        if views == 1:
+            features["train"] = features["train"].expand(cycle, -1, -1)
         self._features = features
 
-    def _encoded(
-        self, part: str, view: int, encode: Callable[[Tensor], Tensor], device: torch.device
-    ) -> Tensor:
-        out = []
+    def encoded(
+        self, part: str, encode: Callable[[Tensor], Tensor], device: torch.device, *, view: int = 0
+    ) -> Float[Tensor, "N F"]:
+        """The features of a part's images in one view, on the CPU; in order."""
+        features = []
         for places in self._in_order(part):
-            batch = {
-                n: v.to(device) for n, v in self.batch(part, [(view, k) for _, k in places]).items()
-            }
-            out.append(encode(self.on_after_batch_transfer(batch, 0)["photo"]).float().cpu())
-        return torch.cat(out)
+            batch = self.batch(part, [(view, k) for _, k in places])
+            moved = {name: value.to(device) for name, value in batch.items()}
+            image = self.on_after_batch_transfer(moved, 0)["image"]
+            features.append(encode(image).float().cpu())
+        return torch.cat(features)
 
-    def evaluation_batches(self, part: str) -> Iterator[Batch]:
-        """The photos of one part in order, as fractions, for pictures."""
+    def evaluation_batches(self, part: str, device: torch.device | None = None) -> Iterator[Batch]:
+        """The images of one part in order, as fractions."""
         for places in self._in_order(part):
-            yield self.on_after_batch_transfer(self.batch(part, places), 0)
+            batch = self.batch(part, places)
+            if device is not None:
+                batch = {name: value.to(device) for name, value in batch.items()}
+            yield self.on_after_batch_transfer(batch, 0)

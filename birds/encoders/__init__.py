@@ -1,20 +1,121 @@
-"""Networks. An encoder module offers `build(stem, widths, norm) -> Encoder`; its name in a YAML
-offers it.
+"""Encoders: from an image to features, one file each.
+
+An encoder gives maps of several scales, finest first, then vectors; either may be missing. Heads
+see what `pool` makes of them, decoders the maps, the latent space `latent`. Nothing outside an
+encoder's own file knows how it is built.
+
+Letters: B batch, C channels, H height, W width, F features, D latent values.
 """
 
-import importlib
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from birds.core.spec import EncoderChoices, UserError
-from birds.encoders.unet import Encoder
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from birds.core.parts import options_of, part_class
+from birds.core.randomness import stream_seed
+from birds.core.spec import Choices, ImageChoices, Part, RunSpec
+from birds.encoders._pooling import mean_and_maximum
 
 
-def build_encoder(choices: EncoderChoices) -> Encoder:
-    """The untrained encoder of these choices. Raises UserError when its module does not exist."""
-    try:
-        module = importlib.import_module(f"birds.encoders.{choices.module}")
-    except ModuleNotFoundError:
-        raise UserError(
-            f"encoder={choices.name} asks for birds/encoders/{choices.module}.py, which does not exist"
-        ) from None
-    encoder: Encoder = module.build(choices.stem, choices.widths, choices.norm)
+class Encoder(nn.Module):
+    """What every encoder has; subclasses build the network.
+
+    channels: of the images that it takes.
+    feature_dim: how long a pooled feature vector is.
+    map_widths, map_strides: channels of each map, and how many pixels one side of its cells covers,
+        finest first; empty for an encoder that has no maps.
+    """
+
+    Options: ClassVar[type[Choices]] = Choices
+
+    channels: int
+    feature_dim: int
+    map_widths: tuple[int, ...] = ()
+    map_strides: tuple[int, ...] = ()
+
+    @classmethod
+    def check(cls, options: Any, image: ImageChoices) -> None:
+        """Raise ValueError for a size or channels that it cannot take, with the nearest it can."""
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
+        """Maps (B, widths[k], H / strides[k], W / strides[k]), then vectors (B, any length).
+
+        The image holds fractions, 0 to 1; scaling them is the encoder's own work.
+        """
+        raise NotImplementedError
+
+    def maps(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """The maps among what `forward` gave, finest first."""
+        return list(outputs[: len(self.map_widths)])
+
+    def pool(self, outputs: Sequence[Tensor]) -> Float[Tensor, "B F"]:
+        """What a head sees: the last vector, or mean and maximum of every map side by side."""
+        if len(outputs) > len(self.map_widths):
+            return outputs[-1].float()
+        return mean_and_maximum(outputs)
+
+    def features(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
+        """The pooled features of images as fractions."""
+        return self.pool(self(image))
+
+    def latent_of(self, outputs: Sequence[Tensor]) -> Float[Tensor, "B D"]:
+        """The latent vector: the last vector, or the mean over the deepest map's positions."""
+        deepest = outputs[-1].float()
+        return deepest.mean((2, 3)) if deepest.ndim == 4 else deepest
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """Its parameters in groups from the input to the output."""
+        return [list(self.parameters())]
+
+    def for_export(self) -> nn.Module:
+        """A network that gives the same outputs for pixels of 0 to 255: this, after a division."""
+        return OnPixels(self)
+
+    def layers(self) -> list[str]:
+        """What each of its outputs is called, in their order."""
+        maps = [f"map {k}" for k in range(1, len(self.map_widths) + 1)]
+        return maps or ["features"]
+
+
+class OnPixels(nn.Module):
+    """An encoder on pixels of 0 to 255."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> list[Tensor]:
+        outputs: list[Tensor] = self.encoder(pixels / 255)
+        return outputs
+
+
+def create_encoder(part: Part, image: ImageChoices) -> Encoder:
+    """The encoder of this part for such images, with its weights as it comes.
+
+    Raises UserError for an unknown part and ValueError where it cannot take such images.
+    """
+    made_by = part_class("encoder", part.place)
+    options = options_of("encoder", part)
+    made_by.check(options, image)
+    encoder: Encoder = made_by(options, image)
     return encoder
+
+
+def seeded_encoder(spec: RunSpec) -> Encoder:
+    """The encoder that a run starts from, its random weights drawn from the run's seed.
+
+    The random stream goes on from here: what a method builds next draws from it, too.
+    """
+    torch.manual_seed(stream_seed(spec.seed, "encoder"))
+    return create_encoder(spec.encoder, spec.image)
+
+
+def sketched_encoder(part: Part, image: ImageChoices) -> Encoder:
+    """The encoder without memory for its weights: what its shapes are. Raises as `create_encoder`
+    does.
+    """
+    with torch.device("meta"):
+        return create_encoder(part, image)

@@ -1,131 +1,113 @@
-"""A U-Net whose encoder every variant shares.
+"""The contracting half of a U-Net: a pyramid of maps, each half as fine as the one before.
 
-It differs from Ronneberger et al. (2015, arXiv:1505.04597) in four ways. The stem folds blocks of
+It differs from Ronneberger et al. (2015, arXiv:1505.04597) in two ways. The stem folds blocks of
 pixels into channels (space to depth), so no convolution runs at full resolution, where most of the
-time goes and where a skip connection would let the photo through unchanged; padding keeps sizes;
-and skip connections can be held back, since plain ones can copy the photo past the deepest level:
-dropped per photo in training so that the deepest features must carry it alone part of the time,
-gated, or narrowed (docs/unet.md). The decoder, which is thrown away after pretraining, has one
-convolution a level and narrows before it enlarges: half the cost, and more of the work left to the
-encoder.
-
-Letters: B batch, C channels, H height, W width.
+time goes and where a skip connection would let the image through unchanged; and padding keeps
+sizes. The expanding half is `birds.methods.decoder`, which stands on any encoder with maps.
 """
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
-PIXEL_MEAN, PIXEL_SPREAD = (
-    0.5,
-    0.25,
-)  # of photos as fractions; fixed, so that the network carries its own scaling
+from birds.core.spec import Choices, ImageChoices
+from birds.encoders import Encoder
 
-
-GATE = -4.0  # where a gate starts: its sigmoid lets 1.8 % through
+PIXEL_MEAN, PIXEL_SPREAD = 0.5, 0.25  # of images as fractions: the network's own scaling
 GROUPS = 8  # of channels, each normalised by itself, where their number divides
 
 
-def _block(*channels: int, norm: str) -> nn.Sequential:
-    """3x3 convolutions from each number of channels to the next, each normalised (batch or group)
-    and with ReLU.
-    """
+def block(*channels: int, norm: str) -> nn.Sequential:
+    """3x3 convolutions from each number of channels to the next, each normalised and with ReLU."""
     layers: list[nn.Module] = []
-    for a, b in pairwise(channels):
-        normal = nn.GroupNorm(math.gcd(GROUPS, b), b) if norm == "group" else nn.BatchNorm2d(b)
-        layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), normal, nn.ReLU(inplace=True)]
+    for before, after in pairwise(channels):
+        normal: nn.Module = nn.BatchNorm2d(after)
+        if norm == "group":
+            normal = nn.GroupNorm(math.gcd(GROUPS, after), after)
+        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), normal]
+        layers += [nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
-class Gate(nn.Module):
-    """Lets a learned share of each channel through, almost nothing at first."""
+class UNet(Encoder):
+    """Image (B, C, H, W) -> maps (B, widths[k], H / (stem 2^k), W / (stem 2^k)), finest first."""
 
-    def __init__(self, channels: int) -> None:
+    class Options(Choices):
+        """stem: pixels a side folded into channels; widths: channels of each level."""
+
+        stem: Literal[1, 2, 4] = 2
+        widths: Annotated[tuple[Annotated[int, Field(ge=4)], ...], Field(min_length=2)]
+        norm: Literal["batch", "group"] = "batch"
+
+    def __init__(self, options: Any, image: ImageChoices) -> None:
         super().__init__()
-        self.opening = nn.Parameter(torch.full((channels, 1, 1), GATE))
-
-    def forward(self, skip: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        return skip * self.opening.sigmoid()
-
-
-class Encoder(nn.Module):
-    """Photo (B, 3, H, W) of fractions -> feature pyramid, finest first: (B, widths[k], H / (stem
-    2^k), ...).
-    """
-
-    def __init__(self, stem: int, widths: Sequence[int], norm: str = "batch") -> None:
-        super().__init__()
-        self.stem = stem
-        self.widths = tuple(widths)
-        self.norm = norm
+        self.channels = image.channels
+        self.stem = options.stem
+        self.map_widths = tuple(options.widths)
+        depth = len(self.map_widths)
+        self.map_strides = tuple(self.stem << level for level in range(depth))
+        self.feature_dim = 2 * sum(self.map_widths)
+        folded = self.channels * self.stem**2
         self.levels = nn.ModuleList(
-            _block(a, b, b, norm=norm) for a, b in pairwise((3 * stem * stem, *widths))
+            block(before, after, after, norm=options.norm)
+            for before, after in pairwise((folded, *self.map_widths))
         )
 
-    def forward(self, photo: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        x = F.pixel_unshuffle((photo - PIXEL_MEAN) / PIXEL_SPREAD, self.stem)
+    @classmethod
+    def check(cls, options: Any, image: ImageChoices) -> None:
+        """Refuse a size that is not a multiple of the deepest map's stride."""
+        stride = options.stem << (len(options.widths) - 1)
+        if image.size % stride:
+            nearest = max(1, round(image.size / stride)) * stride
+            raise ValueError(
+                f"image.size={image.size} is not a multiple of {stride}, the stride of the "
+                f"encoder's deepest map; choose image.size={nearest}"
+            )
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
+        """The pyramid, finest first."""
+        x = F.pixel_unshuffle((image - PIXEL_MEAN) / PIXEL_SPREAD, self.stem)
         x = x.contiguous(memory_format=torch.channels_last)
-        pyramid: list[Tensor] = []
-        for level in self.levels:
-            x = level(F.max_pool2d(x, 2) if pyramid else x)
-            pyramid.append(x)
-        return pyramid
+        return _through(self.levels, x)
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """A group a level."""
+        return [list(level.parameters()) for level in self.levels]
+
+    def for_export(self) -> nn.Module:
+        """The same function without space to depth, which runtimes are slow at."""
+        return StridedUNet(self)
 
 
-class UNet(nn.Module):
-    """An encoder and the decoder that turns its pyramid back into a photo.
+class StridedUNet(nn.Module):
+    """The U-Net's encoder on pixels of 0 to 255: the stem is a strided convolution."""
 
-    `skips` is what its skip connections are: gated, narrow (1x1 convolutions to `skip_channels`),
-    or, whether they are dropped in training or not, plain.
-    """
-
-    def __init__(self, encoder: Encoder, skips: str = "plain", skip_channels: int = 0) -> None:
+    def __init__(self, encoder: UNet) -> None:
         super().__init__()
-        self.encoder = encoder
-        widths, fines = encoder.widths, encoder.widths[:-1]
-        through = [skip_channels if skips == "narrow" else fine for fine in fines]
-        self.narrow = nn.ModuleList(nn.Conv2d(deep, fine, 1) for fine, deep in pairwise(widths))
-        self.skips = nn.ModuleList(
-            _skip(skips, fine, few) for fine, few in zip(fines, through, strict=True)
+        first: Any = encoder.levels[0]
+        stem, conv, rest = encoder.stem, first[0], list(first)[1:]
+        strided = nn.Conv2d(
+            encoder.channels, conv.out_channels, 3 * stem, stride=stem, padding=stem, bias=False
         )
-        self.levels = nn.ModuleList(
-            _block(fine + few, fine, norm=encoder.norm)
-            for fine, few in zip(fines, through, strict=True)
-        )
-        self.out = nn.Conv2d(widths[0], 3 * encoder.stem**2, 1)
+        scaled = F.pixel_shuffle(conv.weight.detach(), stem) / (255 * PIXEL_SPREAD)
+        strided.weight = nn.Parameter(scaled, requires_grad=False)
+        self.levels = nn.ModuleList([nn.Sequential(strided, *rest), *list(encoder.levels)[1:]])
 
-    def decode(
-        self, pyramid: Sequence[Tensor], keep: Bool[Tensor, " B"] | None = None
-    ) -> Float[Tensor, "B 3 H W"]:
-        """The photo, as fractions, from its pyramid; photos that `keep` rules out go without their
-        skip connections.
-        """
-        x = pyramid[-1]
-        skips = [
-            let_through(level) for let_through, level in zip(self.skips, pyramid[:-1], strict=True)
-        ]
-        ways = zip(reversed(self.narrow), reversed(self.levels), reversed(skips), strict=True)
-        for narrow, level, skip in ways:
-            if keep is not None:
-                skip = skip * keep[:, None, None, None].to(skip.dtype)
-            x = level(torch.cat([F.interpolate(narrow(x), scale_factor=2.0), skip], dim=1))
-        restored = F.pixel_shuffle(self.out(x), self.encoder.stem)
-        return PIXEL_MEAN + PIXEL_SPREAD * restored.float()
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> list[Tensor]:
+        """The pyramid, finest first."""
+        return _through(self.levels, pixels - 255 * PIXEL_MEAN)
 
 
-def _skip(skips: str, channels: int, few: int) -> nn.Module:
-    if skips == "gated":
-        return Gate(channels)
-    return nn.Conv2d(channels, few, 1) if skips == "narrow" else nn.Identity()
-
-
-def build(stem: int, widths: Sequence[int], norm: str) -> Encoder:
-    """An untrained encoder: `stem` pixels a side folded into channels, one level for each of
-    `widths`.
-    """
-    return Encoder(stem, widths, norm)
+def _through(levels: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+    pyramid: list[Tensor] = []
+    for level in levels:
+        x = level(F.max_pool2d(x, 2) if pyramid else x)
+        pyramid.append(x)
+    return pyramid

@@ -15,13 +15,16 @@ from typing import Any, Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
-from birds.core.spec import Choices, ClassifySpec, Runtime, UserError, complaint, spec_from_config
+from birds.core.parts import chosen_part
+from birds.core.spec import Choices, RunSpec, Runtime, UserError, complaint
 from birds.core.store import RunFolder
 from birds.core.sweep import titles, with_needs
-from birds.data.photos import Photos, read_photos
+from birds.data.deal import read_images
+from birds.data.images import Images
 from birds.data.pool import read_pool
-from birds.data.prepare import ensure_rendered, find_pool, find_root
-from birds.data.split import draw_split
+from birds.data.prepare import create_source, find_pool
+from birds.data.split import cut_of
+from birds.launch.chosen import spec_from_config
 
 C = TypeVar("C", bound=Choices)
 
@@ -41,7 +44,7 @@ class Launch(Choices):
 class Planned:
     """A run that was asked for: what it is, where it runs, and how it is launched."""
 
-    spec: ClassifySpec
+    spec: RunSpec
     runtime: Runtime
     slots: int | str
     dry_run: bool
@@ -61,19 +64,17 @@ def plan_run(config: DictConfig) -> Planned:
     done.
     """
     values: Any = OmegaConf.to_container(config, resolve=True)
-    spec_from_config(values, "unknown")  # nonsense dies before photos are read or a folder is made
+    spec_from_config(values, "unknown")  # nonsense dies before images are read or a folder is made
     _refuse_odd_runtime(values)
     launch, runtime = _valid(Launch, "launch.", values["launch"]), _runtime(values)
     _refuse_unwritable(runtime.runs_dir, "runs_dir")
     _refuse_unwritable(runtime.cache_dir, "cache_dir")
     data = json.dumps(values["data"], sort_keys=True)
-    photos = _photos(data, runtime.cache_dir)
-    spec = spec_from_config(
-        values, photos.digest, _pool_digest(str(values["pool"]), data, runtime.cache_dir)
-    )
-    rows = photos.rows("train")
-    draw_split(rows, photos.label[rows], split=spec.split, seed=spec.seed, species=photos.species)
-    for run in filter(None, (spec.needs, spec)):
+    images = _images(data, runtime.cache_dir)
+    pool = _pool_digest(str(values["pool"]), data, runtime.cache_dir)
+    spec = spec_from_config(values, images.digest, pool)
+    cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
+    for run in spec.lineage():
         RunFolder(runtime.runs_dir, run).record()  # refuses one of another recipe
     seeds = tuple(values["search"]["seeds"] or ())
     return Planned(
@@ -118,7 +119,7 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
     chosen |= {
         "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),
-        "data_root": find_root(values["data"]),
+        "source": chosen_part("source", values["data"]["source"], place="data.source"),
         "pool_root": find_pool(str(values["pool"])),
         "skip_unreadable": values["data"]["skip_unreadable"],
         "tracking": values["tracking"]["mode"],
@@ -147,18 +148,17 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
 
 
 @lru_cache(maxsize=8)
-def _photos(data: str, cache_dir: Path) -> Photos:
+def _images(data: str, cache_dir: Path) -> Images:
     values = json.loads(data)
-    root = find_root(values)
-    ensure_rendered(values)
-    chosen = {name: values[name] for name in ("species", "move_to_test", "seed", "skip_unreadable")}
-    return read_photos(root, cache_dir, **chosen)
+    source = create_source(chosen_part("source", values["source"], place="data.source"))
+    chosen = {name: values[name] for name in ("classes", "test", "seed", "skip_unreadable")}
+    return read_images(source, cache_dir, **chosen)
 
 
 @lru_cache(maxsize=8)
 def _pool_digest(pool: str, data: str, cache_dir: Path) -> str:
     skip = json.loads(data)["skip_unreadable"]
-    found = read_pool(pool, _photos(data, cache_dir), cache_dir, skip_unreadable=skip)
+    found = read_pool(pool, _images(data, cache_dir), cache_dir, skip_unreadable=skip)
     return found.digest if found else ""
 
 
@@ -173,7 +173,8 @@ def describe(planned: Sequence[Planned]) -> str:
     lines, runs = [], with_needs([p.spec for p in planned])
     for (key, spec), title in zip(runs.items(), titles(runs).values(), strict=True):
         finished = RunFolder(planned[0].runtime.runs_dir, spec).record() is not None
-        waits = "" if spec.needs is None or finished else f"  after {spec.needs.key}"
+        needed = " ".join(run.key for run in spec.needs)
+        waits = "" if finished or not needed else f"  after {needed}"
         lines.append(
             f"{key}  {'finished' if finished else 'to do':8}  {spec.stage:8}  {title}{waits}"
         )

@@ -1,3 +1,68 @@
-"""What is trained, as LightningModules: restoring photos, telling looks apart, and telling species
-apart.
+"""Methods: pretrainings and classifiers. A method fits, saves what it learnt, loads it, measures.
+
+A method needs no epochs, no Lightning and no network: `birds.methods.gradient` is for those that
+train by gradient descent, `birds.methods.classify.by_fitting` for heads that scikit-learn fits.
 """
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from birds.core.machine import Machine
+from birds.core.parts import part_class
+from birds.core.spec import RunSpec, Runtime
+from birds.core.store import RunFolder
+
+if TYPE_CHECKING:
+    from birds.data.module import ImageData
+    from birds.encoders import Encoder
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a method is given beside its choices: data, what it stands on, and where it works.
+
+    given: the finished methods that the run needs, in the order of `spec.needs`.
+    log: the run in W&B, or None.
+    """
+
+    spec: RunSpec
+    data: "ImageData"
+    given: tuple[Any, ...]
+    folder: RunFolder
+    machine: Machine
+    runtime: Runtime
+    say: Callable[[str], object]
+    should_stop: Callable[[], bool]
+    log: Any = None
+
+
+class Method(Protocol):
+    """What a run needs of its method."""
+
+    def fit(self, job: Job) -> dict[str, Any]:
+        """Learn, from the last state saved where there is one; save what was learnt into the
+        folder. Returns what the record says of it, such as `epochs` and `cost_seconds`.
+        """
+
+    def measure(self, job: Job) -> dict[str, Any]:
+        """Metrics of what was saved, by column; predictions and pictures go into the folder."""
+
+
+class Pretraining(Method, Protocol):
+    """A method whose encoder other runs start from."""
+
+    encoder: "Encoder"
+
+
+def create_method(job: Job) -> Any:
+    """The method of a run, untrained, or standing on what it was given."""
+    made_by = part_class(job.spec.kind, job.spec.method.place)
+    if hasattr(made_by, "create"):
+        return made_by.create(job)
+    return made_by(job.spec, job.data.steps_per_epoch, *job.given)
+
+
+def load_method(spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -> Any:
+    """A finished run's method as it was saved; raises UserError where that is missing."""
+    return part_class(spec.kind, spec.method.place).load(spec, folder, classes)

@@ -15,21 +15,26 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from birds.core.spec import Training
 from birds.core.store import RunFolder, Stopped, write_text
 
-MONITORED = "valid_loss"
-
 
 class Curves(Callback):
     """One row an epoch in `curves.csv`, whatever the tracking; the run's progress; the seconds of
     all attempts.
     """
 
-    def __init__(self, folder: RunFolder, training: Training, say: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        training: Training,
+        say: Callable[[str], object],
+        monitored: str | None,
+    ) -> None:
         self.rows: list[dict[str, float]] = []
         self.train_seconds = 0.0
         self.fit_seconds = 0.0
         self._folder = folder
         self._training = training
         self._say = say
+        self._monitored = monitored
         self._epoch_started = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
@@ -60,12 +65,16 @@ class Curves(Callback):
         row["seconds"] = round(self.fit_seconds, 3)
         self.rows.append(row)
         write_text(self._folder.curves_file, as_csv(self.rows))
-        refuse_to_diverge(row)
+        refuse_to_diverge(row, self._monitored)
         self._report(row)
 
     def _report(self, row: dict[str, float]) -> None:
         done, epochs = len(self.rows), self._training.epochs
-        losses = {"loss": row["train_loss"], "valid_loss": row[MONITORED]}
+        losses = {
+            word: row[name]
+            for word, name in (("loss", "train_loss"), ("valid_loss", "valid_loss"))
+            if name in row
+        }
         left = self.fit_seconds / done * (epochs - done)
         self._folder.report(state="running", epoch=done, epochs=epochs, **losses, seconds_left=left)
         shown = " ".join(
@@ -87,12 +96,13 @@ class Stopping(Callback):
             )
 
 
-def refuse_to_diverge(row: dict[str, float]) -> None:
+def refuse_to_diverge(row: dict[str, float], monitored: str | None) -> None:
     """Raise FloatingPointError when a loss of an epoch is not a finite number."""
-    for name in ("train_loss", MONITORED):
-        if not math.isfinite(row[name]):
+    for name in ("train_loss", monitored):
+        value = row.get(name or "")
+        if value is not None and not math.isfinite(value):
             raise FloatingPointError(
-                f"{name} became {row[name]} in epoch {row['epoch']}: lower the learning rate"
+                f"{name} became {value} in epoch {row['epoch']}: lower the learning rate"
             )
 
 
@@ -120,38 +130,38 @@ class _From(Callback):
 
 
 class EarlyStoppingFrom(_From, EarlyStopping):
-    """While the learning rate is high, a good start gets worse first: patience is counted from then
-    on.
-    """
+    """Patience counts from a share of the epochs on: a good start first gets worse."""
 
 
 class CheckpointFrom(_From, ModelCheckpoint):
-    """A head that knows nothing is not sure either, so its loss can be lowest in its first epochs:
-    not for keeping.
+    """Early epochs are ignored: an untrained head can have the lowest loss."""
+
+
+def keeping(folder: RunFolder, training: Training, monitored: str | None) -> list[Callback]:
+    """Early stopping where it was asked for, then the checkpoint that is kept and the last one.
+
+    Without a monitored value the last epoch is the one that is kept.
     """
-
-
-def keeping(folder: RunFolder, training: Training) -> list[Callback]:
-    """Early stopping, then the best and the last checkpoint."""
     where: dict[str, Any] = {
         "dirpath": folder.checkpoint("best").parent,
         "enable_version_counter": False,
+        "save_on_train_epoch_end": True,
     }
-    where["save_on_train_epoch_end"], epochs = True, training.epochs
-    return [
-        EarlyStoppingFrom(
-            training.patience_from, epochs, monitor=MONITORED, patience=training.patience
-        ),
-        CheckpointFrom(
-            training.best_from,
-            epochs,
-            filename="best",
-            monitor=MONITORED,
-            save_weights_only=True,
-            **where,
-        ),
-        ModelCheckpoint(filename="last", monitor=None, **where),
-    ]
+    best = CheckpointFrom(
+        training.best_from if monitored else 0.0,
+        training.epochs,
+        filename="best",
+        monitor=monitored,
+        save_weights_only=True,
+        **where,
+    )
+    callbacks: list[Callback] = [best, ModelCheckpoint(filename="last", monitor=None, **where)]
+    if monitored is not None and training.patience is not None:
+        stopping = EarlyStoppingFrom(
+            training.patience_from, training.epochs, monitor=monitored, patience=training.patience
+        )
+        callbacks.insert(0, stopping)
+    return callbacks
 
 
 def stopped_early(checkpoint: dict[str, Any]) -> bool:

@@ -15,47 +15,37 @@ import time
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from birds.core.machine import Machine
-from birds.core.spec import RunSpec, Runtime
 from birds.core.store import locked, write_text
-from birds.encoders.unet import Encoder
+from birds.methods import Job
 
 UNTIMED, ROUNDS = 3, 9
 PAYS = 1.05  # times as fast as eager: from there on it is worth its start
 
 
-def compile_where_it_pays(
-    encoder: Encoder, spec: RunSpec, machine: Machine, runtime: Runtime
-) -> bool:
+def compile_where_it_pays(encoder: nn.Module, job: Job) -> bool:
     """Compile the encoder in place if `runtime.compile` says so, or is auto and a GPU shows that it
     pays.
 
     Returns whether it did. To be called in the precision of the training.
     """
-    wanted = runtime.compile
+    wanted = job.runtime.compile
     if wanted == "auto":
-        wanted = (
-            machine.device.type != "cpu" and known_speedup(encoder, spec, machine, runtime) >= PAYS
-        )
+        wanted = job.machine.device.type != "cpu" and known_speedup(encoder, job) >= PAYS
     if wanted:
         encoder.compile()  # type: ignore[no-untyped-call]
-    return wanted
+    return bool(wanted)
 
 
-def known_speedup(encoder: Encoder, spec: RunSpec, machine: Machine, runtime: Runtime) -> float:
+def known_speedup(encoder: nn.Module, job: Job) -> float:
     """What `speedup` found here before, or finds now, with a batch of this run's shape."""
-    shape = (spec.training.batch, 3, spec.data.size, spec.data.size)
-    about = [
-        machine.record()["device_name"],
-        machine.precision,
-        torch.__version__,
-        repr(spec.encoder),
-        shape,
-    ]
+    image, machine = job.spec.image, job.machine
+    shape = (job.data.batch_size, image.channels, image.size, image.size)
+    about = [machine.record()["device_name"], machine.precision, torch.__version__]
+    about += [job.spec.encoder.model_dump_json(), str(shape)]
     name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
-    file = runtime.cache_dir / f"compiled-{name}.json"
+    file = job.runtime.cache_dir / f"compiled-{name}.json"
     with locked(file.with_suffix(".lock")):  # runs side by side would slow each other's steps
         if not file.exists():
             found = speedup(encoder, torch.zeros(shape, device=machine.device))
@@ -63,14 +53,14 @@ def known_speedup(encoder: Encoder, spec: RunSpec, machine: Machine, runtime: Ru
     return float(json.loads(file.read_text())["speedup"])
 
 
-def speedup(encoder: Encoder, photo: Float[Tensor, "B 3 H W"]) -> float:
+def speedup(encoder: nn.Module, image: Float[Tensor, "B C H W"]) -> float:
     """How many times as fast a step forward and back is compiled as eager: median over rounds; 0 if
     it does not run.
     """
-    ways = [copy.deepcopy(encoder).to(photo.device) for _ in range(2)]
+    ways = [copy.deepcopy(encoder).to(image.device) for _ in range(2)]
     ways[1].compile()  # type: ignore[no-untyped-call]
     try:
-        took = np.array([[_seconds(own, photo) for own in ways] for _ in range(UNTIMED + ROUNDS)])[
+        took = np.array([[_seconds(own, image) for own in ways] for _ in range(UNTIMED + ROUNDS)])[
             UNTIMED:
         ]
     except Exception:  # no compiler, or one that fails: eager does
@@ -78,9 +68,9 @@ def speedup(encoder: Encoder, photo: Float[Tensor, "B 3 H W"]) -> float:
     return float(np.median(took[:, 0] / took[:, 1]))
 
 
-def _seconds(encoder: Encoder, photo: Tensor) -> float:
+def _seconds(encoder: nn.Module, image: Tensor) -> float:
     started = time.perf_counter()
-    torch.stack([level.float().mean() for level in encoder(photo)]).sum().backward()  # type: ignore[no-untyped-call]
-    if photo.is_cuda:
-        torch.cuda.synchronize(photo.device)
+    torch.stack([level.float().mean() for level in encoder(image)]).sum().backward()  # type: ignore[no-untyped-call]
+    if image.is_cuda:
+        torch.cuda.synchronize(image.device)
     return time.perf_counter() - started

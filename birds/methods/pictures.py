@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,19 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from birds.core.randomness import stream_seed
 from birds.core.store import write_atomically
-from birds.data.module import BirdsDataModule
-from birds.methods.pretraining.autoencoder import Reconstruct
+from birds.data.module import ImageData
 
 SHOWN = 8
 
 
-def pixels_of(photo: Float[Tensor, "B 3 H W"]) -> NDArray[np.uint8]:
-    """Photos as fractions to uint8 (B, H, W, 3)."""
-    array: NDArray[np.uint8] = (
-        (photo.float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    )
+def pixels_of(image: Float[Tensor, "B C H W"]) -> NDArray[np.uint8]:
+    """Images as fractions to uint8 (B, H, W, 3); grey ones with three equal channels."""
+    colour = image.float().clamp(0, 1).expand(-1, 3, -1, -1)
+    array: NDArray[np.uint8] = (colour * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return array
 
 
@@ -41,24 +39,19 @@ def save_picture(image: Image.Image, path: Path) -> Path:
 
 
 @torch.no_grad()
-def save_reconstructions(task: Reconstruct, data: BirdsDataModule, path: Path) -> Path:
-    """Rows of eight validation photos: the photo, what the encoder was shown, restored, restored
-    without skips.
+def save_reconstructions(method: Any, data: ImageData, path: Path) -> Path:
+    """Rows of eight validation images: the image, what the encoder was shown, restored, restored
+    without skip connections.
 
-    Where the pretext has a distribution of latents, a last row shows eight photos drawn from it,
-    skips left out.
+    Where the autoencoder has a distribution of latents, a last row shows images drawn from it.
     """
-    task.eval()
-    photo = next(data.evaluation_batches("valid"))["photo"]
-    photo = photo[:: max(1, len(photo) // SHOWN)][:SHOWN].to(task.device)
-
-    def random() -> torch.Generator:
-        return torch.Generator(task.device).manual_seed(stream_seed(task.spec.seed, "pictures"))
-
-    none = torch.zeros(len(photo), dtype=torch.bool, device=photo.device)
-    whole, without = task.ways(photo, random(), None, none)
-    rows = [photo, whole.shown, whole.restored, without.restored]
-    *fine, deepest = task.unet.encoder(photo)
-    if (drawn := task.pretext.prior(deepest, random())) is not None:
-        rows.append(task.unet.decode([*fine, drawn], none))
-    return save_picture(tiled([pixels_of(x) for x in rows]), path)
+    method.eval()
+    image = next(data.evaluation_batches("valid"))["image"]
+    image = image[:: max(1, len(image) // SHOWN)][:SHOWN].to(method.device)
+    none = torch.zeros(len(image), dtype=torch.bool, device=image.device)
+    whole, without = method.ways(image, method.random("pictures"), None, none)
+    rows = [image, whole.shown, whole.restored, without.restored]
+    drawn = method.drawn(image, method.random("pictures"))
+    if drawn is not None:
+        rows.append(drawn)
+    return save_picture(tiled([pixels_of(row) for row in rows]), path)

@@ -18,13 +18,16 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
     }
 
 
-def forward_flops(forward: Callable[[Tensor], object], size: int, device: torch.device) -> int:
-    """Floating-point operations (a multiply and an add are two) of `forward` on one photo of `size`
-    px.
+def forward_flops(
+    forward: Callable[[Tensor], object], shape: tuple[int, int, int], device: torch.device
+) -> int:
+    """Floating-point operations (a multiply and an add are two) of `forward` on one image.
+
+    `shape` is the image's: channels, height, width.
     """
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        forward(torch.zeros(1, 3, size, size, device=device))
+        forward(torch.zeros(1, *shape, device=device))
     return int(counter.get_total_flops())
 
 

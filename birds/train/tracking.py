@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from birds.core.spec import ClassifySpec, RunSpec
+from birds.core.spec import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,13 +64,12 @@ class Tracker(Logger):
     def _start(self, spec: RunSpec, folder: Path, mode: str) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
         folder.mkdir(parents=True, exist_ok=True)
-        variant = spec.variant if isinstance(spec, ClassifySpec) else spec.pretext.name
         self._wandb = WandbLogger(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=f"{spec.title} {spec.key[:6]}",
             group=spec.family,
             job_type=spec.stage,
-            tags=[f"split={spec.split}", f"variant={variant}", f"data={spec.data.name}"],
+            tags=[f"split={spec.split}", f"variant={spec.variant}", f"data={spec.data.name}"],
             id=spec.key,
             resume="allow",
             save_dir=str(folder),

@@ -1,1 +1,1 @@
-"""Classifiers: an encoder, a head, and what is learnt beside the labels."""
+"""Classifiers: labelled images, and unlabelled ones beside them, to scores."""

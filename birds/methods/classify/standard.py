@@ -1,232 +1,110 @@
-"""Classification: one encoder and one head, from scratch, frozen or fine-tuned.
+"""The standard classifier is four choices: start x what is trained x head x extra loss.
 
-A frozen encoder stays in evaluation mode and gets no gradient: weights and BatchNorm statistics are
-bit-equal afterwards. Batches may then hold features in place of photos; the numbers are the same.
-Fine-tuning can be told to change less (`spec.tuning`): deeper levels faster than finer ones,
-BatchNorm statistics as pretrained, weights averaged over steps, and learn from unlabelled photos
-beside the labelled ones (`birds.methods.classify.beside`).
+start: `init`, the encoder as it comes, random or with its own weights; `run`, that of a
+pretraining. train: `head` leaves the encoder as it is, `last_stages` trains its last stages, `all`
+everything. head: trained by gradient descent (linear, mlp) or fitted by scikit-learn on frozen
+features. extra_loss: what is learnt from unlabelled images beside the labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
-import lightning as L
-import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from pydantic import Field, model_validator
 
-from birds.core.randomness import stream_seed
-from birds.core.spec import ClassifySpec
-from birds.data.module import NOISY, Batch, BirdsDataModule
-from birds.encoders import build_encoder
-from birds.methods.classify.beside import LOSSES
-from birds.methods.classify.head import Head, pooled
-from birds.methods.classify.robustness import hits_under_noise
-from birds.methods.pretraining.autoencoder import Reconstruct
-from birds.methods.schedule import Groups, optimizer_and_schedule
-
-Predictions = dict[str, dict[str, Tensor]]
-BESIDE = "beside."  # begins the names of weights that only joint training has
+from birds.core.parts import options_of, part_class
+from birds.core.spec import Choices, Part, RunSpec
+from birds.core.store import RunFolder
+from birds.encoders import sketched_encoder
+from birds.methods import Job
 
 
-class Classify(L.LightningModule):
-    """A classifier of photos.
+class Standard:
+    """Makes a classifier from its four choices."""
 
-    Args:
-        spec: the classifier's run.
-        species: how many species there are.
-        steps_per_epoch: for the length of the schedule.
-    """
+    class Options(Choices):
+        """The four choices, and how an encoder is trained together with its head.
 
-    def __init__(self, spec: ClassifySpec, species: int, steps_per_epoch: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.steps_per_epoch = steps_per_epoch
-        torch.manual_seed(stream_seed(spec.seed, "encoder"))
-        self.encoder = build_encoder(spec.encoder)
-        torch.manual_seed(stream_seed(spec.seed, "head"))
-        self.head = Head(2 * sum(spec.encoder.widths), species, spec.dropout)
-        self.beside: Reconstruct | Head | None = None
-        self.clusters: Tensor
-        self.register_buffer("clusters", None, persistent=False)
-        self.frozen = spec.frozen
-        if self.frozen:
-            self.encoder.requires_grad_(False)
-        self.train()  # Lightning trains modules in the mode they come in
-        self._averaging = EMAWeightAveraging(decay=spec.tuning.ema) if spec.tuning.ema else None
-        self._predicted: dict[str, list[dict[str, Tensor]]] = {}
-        self._hits: list[Tensor] = []
-
-    def train(self, mode: bool = True) -> Classify:
-        super().train(mode)
-        if self.frozen:
-            self.encoder.eval()
-        elif self.spec.tuning.batchnorm == "frozen":
-            for norm in _norms(self.encoder):
-                norm.eval()
-        return self
-
-    def start_from(self, pretraining: Mapping[str, Tensor]) -> None:
-        """Take over the encoder from the weights of a pretraining; for joint training all of them,
-        beside the head.
+        last_stages: how many stages are trained with train=last_stages. label_smoothing: the share
+        of a label that is spread over all classes. lr_decay: each stage of the encoder learns that
+        much slower than the next deeper one. batchnorm: whether BatchNorm statistics follow the
+        labelled images or stay as pretrained. ema: decay of the moving average of weights that is
+        evaluated; 0 for none.
         """
-        assert self.spec.pretrained is not None
-        own = {name.removeprefix("unet."): value for name, value in pretraining.items()}
-        prefix = "encoder."
-        self.encoder.load_state_dict(
-            {n.removeprefix(prefix): v for n, v in own.items() if n.startswith(prefix)}
-        )
-        if self.spec.transfer == "joint":
-            source = Reconstruct(self.spec.pretrained, self.steps_per_epoch)
-            source.load_state_dict(pretraining)
-            source.unet.encoder = self.encoder
-            self.beside = source
 
-    def follow(self, clusters: Int[Tensor, " N"]) -> None:
-        """Learn beside the labels which cluster each photo is in, by its row; -1 where that is of
-        no matter.
-        """
-        torch.manual_seed(stream_seed(self.spec.seed, "clusters"))
-        self.beside = Head(self.head.linear.in_features, int(clusters.max()) + 1, self.spec.dropout)
-        self.clusters = clusters
+        start: Literal["init", "run"]
+        train: Literal["head", "last_stages", "all"]
+        last_stages: Annotated[int, Field(ge=1)] = 1
+        head: Part
+        extra_loss: Part = Part(name="none")
+        label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+        lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+        batchnorm: Literal["train", "frozen"] = "train"
+        ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    def features(self, photo: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
-        """What the head gets to see of each photo."""
-        return pooled(self.encoder(photo))
+        @model_validator(mode="after")
+        def _unread_options_are_defaults(self) -> Self:
+            """What these choices do not read stands at its default, so equal runs have one key."""
+            unread = set()
+            if self.train != "last_stages":
+                unread |= {"last_stages"}
+            if self.train == "head":
+                unread |= {"lr_decay", "batchnorm"}
+            if not by_gradient(self):
+                unread |= {"label_smoothing", "ema"}
+            for name in unread:
+                object.__setattr__(self, name, type(self).model_fields[name].default)
+            return self
 
-    @torch.no_grad()
-    def encode_once(self, data: BirdsDataModule, device: torch.device) -> None:
-        """Let the frozen encoder see every view once; from then on batches of `data` hold features."""
-        self.to(device).encoder.eval()
-        data.use_features(self.features, device)
+    @classmethod
+    def section(cls, options: Any) -> str | None:
+        """The part of a budget that says how long it trains; None for a head that is fitted."""
+        if not by_gradient(options):
+            return None
+        return "frozen" if options.train == "head" else "classify"
 
-    def forward(self, photo: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B S"]:
-        """Logits of photos as fractions."""
-        logits: Tensor = self.head(self.features(photo))
-        return logits.float()
+    @classmethod
+    def check(cls, options: Any, spec: RunSpec) -> None:
+        """Raise ValueError for choices that make no sense together."""
+        if (options.start == "run") != bool(spec.needs):
+            raise ValueError(
+                f"start={options.start}: a classifier that starts from a run needs a pretraining, "
+                "and one that starts from its encoder as it comes needs none"
+            )
+        if not by_gradient(options) and options.train != "head":
+            raise ValueError(
+                f"head={options.head.name} is fitted on frozen features, so it cannot train an "
+                f"encoder (train={options.train}); choose train=head, or head=linear"
+            )
+        sketched_encoder(spec.encoder, spec.image)
+        for kind, part in (("head", options.head), ("extra_loss", options.extra_loss)):
+            made_by = part_class(kind, part.place)
+            made_by.check(options_of(kind, part), options, spec)
 
-    def _logits(self, batch: Batch) -> Float[Tensor, "B S"]:
-        logits: Tensor = self.head(batch["feature"]) if "feature" in batch else self(batch["photo"])
-        return logits.float()
+    @classmethod
+    def create(cls, job: Job) -> Any:
+        """The classifier of a run, untrained."""
+        made_by = _made_by(options_of("classifier", job.spec.method))
+        return made_by(job.spec, job.data.images.classes, job.data.steps_per_epoch, job)
 
-    def on_train_epoch_start(self) -> None:
-        torch.manual_seed(stream_seed(self.spec.seed, "dropout", self.current_epoch))
-
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        loss = F.cross_entropy(
-            self._logits(batch), batch["label"], label_smoothing=self.spec.label_smoothing
-        )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]))
-        if self.spec.transfer not in LOSSES:
-            return loss
-        with _untracked(self.encoder, self.head):
-            beside = LOSSES[self.spec.transfer](self, self.trainer.datamodule)  # type: ignore[attr-defined]
-        self.log(
-            "train_beside_loss",
-            beside,
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch["label"]),
-        )
-        return loss + self.spec.tuning.joint_weight * beside
-
-    def validation_step(self, batch: Batch, index: int) -> None:
-        logits, label = self._logits(batch), batch["label"]
-        accuracy = (logits.argmax(1) == label).float().mean()
-        self.log_dict(
-            {"valid_loss": F.cross_entropy(logits, label), "valid_accuracy": accuracy},
-            batch_size=len(label),
-        )
-
-    def on_test_epoch_start(self) -> None:
-        self._predicted, self._hits = {}, []
-
-    def test_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
-        part = ("test", "valid", NOISY)[dataloader_idx]
-        if part == NOISY:
-            self._hits.append(hits_under_noise(self, batch, self.spec.seed).cpu())
-            return
-        kept = {"logits": self._logits(batch), "label": batch["label"], "row": batch["row"]}
-        self._predicted.setdefault(part, []).append(
-            {name: value.cpu() for name, value in kept.items()}
-        )
-
-    def tested(self) -> Predictions:
-        """logits (N, S), label (N,) and row (N,) of the test and validation photos of the last
-        test.
-        """
-        return {
-            part: {
-                name: torch.cat([batch[name] for batch in batches])
-                for name in ("logits", "label", "row")
-            }
-            for part, batches in self._predicted.items()
-        }
-
-    def hits_under_noise(self) -> Bool[Tensor, "N L"]:
-        """Whether each photo of the last test was told at each fraction of salt and pepper, none
-        included.
-        """
-        test = self.tested()["test"]
-        clean = test["logits"].argmax(1) == test["label"]
-        return torch.cat([clean[:, None], torch.cat(self._hits)], dim=1)
-
-    def configure_callbacks(self) -> list[Callback]:
-        return [self._averaging] if self._averaging else []
-
-    def configure_optimizers(self) -> Any:
-        return optimizer_and_schedule(
-            self._learning_groups(), self.spec.training, self.steps_per_epoch
-        )
-
-    def _learning_groups(self) -> Groups:
-        """Factor to the learning rate, and the parameters it is for; the head first."""
-        depth, groups = len(self.spec.encoder.widths), dict[float, list[nn.Parameter]]()
-        for name, parameter in self.named_parameters():
-            level = int(name.split(".")[2]) if name.startswith("encoder.levels.") else depth
-            groups.setdefault(self.spec.tuning.lr_decay ** (depth - level), []).append(parameter)
-        return sorted(groups.items(), key=lambda group: -group[0])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The best checkpoint, which has no optimizer in it, is the classifier alone, with its
-        averaged weights.
-        """
-        if "optimizer_states" in checkpoint:
-            return
-        if self._averaging:
-            self._averaging.on_save_checkpoint(self.trainer, self, checkpoint)
-            del checkpoint["current_model_state"], checkpoint["averaging_state"]
-        weights = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {
-            name: value for name, value in weights.items() if not name.startswith(BESIDE)
-        }
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Weights of a classifier alone end its joint training."""
-        if not any(name.startswith(BESIDE) for name in state_dict):
-            self.beside = None
-        return super().load_state_dict(state_dict, strict, assign)
+    @classmethod
+    def load(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -> Any:
+        """The finished classifier in evaluation mode."""
+        return _made_by(options_of("classifier", spec.method)).load(spec, folder, classes)
 
 
-def _norms(*parts: nn.Module) -> list[_BatchNorm]:
-    return [module for part in parts for module in part.modules() if isinstance(module, _BatchNorm)]
+def by_gradient(options: Any) -> bool:
+    """Whether the head of these options is trained by gradient descent."""
+    found: bool = part_class("head", options.head.place).by_gradient
+    return found
 
 
-@contextmanager
-def _untracked(*parts: nn.Module) -> Iterator[None]:
-    """Within, BatchNorm normalises by the batch as it does in training, but its running statistics
-    stay.
-    """
-    for norm in _norms(*parts):
-        norm.track_running_stats = False
-    yield
-    for norm in _norms(*parts):
-        norm.track_running_stats = True
+def _made_by(options: Any) -> Any:
+    if by_gradient(options):
+        from birds.methods.classify._by_gradient import GradientClassifier
+
+        return GradientClassifier
+    from birds.methods.classify._by_fitting import FittedClassifier
+
+    return FittedClassifier

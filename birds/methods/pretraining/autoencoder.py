@@ -1,114 +1,282 @@
-"""Pretraining: an autoencoder restores unlabelled photos from what its pretext leaves of them.
+"""Autoencoders: restore unlabelled images from what is left of them.
 
-With `skips=dropout` each training photo loses all its skip connections with probability
-`skip_drop`, and validation is the mean of the losses with and without them: a loss with the skips
-alone would stop as soon as copying works.
+What is lost is chosen by `noise` (salt and pepper) and `hidden` (patches); the deepest map can
+become a distribution with a price (`kl`). Plain, denoising, masked and variational autoencoders are
+settings of these. With `skips=dropout` each training image loses all its skip connections with
+probability `skip_drop`, and validation is the mean of the losses with and without them: a loss with
+the skips alone would stop as soon as copying works.
+
+Variational: Kingma and Welling (2014, arXiv:1312.6114); denoising after Im et al. (2017,
+arXiv:1511.06406), the KL term's warm-up after Sonderby et al. (2016, arXiv:1602.02282), free bits
+after Kingma et al. (2016, arXiv:1606.04934).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-import lightning as L
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from pydantic import Field, model_validator
+from torch import Tensor, nn
 
-from birds.core.randomness import stream_seed
-from birds.core.spec import PretrainSpec
+from birds.core.parts import options_of
+from birds.core.spec import Choices, RunSpec
 from birds.data.module import Batch
-from birds.encoders import build_encoder
-from birds.encoders.unet import UNet
-from birds.methods.pretraining import Passage, build_pretext
-from birds.methods.schedule import optimizer_and_schedule
+from birds.encoders import seeded_encoder, sketched_encoder
+from birds.methods import Job
+from birds.methods.compiling import compile_where_it_pays
+from birds.methods.corruption import GREY, hidden_patches, salt_and_pepper
+from birds.methods.decoder import Decoder
+from birds.methods.gradient import GradientPretraining
+from birds.methods.pictures import save_reconstructions
 from birds.metrics.reconstruction import photo_scores, reconstruction_metrics
 
+LARGEST = 8.0  # of the logarithm of a variance, either way: beyond it exp() is of no use
 
-class Reconstruct(L.LightningModule):
-    """A U-Net and its pretext.
+
+class Passage(NamedTuple):
+    """Images that went through: as they are, as the encoder saw them, as they came out.
+
+    `cost` is the KL divergence of each latent value; None where the latent is free.
+    """
+
+    image: Float[Tensor, "B C H W"]
+    shown: Float[Tensor, "B C H W"]
+    restored: Float[Tensor, "B C H W"]
+    cost: Float[Tensor, "B D h w"] | None = None
+
+
+class Autoencoder(GradientPretraining):
+    """An encoder with maps and the decoder that restores images from them.
 
     Args:
         spec: the pretraining run.
         steps_per_epoch: for the length of the schedule.
+        after: the pretraining whose encoder it goes on from, if any.
     """
 
-    def __init__(self, spec: PretrainSpec, steps_per_epoch: int) -> None:
+    class Options(Choices):
+        """What is lost, what the skip connections let through, and the price of the latent.
+
+        noise: the fraction of pixels replaced, 0 to 1. hidden: the fraction of patches hidden;
+        patch: the side of a patch in pixels. loss: all pixels or only those that were changed.
+        kl: the weight of the KL divergence of a latent value in nats, 0 for a plain latent;
+        kl_warmup: the share of training over which it rises; free_bits: nats a value may cost for
+        nothing. skips: plain, dropout, gated or narrow; skip_drop: how often an image goes without
+        them (dropout); skip_channels: how many channels are left (narrow).
+        """
+
+        noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+        hidden: Annotated[float, Field(ge=0, le=0.95)] = 0.0
+        patch: Annotated[int, Field(ge=1, le=64)] = 16
+        loss: Literal["all", "hidden"] = "all"
+        kl: Annotated[float, Field(ge=0, le=10)] = 0.0
+        kl_warmup: Annotated[float, Field(ge=0, le=1)] = 0.3
+        free_bits: Annotated[float, Field(ge=0, le=10)] = 0.05
+        skips: Literal["plain", "dropout", "gated", "narrow"] = "dropout"
+        skip_drop: Annotated[float, Field(ge=0, le=1)] = 0.5
+        skip_channels: Annotated[int, Field(ge=1)] = 4
+
+        @model_validator(mode="before")
+        @classmethod
+        def _unread_options_are_defaults(cls, values: Any) -> Any:
+            """Options that these choices do not read are left out, so equal runs have one key."""
+            unread = set()
+            if not values.get("hidden"):
+                unread |= {"patch"}
+            if not values.get("hidden") and not values.get("noise"):
+                unread |= {"loss"}
+            if not values.get("kl"):
+                unread |= {"kl_warmup", "free_bits"}
+            skips = values.get("skips", "dropout")
+            if skips != "dropout":
+                unread |= {"skip_drop"}
+            if skips != "narrow":
+                unread |= {"skip_channels"}
+            return {name: value for name, value in values.items() if name not in unread}
+
+        @model_validator(mode="after")
+        def _the_latent_is_used(self) -> Self:
+            if self.kl and (self.skips != "dropout" or self.skip_drop == 0):
+                asked = f"skips={self.skips}" if self.skips != "dropout" else "skip_drop=0"
+                raise ValueError(
+                    f"{asked}: skip connections that are always there bypass the latent, so a "
+                    "variational autoencoder would learn to ignore it; choose skips=dropout with "
+                    "skip_drop above 0"
+                )
+            return self
+
+    def __init__(self, spec: RunSpec, steps_per_epoch: int, after: Any = None) -> None:
         super().__init__()
         self.spec = spec
         self.steps_per_epoch = steps_per_epoch
-        torch.manual_seed(stream_seed(spec.seed, "encoder"))
-        self.unet = UNet(build_encoder(spec.encoder), spec.skips, spec.skip_channels)
-        self.pretext = build_pretext(spec.pretext, spec.encoder.widths[-1])
+        self.choices: Any = options_of("pretraining", spec.method)
+        self.encoder = seeded_encoder(spec)
+        self.decoder = Decoder(self.encoder, self.choices.skips, self.choices.skip_channels)
+        if self.choices.kl:
+            width = self.encoder.map_widths[-1]
+            self.mean = nn.Conv2d(width, width, 1)
+            self.log_variance = nn.Conv2d(width, width, 1)
+        if after is not None:
+            self.encoder.load_state_dict(after.encoder.state_dict())
         self._scores: dict[str, list[Tensor]] = {}
 
-    def _random(self, purpose: str, *position: int) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(
-            stream_seed(self.spec.seed, purpose, *position)
-        )
+    @classmethod
+    def check(cls, options: Any, spec: RunSpec) -> None:
+        """Refuse patches that do not divide the image, and encoders without maps."""
+        size, patch = spec.image.size, options.patch
+        if options.hidden and size % patch:
+            fits = max(side for side in range(1, patch) if size % side == 0)
+            raise ValueError(
+                f"patch={patch}: images of {size} px do not divide into such; choose {fits}"
+            )
+        if len(sketched_encoder(spec.encoder, spec.image).map_widths) < 2:
+            raise ValueError(
+                f"pretraining={spec.variant} restores images from maps, and "
+                f"encoder={spec.encoder.name} has fewer than two; choose pretraining=simclr or an "
+                "encoder with maps"
+            )
+
+    def before_fit(self, job: Job) -> bool:
+        """Compile the encoder where that pays."""
+        return compile_where_it_pays(self.encoder, job)
+
+    def corrupt(self, image: Tensor, random: torch.Generator) -> Float[Tensor, "B C H W"]:
+        """The image as the encoder gets to see it: salt and pepper, then patches made grey."""
+        shown = image
+        if self.choices.noise:
+            shown = salt_and_pepper(image, self.choices.noise, random)
+        if self.choices.hidden:
+            mask = hidden_patches(image, self.choices.hidden, self.choices.patch, random)
+            shown = shown.masked_fill(mask, GREY)
+        return shown
+
+    def code(self, deepest: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The deepest map as the decoder sees it, and what it costs.
+
+        With `kl` it is a draw by reparametrisation, in evaluation the mean.
+        """
+        if not self.choices.kl:
+            return deepest, None
+        mean = self.mean(deepest).float()
+        log_variance = self.log_variance(deepest).float().clamp(-LARGEST, LARGEST)
+        cost = kl_divergence(mean, log_variance)
+        if not self.training:
+            return mean, cost
+        return mean + (0.5 * log_variance).exp() * normal_like(mean, random), cost
+
+    def latent(self, image: Tensor) -> Tensor:
+        """The mean over positions of the deepest map, or of the latent's mean."""
+        deepest = self.encoder.maps(self.encoder(image))[-1]
+        return self.code(deepest, torch.Generator(image.device))[0].float().mean((2, 3))
 
     def ways(
-        self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, *keeps: Tensor | None
+        self, image: Tensor, random: torch.Generator, *keeps: Tensor | None
     ) -> list[Passage]:
-        """The photo's way through, for each of `keeps`, (B,): which photos have their skip
-        connections.
-        """
-        shown = self.pretext.corrupt(photo, random)
-        *fine, deepest = self.unet.encoder(shown)
-        latent, cost = self.pretext.latent(deepest, random)
-        return [
-            Passage(photo, shown, self.unet.decode([*fine, latent], keep), cost) for keep in keeps
-        ]
+        """The images' way through, for each of `keeps`, (B,): which have skip connections."""
+        shown = self.corrupt(image, random)
+        *fine, deepest = self.encoder.maps(self.encoder(shown))
+        code, cost = self.code(deepest, random)
+        return [Passage(image, shown, self.decoder([*fine, code], keep), cost) for keep in keeps]
 
-    def training_loss(
-        self, photo: Float[Tensor, "B 3 H W"], random: torch.Generator, progress: float
-    ) -> Float[Tensor, ""]:
-        """The pretext's loss on these photos when the share `progress` of training is over."""
+    def drawn(self, image: Tensor, random: torch.Generator) -> Tensor | None:
+        """Images from latents drawn from the prior, where there is one; None otherwise."""
+        if not self.choices.kl:
+            return None
+        none = torch.zeros(len(image), dtype=torch.bool, device=image.device)
+        *fine, deepest = self.encoder.maps(self.encoder(image))
+        restored: Tensor = self.decoder([*fine, normal_like(deepest.float(), random)], none)
+        return restored
+
+    def loss(self, passage: Passage, progress: float = 1.0) -> Float[Tensor, ""]:
+        """Squared error over all or the changed pixels, and the price of the latent.
+
+        `progress` is the share of training that is over.
+        """
+        error = squared_error(passage, only_changed=self.choices.loss == "hidden")
+        if passage.cost is None:
+            return error
+        warmup = self.choices.kl_warmup
+        weight = self.choices.kl * min(1.0, progress / warmup if warmup else 1.0)
+        return error + weight * with_free_bits(passage.cost, self.choices.free_bits)
+
+    def training_loss(self, image: Tensor, random: torch.Generator, progress: float) -> Tensor:
+        """The loss on these images when the share `progress` of training is over."""
         keep = None
-        if self.spec.skips == "dropout":
-            keep = (
-                torch.rand(len(photo), generator=random, device=photo.device) >= self.spec.skip_drop
-            )
-        return self.pretext.loss(self.ways(photo, random, keep)[0], progress)
+        if self.choices.skips == "dropout":
+            draw = torch.rand(len(image), generator=random, device=image.device)
+            keep = draw >= self.choices.skip_drop
+        return self.loss(self.ways(image, random, keep)[0], progress)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        progress = self.global_step / (self.spec.training.epochs * self.steps_per_epoch)
-        loss = self.training_loss(
-            batch["photo"], self._random("corrupt", self.global_step), progress
-        )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["photo"]))
+        progress = self.global_step / (self.training_choices.epochs * self.steps_per_epoch)
+        random = self.random("corrupt", self.global_step)
+        loss = self.training_loss(batch["image"], random, progress)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
         return loss
 
-    def _with_and_without_skips(self, photo: Tensor, index: int) -> dict[str, Passage]:
-        none = torch.zeros(len(photo), dtype=torch.bool, device=photo.device)
-        ways = self.ways(photo, self._random("evaluate", index), None, none)
+    def _with_and_without_skips(self, image: Tensor, index: int) -> dict[str, Passage]:
+        none = torch.zeros(len(image), dtype=torch.bool, device=image.device)
+        ways = self.ways(image, self.random("evaluate", index), None, none)
         return dict(zip(("", "without_skips_"), ways, strict=True))
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        passages = self._with_and_without_skips(batch["photo"], index)
-        losses = {name: self.pretext.loss(passage) for name, passage in passages.items()}
-        loss = sum(losses.values()) / 2 if self.spec.skips == "dropout" else losses[""]
+        passages = self._with_and_without_skips(batch["image"], index)
+        losses = {name: self.loss(passage) for name, passage in passages.items()}
+        loss = losses[""]
+        if self.choices.skips == "dropout":
+            loss = sum(losses.values()) / 2  # type: ignore[assignment]
         named = {"valid_loss": loss, "valid_loss_without_skips": losses["without_skips_"]}
         if (cost := passages[""].cost) is not None:
             named["valid_latent_cost"] = cost.mean()
-        self.log_dict(named, batch_size=len(batch["photo"]))
+        self.log_dict(named, batch_size=len(batch["image"]))
 
     def on_test_epoch_start(self) -> None:
         self._scores = {}
 
     def test_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
         part = ("test", "valid")[dataloader_idx]
-        for name, passage in self._with_and_without_skips(batch["photo"], index).items():
-            scores = photo_scores(passage.restored, batch["photo"])
+        for name, passage in self._with_and_without_skips(batch["image"], index).items():
+            scores = photo_scores(passage.restored, batch["image"])
             self._scores.setdefault(f"{part}_{name}", []).append(scores.cpu())
 
-    def tested(self) -> dict[str, Any]:
-        """The reconstruction metrics of the test and validation photos of the last test."""
+    def tested(self, job: Job) -> dict[str, Any]:
+        """The reconstruction metrics of test and validation images; a picture of some of them."""
+        path = save_reconstructions(self, job.data, job.folder.pictures / "reconstructions.png")
+        if job.log:
+            job.log.picture("reconstructions", path, "shown, restored, restored without skips")
         metrics: dict[str, Any] = {}
         for prefix, scores in self._scores.items():
             metrics |= reconstruction_metrics(torch.cat(scores), prefix=prefix)
         return metrics
 
-    def configure_optimizers(self) -> Any:
-        return optimizer_and_schedule(
-            [(1.0, list(self.parameters()))], self.spec.training, self.steps_per_epoch
-        )
+    def forward_for_cost(self, image: Tensor) -> Tensor:
+        """Through the encoder and the decoder."""
+        restored: Tensor = self.decoder(self.encoder.maps(self.encoder(image)))
+        return restored
+
+
+def squared_error(passage: Passage, *, only_changed: bool) -> Float[Tensor, ""]:
+    """The mean squared error of images as fractions, over all pixels or those that were changed."""
+    if not only_changed:
+        return F.mse_loss(passage.restored, passage.image)
+    changed = (passage.shown != passage.image).any(1, keepdim=True).expand_as(passage.image)
+    error = F.mse_loss(passage.restored, passage.image, reduction="none")
+    return (error * changed).sum() / changed.sum().clamp(min=1)
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Nats that each normal value tells beyond the standard normal distribution."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
+def with_free_bits(cost: Float[Tensor, "B D h w"], free_bits: float) -> Float[Tensor, ""]:
+    """Nats per latent value, each channel's mean counted as `free_bits` at least."""
+    return cost.mean((0, 2, 3)).clamp(min=free_bits).mean()
+
+
+def normal_like(values: Tensor, random: torch.Generator) -> Tensor:
+    """Standard normal values of the same shape."""
+    return torch.randn(values.shape, generator=random, device=values.device)

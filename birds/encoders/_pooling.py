@@ -1,6 +1,4 @@
-"""One pooled head for every variant: mean and maximum of every level of the pyramid, then a linear
-layer.
-"""
+"""Pooling of maps: mean and maximum over space, with a gradient that costs little."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class _MeanAndMaximum(torch.autograd.Function):
@@ -38,27 +36,11 @@ class _MeanAndMaximum(torch.autograd.Function):
         return gradient.permute(0, 3, 1, 2)
 
 
-def pooled(pyramid: Sequence[Tensor]) -> Float[Tensor, "B F"]:
+def mean_and_maximum(maps: Sequence[Tensor]) -> Float[Tensor, "B F"]:
     """Mean and maximum over space of every level, side by side: F is twice the sum of the levels'
     widths.
     """
-    means, maxima = zip(*(_MeanAndMaximum.apply(level) for level in pyramid), strict=True)  # type: ignore[no-untyped-call]
+    means, maxima = zip(*(_MeanAndMaximum.apply(level) for level in maps), strict=True)  # type: ignore[no-untyped-call]
     return torch.cat([*means, *maxima], dim=1)
 
 
-class Head(nn.Module):
-    """Features (B, F) -> logits (B, species). BatchNorm brings levels of different size to one
-    scale.
-    """
-
-    def __init__(self, features: int, species: int, dropout: float) -> None:
-        super().__init__()
-        self.scale = nn.BatchNorm1d(features)
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(features, species)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B S"]:
-        logits: Tensor = self.linear(self.dropout(self.scale(features)))
-        return logits

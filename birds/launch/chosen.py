@@ -1,0 +1,155 @@
+"""From a composed configuration to the run that it asks for; nonsense is refused with its cure.
+
+Every part validates its own options; what is checked here is what a run as a whole must have.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from birds.core.parts import FOLDERS, chosen_part, options_of, part_class
+from birds.core.spec import (
+    Choices,
+    DataChoices,
+    ImageChoices,
+    Part,
+    Pool,
+    RunSpec,
+    Training,
+    UserError,
+    complaint,
+)
+
+NAMED_POOLS = ("split", "all_classes")
+OLD_POOLS = {"all_species": "all_classes"}
+
+
+def spec_from_config(
+    config: Mapping[str, Any], data_digest: str, pool_digest: str = ""
+) -> RunSpec:
+    """The run that a composed configuration asks for. Raises UserError, with the cure, on nonsense.
+
+    Args:
+        config: the resolved configuration as plain containers.
+        data_digest: the digest of the images that `config["data"]` selects.
+        pool_digest: that of the further unlabelled images that `config["pool"]` selects, if any.
+    """
+    try:
+        shared = _shared(config, data_digest)
+        pool = _pool(config, pool_digest)
+        method = _classifier(config)
+        needs = _needs(config, shared, pool) if config["start"] == "run" else ()
+        return _built(
+            "classifier",
+            str(config["variant"]["name"]),
+            method,
+            config["budget"],
+            shared | {"needs": needs, "pool": pool, "noise_levels": _noise_levels(config)},
+        )
+    except ValidationError as error:
+        raise UserError(complaint(error)) from None
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _shared(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
+    """What a classifier and the pretraining that it needs have in common."""
+    data = {name: config["data"][name] for name in ("name", "classes", "test", "seed")}
+    looks = config["data"].get("looks") or {}
+    image = _valid(ImageChoices, "image", config["image"])
+    per_class = config["data"]["labels_per_class"]
+    return {
+        "data": _valid(DataChoices, "data", data | {"digest": data_digest, "looks": looks}),
+        "image": image,
+        "split": 0 if per_class is not None else config["split"],
+        "labels_per_class": per_class,
+        "seed": config["seed"],
+        "budget": config["budget"]["name"],
+        "encoder": chosen_part("encoder", config["encoder"]),
+    }
+
+
+def _needs(
+    config: Mapping[str, Any], shared: Mapping[str, Any], pool: Pool
+) -> tuple[RunSpec, ...]:
+    """The pretraining that is asked for, behind the one that it goes on from, if any."""
+    return (_pretraining(config["pretraining"], config["budget"], shared, pool),)
+
+
+def _pretraining(
+    asked: Mapping[str, Any], budget: Mapping[str, Any], shared: Mapping[str, Any], pool: Pool
+) -> RunSpec:
+    options = dict(asked)
+    after = options.pop("after", None)
+    needs = (_pretraining(after, budget, shared, pool),) if after else ()
+    part = chosen_part("pretraining", options)
+    own = {**shared, "needs": needs, "pool": pool}
+    return _built("pretraining", part.name, part, budget, own)
+
+
+def _classifier(config: Mapping[str, Any]) -> Part:
+    """The classifier with its own parts: what a configuration names as a head, for one."""
+    asked = dict(config["classifier"])
+    for name, value in asked.items():
+        if name in FOLDERS and isinstance(value, Mapping):
+            asked[name] = chosen_part(name, value).model_dump(mode="json")
+    return chosen_part("classifier", asked, place="")
+
+
+def _built(
+    kind: str,
+    variant: str,
+    method: Part,
+    budget: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> RunSpec:
+    made_by = part_class(kind, method.place)
+    options = options_of(kind, method)
+    section = made_by.section(options)
+    training = None
+    if section is not None:
+        training = _valid(Training, f"budget.{section}", budget[section])
+    reads_unlabelled = getattr(made_by, "reads_unlabelled", None)
+    if reads_unlabelled is not None and not reads_unlabelled(options):
+        own = {**own, "pool": Pool()}
+    spec = RunSpec(
+        stage="classify" if kind == "classifier" else "pretrain",
+        variant=variant,
+        method=method,
+        training=training,
+        views=budget["views"] if section == "frozen" else None,
+        **own,
+    )
+    made_by.check(options, spec)
+    return spec
+
+
+def _noise_levels(config: Mapping[str, Any]) -> tuple[float, ...]:
+    """The levels of the test under noise; none without `robustness`."""
+    if not isinstance(config["robustness"], bool):
+        raise UserError(f"robustness={config['robustness']}: choose true or false")
+    levels = tuple(config["robustness_levels"]) if config["robustness"] else ()
+    if list(levels) != sorted(set(levels)) or 0 in levels:
+        raise UserError(
+            f"robustness_levels={list(levels)}: give rising fractions above 0, as in [0.1,0.2]"
+        )
+    return levels
+
+
+def _pool(config: Mapping[str, Any], digest: str) -> Pool:
+    asked = str(config["pool"])
+    if asked in OLD_POOLS:
+        raise UserError(f"pool={asked} is called pool={OLD_POOLS[asked]} now")
+    name = asked if asked in NAMED_POOLS else "folder"
+    return Pool.model_validate({"name": name, "digest": digest})
+
+
+def _valid(model: type[Choices], place: str, values: Mapping[str, Any]) -> Any:
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        inside = ".".join(str(step) for step in error.errors()[0]["loc"])
+        raise UserError(complaint(error, f"{place}.{inside}")) from None

@@ -1,0 +1,142 @@
+"""A classifier whose head is fitted by scikit-learn on the features of a frozen encoder.
+
+It has no epochs. What is saved is the encoder's weights and the features that the head was fitted
+on; loading fits the head again, which gives the same head and executes nothing from a file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from birds.core.checkpoint import saved_weights
+from birds.core.parts import options_of
+from birds.core.spec import RunSpec, UserError
+from birds.core.store import RunFolder, write_atomically
+from birds.encoders import create_encoder, seeded_encoder
+from birds.methods import Job
+from birds.methods.classify._predictions import Predictions, measured_predictions
+from birds.methods.classify._robustness import noisy_images
+from birds.methods.classify.heads import create_head
+from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
+
+PARTS = ("labelled", "valid", "test")
+
+
+class FittedClassifier(nn.Module):
+    """A frozen encoder and a fitted head.
+
+    Args:
+        spec: the classifier's run.
+        classes: the names of the classes.
+        steps_per_epoch: not read; every classifier is made in the same way.
+        job: what it stands on; None for a classifier that will be loaded.
+    """
+
+    head_alone = True
+
+    def __init__(
+        self, spec: RunSpec, classes: Sequence[str], steps_per_epoch: int, job: Job | None = None
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.classes = tuple(classes)
+        self.choices: Any = options_of("classifier", spec.method)
+        if job is not None and self.choices.start == "run":
+            self.encoder = job.given[0].encoder
+        elif job is not None:
+            self.encoder = seeded_encoder(spec)
+        else:
+            self.encoder = create_encoder(spec.encoder, spec.image)
+        self.encoder.requires_grad_(False).eval()
+        self.head = create_head(self.choices.head, self.encoder.feature_dim, len(classes))
+        self._features: dict[str, NDArray[np.float32]] = {}
+
+    @classmethod
+    def load(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> FittedClassifier:
+        """The finished classifier. Raises UserError when what it was fitted on is missing."""
+        classifier = cls(spec, classes, 1)
+        classifier.load_state_dict(saved_weights(folder))
+        try:
+            with np.load(folder.features_file, allow_pickle=False) as saved:
+                features, label = saved["features"], saved["label"]
+        except (OSError, ValueError, KeyError):
+            raise UserError(
+                f"{folder.features_file}, which run {folder.key} was fitted on, is missing or was "
+                f"cut short: remove {folder.record_file} and ask for the run again with train.py"
+            ) from None
+        classifier.head.fit(features, label, spec.seed)
+        return classifier
+
+    def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+        """The latent vectors of images as fractions."""
+        return self.encoder.latent_of(self.encoder(image))
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B S"]:
+        """Scores of images as fractions."""
+        features = self.encoder.features(image).float().cpu().numpy()
+        return torch.from_numpy(self.head.scores(features))
+
+    def fit(self, job: Job) -> dict[str, Any]:
+        """Encode every image once, fit the head on the labelled ones, and save both."""
+        started = time.perf_counter()
+        job.folder.report(state="running", epoch=0, epochs=0)
+        self.to(job.machine.device)
+        with torch.no_grad(), job.machine.autocast():
+            for part in PARTS:
+                encode = self.encoder.features
+                self._features[part] = job.data.encoded(part, encode, job.machine.device).numpy()
+        label = job.data.label[job.data.rows["labelled"]]
+        self.head.fit(self._features["labelled"], label, self.spec.seed)
+        job.folder.assert_mine()
+        arrays = {"features": self._features["labelled"], "label": label}
+        write_atomically(job.folder.features_file, partial(np.savez_compressed, **arrays))
+        weights = {"state_dict": self.state_dict(), "epoch": 0}
+        best = job.folder.checkpoint("best")
+        best.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(best, partial(torch.save, weights))
+        seconds = time.perf_counter() - started
+        job.say(f"fitted on {len(label)} labelled images in {seconds:.0f}s")
+        return {"epochs": 0, "cost_seconds": seconds, "compiled": False}
+
+    def measure(self, job: Job) -> dict[str, Any]:
+        """Metrics of test, validation and labelled images, and of the test under noise."""
+        predicted: Predictions = {}
+        for part in PARTS:
+            rows = torch.from_numpy(job.data.rows[part])
+            predicted[part] = {
+                "logits": torch.from_numpy(self.head.scores(self._features[part])),
+                "label": torch.from_numpy(job.data.label[job.data.rows[part]]),
+                "row": rows,
+            }
+        hits = self._noisy_hits(job) if job.spec.noise_levels else None
+        measured = measured_predictions(predicted, hits, job)
+        image = job.spec.image
+        shape = (image.channels, image.size, image.size)
+        encoder: Any = self.encoder.to(job.machine.device)
+        return {
+            **measured,
+            **parameter_counts(encoder),
+            "cost_flops_per_image": forward_flops(encoder, shape, job.machine.device),
+            **peak_memory_mb(job.machine.device),
+        }
+
+    def _noisy_hits(self, job: Job) -> Tensor:
+        hits = []
+        levels, seed = job.spec.noise_levels, job.spec.data.seed
+        with torch.no_grad(), job.machine.autocast():
+            for batch in job.data.evaluation_batches("test", job.machine.device):
+                label = batch["label"].cpu()
+                found = [
+                    self(noisy).argmax(1) == label for noisy in noisy_images(batch, levels, seed)
+                ]
+                hits.append(torch.stack(found, dim=1))
+        return torch.cat(hits)

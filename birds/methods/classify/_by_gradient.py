@@ -1,0 +1,238 @@
+"""A classifier that is trained by gradient descent: one encoder and one head.
+
+A frozen encoder stays in evaluation mode and gets no gradient: weights and BatchNorm statistics are
+bit-equal afterwards. Batches may then hold features in place of images; the numbers are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from birds.core.checkpoint import saved_weights
+from birds.core.parts import options_of
+from birds.core.randomness import stream_seed
+from birds.core.spec import RunSpec
+from birds.core.store import RunFolder
+from birds.data.module import Batch
+from birds.encoders import seeded_encoder
+from birds.methods import Job
+from birds.methods.classify._predictions import Predictions, measured_predictions
+from birds.methods.classify._robustness import hits_under_noise
+from birds.methods.classify.heads import create_head
+from birds.methods.classify.losses import create_loss
+from birds.methods.compiling import compile_where_it_pays
+from birds.methods.gradient import GradientMethod
+from birds.methods.schedule import Groups
+
+BESIDE = "beside."  # begins the names of weights that belong to the extra loss
+
+
+class GradientClassifier(GradientMethod):
+    """A classifier of images.
+
+    Args:
+        spec: the classifier's run.
+        classes: the names of the classes.
+        steps_per_epoch: for the length of the schedule.
+        job: what it stands on; None for a classifier whose weights will be loaded.
+    """
+
+    def __init__(
+        self, spec: RunSpec, classes: Sequence[str], steps_per_epoch: int, job: Job | None = None
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.classes = tuple(classes)
+        self.steps_per_epoch = steps_per_epoch
+        self.choices: Any = options_of("classifier", spec.method)
+        self.encoder = seeded_encoder(spec)
+        torch.manual_seed(stream_seed(spec.seed, "head"))
+        self.head = create_head(self.choices.head, self.encoder.feature_dim, len(classes))
+        self.beside: Any = None
+        self._freeze()
+        if job is not None:
+            if self.choices.start == "run":
+                self.encoder.load_state_dict(job.given[0].encoder.state_dict())
+            self.beside = create_loss(self.choices.extra_loss, self, job)
+        self.train()  # Lightning trains modules in the mode they come in
+        decay = self.choices.ema
+        self._averaging = EMAWeightAveraging(decay=decay) if decay else None
+        self._predicted: dict[str, list[dict[str, Tensor]]] = {}
+        self._hits: list[Tensor] = []
+
+    @classmethod
+    def load(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> GradientClassifier:
+        """The finished classifier in evaluation mode."""
+        classifier = cls(spec, classes, 1)
+        classifier.load_state_dict(saved_weights(folder))
+        return classifier.eval()
+
+    @property
+    def head_alone(self) -> bool:
+        """Whether the encoder stays as it is."""
+        return bool(self.choices.train == "head")
+
+    def _freeze(self) -> None:
+        groups = self.encoder.depth_groups()
+        count = {"head": len(groups), "all": 0}.get(
+            self.choices.train, max(0, len(groups) - self.choices.last_stages)
+        )
+        for group in groups[:count]:
+            for parameter in group:
+                parameter.requires_grad_(False)
+        if self.head_alone:
+            self.encoder.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> GradientClassifier:
+        """Training mode, except for what is frozen."""
+        super().train(mode)
+        if self.head_alone:
+            self.encoder.eval()
+            return self
+        for norm in norms(self.encoder):
+            is_frozen = not any(parameter.requires_grad for parameter in norm.parameters())
+            if self.choices.batchnorm == "frozen" or is_frozen:
+                norm.eval()
+        return self
+
+    def features(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
+        """What the head gets to see of each image."""
+        return self.encoder.features(image)
+
+    def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+        """The latent vectors of images as fractions."""
+        return self.encoder.latent_of(self.encoder(image))
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B S"]:
+        """Logits of images as fractions."""
+        logits: Tensor = self.head(self.features(image))
+        return logits.float()
+
+    def _logits(self, batch: Batch) -> Float[Tensor, "B S"]:
+        if "feature" in batch:
+            logits: Tensor = self.head(batch["feature"])
+            return logits.float()
+        return self(batch["image"])  # type: ignore[no-any-return]
+
+    def before_fit(self, job: Job) -> bool:
+        """Compile the encoder where that pays; a frozen one sees every view once instead."""
+        if not self.head_alone:
+            return compile_where_it_pays(self.encoder, job)
+        if job.runtime.features == "cached":
+            self.to(job.machine.device).encoder.eval()
+            with torch.no_grad():
+                job.data.use_features(self.features, job.machine.device)
+        return False
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(stream_seed(self.spec.seed, "dropout", self.current_epoch))
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        count = len(batch["label"])
+        smoothing = self.choices.label_smoothing
+        loss = F.cross_entropy(self._logits(batch), batch["label"], label_smoothing=smoothing)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=count)
+        if self.beside is None:
+            return loss
+        with untracked(self.encoder, self.head):
+            beside: Tensor = self.beside.loss(self, self.trainer.datamodule)  # type: ignore[attr-defined]
+        self.log("train_beside_loss", beside, on_step=False, on_epoch=True, batch_size=count)
+        return loss + self.beside.weight * beside
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        logits, label = self._logits(batch), batch["label"]
+        accuracy = (logits.argmax(1) == label).float().mean()
+        values = {"valid_loss": F.cross_entropy(logits, label), "valid_accuracy": accuracy}
+        self.log_dict(values, batch_size=len(label))
+
+    def on_test_epoch_start(self) -> None:
+        self._predicted, self._hits = {}, []
+
+    def test_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
+        part = self.trainer.datamodule.test_parts[dataloader_idx]  # type: ignore[attr-defined]
+        if part == "noisy":
+            levels, seed = self.spec.noise_levels, self.spec.data.seed
+            self._hits.append(hits_under_noise(self, batch, levels, seed).cpu())
+            return
+        kept = {"logits": self._logits(batch), "label": batch["label"], "row": batch["row"]}
+        on_cpu = {name: value.cpu() for name, value in kept.items()}
+        self._predicted.setdefault(part, []).append(on_cpu)
+
+    def predictions(self) -> Predictions:
+        """logits (N, S), label (N,) and row (N,) of each part of the last test."""
+        found: Predictions = {}
+        for part, batches in self._predicted.items():
+            found[part] = {
+                name: torch.cat([batch[name] for batch in batches])
+                for name in ("logits", "label", "row")
+            }
+        return found
+
+    def tested(self, job: Job) -> dict[str, Any]:
+        """Metrics of every part; predictions are saved."""
+        hits = torch.cat(self._hits) if self._hits else None
+        return measured_predictions(self.predictions(), hits, job)
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [self._averaging] if self._averaging else []
+
+    def learning_groups(self) -> Groups:
+        """Factor to the learning rate, and the parameters it is for; the largest first."""
+        stages = self.encoder.depth_groups()
+        factor_of: dict[int, float] = {}
+        for depth, stage in enumerate(stages):
+            for parameter in stage:
+                factor_of[id(parameter)] = self.choices.lr_decay ** (len(stages) - depth)
+        groups: dict[float, list[nn.Parameter]] = {}
+        for parameter in self.parameters():
+            groups.setdefault(factor_of.get(id(parameter), 1.0), []).append(parameter)
+        return sorted(groups.items(), key=lambda group: -group[0])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The best checkpoint, which has no optimizer in it, is the classifier alone, with its
+        averaged weights.
+        """
+        if "optimizer_states" in checkpoint:
+            return
+        if self._averaging:
+            self._averaging.on_save_checkpoint(self.trainer, self, checkpoint)
+            del checkpoint["current_model_state"], checkpoint["averaging_state"]
+        weights = checkpoint["state_dict"]
+        kept = {name: value for name, value in weights.items() if not name.startswith(BESIDE)}
+        checkpoint["state_dict"] = kept
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Weights of a classifier alone end what was learnt beside it."""
+        if not any(name.startswith(BESIDE) for name in state_dict):
+            self.beside = None
+        return super().load_state_dict(state_dict, strict, assign)
+
+
+def norms(*parts: nn.Module) -> list[_BatchNorm]:
+    """The BatchNorm layers of these modules."""
+    found: list[_BatchNorm] = []
+    for part in parts:
+        found += [module for module in part.modules() if isinstance(module, _BatchNorm)]
+    return found
+
+
+@contextmanager
+def untracked(*parts: nn.Module) -> Iterator[None]:
+    """Within, BatchNorm normalises by the batch, but its running statistics stay as they are."""
+    tracking = [norm for norm in norms(*parts) if norm.track_running_stats]
+    for norm in tracking:
+        norm.track_running_stats = False
+    yield
+    for norm in tracking:
+        norm.track_running_stats = True

@@ -1,0 +1,63 @@
+"""What a classifier predicted: saved beside the run, measured for its record."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from birds.core.store import write_atomically
+from birds.methods import Job
+from birds.methods.classify._robustness import accuracy_under_noise
+from birds.metrics.classification import classification_metrics
+
+Predictions = dict[str, dict[str, Tensor]]  # part -> logits (N, S), label (N,), row (N,)
+
+
+def measured_predictions(
+    predicted: Predictions, noisy_hits: Bool[Tensor, "N L"] | None, job: Job
+) -> dict[str, Any]:
+    """The record's metrics of the test and validation images, and the training accuracy.
+
+    `noisy_hits`: correct or not, per test image and noise level; None without a test under noise.
+    The predictions of the test and validation images are saved in the run's folder.
+    """
+    test = predicted["test"]
+    clean = test["logits"].argmax(1) == test["label"]
+    hits = clean[:, None]
+    measured: dict[str, Any] = {}
+    if noisy_hits is not None:
+        hits = torch.cat([clean[:, None], noisy_hits], dim=1)
+        measured |= accuracy_under_noise(hits, job.spec.noise_levels)
+    labelled = predicted.pop("labelled", None)
+    if labelled is not None:
+        right = labelled["logits"].argmax(1) == labelled["label"]
+        measured["train_accuracy"] = right.double().mean().item()
+    save_predictions(predicted, hits, job)
+    for part, saved in predicted.items():
+        measured |= classification_metrics(saved["logits"], saved["label"], prefix=f"{part}_")
+    if job.log:
+        if noisy_hits is not None:
+            job.log.robustness(measured["test_noise"], measured["test_accuracy_noise"])
+        truth, guess = test["label"].tolist(), test["logits"].argmax(1).tolist()
+        job.log.confusion(truth, guess, list(job.data.images.classes))
+    return measured
+
+
+def save_predictions(predicted: Predictions, hits: Bool[Tensor, "N L"], job: Job) -> None:
+    """Write logits, labels and image names of each part, and the hits at every noise level."""
+    images = job.data.images
+    arrays: dict[str, Any] = {
+        "classes": np.array(images.classes),
+        "test_hits_noise": hits.numpy(),
+    }
+    names = np.array(images.ids)
+    for part, saved in predicted.items():
+        arrays[f"{part}_logits"] = saved["logits"].numpy()
+        arrays[f"{part}_label"] = saved["label"].numpy()
+        arrays[f"{part}_image"] = names[saved["row"].numpy()]
+    write_atomically(job.folder.predictions_file, partial(np.savez_compressed, **arrays))

@@ -1,0 +1,55 @@
+"""Robustness: a classifier's accuracy on test images with more and more salt and pepper on them.
+
+Each image has one draw, from the data set's seed and its row: every run sees the same noise, and
+what is replaced at one fraction is replaced at every higher one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from birds.core.randomness import stream
+from birds.data.module import Batch
+from birds.methods.corruption import seasoned
+
+
+def noisy_images(
+    batch: Batch, levels: Sequence[float], seed: int
+) -> Iterator[Float[Tensor, "B C H W"]]:
+    """The batch's images with each of these fractions of their pixels replaced.
+
+    `seed` is that of the data set, so that every run of it sees the same noise.
+    """
+    image = batch["image"]
+    sides = tuple(image.shape[2:])
+    draws = [
+        stream(seed, "test noise", row).random((1, *sides), dtype=np.float32)
+        for row in batch["row"].tolist()
+    ]
+    draw = torch.from_numpy(np.stack(draws)).to(image.device)
+    for level in levels:
+        yield seasoned(image, level, draw)
+
+
+def hits_under_noise(
+    classify: Callable[[Tensor], Tensor], batch: Batch, levels: Sequence[float], seed: int
+) -> Bool[Tensor, "B L"]:
+    """Correct or not, per image and noise level."""
+    label = batch["label"]
+    hits = [classify(noisy).argmax(1) == label for noisy in noisy_images(batch, levels, seed)]
+    return torch.stack(hits, dim=1)
+
+
+def accuracy_under_noise(
+    hits: Bool[Tensor, "N L"], levels: Sequence[float]
+) -> dict[str, list[float]]:
+    """The record's columns: the noise levels, 0 first, and the accuracy at each."""
+    return {
+        "test_noise": [0.0, *levels],
+        "test_accuracy_noise": hits.double().mean(0).tolist(),
+    }

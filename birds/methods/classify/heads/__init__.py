@@ -1,0 +1,65 @@
+"""Heads: pooled features to scores, one file each.
+
+A head with `by_gradient = True` is an `nn.Module` made from (options, features, classes) that gives
+logits. One with `by_gradient = False` has `fit(features, label, seed)` and `scores(features)`, both
+on numpy arrays.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birds.core.parts import options_of, part_class
+from birds.core.spec import Part
+
+LEAST = 1e-6  # probabilities are not smaller, so that their logarithm is a number
+
+
+def create_head(part: Part, features: int, classes: int) -> Any:
+    """The head of this part for feature vectors of that length."""
+    made_by = part_class("head", part.place)
+    return made_by(options_of("head", part), features, classes)
+
+
+class FittedHead:
+    """A head that scikit-learn fits on standardised features. Subclasses give the estimator."""
+
+    by_gradient = False
+
+    def __init__(self, options: Any, features: int, classes: int) -> None:
+        self.options = options
+        self.classes = classes
+        self.model: Any = None
+
+    @classmethod
+    def check(cls, options: Any, classifier: Any, spec: Any) -> None:
+        """Refuse an extra loss, which needs gradients."""
+        if classifier.extra_loss.name != "none":
+            raise ValueError(
+                f"extra_loss={classifier.extra_loss.name} trains an encoder beside the head, and "
+                f"head={classifier.head.name} is fitted without gradients; choose head=linear"
+            )
+
+    def estimator(self, seed: int) -> Any:
+        """scikit-learn's untrained estimator."""
+        raise NotImplementedError
+
+    def steps(self, seed: int) -> list[Any]:
+        """The steps of the pipeline: features are standardised first."""
+        from sklearn.preprocessing import StandardScaler
+
+        return [StandardScaler(), self.estimator(seed)]
+
+    def fit(self, features: NDArray[np.float32], label: NDArray[np.int64], seed: int) -> None:
+        """Fit features (N, F) and labels (N,) of every class."""
+        from sklearn.pipeline import make_pipeline
+
+        self.model = make_pipeline(*self.steps(seed))
+        self.model.fit(features, label)
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logarithms of probabilities (N, classes) of features (N, F)."""
+        probability = np.full((len(features), self.classes), LEAST)
+        probability[:, self.model.classes_] = self.model.predict_proba(features)
+        return np.log(probability.clip(LEAST)).astype(np.float32)

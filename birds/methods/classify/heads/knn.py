@@ -1,0 +1,31 @@
+"""The nearest labelled images in feature space vote, by scikit-learn."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from birds.core.spec import Choices
+from birds.methods.classify.heads import FittedHead
+
+
+class KNN(FittedHead):
+    """k nearest neighbours."""
+
+    class Options(Choices):
+        """neighbours: how many vote, at most all; metric: cosine or euclidean distance."""
+
+        neighbours: Annotated[int, Field(ge=1)] = 5
+        metric: Literal["cosine", "euclidean"] = "cosine"
+
+    def fit(self, features: Any, label: Any, seed: int) -> None:
+        """Remember features (N, F) and labels (N,); no more neighbours than there are."""
+        self.votes = min(self.options.neighbours, len(features))
+        super().fit(features, label, seed)
+
+    def estimator(self, seed: int) -> Any:
+        """scikit-learn's KNeighborsClassifier, nearer neighbours counting more."""
+        from sklearn.neighbors import KNeighborsClassifier
+
+        return KNeighborsClassifier(
+            self.votes, metric=self.options.metric, weights="distance", algorithm="brute"
+        )
