@@ -1,7 +1,7 @@
-"""Every photo decoded once: a memory-mapped uint8 array that all runs and processes on a host
+"""Every image decoded once: a memory-mapped uint8 array that all runs and processes on a host
 share.
 
-The file's name is a hash over the contents in order and the size, so a changed source has another
+The file's name is a hash over the contents in order and the look, so a changed source has another
 name; its length is checked at every start, so a file that was cut short is rebuilt. It is written
 in order by plain writes, never through a map: a full disk is an error to report, not a bus error.
 """
@@ -10,66 +10,48 @@ import hashlib
 import math
 import os
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
+from birds.core.errors import UserError
 from birds.core.store import locked, write_atomically
-from birds.data.photos import Photos
+from birds.data.decode import Look, Resize, Unreadable
+from birds.data.images import Images
+from birds.data.sources import Source
 
-DECODER = 1  # put up when decoding or resizing changes pixels
-AHEAD = 64  # photos decoded before they are written
+DECODER = 2  # put up when decoding or resizing changes pixels
+AHEAD = 64  # images decoded before they are written
+AT_ONCE = 4096  # images that a source which decodes many is asked for at once
 
 
-def decode_photo(path: Path, size: int) -> NDArray[np.uint8]:
-    """One photo as (size, size, 3) RGB, its short side scaled and its middle kept. Palette and CMYK
-    files too.
+def cache_file(images: Images, cache_dir: Path, look: Look) -> Path:
+    """Where the decoded images of this data set lie at this look."""
+    words = "/".join(map(str, (DECODER, *look)))
+    name = hashlib.sha256("\n".join([words, *images.content]).encode()).hexdigest()[:16]
+    return cache_dir / f"images-{name}.uint8"
+
+
+def decoded_images(
+    images: Images, cache_dir: Path, size: int, channels: int = 3, resize: Resize = "crop"
+) -> NDArray[np.uint8]:
+    """All images as a read-only map of shape (N, size, size, channels), in the order of `images`;
+    built when missing.
+
+    Two processes that need it at once build it once. Raises UserError when the disk is full, and
+    when an image cannot be read any more.
     """
-    with Image.open(path) as image:
-        image.draft("RGB", (size, size))
-        upright = ImageOps.exif_transpose(image)
-        return np.asarray(ImageOps.fit(_rgb(upright), (size, size), Image.Resampling.BICUBIC))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """RGB, with transparency shown on white and 16 bits of grey as 8 (Pillow alone would turn them
-    white).
-    """
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert(
-            "RGB"
-        )
-    return image.convert("RGB")
-
-
-def cache_file(photos: Photos, cache_dir: Path, size: int) -> Path:
-    """Where the decoded photos of this data set lie at this size."""
-    name = hashlib.sha256("\n".join([f"{DECODER}/{size}", *photos.content]).encode()).hexdigest()[
-        :16
-    ]
-    return cache_dir / f"photos-{name}.uint8"
-
-
-def decoded_photos(photos: Photos, cache_dir: Path, size: int) -> NDArray[np.uint8]:
-    """All photos as a read-only map of shape (N, size, size, 3), in the order of `photos`; built
-    when missing.
-
-    Two processes that need it at once build it once. Raises UserError when the disk is full.
-    """
-    file, shape = cache_file(photos, cache_dir, size), (len(photos.paths), size, size, 3)
+    look = Look(size, channels, resize)
+    file = cache_file(images, cache_dir, look)
+    shape = (len(images.ids), size, size, channels)
     if not _whole(file, shape):
         with locked(file.with_suffix(".lock")):
             if not _whole(file, shape):
-                write_atomically(file, lambda out: _write_photos(out, photos, size))
+                write_atomically(file, lambda out: _write_images(out, images, look))
     return np.memmap(file, dtype=np.uint8, mode="r", shape=shape)
 
 
@@ -77,12 +59,38 @@ def _whole(file: Path, shape: tuple[int, ...]) -> bool:
     return file.exists() and file.stat().st_size == math.prod(shape)
 
 
-def _write_photos(out: IO[bytes], photos: Photos, size: int) -> None:
+def _write_images(out: IO[bytes], images: Images, look: Look) -> None:
+    try:
+        for pixels in decoded_in_order(images.source, images.ids, look):
+            out.write(np.ascontiguousarray(pixels).data)
+    except Unreadable as complaint:
+        raise UserError(
+            f"{complaint}: it changed since the data set was read; repair it and ask again"
+        ) from None
+
+
+def decoded_in_order(
+    source: Source, ids: Sequence[str], look: Look
+) -> Iterator[NDArray[np.uint8]]:
+    """Images (h, w, c), or several at once (n, h, w, c), in order. Raises Unreadable."""
+    many: Callable[..., NDArray[np.uint8] | None] | None = getattr(source, "decode_many", None)
+    first = many(ids[:AT_ONCE], look) if many else None
+    if many is None or first is None:
+        yield from _one_by_one(source, ids, look)
+        return
+    yield first
+    for start in range(AT_ONCE, len(ids), AT_ONCE):
+        block = many(ids[start : start + AT_ONCE], look)
+        assert block is not None
+        yield block
+
+
+def _one_by_one(source: Source, ids: Sequence[str], look: Look) -> Iterator[NDArray[np.uint8]]:
     ahead: deque[Future[NDArray[np.uint8]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path in photos.paths:
-            ahead.append(pool.submit(decode_photo, photos.root / path, size))
-            if len(ahead) > AHEAD:  # decoding goes on while this one is written
-                out.write(ahead.popleft().result().data)
-        for one in ahead:
-            out.write(one.result().data)
+        for name in ids:
+            ahead.append(pool.submit(source.decode, name, look))
+            if len(ahead) > AHEAD:  # decoding goes on while this one is used
+                yield ahead.popleft().result()
+        for waiting in ahead:
+            yield waiting.result()

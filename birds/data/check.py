@@ -1,10 +1,10 @@
-"""What a folder of photos really holds: counts, unreadable files, odd formats, exact and near
-duplicates.
+"""What a source of images really holds: counts, unreadable files, odd formats, exact and near
+duplicates, and what its reader leaves out.
 
 Near duplicates are found by a 64-bit perceptual hash (the signs of the lowest DCT frequencies, as
 pHash does; Zauner 2010) within a Hamming distance of 3: of its four 16-bit words one is then equal,
-so only photos that share a word are compared, and the cost stays near linear in the number of
-photos.
+so only images that share a word are compared, and the cost stays near linear in the number of
+images.
 """
 
 import csv
@@ -17,18 +17,22 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
-from birds.data.contents import contents_of
-from birds.data.photos import Photo, scan_folder
+from birds.data.contents import Contents
+from birds.data.deal import scanned
+from birds.data.decode import Look as DecodeLook
+from birds.data.notes import Notes, printable
+from birds.data.sources import Item, Source
 
 NEAR = 3  # bits of 64 that may differ
-FLAT = 4.0  # grey levels; below this spread a photo is a plain surface and its hash is noise
+FLAT = 4.0  # grey levels; below this spread an image is a plain surface and its hash is noise
+HASHED = DecodeLook(32, 1, "squash")  # what the perceptual hash is taken of
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What is known of one file: hash of its bytes, perceptual hash, size, mode, and why it cannot
+    """What is known of one image: hash of its bytes, perceptual hash, size, mode, and why it cannot
     be decoded.
     """
 
@@ -41,61 +45,85 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The findings. Pairs and groups hold paths; `crossing` are those whose members stand in
+    """The findings. Pairs and groups hold ids; `crossing` are those whose members stand in
     different parts.
     """
 
-    photos: list[Photo]
+    place: str
+    images: list[Item]
     looks: dict[str, Look]
-    notes: dict[str, int]
+    notes: Notes
     exact: list[list[str]]
     near: list[tuple[str, str]]
     csv_rows_without_file: int | None
 
     @property
     def unreadable(self) -> list[str]:
-        """Paths of files that cannot be decoded."""
-        return [path for path, look in self.looks.items() if look.error]
+        """Ids of images that cannot be decoded."""
+        return [name for name, look in self.looks.items() if look.error]
 
     def crossing(self, groups: Iterable[Sequence[str]]) -> int:
         """How many groups have members in different parts."""
-        part = {photo.path: photo.part for photo in self.photos}
-        return sum(len({part[path] for path in group}) > 1 for group in groups)
+        part = {item.id: item.part for item in self.images}
+        return sum(len({part[name] for name in group}) > 1 for group in groups)
 
 
-def check_folder(root: Path) -> Report:
-    """Look at every photo under `root`. Raises UserError when there are none."""
-    photos, notes = scan_folder(root)
-    paths = [photo.path for photo in photos]
+def check_source(
+    source: Source, cache_dir: Path | None = None, *, join_alike: bool | None = None
+) -> Report:
+    """Look at every image of a source. Raises UserError when there are none."""
+    items, notes = scanned(source, join_alike=join_alike)
+    ids = [item.id for item in items]
+    contents = source.contents(ids, cache_dir)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = dict(zip(paths, pool.map(lambda path: look_at(root / path), paths), strict=True))
-    exact = exact_duplicates(looks)
+        seen = pool.map(lambda name: look_at(source, name, contents[name]), ids)
+        looks = dict(zip(ids, seen, strict=True))
+    notes = notes.having("scaled_greys", (name for name in ids if contents[name].scaled))
+    notes = _with_lonely_classes(items, notes)
     return Report(
-        photos, looks, notes, exact, near_duplicates(looks), csv_rows_without_file(root, set(paths))
+        source.place,
+        items,
+        looks,
+        notes,
+        exact_duplicates(looks),
+        near_duplicates(looks),
+        csv_rows_without_file(Path(source.place), set(ids)),
     )
 
 
-def look_at(path: Path) -> Look:
-    """Read one file."""
-    contents = contents_of(path)
+def _with_lonely_classes(items: Sequence[Item], notes: Notes) -> Notes:
+    """The notes with the classes that have test images only, or no test images beside others that
+    have.
+    """
+    labels: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        if item.label is not None:
+            labels[item.part or "train"].add(item.label)
+    judged = labels["valid"] | labels["test"]
+    if labels["train"] and (untrained := judged - labels["train"]):
+        notes = notes.having("classes_untrained", sorted(untrained))
+    if labels["test"] and (untested := labels["train"] - labels["test"]):
+        notes = notes.having("classes_untested", sorted(untested))
+    return notes
+
+
+def look_at(source: Source, name: str, contents: Contents) -> Look:
+    """Read one image."""
     if contents.error:
         return Look(contents.sha, None, (0, 0), "", contents.error)
-    with Image.open(path) as image:
-        size, mode = image.size, image.mode
-        image.draft("L", (64, 64))
-        return Look(contents.sha, perceptual_hash(image), size, mode, "")
+    grey = source.decode(name, HASHED)[..., 0]
+    size = (contents.width, contents.height)
+    return Look(contents.sha, perceptual_hash(grey), size, contents.mode, "")
 
 
-def perceptual_hash(image: Image.Image) -> int | None:
-    """64 bits, equal for photos that look alike; None for plain surfaces."""
+def perceptual_hash(grey: NDArray[np.uint8]) -> int | None:
+    """64 bits of a grey image (32, 32), equal for images that look alike; None for plain surfaces."""
     from scipy.fft import dctn
 
-    grey = np.asarray(
-        image.convert("L").resize((32, 32), Image.Resampling.BILINEAR), dtype=np.float64
-    )
-    if grey.std() < FLAT:
+    shades = grey.astype(np.float64)
+    if shades.std() < FLAT:
         return None
-    low = dctn(grey, norm="ortho")[:8, :8].ravel()
+    low = dctn(shades, norm="ortho")[:8, :8].ravel()
     bits = low > np.median(low[1:])
     return int("".join("1" if bit else "0" for bit in bits), 2)
 
@@ -127,7 +155,7 @@ def near_duplicates(looks: dict[str, Look]) -> list[tuple[str, str]]:
 
 
 def csv_rows_without_file(root: Path, paths: set[str]) -> int | None:
-    """How many rows of the root's first CSV name a photo that is not there; None without CSV.
+    """How many rows of the root's first CSV name an image that is not there; None without CSV.
     Headers are optional.
     """
     files = sorted(root.glob("*.csv"))
@@ -141,38 +169,45 @@ def csv_rows_without_file(root: Path, paths: set[str]) -> int | None:
     return absent
 
 
-def as_text(report: Report, root: Path) -> str:
+def as_text(report: Report) -> str:
     """The report for people, a fact a line, with examples of what is wrong."""
-    species = {photo.species for photo in report.photos}
-    parts = Counter(photo.part for photo in report.photos)
-    lines = [f"{root}: {len(report.photos)} photos of {len(species)} species"]
-    for part in ("train", "valid", "test"):
-        per_class = Counter(photo.species for photo in report.photos if photo.part == part)
-        if per_class:
-            lines.append(
-                f"  {part:5}  {parts[part]:6} photos, {min(per_class.values())} to {max(per_class.values())} a species"
-            )
-    good = [look for look in report.looks.values() if not look.error]
-    sizes, modes = Counter(look.size for look in good), Counter(look.mode for look in good)
-    if sizes:
-        (usual, count), odd = (
-            sizes.most_common(1)[0],
-            {m: n for m, n in modes.items() if m != "RGB"},
-        )
-        lines.append(
-            f"  size   {usual[0]}x{usual[1]} px, {len(good) - count} photos differ; not RGB: {odd or 'none'}"
-        )
-    lines.append(
-        f"  stray files in the root: {report.notes['stray_files']}; "
-        f"species spelled two ways: {report.notes['spellings_joined']}"
-    )
+    labels = {item.label for item in report.images if item.label is not None}
+    lines = [f"{report.place}: {len(report.images)} images of {len(labels)} classes"]
+    lines += _lines_of_parts(report)
+    lines += _lines_of_formats(report)
+    lines += [f"  {line}" for line in report.notes.lines()]
     if report.csv_rows_without_file is not None:
-        lines.append(f"  CSV rows that name a missing photo: {report.csv_rows_without_file}")
+        lines.append(f"  CSV rows that name a missing image: {report.csv_rows_without_file}")
     lines.append(f"  unreadable: {len(report.unreadable)}")
-    lines += [f"    {path}: {report.looks[path].error}" for path in report.unreadable[:10]]
-    for name, groups in (("exact", report.exact), ("near", report.near)):
-        lines.append(
-            f"  {name} duplicates: {len(groups)} groups, {report.crossing(groups)} of them across parts"
-        )
-        lines += [f"    {' = '.join(group[:3])}" for group in groups[:5]]
+    for name in report.unreadable[:10]:
+        lines.append(f"    {printable(name)}: {report.looks[name].error}")
+    for kind, groups in (("exact", report.exact), ("near", report.near)):
+        crossing = report.crossing(groups)
+        lines.append(f"  {kind} duplicates: {len(groups)} groups, {crossing} of them across parts")
+        lines += [f"    {printable(' = '.join(group[:3]))}" for group in groups[:5]]
     return "\n".join(lines)
+
+
+def _lines_of_parts(report: Report) -> list[str]:
+    lines = []
+    for part in ("train", "valid", "test"):
+        items = [item for item in report.images if (item.part or "train") == part]
+        per_class = Counter(item.label for item in items if item.label is not None)
+        if per_class:
+            span = f"{min(per_class.values())} to {max(per_class.values())} a class"
+            lines.append(f"  {part:5}  {len(items):6} images, {span}")
+    unlabelled = sum(item.label is None for item in report.images)
+    if unlabelled:
+        lines.append(f"  {unlabelled} images without a label")
+    return lines
+
+
+def _lines_of_formats(report: Report) -> list[str]:
+    good = [look for look in report.looks.values() if not look.error]
+    if not good:
+        return []
+    (width, height), count = Counter(look.size for look in good).most_common(1)[0]
+    modes = Counter(look.mode for look in good)
+    odd = {mode: n for mode, n in modes.items() if mode != "RGB"}
+    differ = len(good) - count
+    return [f"  size   {width}x{height} px, {differ} images differ; not RGB: {odd or 'none'}"]

@@ -1,52 +1,66 @@
 """What each file holds: its hash and whether it can be read, remembered by (size, modification
 time).
 
-The index lies in the cache folder, one file per data root, so a second start reads no photo. A file
+The index lies in the cache folder, one file per data root, so a second start reads no image. A file
 that changed has another size or time, is read again, and gives the data set another digest.
 """
 
 import hashlib
-import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from birds.core.store import write_text
+from birds.data.decode import Look, Unreadable, decode
 
-VERSION = 1
+VERSION = 2
+LOOK = Look(32)  # at which an image is tried
 
 
 class Contents(NamedTuple):
-    """One file as it was when last read: size in bytes, time in ns, sha256 (16 hex), and why it
-    cannot be decoded.
+    """One image as it was when last read: size of the file in bytes, time in ns, sha256 (16 hex),
+    and why it cannot be decoded ("" if it can).
+
+    `scaled` says how greys deeper than 8 bits become 8 ("" where they need not). Width, height and
+    mode are the file's own.
     """
 
     size: int
     mtime_ns: int
     sha: str
-    error: str
+    error: str = ""
+    scaled: str = ""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
 
 
-def read_contents(root: Path, paths: Sequence[str], cache_dir: Path) -> dict[str, Contents]:
-    """The contents of every path under `root`; only files that changed since the last call are
-    read.
+def read_contents(
+    root: Path, ids: Sequence[str], cache_dir: Path | None, file_of: Callable[[str], Path]
+) -> dict[str, Contents]:
+    """The contents of every image; only files that changed since the last call are read.
+
+    Args:
+        root: the folder of the data set, which names the index.
+        ids: the images.
+        cache_dir: where the index lies; None remembers nothing.
+        file_of: the file of an image.
     """
-    index_file = (
-        cache_dir / f"index-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
-    )
-    known = _read_index(index_file)
-    stale = [path for path in paths if known.get(path, ())[:2] != _stamp(f"{root}/{path}")]
+    place = _hash(os.fsencode(root.resolve()))[:12]
+    index = cache_dir / f"index-{place}.json" if cache_dir else None
+    known = _read_index(index) if index else {}
+    stale = [name for name in ids if known.get(name, ())[:2] != _stamp(file_of(name))]
     if stale:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            known |= zip(stale, pool.map(lambda path: contents_of(root / path), stale), strict=True)
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        write_text(index_file, json.dumps({"version": VERSION, "files": known}))
-    return {path: known[path] for path in paths}
+            read = pool.map(lambda name: contents_of(file_of(name)), stale)
+            known |= zip(stale, read, strict=True)
+        if index:
+            index.parent.mkdir(parents=True, exist_ok=True)
+            write_text(index, json.dumps({"version": VERSION, "files": known}))
+    return {name: known[name] for name in ids}
 
 
 def contents_of(path: Path) -> Contents:
@@ -56,32 +70,32 @@ def contents_of(path: Path) -> Contents:
         data = path.read_bytes()
     except OSError as complaint:  # a link to nothing, a folder called x.jpg, no permission
         return Contents(size, mtime_ns, "", complaint.strerror or type(complaint).__name__)
-    error = ""
+    sha = _hash(data)[:16]
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (32, 32))
-            image.load()
-    except (
-        Exception
-    ) as complaint:  # Pillow raises anything from OSError to struct.error on a broken file
-        error = str(complaint).replace(repr(complaint), "")[:80] or type(complaint).__name__
-        if "BytesIO" in error:
-            error = "not an image"
-    return Contents(size, mtime_ns, hashlib.sha256(data).hexdigest()[:16], error)
+        seen = decode(data, LOOK)
+    except Unreadable as complaint:
+        return Contents(size, mtime_ns, sha, complaint.reason)
+    return Contents(
+        size, mtime_ns, sha, "", seen.scaled, width=seen.width, height=seen.height, mode=seen.mode
+    )
 
 
-def _stamp(path: Path | str) -> tuple[int, int]:
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
     """Size in bytes and time in ns of a file; (-1, -1) when there is none behind the name."""
     try:
-        stat = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return -1, -1
-    return stat.st_size, stat.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
-def _read_index(index_file: Path) -> dict[str, Contents]:
+def _read_index(file: Path) -> dict[str, Contents]:
     try:
-        saved = json.loads(index_file.read_text())
+        saved = json.loads(file.read_text())
         if saved["version"] != VERSION:
             return {}
         return {path: Contents(*row) for path, row in saved["files"].items()}

@@ -1,9 +1,9 @@
-"""A wider pool: unlabelled photos beside those of the split, for pretraining; never one that models
+"""A wider pool: unlabelled images beside those of the split, for pretraining; never one that models
 are judged on.
 
-`all_species` takes the training photos of the species that were not selected, a folder every photo
-below it. Photos are compared by the hash of their file with every validation and test photo of the
-whole data set, selected or not.
+`all_classes` takes the training images of the classes that were not selected, a folder every image
+below it. Images are compared by their hash with every validation and test image of the whole data
+set, selected or not.
 """
 
 import os
@@ -11,80 +11,135 @@ from pathlib import Path
 
 import numpy as np
 
-from birds.core.spec import UserError
-from birds.data.contents import read_contents
-from birds.data.photos import Photos, is_photo, readable, scan_folder
+from birds.core.errors import UserError
+from birds.data.deal import readable, scanned
+from birds.data.files import Files, id_of
+from birds.data.images import UNLABELLED, Images
+from birds.data.names import is_image, is_left_out
+from birds.data.notes import Notes, printable
+from birds.data.sources import Item, Scan
 
 
 def read_pool(
-    pool: str, photos: Photos, cache_dir: Path, *, skip_unreadable: bool = False
-) -> Photos | None:
-    """The photos that `pool` adds to those of `photos`, each content once, in the order of hashes;
+    pool: str,
+    images: Images,
+    cache_dir: Path,
+    *,
+    skip_unreadable: bool = False,
+    join_alike: bool | None = None,
+) -> Images | None:
+    """The images that `pool` adds to those of `images`, each content once, in the order of hashes;
     None for split.
 
-    `all_species` leaves out what is also a validation or test photo, and counts it in `notes`.
-    Raises UserError for a folder that holds such a photo, for one without photos, for unreadable ones
-    unless skipped, and for nothing new.
+    `all_classes` leaves out what is also a validation or test image, and counts it in the notes.
+    Raises UserError for a folder that holds such an image, for one without images, for unreadable
+    ones unless skipped, and for nothing new.
     """
     if pool == "split":
         return None
-    scanned, _ = scan_folder(photos.root)
-    judged = _judged(photos, [p.path for p in scanned if p.part != "train"], cache_dir)
-    root = photos.root if pool == "all_species" else Path(pool).expanduser().resolve()
-    if pool == "all_species":
-        selected = frozenset(photos.species)
-        paths = [p.path for p in scanned if p.part == "train" and p.species not in selected]
-    else:
-        paths = _photos_below(root)
-    contents = read_contents(root, paths, cache_dir)
-    paths = readable(paths, contents, root, skip=skip_unreadable)
-    leaks = [path for path in paths if contents[path].sha in judged]
-    if leaks and pool != "all_species":
+    scan = scanned(images.source, join_alike=join_alike)
+    whole = pool == "all_classes"
+    source = images.source if whole else Tree(Path(pool).expanduser().resolve())
+    found = _not_selected(scan, images) if whole else source.scan()
+    candidates = [item.id for item in found.items]
+    contents = source.contents(candidates, cache_dir)
+    ids = readable(candidates, contents, source, skip=skip_unreadable)
+    judged = _judged(images, scan, cache_dir)
+    leaks = [name for name in ids if contents[name].sha in judged]
+    if leaks and not whole:
         raise UserError(
-            f"pool={pool} holds {len(leaks)} validation or test photos of {photos.root} ({leaks[0]} is one): "
-            "take them out, since pretraining must not see what models are judged on"
+            f"pool={pool} holds {len(leaks)} validation or test images of {images.source.place} "
+            f"({printable(leaks[0])} is one): take them out, since pretraining must not see what "
+            "models are judged on"
         )
-    known = judged | set(photos.content)
-    added = {
-        contents[path].sha: path for path in reversed(paths) if contents[path].sha not in known
-    }
+    known = judged | set(images.content)
+    # Of equal files the first is kept, so the last is written first.
+    added = {contents[name].sha: name for name in reversed(ids) if contents[name].sha not in known}
     if not added:
         raise UserError(
-            f"pool={pool} adds no photo to those of the split; choose pool=split, or another folder"
+            f"pool={pool} adds no image to those of the split; choose pool=split, or another folder"
         )
+    kept = frozenset(added.values())
+    notes = found.notes.having("unreadable_skipped", (n for n in candidates if n not in ids))
+    notes = notes.having("pool_dropped", (name for name in ids if name not in kept))
+    notes = notes.having("scaled_greys", (name for name in kept if contents[name].scaled))
     shas = sorted(added)
-    return Photos(
-        root=root,
-        species=("",),
-        paths=tuple(added[sha] for sha in shas),
-        label=np.zeros(len(shas), np.int64),
+    return Images(
+        source=source,
+        classes=(),
+        ids=tuple(added[sha] for sha in shas),
+        label=np.full(len(shas), UNLABELLED),
         part=np.full(len(shas), "pool"),
         content=tuple(shas),
-        notes={"pool_dropped": len(paths) - len(added)},
+        notes=notes,
     )
 
 
-def _judged(photos: Photos, elsewhere: list[str], cache_dir: Path) -> set[str]:
-    """Hashes of all validation and test photos: of those dealt out, and of every species in the
-    folder.
-    """
-    dealt = {sha for sha, part in zip(photos.content, photos.part, strict=True) if part != "train"}
-    return dealt | {
-        contents.sha for contents in read_contents(photos.root, elsewhere, cache_dir).values()
-    }
-
-
-def _photos_below(root: Path) -> list[str]:
-    if not root.is_dir():
-        raise UserError(
-            f"pool={root} is no folder; choose split, all_species or a folder of photos"
-        )
-    found = [
-        os.path.join(above, name)
-        for above, _, names in os.walk(root)
-        for name in names
-        if is_photo(name)
+def _not_selected(scan: Scan, images: Images) -> Scan:
+    selected = frozenset(images.classes)
+    items = [
+        item
+        for item in scan.items
+        if item.part in ("train", None) and item.label is not None and item.label not in selected
     ]
-    if not found:
-        raise UserError(f"pool={root} holds no photo")
-    return sorted(os.path.relpath(path, root) for path in found)
+    return Scan(items, Notes())
+
+
+def _judged(images: Images, scan: Scan, cache_dir: Path) -> set[str]:
+    """Hashes of all validation and test images: of those dealt out, and of every class in the
+    source.
+    """
+    dealt = {sha for sha, part in zip(images.content, images.part, strict=True) if part != "train"}
+    elsewhere = [item.id for item in scan.items if item.part in ("valid", "test")]
+    return dealt | {one.sha for one in images.source.contents(elsewhere, cache_dir).values()}
+
+
+class Tree(Files):
+    """Every image below a folder, at any depth; a linked folder is followed once."""
+
+    def scan(self) -> Scan:
+        """Every image, without label or part. Raises UserError for a folder without images."""
+        if not self.root.is_dir():
+            raise UserError(
+                f"pool={self.place} is no folder; choose split, all_classes or a folder of images"
+            )
+        paths: list[str] = []
+        notes = self._walk(paths)
+        if not paths:
+            raise UserError(f"pool={self.place} holds no image")
+        return Scan([Item(id_of(path), None, None) for path in sorted(paths)], notes)
+
+    def _walk(self, paths: list[str]) -> Notes:
+        """Put the path of every image into `paths`."""
+        noted: dict[str, list[str]] = {}
+        entered = {os.path.realpath(self.root)}
+        for above, folders, names in os.walk(self.root, followlinks=True):
+            kept = []
+            for name in sorted(folders):
+                kind = self._kind(os.path.join(above, name), entered)
+                if kind is not None:
+                    path = os.path.relpath(os.path.join(above, name), self.root)
+                    noted.setdefault(kind, []).append(id_of(path))
+                if kind in (None, "linked_folders"):
+                    kept.append(name)
+            folders[:] = kept
+            for name in names:
+                path = os.path.relpath(os.path.join(above, name), self.root)
+                if is_image(name):
+                    paths.append(path)
+                else:
+                    noted.setdefault("stray_files", []).append(id_of(path))
+        notes = Notes()
+        for kind, found in noted.items():
+            notes = notes.having(kind, found)
+        return notes
+
+    def _kind(self, folder: str, entered: set[str]) -> str | None:
+        """What is noted about a folder; None where it is just read."""
+        if is_left_out(os.path.basename(folder)):
+            return "folders_left_out"
+        real = os.path.realpath(folder)
+        if real in entered:
+            return "loops_left_out"
+        entered.add(real)
+        return "linked_folders" if os.path.islink(folder) else None

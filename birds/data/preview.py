@@ -1,41 +1,53 @@
-"""A contact sheet: one row per species, eight training photos each. Would a person tell the species
+"""A contact sheet: one row per class, eight training images each. Would a person tell the classes
 apart?
 
-Where there is no training part, the photos of the others are shown; an unreadable photo leaves its
+Where there is no training part, the images of the others are shown; an unreadable image leaves its
 place empty.
 """
 
 from collections import defaultdict
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from birds.data.cache import decode_photo
-from birds.data.contents import contents_of
-from birds.data.photos import scan_folder
+from birds.data.deal import scanned
+from birds.data.decode import Look, Unreadable
+from birds.data.notes import printable
+from birds.data.sources import Item, Source
 
-PHOTOS = 8
+IMAGES = 8
 THUMBNAIL = 96
 MARGIN = 150
-MOST_SPECIES = 60
+MOST_CLASSES = 60
 
 
-def contact_sheet(root: Path) -> Image.Image:
-    """The sheet of the first 60 species by name. Raises UserError when there are no photos."""
-    found, _ = scan_folder(root)
-    by_species = defaultdict(list)
-    for photo in [photo for photo in found if photo.part == "train"] or found:
-        by_species[photo.species].append(photo.path)
-    names = sorted(by_species)[:MOST_SPECIES]
-    sheet = Image.new("RGB", (MARGIN + PHOTOS * THUMBNAIL, len(names) * THUMBNAIL), "white")
+def contact_sheet(source: Source, *, join_alike: bool | None = None) -> Image.Image:
+    """The sheet of the first 60 classes by name. Raises UserError when there are no images."""
+    items, _ = scanned(source, join_alike=join_alike)
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for item in _shown(items):
+        by_class[item.label or "(no label)"].append(item.id)
+    names = sorted(by_class)[:MOST_CLASSES]
+    sheet = Image.new("RGB", (MARGIN + IMAGES * THUMBNAIL, len(names) * THUMBNAIL), "white")
     pen = ImageDraw.Draw(sheet)
     for row, name in enumerate(names):
-        pen.multiline_text(
-            (6, row * THUMBNAIL + 32), name.replace("_", " ").replace(" ", "\n", 1), fill="black"
-        )
-        step = max(1, len(by_species[name]) // PHOTOS)
-        for column, path in enumerate(by_species[name][::step][:PHOTOS]):
-            if not contents_of(root / path).error:
-                thumbnail = Image.fromarray(decode_photo(root / path, THUMBNAIL))
+        words = printable(name).replace("_", " ").replace(" ", "\n", 1)
+        pen.multiline_text((6, row * THUMBNAIL + 32), words, fill="black")
+        step = max(1, len(by_class[name]) // IMAGES)
+        for column, id in enumerate(by_class[name][::step][:IMAGES]):
+            thumbnail = _thumbnail(source, id)
+            if thumbnail is not None:
                 sheet.paste(thumbnail, (MARGIN + column * THUMBNAIL, row * THUMBNAIL))
     return sheet
+
+
+def _shown(items: list[Item]) -> list[Item]:
+    """The training images, or all where there are none."""
+    return [item for item in items if item.part in ("train", None)] or items
+
+
+def _thumbnail(source: Source, id: str) -> Image.Image | None:
+    try:
+        pixels = source.decode(id, Look(THUMBNAIL))
+    except Unreadable:
+        return None
+    return Image.fromarray(pixels)

@@ -1,8 +1,9 @@
-"""Which training photos count as labelled: stratified per species, nested over ratios, seeded.
+"""Which training images count as labelled: stratified per class, nested over ratios, seeded.
 
-Each species' training photos get one seeded order; the labelled ones are its beginning. So the
-labelled 10 % of a 90/10 cut lie inside the labelled 30 % of the 70/30 cut of the same seed. The
-order depends on the seed, the species' name and the photos themselves, not on other species.
+Each class's training images get one seeded order; the labelled ones are its beginning. So the
+labelled 10 % of a 90/10 cut lie inside the labelled 30 % of the 70/30 cut of the same seed, and so
+do cuts of N labels a class. The order depends on the seed, the class's name and the images
+themselves, not on other classes.
 """
 
 import dataclasses
@@ -12,13 +13,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from birds.core.errors import UserError
 from birds.core.randomness import stream
-from birds.core.spec import UserError
+from birds.data.images import Images
+from birds.data.notes import printable
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Row numbers of the labelled and the unlabelled training photos, ascending, and a digest of
+    """Row numbers of the labelled and the unlabelled training images, ascending, and a digest of
     the cut.
     """
 
@@ -27,9 +30,35 @@ class Split:
     digest: str
 
 
-def labelled_count(photos: int, split: int) -> int:
-    """How many of `photos` are labelled when `split` per cent are not: rounded half up."""
-    return (photos * (100 - split) + 50) // 100
+def cut_of(images: Images, *, split: int, labels_per_class: int | None = None, seed: int) -> Split:
+    """The cut of a data set.
+
+    Images that have no label in the source are unlabelled whatever the cut, and hide no label.
+
+    Args:
+        images: the data set.
+        split: per cent of each class's training images treated as unlabelled, 0 to 99; 0 uses
+            every label.
+        labels_per_class: how many images of each class are labelled, in place of `split`.
+        seed: the seed of the cut.
+
+    Raises UserError when a class has too few images for it.
+    """
+    rows = images.labelled_rows()
+    return draw_split(
+        rows,
+        images.label[rows],
+        split=split,
+        labels_per_class=labels_per_class,
+        seed=seed,
+        classes=images.classes,
+        beside=images.unlabelled_rows(),
+    )
+
+
+def labelled_count(images: int, split: int) -> int:
+    """How many of `images` are labelled when `split` per cent are not: rounded half up."""
+    return (images * (100 - split) + 50) // 100
 
 
 def draw_split(
@@ -38,34 +67,61 @@ def draw_split(
     *,
     split: int,
     seed: int,
-    species: Sequence[str],
+    classes: Sequence[str],
+    labels_per_class: int | None = None,
+    beside: NDArray[np.int64] | None = None,
 ) -> Split:
-    """Cut training photos into labelled and unlabelled.
+    """Cut training images into labelled and unlabelled.
 
     Args:
-        rows: row numbers of the training photos, ascending, of any length N.
-        label: the species of each of those rows, (N,), indices into `species`.
-        split: per cent of each species' photos treated as unlabelled, 1 to 99.
-        seed: the seed of the cut.
-        species: the species' names.
+        rows: row numbers of the training images with a label, ascending, (N,).
+        label: the class of each of those rows, (N,), indices into `classes`.
+        split, seed, labels_per_class: see `cut_of`.
+        classes: the names of the classes.
+        beside: row numbers of images without a label, if any.
 
-    Raises UserError when a species would have no labelled or no unlabelled photo.
+    Raises UserError when a class has too few images for it.
     """
-    labelled, unlabelled = [], []
-    for k, name in enumerate(species):
+    labelled: list[NDArray[np.int64]] = []
+    unlabelled = [np.zeros(0, np.int64) if beside is None else beside]
+    for k, name in enumerate(classes):
         own = rows[label == k]
-        count = labelled_count(len(own), split)
-        if not 0 < count < len(own):
-            empty = "labelled" if count == 0 else "unlabelled"
-            raise UserError(
-                f"split={split} leaves {name} with no {empty} photo out of its {len(own)}; "
-                f"choose a {'smaller' if count == 0 else 'larger'} split or species with more photos"
-            )
+        if labels_per_class is None:
+            count = _count_by_share(name, len(own), split)
+        else:
+            count = _count_by_number(name, len(own), labels_per_class)
         order = stream(seed, f"split/{name}").permutation(len(own))
         labelled.append(own[order[:count]])
         unlabelled.append(own[order[count:]])
-    cut = np.sort(np.concatenate(labelled)), np.sort(np.concatenate(unlabelled))
-    digest = hashlib.sha256(
-        cut[0].astype("<i8").tobytes() + b"/" + cut[1].astype("<i8").tobytes()
-    ).hexdigest()[:12]
-    return Split(*cut, digest)
+    shown = np.sort(np.concatenate(labelled))
+    hidden = np.sort(np.concatenate(unlabelled))
+    both = shown.astype("<i8").tobytes() + b"/" + hidden.astype("<i8").tobytes()
+    return Split(shown, hidden, hashlib.sha256(both).hexdigest()[:12])
+
+
+def _count_by_share(name: str, images: int, split: int) -> int:
+    """How many images of a class are labelled when `split` per cent are not."""
+    if not 0 <= split <= 99:
+        raise UserError(f"split={split}: choose 0 (every label is used) to 99")
+    count = labelled_count(images, split)
+    if split == 0 and images:
+        return images
+    if not 0 < count < images:
+        empty = "labelled" if count == 0 else "unlabelled"
+        raise UserError(
+            f"split={split} leaves {printable(name)} with no {empty} image out of its {images}; "
+            f"choose a {'smaller' if count == 0 else 'larger'} split or classes with more images"
+        )
+    return count
+
+
+def _count_by_number(name: str, images: int, labels: int) -> int:
+    """The same where so many images of each class are labelled."""
+    if labels < 1:
+        raise UserError(f"data.labels_per_class={labels}: choose 1 or more")
+    if labels > images:
+        raise UserError(
+            f"data.labels_per_class={labels}: {printable(name)} has {images} training images; "
+            f"choose {images} or fewer, or classes with more images"
+        )
+    return labels

@@ -1,6 +1,6 @@
 """Writes the drawn birds as a folder in the layout of BIRDS 525 SPECIES, whole or not at all.
 
-The photos come from `birds.data.bird_photos`; a marker file tells the renderer, seed and size of a
+The photos come from `birds.data.rendering.bird_photos`; a marker file tells the renderer, seed and size of a
 folder.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from birds.data.bird_photos import EPITHETS, KINDS, RENDERER, SPECIES, render_bird
+from birds.data.rendering.bird_photos import EPITHETS, KINDS, RENDERER, SPECIES, render_bird
 
 HEADER = "class id,filepaths,labels,data set,scientific name"
 

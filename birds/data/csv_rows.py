@@ -1,0 +1,74 @@
+"""Rows of a CSV as people write them: any usual delimiter, with a byte order mark or without."""
+
+import csv
+import io
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from birds.core.errors import UserError
+
+DELIMITERS = (",", ";", "\t", "|")
+TRIED = 50  # rows that a delimiter is found from
+
+
+class Rows(NamedTuple):
+    """The cells of every row that is not empty, at least one, and the delimiter between them."""
+
+    cells: list[list[str]]
+    delimiter: str
+    usual: str  # the delimiter that the table looks like it has
+
+    def other_delimiter(self) -> str:
+        """A hint where another delimiter than the one asked for would cut the table better."""
+        if self.usual == self.delimiter:
+            return ""
+        return f" (the delimiter seems to be {self.usual!r}: choose data.delimiter='{self.usual}')"
+
+
+def read_rows(file: Path, delimiter: str | None) -> Rows:
+    """The rows of a table; a delimiter of None is found. Raises UserError when it cannot be read."""
+    if delimiter is not None and len(delimiter) != 1:
+        raise UserError(f"data.delimiter={delimiter!r}: a delimiter is one letter, such as ';'")
+    text = _text(file)
+    usual = _usual_delimiter(text)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or usual)
+        cells = [row for row in reader if any(cell.strip() for cell in row)]
+    except (csv.Error, ValueError, TypeError) as error:
+        raise UserError(f"cannot read {file} as a table ({error}): write it as a CSV") from None
+    if not cells:
+        raise UserError(f"{file} is an empty table: give one with a row per image")
+    return Rows(cells, delimiter or usual, usual)
+
+
+def _text(file: Path) -> str:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")  # what Excel writes without being asked
+
+
+def _usual_delimiter(text: str) -> str:
+    """The delimiter that cuts most of the first rows into equally many cells, two or more."""
+    lines = [line for line in text.splitlines()[: 2 * TRIED] if line.strip()][:TRIED]
+    best = (0, 0)
+    chosen = ","
+    for delimiter in DELIMITERS:
+        try:
+            widths = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
+        except csv.Error:
+            continue
+        several = {width: count for width, count in widths.items() if width > 1}
+        if several:
+            width, count = max(several.items(), key=lambda pair: (pair[1], pair[0]))
+            if (count, width) > best:
+                best = (count, width)
+                chosen = delimiter
+    return chosen

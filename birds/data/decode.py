@@ -1,0 +1,217 @@
+"""The one decoder: a file becomes pixels here and nowhere else.
+
+Training, the check of a data set, prediction, previews and figures call it, so a file that passes
+one passes all. Whatever Pillow raises becomes one `Unreadable` that names the file.
+"""
+
+import contextlib
+import io
+import threading
+import warnings
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from birds.core.errors import UserError
+
+HEIF = AVIF = False
+with contextlib.suppress(ImportError):  # where its plug-in is installed
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    HEIF = True
+with contextlib.suppress(ImportError):  # where Pillow was built with it
+    from PIL import AvifImagePlugin
+
+    AVIF = bool(AvifImagePlugin.SUPPORTED)
+
+# Complaints about a file that is read all the same; a file that cannot be read is an error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# Formats that hold one picture of pixels. Without a list, a file called x.jpg could start
+# Ghostscript or be a video.
+FORMATS = (
+    *("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "DIB", "JPEG2000", "TGA", "PCX", "ICO"),
+    *(("HEIF",) if HEIF else ()),
+    *(("AVIF",) if AVIF else ()),
+)
+LARGE = 2**25  # pixels from which images are decoded one at a time, so that memory stays bounded
+TURNS = {  # by the EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_one_large_image = threading.Lock()
+
+Resize = Literal["crop", "squash"]
+
+
+class Look(NamedTuple):
+    """How an encoder wants to see images: the side in pixels (None: as they are), 1 or 3 channels,
+    and what happens to images that are not square.
+    """
+
+    size: int | None
+    channels: int = 3
+    resize: Resize = "crop"
+
+
+class Unreadable(UserError):
+    """A file that cannot be decoded. The message is one line and names the file; `reason` alone
+    does not.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} cannot be read as an image ({reason})")
+        self.reason = reason
+
+
+class Decoded(NamedTuple):
+    """Pixels uint8 (h, w, c), the width, height and mode of the file, and how deep greys were
+    scaled ("" if they were not).
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    mode: str
+    scaled: str
+
+
+def decode_image(
+    file: Path | bytes,
+    *,
+    size: int | None,
+    channels: int = 3,
+    resize: Resize = "crop",
+    name: str | None = None,
+) -> NDArray[np.uint8]:
+    """One image as uint8 (size, size, channels), values 0 to 255.
+
+    Args:
+        file: a path, or the bytes of a file.
+        size: the side in pixels; None keeps the image's own height and width.
+        channels: 1 for grey, 3 for RGB.
+        resize: `crop` scales the short side and keeps the middle, `squash` scales both sides.
+        name: what errors call the file; its path if not given.
+
+    Raises Unreadable for whatever cannot be decoded.
+    """
+    return decode(file, Look(size, channels, resize), name=name).pixels
+
+
+def decode(file: Path | bytes, look: Look, *, name: str | None = None) -> Decoded:
+    """The same, with what the file says of itself. Raises Unreadable."""
+    called = name or (str(file) if isinstance(file, Path) else "the image")
+    try:
+        source = io.BytesIO(file) if isinstance(file, bytes) else file
+        with Image.open(source, formats=FORMATS) as image:
+            if image.width * image.height < LARGE:
+                return _decoded(image, look)
+            with _one_large_image:
+                return _decoded(image, look)
+    except Exception as complaint:  # Pillow raises anything from OSError to struct.error
+        raise Unreadable(called, _reason(complaint)) from None
+
+
+def _decoded(image: Image.Image, look: Look) -> Decoded:
+    width, height, mode = image.width, image.height, image.mode
+    if look.size is not None:
+        image.draft("RGB", (look.size, look.size))
+    image.load()
+    from_png = image.format == "PNG"  # some versions of Pillow open its 16 bits as 32
+    shades, scaled = _eight_bits(_upright(image), from_png)
+    flat = _flat(shades)
+    pixels = np.asarray(_resized(flat.convert("L") if look.channels == 1 else flat, look))
+    return Decoded(pixels.reshape(*pixels.shape[:2], look.channels), width, height, mode, scaled)
+
+
+def _resized(image: Image.Image, look: Look) -> Image.Image:
+    if look.size is None:
+        return image
+    square = (look.size, look.size)
+    if look.resize == "crop":
+        return ImageOps.fit(image, square, Image.Resampling.BICUBIC)
+    return image.resize(square, Image.Resampling.BICUBIC)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation asks; EXIF that cannot be read asks for nothing."""
+    try:
+        turn = TURNS.get(image.getexif().get(0x0112))
+    except Exception:  # a broken tag says nothing about the pixels
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """RGB, with transparency shown on white."""
+    if image.mode == "RGB":
+        return image
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        return Image.alpha_composite(white, layered).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image, from_png: bool) -> tuple[Image.Image, str]:
+    """The image with greys of 8 bits, and how deeper ones were scaled ("" where they were not).
+
+    Pillow alone would turn everything above 255 white.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and from_png):
+        shades, scaled = _from_integers(np.asarray(image).astype(np.int64))
+    elif image.mode in ("I", "F"):
+        values = np.asarray(image).astype(np.float64)
+        shades, scaled = _from_range(values, fractions=image.mode == "F")
+    else:
+        return image, ""
+    return Image.fromarray(shades), scaled
+
+
+def _from_integers(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], str]:
+    """Greys of 16 bits, or of 12 in a file of 16; a file that stays below 256 has 8."""
+    brightest = int(values.max(initial=0))
+    if brightest < 256:
+        return values.astype(np.uint8), ""
+    bits = 12 if brightest < 4096 else 16
+    return (values >> (bits - 8)).astype(np.uint8), f"{bits} bits"
+
+
+def _from_range(
+    values: NDArray[np.float64], *, fractions: bool
+) -> tuple[NDArray[np.uint8], str]:
+    """Greys of 32 bits: 0 to 255 as they are, fractions of 1 times 255, others from their own least
+    to their greatest.
+    """
+    finite = values[np.isfinite(values)]
+    least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    values = np.nan_to_num(values, nan=least, posinf=most, neginf=least)
+    if fractions and least >= 0 and most <= 1:
+        return np.rint(values * 255).astype(np.uint8), "0 to 1"
+    if least >= 0 and most <= 255:
+        return np.rint(values).astype(np.uint8), ""
+    span = (most - least) or 1.0
+    return np.rint((values - least) / span * 255).astype(np.uint8), f"{least:g} to {most:g}"
+
+
+def _reason(complaint: Exception) -> str:
+    """Why, on one line of at most 80 letters."""
+    if isinstance(complaint, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(complaint, Image.DecompressionBombError):
+        return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} megapixels"
+    if isinstance(complaint, OSError) and complaint.strerror:
+        return complaint.strerror
+    words = " ".join(str(complaint).replace(repr(complaint), "").split())
+    if "BytesIO" in words:
+        return "not an image"
+    return words[:80] or type(complaint).__name__

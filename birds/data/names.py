@@ -1,0 +1,158 @@
+"""Names: of classes, of parts, of image files; and which two spellings are one class.
+
+Names are compared in NFC, without case, underscores, apostrophes or repeated blanks. Two names of
+which one has two neighbouring letters swapped are one class, too, where each lacks what the other
+has (BIRDS 525 spells PARAKETT AUKLET two ways). Names that merely look alike may be two classes
+(EASTERN BLUEBIRD, WESTERN BLUEBIRD), so a person has to say.
+"""
+
+import difflib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from birds.core.errors import UserError
+from birds.data.decode import AVIF, HEIF
+from birds.data.notes import Notes, printable
+from birds.data.sources import Item
+
+PARTS = {
+    **dict.fromkeys(("train", "training", "entrenamiento"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "validacion"), "valid"),
+    **dict.fromkeys(("test", "testing", "prueba"), "test"),
+}
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
+    *((".avif",) if AVIF else ()),
+    *((".heic", ".heif") if HEIF else ()),
+)
+LITTER = ("$recycle.bin", "__macosx", "@eadir", "system volume information", "lost+found")
+ALIKE = 0.9  # similarity from which two names might be one class
+
+
+def part_of(name: str) -> str | None:
+    """train, valid or test for a name that means one of them, in English or Spanish; else None."""
+    letters = unicodedata.normalize("NFD", name.strip().casefold())
+    return PARTS.get("".join(x for x in letters if not unicodedata.combining(x)))
+
+
+def part_within(name: str) -> str | None:
+    """The part that a name such as `train_images` or `Test set` speaks of; else None."""
+    spoken = {part_of(word) for word in re.split(r"[\W_]+", name)} - {None}
+    return spoken.pop() if len(spoken) == 1 else None
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is one of an image that can be read here.
+
+    `._001.jpg`, which macOS leaves beside `001.jpg`, is none.
+    """
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+
+
+def is_left_out(folder: str) -> bool:
+    """Whether a folder of this name is never looked into: hidden, or a system's trash."""
+    return folder.startswith(".") or folder.casefold() in LITTER
+
+
+def class_name(name: str) -> str:
+    """How a class is written: in NFC; a folder name that is not UTF-8 is read as Windows-1252."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raw = name.encode("utf-8", "surrogateescape")
+        try:
+            name = raw.decode("cp1252")
+        except UnicodeDecodeError:
+            name = raw.decode("latin-1")
+    return unicodedata.normalize("NFC", name)
+
+
+def plain_name(name: str) -> str:
+    """A class name without case, underscores, apostrophes and repeated blanks: what two spellings
+    share.
+    """
+    letters = unicodedata.normalize("NFC", name).replace("_", " ").replace("'", "").casefold()
+    return unicodedata.normalize("NFC", " ".join(letters.split()))
+
+
+def is_swap(one: str, other: str) -> bool:
+    """Whether two names differ by exactly two neighbouring letters that changed places."""
+    if len(one) != len(other):
+        return False
+    places = [k for k, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1]]
+    if len(places) != 2 or places[1] != places[0] + 1:
+        return False
+    pair = one[places[0] : places[1] + 1]
+    return pair.isalpha() and pair[::-1] == other[places[0] : places[1] + 1]
+
+
+def one_spelling(
+    items: Sequence[Item], *, join_alike: bool | None = None
+) -> tuple[list[Item], Notes]:
+    """Give every item the spelling that its class has in the training part.
+
+    `join_alike` says what is done about a class of validation or test that has no training images
+    but looks like a class that lacks images there: True joins them, False keeps them apart, None
+    raises UserError.
+    """
+    spelled = _spellings(items)
+    train = {plain for part, plain in spelled if part == "train"}
+    joined: dict[str, str] = {}
+    for part in ("valid", "test"):
+        here = {plain for other, plain in spelled if other == part}
+        for name in sorted(here - train):
+            match = _match(name, sorted(train - here), part, join_alike)
+            if match is not None:
+                joined[name] = match
+    first: dict[str, str] = {}
+    for (_, plain), names in sorted(spelled.items(), key=lambda pair: pair[0][0] != "train"):
+        first.setdefault(plain, names[0])
+    return _respelled(items, first, joined)
+
+
+def _spellings(items: Iterable[Item]) -> dict[tuple[str, str], list[str]]:
+    """By part and plain name the spellings, in the order in which they come."""
+    spelled: dict[tuple[str, str], list[str]] = defaultdict(list)
+    distinct = dict.fromkeys((item.part or "train", item.label) for item in items)
+    for part, label in distinct:
+        if label is not None:
+            spelled[part, plain_name(label)].append(label)
+    return dict(spelled)
+
+
+def _match(name: str, lacking: list[str], part: str, join_alike: bool | None) -> str | None:
+    """The training class, of those that lack images in `part`, that `name` is another spelling of."""
+    swapped = [other for other in lacking if is_swap(name, other)]
+    if len(swapped) == 1:
+        return swapped[0]
+    near = difflib.get_close_matches(name, lacking, n=1, cutoff=ALIKE)
+    if not near or join_alike is False:
+        return None
+    if join_alike:
+        return near[0]
+    raise UserError(
+        f"the class {printable(name)!r} has {part} images and no training images, and "
+        f"{printable(near[0])!r} has training images and no {part} images: if they are one class, "
+        "choose data.join_alike=true or rename a folder; if they are two, data.join_alike=false"
+    )
+
+
+def _respelled(
+    items: Sequence[Item], first: dict[str, str], joined: dict[str, str]
+) -> tuple[list[Item], Notes]:
+    new: dict[str | None, str | None] = {None: None}
+    ways: dict[str, list[str]] = defaultdict(list)
+    for label in dict.fromkeys(item.label for item in items if item.label is not None):
+        plain = plain_name(label)
+        now = first[joined.get(plain, plain)]
+        new[label] = now
+        if label != now:
+            ways[now].append(label)
+    respelled = [
+        item if item.label == new[item.label] else item._replace(label=new[item.label])
+        for item in items
+    ]
+    said = [f"{now} ({', '.join(others)})" for now, others in ways.items()]
+    return respelled, Notes({"spellings_joined": ()}).having("spellings_joined", said)

@@ -1,0 +1,217 @@
+"""Folders of classes: `train|valid|test/<class>/x.jpg` as BIRDS 525 is published, or flat.
+
+Folders are the truth: an image's class is the folder it lies in, and a CSV beside them is not
+needed. Parts are also found as training, validation, val, testing, entrenamiento, validacion and
+prueba, in any case. Whatever is left out stands in the notes.
+"""
+
+import os
+from pathlib import Path
+
+from birds.core.errors import UserError
+from birds.core.spec import Choices
+from birds.data.files import Files, id_of, root_folder
+from birds.data.names import class_name, is_image, is_left_out, part_of, part_within
+from birds.data.notes import Notes, listed
+from birds.data.sources import Item, Scan
+
+EXPECTED = "expected train|valid|test/<class>/ or one folder per class"
+
+
+class Folder(Files):
+    """The images under a root, by the folders that they lie in."""
+
+    class Options(Choices):
+        """Where the folder is; `hint` says how to obtain it where it is not given."""
+
+        root: str | None = None
+        hint: str = ""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(root_folder(options.root, name="folder", hint=options.hint))
+        self.options = options
+
+    def scan(self) -> Scan:
+        """Every image with its class and part.
+
+        Raises UserError when the root is missing, holds no image or cannot be read, or a class
+        folder of the training part is empty.
+        """
+        try:
+            return _Reader(self.root).scan()
+        except OSError as error:
+            name = id_of(os.fsdecode(error.filename or self.root))
+            raise UserError(
+                f"cannot read {name}: {error.strerror}; mend it or take it out of data.root"
+            ) from None
+
+
+class _Reader:
+    """One look through a root, which gathers items and notes on its way."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.items: list[Item] = []
+        self.noted: dict[str, list[str]] = {"stray_files": []}
+
+    def scan(self) -> Scan:
+        if not self.root.is_dir():
+            raise UserError(
+                f"data.root={self.root} is no folder; give the folder that holds the images, or see"
+                " `make data`"
+            )
+        names = self._folders("", stray="stray_files")
+        parts = {name: part for name in names if (part := part_of(name))}
+        if self._has_parts(names, parts):
+            for name in names:
+                if name not in parts:
+                    self._note("folders_left_out", name)
+            for name, part in parts.items():
+                self._read_part(name, part)
+        else:
+            self._refuse_likely_parts(names)
+            self._read_classes("", names, None)
+        if not self.items:
+            raise UserError(f"data.root={self.root} holds no image: {EXPECTED}{self._beside()}")
+        notes = Notes()
+        for kind, found in self.noted.items():
+            notes = notes.having(kind, found)
+        return Scan(self.items, notes)
+
+    def _note(self, kind: str, name: str) -> None:
+        self.noted.setdefault(kind, []).append(id_of(name))
+
+    def _folders(self, above: str, stray: str) -> list[str]:
+        """The names of the folders in one, sorted; files are noted as `stray`."""
+        names = []
+        for entry in sorted(os.scandir(self.root / above), key=lambda entry: entry.name):
+            path = f"{above}/{entry.name}" if above else entry.name
+            if not entry.is_dir():
+                self._note(stray, path)
+            elif is_left_out(entry.name):
+                self._note("folders_left_out", path)
+            else:
+                names.append(entry.name)
+                if entry.is_symlink():
+                    self._note("linked_folders", path)
+        return names
+
+    def _has_parts(self, names: list[str], parts: dict[str, str]) -> bool:
+        """Whether the folders named after parts are parts: they hold folders.
+
+        In a root of buses, cars and trains, `train` holds images alone: it is a class.
+        """
+        if not parts:
+            return False
+        if any(self._holds(name)[1] for name in parts):
+            return True
+        bare = [name for name in parts if self._holds(name)[0]]
+        if not bare:
+            return True
+        if len(parts) < len(names):
+            return False
+        raise UserError(
+            f"{self.root}/{id_of(bare[0])} holds images but no folder per class: {EXPECTED}, or "
+            "use data=table with a CSV that names each image's class"
+        )
+
+    def _holds(self, path: str) -> tuple[bool, bool]:
+        """Whether a folder holds images, and whether it holds folders."""
+        images = folders = False
+        for entry in os.scandir(self.root / path):
+            if is_image(entry.name):
+                images = True
+            elif not is_left_out(entry.name) and entry.is_dir():
+                folders = True
+        return images, folders
+
+    def _refuse_likely_parts(self, names: list[str]) -> None:
+        """Refuse folders such as `train_images`, which would be taken for classes."""
+        likely = {name: part for name in names if (part := part_within(name))}
+        folders = [name for name in likely if self._holds(name)[1] or len(likely) == len(names)]
+        if folders and "train" in likely.values():
+            name = folders[0]
+            raise UserError(
+                f"{self.root} has a folder {id_of(name)!r}, which looks like a part of the data set "
+                f"and would be read as a class: rename it to {likely[name]} (parts are train, valid "
+                "and test, each with a folder per class)"
+            )
+
+    def _read_part(self, folder: str, part: str) -> None:
+        names = self._folders(folder, stray="other_files")
+        outside = [path for path in self.noted.get("other_files", ()) if path.startswith(folder)]
+        for path in outside:
+            name = path[len(folder) + 1 :]
+            if is_image(name) and "/" not in name:
+                self.noted["other_files"].remove(path)
+                self._note("images_outside", path)
+        self._read_classes(folder, names, part)
+
+    def _read_classes(self, above: str, names: list[str], part: str | None) -> None:
+        for name in names:
+            folder = f"{above}/{name}" if above else name
+            label = class_name(name)
+            if label != name:
+                self._note("names_changed", folder)
+            images = self._images(folder)
+            prefix = id_of(folder)
+            self.items += [Item(f"{prefix}/{id_of(image)}", label, part) for image in images]
+            if not images and part in ("train", None):
+                self._refuse_empty(folder, above)
+            if not images:
+                self._note("empty_classes", folder)
+
+    def _images(self, folder: str) -> list[str]:
+        """The names of the images in a class folder, sorted; all else in it is noted."""
+        names = []
+        for entry in os.scandir(self.root / folder):
+            path = f"{folder}/{entry.name}"
+            if is_image(entry.name):
+                names.append(entry.name)
+            elif not entry.is_dir():
+                self._note("other_files", path)
+            elif is_left_out(entry.name):
+                self._note("folders_left_out", path)
+            else:
+                self._note_below(path)
+        return sorted(names)
+
+    def _note_below(self, folder: str) -> None:
+        """Note the images in a folder below a class folder, at any depth."""
+        for above, folders, names in os.walk(self.root / folder):
+            folders[:] = sorted(name for name in folders if not is_left_out(name))
+            for name in sorted(names):
+                if is_image(name):
+                    path = os.path.relpath(os.path.join(above, name), self.root)
+                    self._note("images_too_deep", path)
+
+    def _refuse_empty(self, folder: str, above: str) -> None:
+        """Say why a class of the training part has no images, and what to do."""
+        place = id_of(f"{self.root}/{above}".rstrip("/"))
+        inside = os.listdir(self.root / folder)
+        if "train" in map(part_of, inside):
+            raise UserError(
+                f"{place} holds a data set one folder further down: choose "
+                f"data.root={id_of(f'{self.root}/{folder}')}"
+            )
+        prefix = id_of(folder) + "/"
+        deep = [name for name in self.noted.get("images_too_deep", ()) if name.startswith(prefix)]
+        if deep:
+            raise UserError(
+                f"the class {class_name(Path(folder).name)!r} has its {len(deep)} images further "
+                f"down ({listed(deep[:1])}): move them into {place}/{Path(prefix).name}"
+            )
+        raise UserError(
+            f"the class {class_name(Path(folder).name)!r} has no images in {place}: fill its folder"
+            " or remove it"
+        )
+
+    def _beside(self) -> str:
+        """What lies in the root instead, if it is images."""
+        images = [name for name in self.noted["stray_files"] if is_image(name)]
+        if not images:
+            return ""
+        return (
+            f"; {len(images)} images lie in it beside no folder: put each class into a folder, or "
+            "use data=table with a CSV that names each image's class"
+        )

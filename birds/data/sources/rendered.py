@@ -1,0 +1,39 @@
+"""The embedded birds: 24 invented species, drawn by code on first use and read as a folder."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from birds.core.errors import UserError
+from birds.core.spec import Choices
+from birds.data.files import Files, root_folder
+from birds.data.sources import Scan
+from birds.data.sources.folder import Folder
+
+
+class Rendered(Files):
+    """The drawn birds of one seed, in a folder of their own."""
+
+    class Options(Choices):
+        """Where they are written, and the seed that deals colours and marks to species."""
+
+        root: str | None = None
+        seed: Annotated[int, Field(ge=0)] = 0
+        hint: str = ""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(root_folder(options.root, name="rendered", hint=options.hint))
+        self.options = options
+
+    def prepare(self) -> None:
+        """Draw the birds unless they are there. Raises UserError where other files are."""
+        from birds.data.rendering.synthetic import write_synthetic
+
+        try:
+            write_synthetic(self.root, seed=self.options.seed)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    def scan(self) -> Scan:
+        """Every image with its class and part."""
+        return Folder(Folder.Options(root=str(self.root))).scan()

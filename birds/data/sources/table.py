@@ -1,0 +1,226 @@
+"""A table: a CSV with a row per image, which names its file, perhaps its class, perhaps its part.
+
+A row without a label is an unlabelled image. Columns are named, or numbered from 1 where the table
+has no header; those that are not chosen are found by the names that people use.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from birds.core.errors import UserError, nearest
+from birds.core.spec import Choices
+from birds.data.csv_rows import Rows, read_rows
+from birds.data.files import Files, id_of, root_folder
+from birds.data.names import class_name, part_of
+from birds.data.notes import Notes, listed
+from birds.data.sources import Item, Scan
+
+Column = int | str | None
+USUAL = {  # the names under which a column is found that was not chosen
+    "file": ("file", "files", "filename", "filepath", "filepaths", "path", "image", "image_path"),
+    "label": ("label", "labels", "class", "species", "category", "target"),
+    "part": ("part", "split", "set", "data set", "dataset", "subset"),
+}
+
+
+class Columns(Choices):
+    """Which column is which: a name, a number from 1, or null to find it."""
+
+    file: Column = None
+    label: Column = None
+    part: Column = None
+
+
+class Table(Files):
+    """The images that a CSV names, below a root."""
+
+    # Choices forbids unknown options; a nested model keeps columns.file=... short to say.
+    class Options(Choices):
+        """The table and how to read it.
+
+        `file` is the CSV, under the root or anywhere. `delimiter` null finds it. `suffix` is put
+        behind each file's name (`.jpg` where the table leaves it out). `skip_missing` leaves out
+        rows whose file is not there.
+        """
+
+        root: str | None = None
+        file: str | None = None
+        columns: Columns = Columns()
+        delimiter: str | None = None
+        header: bool = True
+        suffix: str = ""
+        skip_missing: bool = False
+        hint: str = ""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(root_folder(options.root, name="table", hint=options.hint))
+        self.options = options
+
+    def scan(self) -> Scan:
+        """Every image with its label and part. Raises UserError with the cure."""
+        if not self.root.is_dir():
+            raise UserError(f"data.root={self.root} is no folder; give the folder of the images")
+        table = self._table()
+        rows = read_rows(table, self.options.delimiter)
+        columns = self._columns(rows, table)
+        body = rows.cells[1:] if self.options.header else rows.cells
+        items = [self._item(cells, columns, table) for cells in body]
+        return self._checked(items, table)
+
+    def _table(self) -> Path:
+        if not self.options.file:
+            found = sorted(path.name for path in self.root.glob("*.csv"))
+            hint = f" (there is {listed(found)})" if found else ""
+            raise UserError(f"data=table needs data.file=FILE.csv, the table of images{hint}")
+        given = Path(self.options.file).expanduser()
+        for path in (self.root / given, given.absolute()):
+            if path.is_file():
+                return path
+        raise UserError(f"data.file={self.options.file} is no file, neither here nor in {self.root}")
+
+    def _columns(self, rows: Rows, table: Path) -> dict[str, int]:
+        """By meaning, the position of each column that the table has, from 0."""
+        chosen = self.options.columns.model_dump()
+        found: dict[str, int] = {}
+        for meaning, column in chosen.items():
+            place = self._place(meaning, column, rows, table)
+            if place is not None:
+                found[meaning] = place
+        if "file" not in found:
+            self._refuse_header(rows, table)
+        if len(set(found.values())) < len(found):
+            raise UserError(f"data.columns gives one column of {table} two meanings: {chosen}")
+        return found
+
+    def _place(self, meaning: str, column: Column, rows: Rows, table: Path) -> int | None:
+        """The position of one column, from 0; None where the table does not have it."""
+        names = [cell.strip().casefold() for cell in rows.cells[0]]
+        if isinstance(column, int) and not isinstance(column, bool):
+            if not 1 <= column <= len(names):
+                raise UserError(
+                    f"data.columns.{meaning}={column}: {table} has {len(names)} columns when cut at "
+                    f"{rows.delimiter!r}; columns are counted from 1"
+                )
+            return column - 1
+        if not self.options.header:
+            return self._usual_place(meaning, column, len(names))
+        if column is None:
+            usual = [names.index(name) for name in USUAL[meaning] if name in names]
+            return usual[0] if usual else None
+        if str(column).strip().casefold() not in names:
+            raise UserError(
+                f"data.columns.{meaning}={column}: {table} has no such column"
+                f"{nearest(str(column), rows.cells[0])} Cut at {rows.delimiter!r}, it has: "
+                f"{listed(rows.cells[0])}{rows.other_delimiter()}"
+            )
+        return names.index(str(column).strip().casefold())
+
+    def _usual_place(self, meaning: str, column: Column, width: int) -> int | None:
+        """Without a header: the file first, then its label, then nothing that is known."""
+        if column is not None:
+            raise UserError(
+                f"data.columns.{meaning}={column}: with data.header=false columns have no names; "
+                "give a number, 1 for the first"
+            )
+        place = {"file": 0, "label": 1, "part": None}[meaning]
+        return place if place is not None and place < width else None
+
+    def _refuse_header(self, rows: Rows, table: Path) -> None:
+        first = rows.cells[0]
+        if any(self._exists(cell) for cell in first):
+            raise UserError(
+                f"the first row of {table} names an image, so the table has no header: choose "
+                "data.header=false"
+            )
+        raise UserError(
+            f"{table} has no column of files that is known by its name; cut at "
+            f"{rows.delimiter!r} it has: {listed(first)}{rows.other_delimiter()}. Say which one: "
+            "data.columns.file=NAME"
+        )
+
+    def _exists(self, cell: str) -> bool:
+        try:
+            return bool(cell.strip()) and (self.root / self._path(cell)).is_file()
+        except (OSError, ValueError):  # a name too long, or with a zero byte
+            return False
+
+    def _path(self, cell: str) -> str:
+        """The path under the root that a cell means; Windows' backslashes are slashes."""
+        return cell.strip().replace("\\", "/").removeprefix("./") + self.options.suffix
+
+    def _item(self, cells: Sequence[str], columns: dict[str, int], table: Path) -> Item:
+        values = {
+            meaning: cells[place].strip() if place < len(cells) else ""
+            for meaning, place in columns.items()
+        }
+        if not values["file"]:
+            raise UserError(f"{table} has a row without a file: {listed(cells)}; mend or remove it")
+        label = class_name(values.get("label", "")) or None
+        return Item(self._id(values["file"], table), label, self._part(values, table))
+
+    def _id(self, cell: str, table: Path) -> str:
+        path = Path(self._path(cell))
+        if path.is_absolute() and path.is_relative_to(self.root):
+            path = path.relative_to(self.root)
+        if path.is_absolute() or ".." in path.parts:
+            raise UserError(
+                f"{table} names {cell}, which is not below data.root={self.root}: choose a root "
+                "that all images lie in"
+            )
+        return id_of(str(path))
+
+    def _part(self, values: dict[str, str], table: Path) -> str | None:
+        text = values.get("part", "")
+        part = part_of(text)
+        if text and part is None:
+            raise UserError(
+                f"{table} has the part {text!r} for {values['file']}: parts are train, valid and "
+                "test; mend it, or choose another data.columns.part"
+            )
+        return part
+
+    def _checked(self, items: list[Item], table: Path) -> Scan:
+        """The items whose file is there, each once."""
+        once: dict[str, Item] = {}
+        doubled = []
+        for item in items:
+            known = once.setdefault(item.id, item)
+            if known != item:
+                raise UserError(
+                    f"{table} names {item.id} twice, as {_said(known)} and as {_said(item)}: keep "
+                    "one row"
+                )
+            if known is not item:
+                doubled.append(item.id)
+        missing = [name for name in once if not self._is_file(name)]
+        if missing and not self.options.skip_missing:
+            self._refuse_missing(missing, list(once), table)
+        absent = frozenset(missing)
+        kept = [item for item in once.values() if item.id not in absent]
+        if not kept:
+            raise UserError(f"{table} names no image that is below data.root={self.root}")
+        notes = Notes().having("rows_doubled", doubled).having("rows_missing", missing)
+        return Scan(kept, notes)
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            return self.file(name).is_file()
+        except (OSError, ValueError):
+            return False
+
+    def _refuse_missing(self, missing: list[str], names: list[str], table: Path) -> None:
+        if not self.options.header and missing == names[:1] and len(names) > 1:
+            raise UserError(
+                f"the first row of {table} names no image ({missing[0]}): if it is a header, choose "
+                "data.header=true"
+            )
+        raise UserError(
+            f"{table} names {len(missing)} of {len(names)} images that are not below "
+            f"data.root={self.root}: {listed(missing)}. Choose another data.root, "
+            "data.columns.file or data.suffix, or leave such rows out with data.skip_missing=true"
+        )
+
+
+def _said(item: Item) -> str:
+    label = "no label" if item.label is None else repr(item.label)
+    return f"{label} of {item.part}" if item.part else label
