@@ -59,9 +59,7 @@ class Record(BaseModel, frozen=True, extra="allow"):
         return self.model_dump()[column]
 
 
-def make_record(
-    spec: RunSpec, split_digest: str, measured: Mapping[str, Any]
-) -> Record:
+def make_record(spec: RunSpec, split_digest: str, measured: Mapping[str, Any]) -> Record:
     """The row of a finished run from its spec and what was measured (`test_*`, `valid_*`, `cost_*`,
     counts).
     """
@@ -75,10 +73,7 @@ def make_record(
             "data_name": spec.data.name,
             "needs_keys": [needed.key for needed in spec.needs],
             "epochs_asked": spec.epochs,
-            **{
-                k: v
-                for k, v in _choices(spec)
-            },
+            **{k: v for k, v in _choices(spec)},
             **measured,
             **_code_version(),
             "package_versions": package_versions(PACKAGES),

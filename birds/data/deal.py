@@ -122,7 +122,7 @@ def _selected(
     chosen = frozenset(names)
     judged = [item.id for item in scan.items if item.label is None and _judging(item)]
     untrained = {x.label for x in scan.items if x.label is not None} - set(count)
-    notes = Notes({kind: () for kind in COUNTED}).beside(scan.notes)
+    notes = Notes(dict.fromkeys(COUNTED, ())).beside(scan.notes)
     if judged:
         notes = notes.having("unlabelled_left_out", judged)
     if untrained:
@@ -157,9 +157,7 @@ def _refuse_few_classes(count: Counter[str], items: Sequence[Item], source: Sour
     )
 
 
-def _with_all_parts(
-    kept: list[Item], names: Sequence[str], test: Test, seed: int
-) -> list[Item]:
+def _with_all_parts(kept: list[Item], names: Sequence[str], test: Test, seed: int) -> list[Item]:
     """Cut a validation part where there is none, and move seeded training images of each class to
     the test part.
     """

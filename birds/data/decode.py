@@ -186,9 +186,7 @@ def _from_integers(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], str]:
     return (values >> (bits - 8)).astype(np.uint8), f"{bits} bits"
 
 
-def _from_range(
-    values: NDArray[np.float64], *, fractions: bool
-) -> tuple[NDArray[np.uint8], str]:
+def _from_range(values: NDArray[np.float64], *, fractions: bool) -> tuple[NDArray[np.uint8], str]:
     """Greys of 32 bits: 0 to 255 as they are, fractions of 1 times 255, others from their own least
     to their greatest.
     """

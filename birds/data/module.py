@@ -187,9 +187,7 @@ class ImageData(L.LightningDataModule):
         count, looks = len(self.rows[part]), self.spec.data.looks
         rows = []
         for v, k in zip(view, position, strict=True):
-            table = view_parameters(
-                self.spec.seed, int(v), count, self.augmentation, looks=looks
-            )
+            table = view_parameters(self.spec.seed, int(v), count, self.augmentation, looks=looks)
             rows.append(table[k])
         return np.stack(rows)
 

@@ -15,9 +15,7 @@ def opened(spec: RunSpec, runtime: Runtime, accumulate: int = 1) -> tuple[ImageD
     Raises UserError when they cannot be found or have changed.
     """
     images = load_images(spec.data, runtime)
-    cut = cut_of(
-        images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed
-    )
+    cut = cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
     pixels = decode_as_asked(images, spec, runtime.cache_dir)
     pool = pool_pixels(spec, images, runtime)
     return ImageData(spec, images, pixels, cut, accumulate, pool), cut

@@ -42,5 +42,3 @@ def mean_and_maximum(maps: Sequence[Tensor]) -> Float[Tensor, "B F"]:
     """
     means, maxima = zip(*(_MeanAndMaximum.apply(level) for level in maps), strict=True)  # type: ignore[no-untyped-call]
     return torch.cat([*means, *maxima], dim=1)
-
-

@@ -25,9 +25,7 @@ NAMED_POOLS = ("split", "all_classes")
 OLD_POOLS = {"all_species": "all_classes"}
 
 
-def spec_from_config(
-    config: Mapping[str, Any], data_digest: str, pool_digest: str = ""
-) -> RunSpec:
+def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: str = "") -> RunSpec:
     """The run that a composed configuration asks for. Raises UserError, with the cure, on nonsense.
 
     Args:
@@ -72,9 +70,7 @@ def _shared(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
     }
 
 
-def _needs(
-    config: Mapping[str, Any], shared: Mapping[str, Any], pool: Pool
-) -> tuple[RunSpec, ...]:
+def _needs(config: Mapping[str, Any], shared: Mapping[str, Any], pool: Pool) -> tuple[RunSpec, ...]:
     """The pretraining that is asked for, behind the one that it goes on from, if any."""
     return (_pretraining(config["pretraining"], config["budget"], shared, pool),)
 

@@ -68,14 +68,14 @@ class GradientMethod(L.LightningModule):
         """Train to the end, from the last checkpoint where there is a whole one."""
         hush()
         curves = Curves(job.folder, self.training_choices, job.say, self.monitored)
-        trainer = self._trainer(job, curves)
+        trainer = self._new_trainer(job, curves)
         with trainer.precision_plugin.forward_context():
             compiled = self.before_fit(job)
         self._fit(trainer, job, curves)
         best = read_checkpoint(job.folder.checkpoint("best"))
         assert best is not None
         self.load_state_dict(best["state_dict"])
-        self._trainer_used = trainer
+        self._tester = trainer
         seen = len(curves.rows) * job.data.images_per_epoch
         return {
             "epochs": len(curves.rows),
@@ -88,7 +88,7 @@ class GradientMethod(L.LightningModule):
 
     def measure(self, job: Job) -> dict[str, Any]:
         """Test by the best checkpoint, then what `tested` and `pictures` make of it."""
-        self._trainer_used.test(self, job.data, verbose=False)
+        self._tester.test(self, job.data, verbose=False)
         measured = self.tested(job)
         return measured | self.costs(job)
 
@@ -107,13 +107,11 @@ class GradientMethod(L.LightningModule):
         shape = (image.channels, image.size, image.size)
         return {
             **parameter_counts(self),
-            "cost_flops_per_photo": forward_flops(
-                self.forward_for_cost, shape, job.machine.device
-            ),
+            "cost_flops_per_image": forward_flops(self.forward_for_cost, shape, job.machine.device),
             **peak_memory_mb(job.machine.device),
         }
 
-    def _trainer(self, job: Job, curves: Curves) -> L.Trainer:
+    def _new_trainer(self, job: Job, curves: Curves) -> L.Trainer:
         steps: dict[str, Any] = {}
         if self.automatic_optimization:
             steps["gradient_clip_val"] = self.clip

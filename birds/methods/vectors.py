@@ -24,9 +24,7 @@ def unlabelled_vectors(encode: Callable[[Tensor], Tensor], data: ImageData) -> N
     return found
 
 
-def kmeans_clusters(
-    vectors: NDArray[np.float32], clusters: int, seed: int
-) -> NDArray[np.int64]:
+def kmeans_clusters(vectors: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.int64]:
     """The cluster of each vector by k-means, the best of ten starts."""
     from sklearn.cluster import KMeans
 

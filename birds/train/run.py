@@ -59,9 +59,7 @@ def voice(spec: RunSpec) -> Callable[[str], None]:
     return say
 
 
-def _record(
-    spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: ShouldStop
-) -> Record:
+def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: ShouldStop) -> Record:
     """Load, fit, measure."""
     machine = resolve(runtime)
     started = time.perf_counter()

@@ -65,6 +65,11 @@ class Standard:
         return "frozen" if options.train == "head" else "classify"
 
     @classmethod
+    def reads_unlabelled(cls, options: Any) -> bool:
+        """Whether it learns from unlabelled images itself, so that a wider pool matters to it."""
+        return bool(part_class("extra_loss", options.extra_loss.place).learns)
+
+    @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
         """Raise ValueError for choices that make no sense together."""
         if (options.start == "run") != bool(spec.needs):

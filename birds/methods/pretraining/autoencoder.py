@@ -172,9 +172,7 @@ class Autoencoder(GradientPretraining):
         deepest = self.encoder.maps(self.encoder(image))[-1]
         return self.code(deepest, torch.Generator(image.device))[0].float().mean((2, 3))
 
-    def ways(
-        self, image: Tensor, random: torch.Generator, *keeps: Tensor | None
-    ) -> list[Passage]:
+    def ways(self, image: Tensor, random: torch.Generator, *keeps: Tensor | None) -> list[Passage]:
         """The images' way through, for each of `keeps`, (B,): which have skip connections."""
         shown = self.corrupt(image, random)
         *fine, deepest = self.encoder.maps(self.encoder(shown))
