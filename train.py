@@ -38,5 +38,7 @@ def main(config: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     from birds.core.errors import exit_status
+    from birds.core.process import prepare_process
 
+    prepare_process()
     sys.exit(exit_status(main))

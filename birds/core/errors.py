@@ -14,8 +14,23 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from birds.core.process import drop_output, reader_is_gone
+
 INTERRUPTED = 130
+READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
+ELSEWHERE = "choose another with runs_dir=FOLDER"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PLACES = (  # what the system says of a path that is wrong, missing or not allowed
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
 T = TypeVar("T")
 
 
@@ -29,12 +44,17 @@ class RunsFailed(RuntimeError):
     """Some runs of a sweep failed; what and why was said already."""
 
 
-def exit_status(command: Callable[[], object]) -> int:
+def exit_status(command: Callable[[], object], elsewhere: str = ELSEWHERE) -> int:
     """Call `command`; print its error if it is one that people can act on. Other errors keep their
-    traceback.
+    traceback. Silent when whoever read the output is gone.
+
+    Args:
+        command: what to do.
+        elsewhere: how to choose another place where one cannot be written.
     """
     try:
         command()
+        sys.stdout.flush()
     except UserError as refusal:
         return _say(str(refusal), 2)
     except RunsFailed as failure:
@@ -44,7 +64,10 @@ def exit_status(command: Callable[[], object]) -> int:
             "stopped; finished runs are kept, and the same command goes on from here", INTERRUPTED
         )
     except Exception as error:
-        translated = _hydra_sentence(error) or _disk_sentence(error)
+        if isinstance(error, BrokenPipeError) and reader_is_gone():
+            drop_output()
+            return READER_GONE
+        translated = _hydra_sentence(error) or _disk_sentence(error, elsewhere)
         if translated is None:
             raise
         return _say(translated, 2)
@@ -68,17 +91,17 @@ def _say(words: str, status: int) -> int:
     return status
 
 
-def _disk_sentence(error: Exception) -> str | None:
-    """A disk that is full or may not be written, in a sentence; None for anything else."""
+def _disk_sentence(error: Exception, elsewhere: str) -> str | None:
+    """A file or a disk that cannot be read or written, in a sentence; None for anything else."""
     if not isinstance(error, OSError):
         return None
+    place = error.filename2 or error.filename
     if error.errno in FULL:
-        return f"disk full while writing {error.filename or 'a file'}: free some room and ask again"
-    if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
-        return (
-            f"cannot write {error.filename}: {error.strerror}; choose another with runs_dir=FOLDER"
-        )
-    return None
+        return f"disk full while writing {place or 'a file'}: free some room and ask again"
+    if error.errno not in PLACES or place is None:
+        return None
+    cure = f"; {elsewhere}" if elsewhere else ""
+    return f"cannot use {place!s}: {error.strerror}{cure}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

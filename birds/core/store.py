@@ -60,8 +60,8 @@ def disk_full(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write `text` to `path` atomically, as UTF-8; what is no text in a name, as its escape."""
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 @contextlib.contextmanager
@@ -73,12 +73,36 @@ def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(file, path):
             waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file, path, wait=True)
         yield file
+
+
+@contextlib.contextmanager
+def claimed(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the advisory lock on `path`. Raises UserError(refusal) when somebody else holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if not _lock(file, path):
+            raise UserError(refusal)
+        yield
+
+
+def _lock(file: IO[bytes], path: Path, wait: bool = False) -> bool:
+    """Lock an open file; False when somebody else holds it. Raises UserError where the file system
+    has no locks: without them two processes could work on one run.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise UserError(
+            f"{path.parent} lies on a file system without locks ({error.strerror}): choose "
+            "runs_dir= (and cache_dir=) on another, such as a disk of this machine"
+        ) from None
+    return True
 
 
 def is_locked(path: Path) -> bool:
@@ -244,14 +268,18 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     path = Path(name)
     if (path / "spec.json").exists():
         return RunFolder(path.resolve().parent, path.resolve().name)
-    found = sorted(p.parent.name for p in runs_dir.glob(f"{name}*/spec.json"))
-    if len(found) != 1:
-        many = (
-            f"{len(found)} runs start so: {', '.join(found[:4])}"
-            if found
-            else f"none in {runs_dir}"
-        )
-        raise UserError(
-            f"no single run {name!r} ({many}); `python train.py ... dry_run=true` prints keys"
-        )
-    return RunFolder(runs_dir, found[0])
+    found = sorted(
+        spec.parent.name
+        for spec in runs_dir.glob("*/spec.json")
+        if spec.parent.name.startswith(name)
+    )
+    if len(found) == 1:
+        return RunFolder(runs_dir, found[0])
+    many = f"none in {runs_dir}"
+    if found:
+        many = f"{len(found)} runs start so: {', '.join(found[:4])}"
+    if path.is_file() or path.suffix:
+        many = "it names a file, and the run's key goes first"
+    raise UserError(
+        f"no single run {name!r} ({many}); `python train.py ... dry_run=true` prints keys"
+    )
