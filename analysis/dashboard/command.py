@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from birds.core.store import refuse_odd_file
+
 
 def add_commands(commands: Any) -> None:
     """Add both to what `add_subparsers()` returned."""
@@ -26,6 +28,8 @@ def add_commands(commands: Any) -> None:
 def _dashboard(args: argparse.Namespace) -> None:
     from analysis.dashboard.page import write_page
 
+    if args.out is not None:
+        refuse_odd_file(args.out, (".html", ".htm"))
     print(f"Written: {write_page(args.runs_dir, args.sweep, args.out)}")
 
 

@@ -9,6 +9,7 @@ import difflib
 import errno
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ INTERRUPTED = 130
 READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
 ELSEWHERE = "choose another with runs_dir=FOLDER"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OPEN_GROUPS = ("hydra", "slurm", "sweeps")  # their keys are checked elsewhere
 PLACES = (  # what the system says of a path that is wrong, missing or not allowed
     errno.EACCES,
     errno.EEXIST,
@@ -100,6 +102,8 @@ def _disk_sentence(error: Exception, elsewhere: str) -> str | None:
         return f"disk full while writing {place or 'a file'}: free some room and ask again"
     if error.errno not in PLACES or place is None:
         return None
+    if error.errno == errno.ENAMETOOLONG:
+        return f"a file could not be named {str(place)[:80]}...: choose a shorter name"
     cure = f"; {elsewhere}" if elsewhere else ""
     return f"cannot use {place!s}: {error.strerror}{cure}"
 
@@ -115,7 +119,7 @@ def _hydra_sentence(error: Exception) -> str | None:
 
     A missing configuration is an OSError too, so this is asked before `_disk_sentence`.
     """
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     if str(error).startswith("Only one of --run, --multirun, --cfg"):
@@ -137,11 +141,39 @@ def _hydra_sentence(error: Exception) -> str | None:
         return f"unknown key {key}{_where(key)} See python train.py --help"
     if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
         return (
-            f"{found[1]} asks for several runs: put -m first, as in python train.py -m {found[1]}"
+            f"{found[1]} asks for several runs: put -m first, as in python train.py -m {found[1]}; "
+            f"a comma within one value needs quotes: {in_quotes(found[1])}"
         )
-    if found := re.search(r"Error parsing override '([^']*)'", text):
-        return f"cannot read {found[1]!r}: expected key=value, as in split=70"
+    if isinstance(error, OverrideParseException):
+        if not re.match(r"[^=]+=[^=]", error.override):
+            return f"cannot read {error.override!r}: expected key=value, as in split=70"
+        return f"cannot read {error.override}: put the value in quotes: {in_quotes(error.override)}"
     return " ".join(line.strip() for line in str(error).splitlines()[:2])
+
+
+def in_quotes(override: str) -> str:
+    """An override whose value Hydra takes letter for letter, as it is typed in a shell."""
+    key, _, value = override.partition("=")
+    inner = value.strip("'\"") if value[:1] in ("'", '"') else value
+    escaped = inner.replace("'", "\\'")
+    words = f"{key}='{escaped}'"
+    return shlex.quote(words) if set('"$`!\\') & set(inner) else f'"{words}"'
+
+
+def refuse_unknown_additions(overrides: Iterable[str]) -> None:
+    """Raise UserError for `+key=value` where no configuration file knows the key.
+
+    Hydra adds such a key without a word, and nothing reads it.
+    """
+    known: set[str] = set()
+    for override in overrides:
+        added = re.match(r"\+\+?([\w./]+)(?:@[\w.]*)?=", override)
+        if added is None or added[1].partition(".")[0] in OPEN_GROUPS:
+            continue
+        known = known or {name for _, name in _known_keys()}
+        key = added[1].replace("/", ".")
+        if key not in known:
+            raise UserError(f"unknown key {key}{nearest(key, known)} See python train.py --help")
 
 
 def _where(key: str) -> str:

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,6 +64,18 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
+def refuse_odd_file(path: Path, endings: Sequence[str]) -> None:
+    """Raise UserError unless a file of one of these endings can be written at `path`."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file in it, as in {path / 'NAME'}{endings[0]}")
+    if path.suffix.lower() not in endings:
+        raise UserError(
+            f"{path}: a file of that ending cannot be made; choose {', '.join(endings)}"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path.parent} is no folder: make it first, or choose another place")
+
+
 @contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[IO[bytes]]:
     """Hold the advisory lock on `path`; calls `waiting` once if somebody else holds it, then waits
@@ -86,6 +98,15 @@ def claimed(path: Path, refusal: str) -> Iterator[None]:
     with path.open("a+b") as file:
         if not _lock(file, path):
             raise UserError(refusal)
+        yield
+
+
+@contextlib.contextmanager
+def joined(path: Path) -> Iterator[None]:
+    """Hold the advisory lock on `path` if nobody else does; go on without it otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        _lock(file, path)
         yield
 
 

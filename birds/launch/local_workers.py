@@ -198,9 +198,11 @@ def use_short_socket_paths() -> None:
 def _holds_sockets(folder: Path) -> bool:
     """Whether a socket with a path as long as multiprocessing's can be made below the folder."""
     try:
-        with tempfile.TemporaryDirectory(prefix="pymp-", dir=folder) as made:
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.bind(str(Path(made) / "listener-12345678"))
+        with (
+            tempfile.TemporaryDirectory(prefix="pymp-", dir=folder) as made,
+            socket.socket(socket.AF_UNIX) as probe,
+        ):
+            probe.bind(str(Path(made) / "listener-12345678"))
     except OSError:
         return False
     return True
