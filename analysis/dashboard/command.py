@@ -20,6 +20,11 @@ def add_commands(commands: Any) -> None:
         "watch", help="serve that page on this machine while the sweep runs, until Ctrl-C"
     )
     watch.add_argument("--port", type=int, default=8517, help="0 for any free one (default: 8517)")
+    watch.add_argument(
+        "--host",
+        metavar="HOST:PORT",
+        help="a further name by which the page is opened, as through a tunnel (localhost:9000)",
+    )
     watch.set_defaults(act=_watch)
     for command in (dashboard, watch):
         command.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
@@ -36,4 +41,4 @@ def _dashboard(args: argparse.Namespace) -> None:
 def _watch(args: argparse.Namespace) -> None:
     from analysis.dashboard.watch import serve
 
-    serve(args.runs_dir, args.sweep, args.port)
+    serve(args.runs_dir, args.sweep, args.port, args.host)

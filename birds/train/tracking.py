@@ -35,11 +35,12 @@ def _keep_files_in(folder: Path) -> None:
 
     Its settings stay where they are, if they are there: they name the server and the user.
     """
+    kept = folder / "wandb-files"
     for name in ("DATA", "CACHE", "ARTIFACT"):
-        os.environ.setdefault(f"WANDB_{name}_DIR", str(folder / ".wandb" / name.lower()))
-    settings = Path.home() / ".config" / "wandb"
-    if not settings.exists() and not os.access(Path.home(), os.W_OK):
-        os.environ.setdefault("WANDB_CONFIG_DIR", str(folder / ".wandb" / "config"))
+        os.environ.setdefault(f"WANDB_{name}_DIR", str(kept / name.lower()))
+    home = Path(os.path.expanduser("~"))  # stays `~` where there is none
+    if not (home / ".config" / "wandb").exists() and not os.access(home, os.W_OK):
+        os.environ.setdefault("WANDB_CONFIG_DIR", str(kept / "config"))
 
 
 def log_table(
