@@ -18,6 +18,12 @@ def load_classifier(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
     return load_method(spec, folder, classes), spec, classes
 
 
+def has_network(folder: RunFolder) -> bool:
+    """Whether the method of a finished classifier is a network, which can be exported and timed."""
+    spec, classes = finished_classifier(folder)
+    return _network(spec, folder, classes) is not None
+
+
 def load_network(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
     """The encoder and the head of a run as one network, with its spec and its classes.
 

@@ -52,7 +52,7 @@ def summary(nanoseconds: NDArray[np.int64], batch: int) -> dict[str, float]:
 
     Args:
         nanoseconds: time of each call, in any shape.
-        batch: photos a call.
+        batch: images a call.
     """
     ms = np.asarray(nanoseconds, dtype=np.float64).ravel() / 1e6
     quantiles = dict(

@@ -41,13 +41,12 @@ class Order:
 class Evidence:
     """The images of a run, from the image cache (built when it is gone).
 
-    calibration: the rows of the images that calibrate. These are unlabelled training images of the
-        run's own cut, as many as the order says, drawn with the run's seed; all of them when there
-        are fewer.
+    calibration: the rows of the images that calibrate, without labels. These are unlabelled
+        training images of the run's own cut (labelled ones where the cut left none), as many as the
+        order says, drawn with the run's seed; all of them when there are fewer.
     label: the true classes of the validation and of the test part.
 
-    Raises UserError when no calibration is asked for, or there is nothing to calibrate with, or the
-    images cannot be found or have changed.
+    Raises UserError when no calibration is asked for, or the images cannot be found or have changed.
     """
 
     def __init__(self, folder: RunFolder, spec: RunSpec, order: Order) -> None:
@@ -60,14 +59,11 @@ class Evidence:
         self.data = reopened(folder, spec, order.data_root, order.cache_dir)
         self.rows = {part: self.data.rows[part] for part in PARTS}
         self.label = {part: self.data.label[rows] for part, rows in self.rows.items()}
-        unlabelled = self.data.rows["unlabelled"]
-        if len(unlabelled) == 0:
-            raise UserError(
-                f"run {folder.key} ({spec.title}) has no unlabelled images, which int8 is "
-                "calibrated with; choose a run with split=1 or more"
-            )
-        shuffled = stream(spec.seed, "calibration").permutation(len(unlabelled))
-        self.calibration = unlabelled[np.sort(shuffled[: order.calibration])]
+        rows = self.data.rows["unlabelled"]
+        if len(rows) == 0:
+            rows = self.data.rows["labelled"]
+        shuffled = stream(spec.seed, "calibration").permutation(len(rows))
+        self.calibration = rows[np.sort(shuffled[: order.calibration])]
 
     def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images of some rows, in memory."""
