@@ -21,6 +21,7 @@ from scipy.special import softmax
 from analysis import frame
 from analysis.frame import sweep_frame
 from analysis.palette import OKABE_ITO, RIM, dot, legend, line, look, panels
+from birds.core.letters import labels
 from birds.core.record import load_records
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
@@ -28,6 +29,7 @@ from birds.core.store import RunFolder
 BINS = 15  # of the reliability diagram: those of the record's calibration error
 PAIRS = 12
 PHOTOS = 6
+LONGEST_NAME = 24  # letters of a species in these figures
 SPACES = 6
 ROWS = ("photo", "shown", "restored", "without skips", "drawn from the prior")
 
@@ -129,11 +131,13 @@ def confusion_figure(confusion: NDArray[np.int64], species: list[str], title: st
     left.set(xlabel="said", ylabel="true", title=title)
     left.grid(False)
     if len(species) <= 30:
-        left.set_xticks(range(len(species)), species, rotation=90, fontsize=6)
-        left.set_yticks(range(len(species)), species, fontsize=6)
+        names = labels(species, LONGEST_NAME)
+        left.set_xticks(range(len(species)), names, rotation=90, fontsize=6)
+        left.set_yticks(range(len(species)), names, fontsize=6)
     right.barh(range(len(pairs)), pairs["photos"], color=OKABE_ITO[4], edgecolor=RIM, linewidth=0.6)
-    names = [f"{true} → {said}" for true, said in zip(pairs["true"], pairs["said"], strict=True)]
-    right.set_yticks(range(len(pairs)), names, fontsize=7)
+    short = dict(zip(species, labels(species, LONGEST_NAME), strict=True))
+    words = [f"{short[p.true]} → {short[p.said]}" for p in pairs.itertuples()]
+    right.set_yticks(range(len(pairs)), words, fontsize=7)
     right.set(xlabel="test photos", title="most confused: true → said")
     right.invert_yaxis()
     return figure
@@ -222,7 +226,8 @@ def errors_figure(saved: dict[str, NDArray[Any]], root: Path, title: str) -> Fig
     """Two rows of photos that were taken for another species: where the model hesitated, and where
     it was sure.
     """
-    wrong, species = mistakes(saved["logits"], saved["label"]), saved["species"]
+    wrong = mistakes(saved["logits"], saved["label"])
+    species = labels([str(name) for name in saved["species"]], LONGEST_NAME)
     if wrong.empty:
         raise UserError("the best run makes no mistake on the test photos")
     rows = {
