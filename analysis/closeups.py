@@ -31,6 +31,7 @@ PAIRS = 12
 PHOTOS = 6
 LONGEST_NAME = 24  # letters of a species in these figures
 SPACES = 6
+ACROSS = 8  # photos in a row of restored ones, where there are so many
 ROWS = ("photo", "shown", "restored", "without skips", "drawn from the prior")
 
 
@@ -260,19 +261,28 @@ def _photo(path: Path, size: int = 128) -> Image.Image:
         return Image.new("RGB", (size, size), "lightgrey")
 
 
-def reconstructions_figure(pictures: dict[str, Image.Image]) -> Figure:
+def reconstructions_figure(
+    pictures: dict[str, Image.Image], sides: dict[str, int] | None = None
+) -> Figure:
     """The restored photos that pretraining runs saved, one under the other: see
     `birds.methods.pictures` for their rows.
+
+    Args:
+        pictures: by name.
+        sides: how many pixels wide a photo in them is; an eighth of the picture where it is not
+            given.
     """
-    heights = [8 * image.height / image.width for image in pictures.values()]
+    side = {name: image.width / ACROSS for name, image in pictures.items()} | (sides or {})
+    heights = [image.height / side[name] for name, image in pictures.items()]
     figure, axes = panels(
         len(pictures), 1, 7.6, sum(heights) * 0.82 + 0.3 * len(pictures), height_ratios=heights
     )
     for [axis], (name, image) in zip(axes, pictures.items(), strict=True):
-        axis.imshow(image, aspect="auto")
-        side = image.width / 8
-        count = round(image.height / side)
-        axis.set_yticks([side * (k + 0.5) for k in range(count)], ROWS[:count], fontsize=7)
+        is_full = round(image.width / side[name]) == ACROSS
+        axis.imshow(image, aspect="auto" if is_full else "equal")
+        count = round(image.height / side[name])
+        places = [side[name] * (k + 0.5) for k in range(count)]
+        axis.set_yticks(places, ROWS[:count], fontsize=7)
         axis.set(xticks=[], title=name)
         axis.grid(False)
     return figure
@@ -337,14 +347,16 @@ def _errors(runs_dir: Path, sweep: str) -> Figure:
 
 def _reconstructions(runs_dir: Path, sweep: str) -> Figure:
     pictures: dict[str, Image.Image] = {}
+    sides: dict[str, int] = {}
     for run in _pretraining(runs_dir, sweep).sort_values(["split", "seed"]).to_dict("records"):
         file = RunFolder(runs_dir, run["key"]).pictures / "reconstructions.png"
         name = f"{run['pretext']} ({run['variant']}), {run['split']}/{100 - run['split']}"
         if file.exists() and name not in pictures:
             pictures[name] = Image.open(file)
+            sides[name] = int(run["choice.data.size"])
     if not pictures:
         raise UserError("no pretraining of this sweep restores photos; make sweep-exp1")
-    return reconstructions_figure(pictures)
+    return reconstructions_figure(pictures, sides)
 
 
 def _latent(runs_dir: Path, sweep: str) -> Figure:
