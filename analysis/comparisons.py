@@ -42,7 +42,7 @@ def compare_sweep(runs_dir: Path, sweep: str, *, noisy: bool = False) -> pd.Data
     Raises UserError as `pairs` does.
     """
     found = pairs(runs_dir, sweep, noisy=noisy)
-    family = max(sum(len(pair.seeds) > 1 for pair in found), 1)
+    family = max(sum(pair.is_crossed for pair in found), 1)
     table = pd.DataFrame([_row(pair, statistics.ALPHA / family) for pair in found])
     if not found:
         return table.assign(noisy=noisy)
@@ -62,13 +62,11 @@ def _command(runs_dir: Path, sweep: str, pair: Pair) -> str:
 
 def _row(pair: Pair, alpha: float) -> dict[str, Any]:
     row = {name: pair.about[name] for name in ("split", "variant", "against")} | pair.about
-    accuracy, against = pair.correct.mean((1, 2)) if pair.seeds else (np.nan, np.nan)
+    accuracy, against = pair.correct.mean((1, 2)) if pair.correct.size else (np.nan, np.nan)
     row |= {"seeds": len(pair.seeds), "images": pair.correct.shape[2]}
     row |= {"accuracy": accuracy, "accuracy_against": against, "gap": accuracy - against}
     row |= (
-        _over_seeds(pair, alpha)
-        if len(pair.seeds) > 1
-        else dict.fromkeys(("low", "high", "p"), np.nan)
+        _over_seeds(pair, alpha) if pair.is_crossed else dict.fromkeys(("low", "high", "p"), np.nan)
     )
     votes = np.rint(pair.levels * np.subtract(*pair.correct).sum(0)).astype(int)
     row["p_permutation"] = statistics.sign_flip(votes) if pair.seeds else np.nan
@@ -79,7 +77,7 @@ def _row(pair: Pair, alpha: float) -> dict[str, Any]:
     more = {
         "shown_from": np.nan,
         "equivalent": False,
-        "more_seeds": float(FEWEST_SEEDS - len(pair.seeds)),
+        "more_seeds": float(FEWEST_SEEDS - len(pair.seeds)) if len(pair.seeds) < 2 else np.nan,
     }
     return (
         row
@@ -92,8 +90,8 @@ def _over_seeds(pair: Pair, alpha: float) -> dict[str, Any]:
     gap = statistics.crossed(np.subtract(*pair.correct))
     half, more = float(gap.half_width()), statistics.more_seeds(gap, alpha)
     return {
-        "low": float(gap.mean) - half,
-        "high": float(gap.mean) + half,
+        "low": max(float(gap.mean) - half, -1.0),
+        "high": min(float(gap.mean) + half, 1.0),
         "p": float(gap.p_value()),
         "shown_from": float(statistics.shown_from(gap, alpha)),
         "equivalent": bool(statistics.equivalent(gap)),

@@ -22,6 +22,7 @@ from analysis.palette import FAINT, RIM, dot, legend, line, look, panels
 from analysis.tables import sweep_table, swept_columns
 from analysis.variants import REFERENCE
 from analysis.verdicts import opponent, p_words
+from birds.core import letters
 from birds.core.spec import UserError
 from birds.core.store import write_atomically
 
@@ -55,7 +56,7 @@ def cells(runs_dir: Path, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     words = []
     for row in table.to_dict("records"):
         also = [f"{short(choice)}={row[choice]}" for choice in swept if row[choice]]
-        words.append(" ".join([row["variant"], *also]))
+        words.append(letters.label(" ".join([row["variant"], *also])))
     table = table.assign(cell=words)
     runs, _ = sweep_frame(runs_dir, sweep)
     return table, runs.assign(
@@ -104,7 +105,8 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
     figure, [[axis]] = panels(1, 1, 6.4, 1.1 + 0.34 * len(comparisons))
     names = []
     for y, row in enumerate(comparisons.to_dict("records")):
-        also = " ".join(f"{short(name)}={row[name]}" for name in swept if row[name])
+        choices = " ".join(f"{short(name)}={row[name]}" for name in swept if row[name])
+        also = letters.label(choices)
         cut = f"{row['split']}/{100 - row['split']}"
         names.append(f"{row['variant']} - {opponent(row)}  {cut} {also}".strip())
         axis.barh(

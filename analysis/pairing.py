@@ -44,6 +44,11 @@ class Pair(NamedTuple):
     other: str = ""
     pretrained: bool = False
 
+    @property
+    def is_crossed(self) -> bool:
+        """Whether there are seeds and images enough for an interval over both."""
+        return min(self.correct.shape[1:]) > 1
+
 
 class Sides(NamedTuple):
     """The runs of a comparison, rows of `asked_runs`: the variant's, and those it is compared with;

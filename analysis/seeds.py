@@ -32,6 +32,11 @@ def next_seeds(runs_dir: Path, sweep: str, points: float) -> str:
         raise UserError(
             f"the sweep {sweep!r} compares no two variants: ask for two, as in variant=A,B2"
         )
+    if any(pair.seeds and pair.correct.shape[2] < 2 for pair in found):
+        raise UserError(
+            f"the sweep {sweep!r} has a single test image: no number of seeds gives an interval, "
+            "more test images do"
+        )
     looks = [_last_look(pair) for pair in found]
     gaps = [_gap(pair, look) for pair, look in zip(found, looks, strict=True)]
     lines = [_line(pair, gap, points) for pair, gap in zip(found, gaps, strict=True)]

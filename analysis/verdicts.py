@@ -125,6 +125,8 @@ def _case(verdict: Verdict) -> str:
         return "within" if verdict.equivalent else "above" if verdict.gap > 0 else "below"
     if verdict.seeds < 2:
         return "one seed" if verdict.seeds else "no seed"
+    if verdict.images < 2:
+        return "one image"
     return "few images" if verdict.more_seeds is None else "few seeds"
 
 
