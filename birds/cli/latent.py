@@ -18,6 +18,9 @@ from birds.core.store import RunFolder, find_run, write_atomically, write_text
 from birds.core.sweep import sweep_file
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from analysis.latent_space import Space
     from birds.use.latent import Opened
 
@@ -113,11 +116,13 @@ def explore(
     return list(rows.values())
 
 
-def _space(run: Opened, vectors: Any, perplexity: float) -> Space:
+def _space(run: Opened, vectors: NDArray[np.float32], perplexity: float) -> Space:
     from analysis.latent_space import explored
+    from birds.methods.vectors import kmeans_clusters
 
-    classes = len(run.data.images.classes)
-    return explored(vectors, run.label, classes, perplexity=perplexity, seed=run.spec.seed)
+    classes, seed = len(run.data.images.classes), run.spec.seed
+    cluster = kmeans_clusters(vectors, classes, seed)
+    return explored(vectors, run.label, cluster, classes, perplexity=perplexity, seed=seed)
 
 
 def _leave(run: Opened, start: Space, space: Space, perplexity: float) -> None:
