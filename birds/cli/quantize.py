@@ -76,17 +76,22 @@ def _chosen(args: argparse.Namespace) -> list[RunFolder]:
 
 
 def best_of_sweep(runs_dir: Path, sweep: str, *, best: int, by: str) -> list[RunFolder]:
-    """The best distinct models of a sweep, best first; says which, and where there are fewer.
+    """The best distinct models of a sweep, best first; says which, which cannot be exported, and
+    where there are fewer.
 
-    Raises UserError when the sweep has no finished run, or as `best_runs` does.
+    Raises UserError when the sweep has no finished run or none with a network, or as `best_runs`
+    does.
     """
     from analysis.frame import sweep_frame
+    from birds.use.networks import load_network
     from birds.use.quantize.rank import best_runs
 
     frame, missing = sweep_frame(runs_dir, sweep)
     if frame.empty:
         raise UserError(f"the sweep {sweep!r} has no finished run yet ({len(missing)} asked for)")
-    rows = best_runs(frame, best=best, by=by)
+    rows = best_runs(frame, best=best, by=by, usable=partial(_has_network, runs_dir))
+    if rows.empty:
+        load_network(RunFolder(runs_dir, frame["key"].iloc[0]))
     shown = []
     for _, row in rows.iterrows():
         title = f"{row['key']} {row['variant']} split={row['split']} seed={row['seed']}"
@@ -96,6 +101,18 @@ def best_of_sweep(runs_dir: Path, sweep: str, *, best: int, by: str) -> list[Run
         fewer = f"The sweep {sweep!r} has {len(rows)} distinct finished models, not {best}."
         print(fewer, file=sys.stderr)
     return [RunFolder(runs_dir, key) for key in rows["key"]]
+
+
+def _has_network(runs_dir: Path, key: str) -> bool:
+    """Whether a run can be exported; says so where it cannot."""
+    from birds.use.networks import has_network
+
+    folder = RunFolder(runs_dir, key)
+    if has_network(folder):
+        return True
+    left_out = f"Left out: {key}, whose head is fitted without gradients: no network to export."
+    print(left_out, file=sys.stderr)
+    return False
 
 
 def models_table(models: Sequence[Model]) -> str:

@@ -2,6 +2,8 @@
 test.
 """
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from birds.core.errors import nearest
@@ -10,11 +12,18 @@ from birds.core.spec import UserError
 SMALLER_IS_BETTER = ("valid_loss", "valid_calibration_error")
 
 
-def best_runs(frame: pd.DataFrame, *, best: int = 3, by: str = "valid_accuracy") -> pd.DataFrame:
+def best_runs(
+    frame: pd.DataFrame,
+    *,
+    best: int = 3,
+    by: str = "valid_accuracy",
+    usable: Callable[[str], bool] = lambda key: True,
+) -> pd.DataFrame:
     """The records of the `best` distinct models among a sweep's finished classifiers, best first.
 
     Distinct: runs of one family differ in their seed alone; only the best of them counts. Ties go
-    to the smaller key. Raises UserError when `by` is no validation metric, or `best` is none.
+    to the smaller key. `usable` says of a key whether that run can be shipped at all. Raises
+    UserError when `by` is no validation metric, or `best` is none.
     """
     if best < 1:
         raise UserError(f"--best {best}: choose how many models, 1 or more")
@@ -23,7 +32,12 @@ def best_runs(frame: pd.DataFrame, *, best: int = 3, by: str = "valid_accuracy")
             f"--by {by}: models are chosen by validation, since choosing by test would spoil the "
             "test"
         )
-    return ranking(frame, by).head(best)
+    rows = ranking(frame, by)
+    chosen: list[int] = []
+    for place, key in enumerate(rows["key"]):
+        if len(chosen) < best and usable(key):
+            chosen.append(place)
+    return rows.iloc[chosen]
 
 
 def ranking(frame: pd.DataFrame, by: str) -> pd.DataFrame:
