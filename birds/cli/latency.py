@@ -76,7 +76,7 @@ def _race(
     cell: dict[str, Any],
     host: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Race all models of all runs on one device, threads and batch; append and return their rows."""
+    """Race all models of all runs in one cell; append and return their rows."""
     from analysis.latency import append_rows, cell_title
     from birds.use.latency.entries import entries
     from birds.use.latency.footprint import UNKNOWN

@@ -48,8 +48,9 @@ def add_command(commands: Any) -> None:
 
 
 def quantize_sweep(args: argparse.Namespace) -> None:
-    """Make the models and print their table. Raises UserError for what a person can cure, before any
-    work is done.
+    """Make the models and print their table.
+
+    Raises UserError for what a person can cure, before any work is done.
     """
     folders = _chosen(args)
     from birds.use.quantize.evidence import Order

@@ -95,7 +95,7 @@ def _only_head(method: Any) -> bool:
 
 
 def with_needs(folders: Sequence[RunFolder]) -> list[RunFolder]:
-    """The runs, each once, and before each the runs that it needs, as far as they are still there."""
+    """The runs, each once, and before each the runs that it needs, where they are still there."""
     found: dict[str, RunFolder] = {}
     for folder in folders:
         spec = read_spec(folder.spec_file.read_text())

@@ -54,7 +54,10 @@ def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
             found.append(json.loads(done.stdout.splitlines()[-1]))
     except (subprocess.SubprocessError, ValueError, IndexError):
         return UNKNOWN
-    return {column: statistics.median(one[column] for one in found) for column in UNKNOWN}
+    medians: Footprint = {}
+    for column in UNKNOWN:
+        medians[column] = statistics.median([one[column] for one in found])
+    return medians
 
 
 def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:

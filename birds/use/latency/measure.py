@@ -59,15 +59,17 @@ def raced_rows(
         state, times = _watched(contestants, cell, rounds, seconds)
     rows: list[Row] = []
     for key, reasons in left_out.items():
-        own_times = {
-            one.name: taken
-            for one, taken in zip(contestants, times, strict=True)
-            if one.group == key
-        }
         known = cell | state | {"pinned_to": pinned_to, "left_out": reasons}
         own = [one for one in working if one.group == key]
-        rows += [known | row for row in compared(own, own_times, cell["batch"])]
+        taken = _taken(key, contestants, times)
+        rows += [known | row for row in compared(own, taken, cell["batch"])]
     return rows
+
+
+def _taken(key: str, contestants: Sequence[Contestant], times: Sequence[Times]) -> dict[str, Times]:
+    """The times of one run's contestants by their names."""
+    pairs = zip(contestants, times, strict=True)
+    return {one.name: taken for one, taken in pairs if one.group == key}
 
 
 def _watched(

@@ -91,11 +91,13 @@ def orders(groups: Sequence[str], rounds: int, random: np.random.Generator) -> I
 
 def _shuffled(groups: Sequence[str], random: np.random.Generator) -> list[int]:
     names = list(dict.fromkeys(groups))
-    members = [
-        [k for k, group in enumerate(groups) if group == names[g]]
-        for g in random.permutation(len(names))
-    ]
-    return [int(k) for group in members for k in random.permutation(group)]
+    order: list[int] = []
+    members = []
+    for number in random.permutation(len(names)):
+        members.append([k for k, group in enumerate(groups) if group == names[number]])
+    for group in members:
+        order += random.permutation(group).tolist()
+    return order
 
 
 def raced(

@@ -46,7 +46,7 @@ class Evidence:
         order says, drawn with the run's seed; all of them when there are fewer.
     label: the true classes of the validation and of the test part.
 
-    Raises UserError when no calibration is asked for, or the images cannot be found or have changed.
+    Raises UserError when no calibration is asked for, or the images cannot be found or changed.
     """
 
     def __init__(self, folder: RunFolder, spec: RunSpec, order: Order) -> None:

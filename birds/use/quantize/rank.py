@@ -41,8 +41,9 @@ def best_runs(
 
 
 def ranking(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """The best record of each family, best first. Raises UserError when `by` is no validation metric
-    of the records.
+    """The best record of each family, best first.
+
+    Raises UserError when `by` is no validation metric of the records.
     """
     metrics = []
     for column in frame.columns:
