@@ -1,4 +1,4 @@
-"""The reader of photo folders: its quirks, its selection, its refusals."""
+"""The reader of folders: its quirks, its selection, its refusals."""
 
 import shutil
 from collections import Counter
@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from birds.core.spec import UserError
-from birds.data.photos import Photos, plain_name, read_photos, scan_folder
+from birds.core.errors import UserError
+from birds.data.deal import read_images, scanned
+from birds.data.images import Images
+from birds.data.names import plain_name
+from birds.data.sources import Scan
+from birds.data.sources.folder import Folder
 
 THREE = {"train/CROW": 9, "train/ROBIN": 8, "train/WREN": 8} | {
     f"{part}/{name}": 2 for part in ("valid", "test") for name in ("CROW", "ROBIN", "WREN")
@@ -18,27 +22,31 @@ THREE = {"train/CROW": 9, "train/ROBIN": 8, "train/WREN": 8} | {
 def read(tmp_path):
     """Read a root with choices that suit a handful of photos."""
 
-    def reading(root: Path, **choices) -> Photos:
-        return read_photos(
-            root, tmp_path / "cache", **{"species": 20, "move_to_test": 0, "seed": 0} | choices
-        )
+    def reading(root: Path, **choices) -> Images:
+        source = Folder(Folder.Options(root=str(root)))
+        usual = {"classes": 20, "test": "auto", "seed": 0}
+        return read_images(source, tmp_path / "cache", **usual | choices)
 
     return reading
 
 
-def counts(photos: Photos) -> dict[str, int]:
-    return dict(Counter(photos.part.tolist()))
+def scan_folder(root: Path) -> Scan:
+    return scanned(Folder(Folder.Options(root=str(root))))
+
+
+def counts(images: Images) -> dict[str, int]:
+    return dict(Counter(images.part.tolist()))
 
 
 def test_reads_parts_and_labels(photos_in, read):
-    photos = read(photos_in(THREE))
-    assert photos.species == ("CROW", "ROBIN", "WREN")
-    assert counts(photos) == {"train": 25, "valid": 6, "test": 6}
-    for path, label, part in zip(photos.paths, photos.label, photos.part, strict=True):
-        assert path.split("/")[:2] == [part, photos.species[label]]
-        assert (photos.root / path).is_file()
-    assert photos.rows("test").tolist() == [
-        k for k, path in enumerate(photos.paths) if path.startswith("test/")
+    images = read(photos_in(THREE))
+    assert images.classes == ("CROW", "ROBIN", "WREN")
+    assert counts(images) == {"train": 25, "valid": 6, "test": 6}
+    for path, label, part in zip(images.ids, images.label, images.part, strict=True):
+        assert path.split("/")[:2] == [part, images.classes[label]]
+        assert images.source.file(path).is_file()
+    assert images.rows("test").tolist() == [
+        k for k, path in enumerate(images.ids) if path.startswith("test/")
     ]
 
 
@@ -48,11 +56,11 @@ def test_blanks_in_names_are_kept_and_names_match_without_case_or_underscores(ph
         "valid/Black capped tit": 2,
         "test/black_capped_tit": 1,
     }
-    photos = read(photos_in(spellings | {f"{part}/WREN": 4 for part in ("train", "valid", "test")}))
-    assert photos.species == ("BLACK  CAPPED_TIT", "WREN")
-    assert Counter(zip(photos.label.tolist(), photos.part.tolist(), strict=True))[0, "valid"] == 2
-    assert Counter(zip(photos.label.tolist(), photos.part.tolist(), strict=True))[0, "test"] == 1
-    assert photos.notes["spellings_joined"] == 1
+    images = read(photos_in(spellings | {f"{part}/WREN": 4 for part in ("train", "valid", "test")}))
+    assert images.classes == ("BLACK  CAPPED_TIT", "WREN")
+    assert Counter(zip(images.label.tolist(), images.part.tolist(), strict=True))[0, "valid"] == 2
+    assert Counter(zip(images.label.tolist(), images.part.tolist(), strict=True))[0, "test"] == 1
+    assert images.notes.counts()["spellings_joined"] == 1
 
 
 def test_a_species_spelled_two_ways_is_one(photos_in, read):
@@ -61,12 +69,12 @@ def test_a_species_spelled_two_ways_is_one(photos_in, read):
         "valid/PARAKETT  AUKLET": 2,
         "test/PARAKETT  AUKLET": 2,
     }
-    photos = read(
+    images = read(
         photos_in(two_ways | {f"{part}/CRESTED AUKLET": 4 for part in ("train", "valid", "test")})
     )
-    assert photos.species == ("CRESTED AUKLET", "PARAKETT  AKULET")
-    assert counts(photos) == {"train": 10, "valid": 6, "test": 6}
-    assert photos.notes["spellings_joined"] == 1
+    assert images.classes == ("CRESTED AUKLET", "PARAKETT  AKULET")
+    assert counts(images) == {"train": 10, "valid": 6, "test": 6}
+    assert images.notes.counts()["spellings_joined"] == 1
 
 
 def test_species_that_only_look_alike_stay_apart(photos_in):
@@ -75,8 +83,8 @@ def test_species_that_only_look_alike_stay_apart(photos_in):
     found, notes = scan_folder(
         photos_in(in_train | {f"valid/{alike[0]}": 2, f"test/{alike[1]}": 3})
     )
-    assert notes["spellings_joined"] == 0
-    assert Counter((photo.species, photo.part) for photo in found if photo.part != "train") == {
+    assert notes.counts()["spellings_joined"] == 0
+    assert Counter((photo.label, photo.part) for photo in found if photo.part != "train") == {
         (alike[0], "valid"): 2,
         (alike[1], "test"): 3,
     }
@@ -89,7 +97,7 @@ def test_a_spelling_is_matched_among_the_species_that_lack_their_photos(photos_i
     found, _ = scan_folder(
         photos_in(in_both | {"train/PARAKETT  AKULET": 3, "valid/PARAKETT  AUKLET": 2})
     )
-    assert Counter(photo.species for photo in found) == {
+    assert Counter(photo.label for photo in found) == {
         "PARAKETT  AUKLETS": 6,
         "PARAKETT  AKULET": 5,
     }
@@ -110,9 +118,9 @@ def test_folders_are_the_truth_whatever_the_csv_says(photos_in, read, csv):
     expected = read(root)
     if csv is not None:
         (root / "birds.csv").write_text(csv)
-    photos = read(root)
-    assert photos.digest == expected.digest
-    assert photos.notes["stray_files"] == (csv is not None)
+    images = read(root)
+    assert images.digest == expected.digest
+    assert images.notes.counts()["stray_files"] == (csv is not None)
 
 
 def test_stray_files_and_folders_are_left_alone(photos_in, read, write_photos):
@@ -125,16 +133,16 @@ def test_stray_files_and_folders_are_left_alone(photos_in, read, write_photos):
     (root / ".git").mkdir()
     (root / "train" / ".ipynb_checkpoints").mkdir()
     write_photos(root, {"images to predict": 2})
-    photos = read(root)
-    assert photos.digest == expected
-    assert photos.notes["stray_files"] == 1
+    images = read(root)
+    assert images.digest == expected
+    assert images.notes.counts()["stray_files"] == 1
 
 
 @pytest.mark.parametrize("name", ["a.JPG", "b.jpeg", "c.Png", "d.webp", "e.bmp"])
 def test_every_usual_ending_is_a_photo(photos_in, draw_photo, name):
     root = photos_in(THREE)
     draw_photo(5).save(root / "train/CROW" / name)
-    assert f"train/CROW/{name}" in [photo.path for photo in scan_folder(root)[0]]
+    assert f"train/CROW/{name}" in [photo.id for photo in scan_folder(root)[0]]
 
 
 def test_a_folder_that_cannot_be_read_is_refused_by_name(photos_in, read):
@@ -146,14 +154,15 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name(photos_in, read):
 
 def test_validation_folder_and_no_test_part(photos_in, read):
     root = photos_in({"train/A": 10, "train/B": 10, "validation/A": 3, "validation/B": 3})
-    with pytest.raises(UserError, match=r"no test part; choose data\.move_to_test=1"):
-        read(root)
-    assert counts(read(root, move_to_test=2)) == {"train": 16, "valid": 6, "test": 4}
+    with pytest.raises(UserError, match=r"no test part for its classes; choose data\.test=auto"):
+        read(root, test=0)
+    assert counts(read(root)) == {"train": 16, "valid": 6, "test": 4}
+    assert counts(read(root, test=2)) == {"train": 16, "valid": 6, "test": 4}
 
 
 def test_flat_folder_gets_every_part(photos_in, read):
-    photos = read(photos_in({"A": 20, "B": 30}), move_to_test=3)
-    by_species = Counter(zip(photos.label.tolist(), photos.part.tolist(), strict=True))
+    images = read(photos_in({"A": 20, "B": 30}), test=3)
+    by_species = Counter(zip(images.label.tolist(), images.part.tolist(), strict=True))
     assert by_species == {(0, "train"): 15, (0, "valid"): 2, (0, "test"): 3} | {
         (1, "train"): 24,
         (1, "valid"): 3,
@@ -166,16 +175,16 @@ def test_keeps_the_species_with_most_training_photos_ties_by_name(photos_in, rea
         {f"train/{name}": n for name, n in {"AA": 4, "BB": 6, "CZ": 5, "DA": 5}.items()}
         | {"test/AA": 9}
     )
-    assert read(root, species=2, move_to_test=1).species == ("BB", "CZ")
-    assert read(root, species=3, move_to_test=1).species == ("BB", "CZ", "DA")
+    assert read(root, classes=2, test=1).classes == ("BB", "CZ")
+    assert read(root, classes=3, test=1).classes == ("BB", "CZ", "DA")
 
 
 def test_moves_the_same_photos_for_the_same_seed(photos_in, read):
     root = photos_in(THREE)
-    once, again, other = (read(root, move_to_test=3, seed=seed) for seed in (5, 5, 6))
-    moved = {path for path, part in zip(once.paths, once.part, strict=True) if part == "test"}
+    once, again, other = (read(root, test=3, seed=seed) for seed in (5, 5, 6))
+    moved = {path for path, part in zip(once.ids, once.part, strict=True) if part == "test"}
     assert once.part.tolist() == again.part.tolist() != other.part.tolist()
-    assert once.paths == other.paths  # rows keep their meaning, whatever their part
+    assert once.ids == other.ids  # rows keep their meaning, whatever their part
     from_train = Counter(path.split("/")[1] for path in moved if path.startswith("train/"))
     assert from_train == {"CROW": 3, "ROBIN": 3, "WREN": 3}
     assert counts(once) == {"train": 16, "valid": 6, "test": 15}
@@ -183,27 +192,27 @@ def test_moves_the_same_photos_for_the_same_seed(photos_in, read):
 
 def test_a_species_moves_the_same_photos_whoever_else_is_there(photos_in, read):
     root = photos_in(THREE)
-    crows = [path for path in paths_in_test(read(root, move_to_test=3)) if "CROW" in path]
+    crows = [path for path in paths_in_test(read(root, test=3)) if "CROW" in path]
     shutil.rmtree(root / "train" / "WREN")
-    assert [path for path in paths_in_test(read(root, move_to_test=3)) if "CROW" in path] == crows
+    assert [path for path in paths_in_test(read(root, test=3)) if "CROW" in path] == crows
 
 
-def paths_in_test(photos: Photos) -> list[str]:
-    return [photos.paths[row] for row in photos.rows("test")]
+def paths_in_test(images: Images) -> list[str]:
+    return [images.ids[row] for row in images.rows("test")]
 
 
 def test_a_class_too_small_is_refused_with_the_numbers(photos_in, read):
     root = photos_in({"train/CROW": 9, "train/WREN": 5})
     with pytest.raises(UserError) as refusal:
-        read(root, move_to_test=4)
-    assert "WREN has 5 training photos" in str(refusal.value)
+        read(root, test=4)
+    assert "WREN has 5 training images" in str(refusal.value)
     assert "move 4 to test and 1 to validation" in str(refusal.value)
-    assert "choose a smaller data.move_to_test" in str(refusal.value)
+    assert "choose a smaller data.test" in str(refusal.value)
 
 
 def test_an_empty_class_is_refused_by_name(photos_in, read):
     with pytest.raises(
-        UserError, match=r"class 'WREN' has no photos in .*train: fill its folder or remove it"
+        UserError, match=r"class 'WREN' has no images in .*train: fill its folder or remove it"
     ):
         read(photos_in(THREE | {"train/WREN": 0}))
 
@@ -212,9 +221,9 @@ def test_what_is_no_data_set_is_refused(photos_in, read, tmp_path):
     with pytest.raises(UserError, match="is no folder"):
         read(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no photo: expected train"):
+    with pytest.raises(UserError, match="holds no image: expected train"):
         read(tmp_path / "empty")
-    with pytest.raises(UserError, match="1 species; two or more are needed"):
+    with pytest.raises(UserError, match="1 classes; two or more are needed"):
         read(photos_in({"train/CROW": 4}))
 
 
@@ -234,35 +243,35 @@ def test_train_photos_that_stand_in_valid_or_test_are_dropped(photos_in, read):
     shutil.copy(root / "test/CROW/001.jpg", root / "train/CROW/900.jpg")
     shutil.copy(root / "test/CROW/002.jpg", root / "valid/CROW/901.jpg")
     shutil.copy(root / "valid/WREN/001.jpg", root / "train/ROBIN/902.jpg")
-    photos = read(root)
-    assert photos.notes["duplicates_dropped"] == 3
-    assert counts(photos) == {"train": 25, "valid": 6, "test": 6}
+    images = read(root)
+    assert images.notes.counts()["duplicates_dropped"] == 3
+    assert counts(images) == {"train": 25, "valid": 6, "test": 6}
 
 
 def test_a_photo_moved_to_test_leaves_no_copy_in_train(photos_in, read):
     root = photos_in(THREE)
     for name in sorted((root / "train/CROW").iterdir()):
         shutil.copy(name, name.with_name(f"copy-{name.name}"))
-    photos = read(root, move_to_test=4)
+    images = read(root, test=4)
     parts = {
-        part: {photos.content[row] for row in photos.rows(part)}
+        part: {images.content[row] for row in images.rows(part)}
         for part in ("train", "valid", "test")
     }
     assert not parts["train"] & parts["test"]
     assert not parts["train"] & parts["valid"]
-    assert photos.notes["duplicates_dropped"] > 0
-    assert len(photos.paths) == 25 + 9 + 12 - photos.notes["duplicates_dropped"]
+    assert images.notes.counts()["duplicates_dropped"] > 0
+    assert len(images.ids) == 25 + 9 + 12 - images.notes.counts()["duplicates_dropped"]
 
 
 def test_digest_is_of_the_photos_not_of_the_place(photos_in, read, tmp_path, draw_photo):
     root = photos_in(THREE)
-    digest = read(root, move_to_test=2).digest
+    digest = read(root, test=2).digest
     copy = shutil.copytree(root, tmp_path / "elsewhere")
-    assert read(copy, move_to_test=2).digest == digest
+    assert read(copy, test=2).digest == digest
     draw_photo(77).save(copy / "train/CROW/001.jpg")
-    assert read(copy, move_to_test=2).digest != digest
-    assert read(root, move_to_test=2, seed=1).digest != digest
-    assert read(root, move_to_test=1).digest != digest
+    assert read(copy, test=2).digest != digest
+    assert read(root, test=2, seed=1).digest != digest
+    assert read(root, test=1).digest != digest
 
 
 def test_equal_digests_mean_equal_rows(photos_in, read, tmp_path):
@@ -294,9 +303,9 @@ def test_an_unreadable_photo_is_refused_by_name_or_skipped(photos_in, read, how)
         read(root)
     assert str(victim) in str(refusal.value)
     assert "data.skip_unreadable=true" in str(refusal.value)
-    photos = read(root, skip_unreadable=True)
-    assert photos.notes["unreadable_skipped"] == 1
-    assert counts(photos) == {"train": 24, "valid": 6, "test": 6}
+    images = read(root, skip_unreadable=True)
+    assert images.notes.counts()["unreadable_skipped"] == 1
+    assert counts(images) == {"train": 24, "valid": 6, "test": 6}
 
 
 def test_several_unreadable_photos_are_counted(photos_in, read):
@@ -311,4 +320,4 @@ def test_scan_counts_a_species_once_however_often_it_is_respelled(photos_in):
     _, notes = scan_folder(
         photos_in({"train/MUTE SWAN": 3, "valid/Mute swan": 1, "test/mute_swan": 1, "train/A": 2})
     )
-    assert notes["spellings_joined"] == 1
+    assert notes.counts()["spellings_joined"] == 1
