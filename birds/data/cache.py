@@ -69,9 +69,7 @@ def _write_images(out: IO[bytes], images: Images, look: Look) -> None:
         ) from None
 
 
-def decoded_in_order(
-    source: Source, ids: Sequence[str], look: Look
-) -> Iterator[NDArray[np.uint8]]:
+def decoded_in_order(source: Source, ids: Sequence[str], look: Look) -> Iterator[NDArray[np.uint8]]:
     """Images (h, w, c), or several at once (n, h, w, c), in order. Raises Unreadable."""
     many: Callable[..., NDArray[np.uint8] | None] | None = getattr(source, "decode_many", None)
     first = many(ids[:AT_ONCE], look) if many else None

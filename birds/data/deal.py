@@ -157,9 +157,7 @@ def _refuse_few_classes(count: Counter[str], items: Sequence[Item], source: Sour
     )
 
 
-def _with_all_parts(
-    kept: list[Item], names: Sequence[str], test: Test, seed: int
-) -> list[Item]:
+def _with_all_parts(kept: list[Item], names: Sequence[str], test: Test, seed: int) -> list[Item]:
     """Cut a validation part where there is none, and move seeded training images of each class to
     the test part.
     """

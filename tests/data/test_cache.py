@@ -101,7 +101,9 @@ def test_another_size_or_a_changed_photo_is_another_file(images, tmp_path, draw_
 
 def test_moving_photos_between_parts_decodes_nothing_anew(images, tmp_path):
     moved = read(images.source.root, tmp_path / "cache", test=2, seed=1)
-    assert cache_file(moved, tmp_path / "cache", Look(32)) == cache_file(images, tmp_path / "cache", Look(32))
+    assert cache_file(moved, tmp_path / "cache", Look(32)) == cache_file(
+        images, tmp_path / "cache", Look(32)
+    )
 
 
 def test_two_processes_at_once_decode_once(images, tmp_path):
@@ -117,7 +119,9 @@ def test_two_processes_at_once_decode_once(images, tmp_path):
     assert [process.returncode for process in both] == [0, 0], answers
     decoded = (folder / "decoded").read_text().splitlines()
     assert len(decoded) == len(images.ids)
-    right = int(np.stack([decode_image(images.source.root / path, size=32) for path in images.ids]).sum())
+    right = int(
+        np.stack([decode_image(images.source.root / path, size=32) for path in images.ids]).sum()
+    )
     assert [int(out) for out, _ in answers] == [right, right]
 
 

@@ -75,7 +75,9 @@ class Table(Files):
         for path in (self.root / given, given.absolute()):
             if path.is_file():
                 return path
-        raise UserError(f"data.file={self.options.file} is no file, neither here nor in {self.root}")
+        raise UserError(
+            f"data.file={self.options.file} is no file, neither here nor in {self.root}"
+        )
 
     def _columns(self, rows: Rows, table: Path) -> dict[str, int]:
         """By meaning, the position of each column that the table has, from 0."""
