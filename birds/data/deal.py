@@ -122,7 +122,7 @@ def _selected(
     chosen = frozenset(names)
     judged = [item.id for item in scan.items if item.label is None and _judging(item)]
     untrained = {x.label for x in scan.items if x.label is not None} - set(count)
-    notes = Notes({kind: () for kind in COUNTED}).beside(scan.notes)
+    notes = Notes(dict.fromkeys(COUNTED, ())).beside(scan.notes)
     if judged:
         notes = notes.having("unlabelled_left_out", judged)
     if untrained:

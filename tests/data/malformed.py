@@ -44,7 +44,9 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     elif how == 1:
         del broken[place:]
     elif how == 2:
-        broken[early : early + 4] = struct.pack(">I", int(rng.choice([0, 1, 2**16, 2**31, 2**32 - 1])))
+        broken[early : early + 4] = struct.pack(
+            ">I", int(rng.choice([0, 1, 2**16, 2**31, 2**32 - 1]))
+        )
     elif how == 3:
         broken[early : early + 2] = rng.bytes(2)
     elif how == 4:

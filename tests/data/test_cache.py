@@ -6,14 +6,12 @@ import textwrap
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from birds.data.cache import cache_file, decoded_images
 from birds.data.deal import read_images
 from birds.data.decode import Look, decode_image
 from birds.data.images import Images
 from birds.data.sources.folder import Folder
-from birds.data.sources.idx import Idx
 
 BUILD = """
     import os, sys, time

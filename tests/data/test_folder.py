@@ -1,12 +1,19 @@
 """The reader of folders: its quirks, its selection, its refusals."""
 
+import os
 import shutil
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 from birds.core.errors import UserError
+from birds.data.cache import decoded_images
 from birds.data.deal import read_images, scanned
 from birds.data.images import Images
 from birds.data.names import plain_name
@@ -321,3 +328,198 @@ def test_scan_counts_a_species_once_however_often_it_is_respelled(photos_in):
         photos_in({"train/MUTE SWAN": 3, "valid/Mute swan": 1, "test/mute_swan": 1, "train/A": 2})
     )
     assert notes.counts()["spellings_joined"] == 1
+
+
+def test_a_spelling_of_the_same_folder_is_joined_with_parts_or_without(photos_in, read, tmp_path):
+    flat = read(photos_in({"Crow": 6, "crow": 6, "wren": 9}))
+    assert flat.classes == ("Crow", "wren")
+    assert flat.notes.names("spellings_joined") == ("Crow (crow)",)
+
+
+def test_case_in_one_part_is_joined_too(photos_in, read):
+    images = read(photos_in({"train/Crow": 6, "train/crow": 6, "train/wren": 9}))
+    assert images.classes == ("Crow", "wren")
+
+
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("entrenamiento", "prueba")])
+def test_parts_under_other_names(photos_in, read, names):
+    counted = {f"{part}/{name}": 8 for part in names for name in ("CROW", "WREN")}
+    images = read(photos_in(counted))
+    assert counts(images) == {"train": 14, "valid": 2, "test": 16}
+
+
+@pytest.mark.parametrize(
+    ("folders", "sentence"),
+    [
+        ({"train_images/A": 4, "train_images/B": 4}, "'train_images'.*rename it to train"),
+        ({"train_images": 4, "test_images": 4}, "rename it to t"),
+        ({"train": 4, "test": 4}, "holds images but no folder per class"),
+        ({"train/A/2021": 4, "train/B": 4}, r"'A' has its 4 images further down \(train/A/2021"),
+        ({}, "holds no image"),
+    ],
+)
+def test_a_layout_that_is_another_gets_its_cure(photos_in, read, tmp_path, folders, sentence):
+    root = photos_in(folders)
+    root.mkdir(exist_ok=True)
+    with pytest.raises(UserError, match=sentence):
+        read(root)
+
+
+def test_images_beside_no_folder_get_a_cure(tmp_path, draw_photo, read):
+    draw_photo(1).save(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match="1 images lie in it beside no folder.*data=table"):
+        read(tmp_path)
+
+
+def test_a_class_called_train_is_a_class(photos_in, read):
+    assert read(photos_in({"bus": 9, "car": 9, "train": 9})).classes == ("bus", "car", "train")
+
+
+def test_what_is_left_out_is_named(photos_in, read, draw_photo):
+    root = photos_in(THREE)
+    for name in ("photo.heic", "notes.txt"):
+        (root / "train/CROW" / name).write_bytes(b"x")
+    (root / "train/CROW/2021").mkdir()
+    draw_photo(7).save(root / "train/CROW/2021/a.jpg")
+    draw_photo(8).save(root / "train/alone.jpg")
+    for name in (".Trash", "$RECYCLE.BIN", "__MACOSX", "@eaDir"):
+        (root / "train" / name).mkdir()
+        draw_photo(9).save(root / "train" / name / "a.jpg")
+    (root / "extra").mkdir()
+    (root / "valid/OWL").mkdir()
+    notes = read(root).notes
+    assert notes.names("images_too_deep") == ("train/CROW/2021/a.jpg",)
+    assert notes.names("images_outside") == ("train/alone.jpg",)
+    assert len(notes.names("folders_left_out")) == 5
+    assert notes.names("empty_classes") == ("valid/OWL",)
+    assert "train/CROW/notes.txt" in notes.names("other_files")
+    assert any("notes.txt" in line for line in notes.lines())
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".JPE"])
+def test_other_endings_of_jpeg_are_read(photos_in, read, ending):
+    root = photos_in(THREE)
+    expected = read(root).digest
+    for photo in sorted((root / "test/CROW").iterdir()):
+        photo.rename(photo.with_suffix(ending))
+    assert read(root).digest == expected
+
+
+def test_two_forms_of_unicode_are_one_class(photos_in, read):
+    name = "Ñandú"
+    composed, taken_apart = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    images = read(
+        photos_in(
+            {f"train/{composed}": 9, f"test/{taken_apart}": 4, "train/CROW": 9, "test/CROW": 4}
+        )
+    )
+    assert images.classes == ("CROW", composed)
+    assert counts(images)["test"] == 8
+    assert images.notes.names("names_changed") == (f"test/{taken_apart}",)
+
+
+def test_a_folder_name_that_is_not_utf8_works(photos_in, read, tmp_path):
+    root = photos_in(THREE)
+    for part in ("train", "valid", "test"):
+        os.rename(f"{root}/{part}/WREN".encode(), f"{root}/{part}/".encode() + b"\xc1guia")
+    images = read(root)
+    assert images.classes == ("CROW", "ROBIN", "Águia")
+    assert len(images.notes.names("names_changed")) == 3
+    assert decoded_images(images, tmp_path / "cache", 16).shape == (37, 16, 16, 3)
+    "\n".join([*images.ids, *images.classes, *images.notes.lines()]).encode()
+    assert read(root).digest == images.digest
+
+
+def test_linked_folders_are_read_and_noted(photos_in, read, tmp_path):
+    root = photos_in(THREE)
+    expected = read(root).digest
+    (root / "train/WREN").rename(tmp_path / "elsewhere")
+    (root / "train/WREN").symlink_to(tmp_path / "elsewhere")
+    images = read(root)
+    assert images.digest == expected
+    assert images.notes.names("linked_folders") == ("train/WREN",)
+
+
+def test_a_class_without_test_images_is_refused_or_allowed(photos_in, read):
+    root = photos_in(
+        {f"train/{name}": 9 for name in "ABC"} | {"test/A": 4, "test/ZEBRA": 4, "valid/A": 2}
+    )
+    with pytest.raises(UserError, match=r"2 of 3 classes have no test images: B, C.*ZEBRA"):
+        read(root)
+    images = read(root, allow_untested=True)
+    assert images.notes.names("classes_untested") == ("B", "C")
+    assert images.notes.names("classes_untrained") == ("ZEBRA",)
+    assert images.notes.names("classes_unvalidated") == ("B", "C")
+    assert read(root, test=2).notes.names("classes_untested") == ()
+
+
+def test_a_class_of_copies_alone_is_refused(photos_in, read):
+    root = photos_in({"train/A": 9, "train/B": 3, "test/A": 2, "test/B": 3, "valid/A": 2})
+    for number in range(1, 4):
+        shutil.copy(root / f"test/B/{number:03d}.jpg", root / f"train/B/{number:03d}.jpg")
+    with pytest.raises(UserError, match="every training image of B is a copy"):
+        read(root)
+
+
+def test_auto_is_one_test_part_a_fifth_of_each_class(photos_in, read):
+    images = read(photos_in({"A": 20, "B": 4}))
+    by_class = Counter(zip(images.label.tolist(), images.part.tolist(), strict=True))
+    assert by_class[0, "test"] == 4
+    assert by_class[1, "test"] == 1
+
+
+def test_auto_refuses_a_class_that_is_too_small(photos_in, read):
+    with pytest.raises(UserError, match="B has 3 training images.*add images or choose fewer"):
+        read(photos_in({"A": 20, "B": 3}))
+
+
+def test_deep_greys_are_noted(photos_in, read):
+    root = photos_in(THREE)
+    ramp = np.tile(np.linspace(0, 4095, 40).astype(np.uint16), (40, 1))
+    Image.fromarray(ramp).save(root / "train/CROW/deep.png")
+    assert read(root).notes.names("scaled_greys") == ("train/CROW/deep.png",)
+
+
+def test_many_names_are_kept_in_a_file(photos_in, read, tmp_path):
+    root = photos_in(THREE)
+    for k in range(9):
+        (root / f"train/CROW/{k}.txt").write_text("x")
+    images = read(root)
+    assert images.notes.kept_in == tmp_path / "cache" / f"notes-{images.digest}.txt"
+    assert "train/CROW/8.txt" in images.notes.kept_in.read_text()
+
+
+def test_an_image_that_vanishes_after_the_check_is_named(photos_in, read, tmp_path):
+    root = photos_in(THREE)
+    images = read(root)
+    (root / images.ids[3]).unlink()
+    with pytest.raises(UserError, match=f"{images.ids[3]} cannot be read.*ask again"):
+        decoded_images(images, tmp_path / "cache", 16)
+
+
+def test_a_folder_without_a_root_says_how_to_get_one():
+    with pytest.raises(UserError, match=r"data=folder needs data\.root=FOLDER: ask Eva"):
+        Folder(Folder.Options(hint="ask Eva"))
+
+
+NAMES = st.text(
+    st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=20
+).filter(lambda name: plain_name(name) and not name.startswith("."))
+
+
+@settings(max_examples=25)
+@given(st.sets(NAMES, min_size=2, max_size=4))
+def test_any_names_of_classes_are_read(tmp_path_factory, names):
+    root = tmp_path_factory.mktemp("named")
+    for k, name in enumerate(sorted(names)):
+        (root / "train" / name).mkdir(parents=True, exist_ok=True)
+        for number in range(5):
+            photo = np.full((8, 8, 3), 20 * k + number, np.uint8)
+            Image.fromarray(photo).save(root / "train" / name / f"{k}-{number}.png")
+    if len({plain_name(name) for name in names}) < 2:
+        return
+    source = Folder(Folder.Options(root=str(root)))
+    images = read_images(source, root / "cache", classes=9, seed=0)
+    assert {plain_name(name) for name in images.classes} == {plain_name(name) for name in names}
+    assert len(images.ids) == 5 * len(names)
+    assert all(source.file(name).is_file() for name in images.ids)

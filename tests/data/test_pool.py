@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from birds.core.errors import UserError
+from birds.data.cache import decoded_images
 from birds.data.deal import read_images
 from birds.data.images import Images
 from birds.data.pool import read_pool
@@ -147,3 +148,25 @@ def test_the_same_photos_elsewhere_are_the_same_pool(root: Path, own, tmp_path: 
     assert pools[0].digest == pools[1].digest
     (other / "002.jpg").unlink()
     assert pool_of(root, str(tmp_path / "other")).digest != pools[0].digest
+
+
+def test_linked_folders_are_followed_once_and_trash_is_left_out(root: Path, own, tmp_path) -> None:
+    folder = own({"a": 3, ".Trash-1000/files": 2, "@eaDir": 2, "$RECYCLE.BIN": 1})
+    store = tmp_path / "store"
+    (folder / "a").rename(store)
+    (folder / "linked").symlink_to(store)
+    (folder / "again").symlink_to(store)
+    (store / "loop").symlink_to(folder)
+    (folder / "notes.txt").write_text("x")
+    pool = pool_of(root, str(folder))
+    assert len(pool.ids) == 3
+    assert pool.notes.names("linked_folders") == ("again",)
+    assert pool.notes.names("loops_left_out") == ("linked", "again/loop")
+    assert len(pool.notes.names("folders_left_out")) == 3
+    assert pool.notes.names("stray_files") == ("notes.txt",)
+
+
+def test_a_pool_has_no_labels_and_is_decoded_as_any_other(root: Path, own, tmp_path) -> None:
+    pool = pool_of(root, str(own({"a": 3})))
+    assert pool.label.tolist() == [-1, -1, -1]
+    assert decoded_images(pool, tmp_path / "cache", 16).shape == (3, 16, 16, 3)

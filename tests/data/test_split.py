@@ -6,7 +6,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from birds.core.errors import UserError
-from birds.data.split import Split, draw_split, labelled_count
+from birds.data.images import Images
+from birds.data.notes import Notes
+from birds.data.sources.folder import Folder
+from birds.data.split import Split, cut_of, draw_split, labelled_count
 
 NAMES = [f"SPECIES {k}" for k in range(6)]
 COUNTS = st.lists(st.integers(2, 60), min_size=1, max_size=6)
@@ -123,3 +126,51 @@ def test_one_photo_cannot_be_cut():
     for split in (10, 50, 90):
         with pytest.raises(UserError, match="out of its 1"):
             cut_for([1], split, 0)
+
+
+def images_of(counts, unlabelled=0) -> Images:
+    label = np.append(np.repeat(np.arange(len(counts)), counts), np.full(unlabelled, -1))
+    ids = tuple(f"{k}.jpg" for k in range(len(label)))
+    part = np.full(len(label), "train")
+    folder = Folder(Folder.Options(root="."))
+    return Images(folder, tuple(NAMES[: len(counts)]), ids, label, part, ids, Notes())
+
+
+@given(COUNTS, SEEDS, st.integers(0, 9))
+def test_split_0_uses_every_label(counts, seed, unlabelled):
+    cut = cut_of(images_of(counts, unlabelled), split=0, seed=seed)
+    assert cut.labelled.tolist() == list(range(sum(counts)))
+    assert cut.unlabelled.tolist() == list(range(sum(counts), sum(counts) + unlabelled))
+
+
+@given(COUNTS, SPLITS, SEEDS)
+def test_images_without_a_label_hide_no_label(counts, split, seed):
+    assume(possible(counts, split))
+    without = cut_of(images_of(counts), split=split, seed=seed)
+    beside = cut_of(images_of(counts, 5), split=split, seed=seed)
+    assert np.array_equal(without.labelled, beside.labelled)
+    assert len(beside.unlabelled) == len(without.unlabelled) + 5
+
+
+@given(COUNTS, SPLITS, SEEDS)
+def test_labels_per_class_are_the_beginning_of_the_same_order(counts, split, seed):
+    assume(possible(counts, split))
+    images = images_of(counts)
+    number = min(labelled_count(count, split) for count in counts)
+    few = cut_of(images, split=split, labels_per_class=number, seed=seed)
+    assert set(few.labelled) <= set(cut_of(images, split=split, seed=seed).labelled)
+    assert np.bincount(images.label[few.labelled]).tolist() == [number] * len(counts)
+
+
+def test_labels_per_class_beyond_a_class_are_refused():
+    with pytest.raises(UserError, match="SPECIES 1 has 5 training images; choose 5 or fewer"):
+        cut_of(images_of([9, 5]), split=70, labels_per_class=6, seed=0)
+    assert len(cut_of(images_of([9, 5]), split=70, labels_per_class=5, seed=0).labelled) == 10
+    with pytest.raises(UserError, match="choose 1 or more"):
+        cut_of(images_of([9, 5]), split=70, labels_per_class=0, seed=0)
+
+
+@pytest.mark.parametrize("split", [-1, 100])
+def test_a_split_beyond_its_range_is_refused(split):
+    with pytest.raises(UserError, match="choose 0"):
+        cut_of(images_of([9, 5]), split=split, seed=0)
