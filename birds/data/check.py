@@ -154,18 +154,24 @@ def near_duplicates(looks: dict[str, Look]) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def csv_rows_without_file(root: Path, paths: set[str]) -> int | None:
-    """How many rows of the root's first CSV name an image that is not there; None without CSV.
+def csv_rows_without_file(root: Path, ids: set[str]) -> int | None:
+    """How many rows of the root's first CSV name an image that is not there; None without a CSV
+    that can be read.
+
     Headers are optional.
     """
     files = sorted(root.glob("*.csv"))
     if not files:
         return None
-    absent, parts = 0, {path.split("/")[0] for path in paths}
-    with files[0].open(newline="", encoding="utf-8", errors="replace") as file:
-        for row in csv.reader(file):
-            named = [cell for cell in row if "/" in cell and "." in cell]
-            absent += bool(named) and named[0].split("/")[0] in parts and named[0] not in paths
+    absent = 0
+    parts = {name.split("/")[0] for name in ids}
+    try:
+        with files[0].open(newline="", encoding="utf-8", errors="replace") as file:
+            for row in csv.reader(file):
+                named = [cell for cell in row if "/" in cell and "." in cell]
+                absent += bool(named) and named[0].split("/")[0] in parts and named[0] not in ids
+    except (csv.Error, OSError):  # a field longer than the reader takes, a folder called x.csv
+        return None
     return absent
 
 

@@ -19,7 +19,7 @@ from birds.core.errors import UserError
 
 HEIF = AVIF = False
 with contextlib.suppress(ImportError):  # where its plug-in is installed
-    from pillow_heif import register_heif_opener
+    from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
 
     register_heif_opener()
     HEIF = True
@@ -145,7 +145,7 @@ def _resized(image: Image.Image, look: Look) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation asks; EXIF that cannot be read asks for nothing."""
     try:
-        turn = TURNS.get(image.getexif().get(0x0112))
+        turn = TURNS.get(int(image.getexif().get(0x0112, 1)))
     except Exception:  # a broken tag says nothing about the pixels
         return image
     return image if turn is None else image.transpose(turn)

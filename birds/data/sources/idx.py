@@ -129,13 +129,13 @@ class Idx:
         names = np.array(ids)
         for part, images in self._images.items():
             here = np.flatnonzero(np.char.startswith(names, f"{part}/"))
-            rows = [int(ids[k].partition("/")[2]) for k in here]
+            rows = [int(ids[k].partition("/")[2]) for k in here.tolist()]
             gathered[here] = images[rows]
         return _seen(gathered, look)
 
     def _image(self, id: str) -> NDArray[np.uint8]:
         part, _, row = id.partition("/")
-        return self._images[part][int(row)]
+        return np.asarray(self._images[part][int(row)])
 
 
 def _fits(image: NDArray[np.uint8], look: Look) -> bool:
@@ -161,7 +161,7 @@ def _resized(image: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
     else:
         picture = picture.resize(square, Image.Resampling.BICUBIC)
     pixels = np.asarray(picture).reshape(1, look.size, look.size, image.shape[-1])
-    return _seen(pixels, look)[0]
+    return np.asarray(_seen(pixels, look)[0])
 
 
 def _find(root: Path, stem: str, dimensions: int) -> Path | None:

@@ -23,7 +23,7 @@ USUAL = {  # the names under which a column is found that was not chosen
 }
 
 
-class Columns(Choices):
+class _Columns(Choices):
     """Which column is which: a name, a number from 1, or null to find it."""
 
     file: Column = None
@@ -34,7 +34,6 @@ class Columns(Choices):
 class Table(Files):
     """The images that a CSV names, below a root."""
 
-    # Choices forbids unknown options; a nested model keeps columns.file=... short to say.
     class Options(Choices):
         """The table and how to read it.
 
@@ -45,7 +44,7 @@ class Table(Files):
 
         root: str | None = None
         file: str | None = None
-        columns: Columns = Columns()
+        columns: _Columns = _Columns()
         delimiter: str | None = None
         header: bool = True
         suffix: str = ""
