@@ -38,7 +38,7 @@ class Part(Choices):
     """
 
     name: str
-    part: str = Field("", exclude_if=lambda value: value == "")
+    part: str = Field(default="", exclude_if=lambda value: value == "")
     options: dict[str, Any] = {}
 
     @property
@@ -216,6 +216,8 @@ class Runtime(Choices):
     source: Part
     pool_root: Path | None = None
     skip_unreadable: bool = False
+    allow_untested: bool = False
+    join_alike: bool | None = None
     device: str = "auto"
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     threads: int | Literal["auto"] = "auto"

@@ -27,6 +27,7 @@ from birds.data.split import cut_of
 from birds.launch.chosen import spec_from_config
 
 C = TypeVar("C", bound=Choices)
+READER = ("skip_unreadable", "allow_untested", "join_alike")  # what it may do with files
 
 
 class Launch(Choices):
@@ -121,7 +122,7 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),
         "source": chosen_part("source", values["data"]["source"], place="data.source"),
         "pool_root": find_pool(str(values["pool"])),
-        "skip_unreadable": values["data"]["skip_unreadable"],
+        **{name: values["data"][name] for name in READER},
         "tracking": values["tracking"]["mode"],
         "precision": str(values["precision"]),
     }
@@ -151,7 +152,7 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
 def _images(data: str, cache_dir: Path) -> Images:
     values = json.loads(data)
     source = create_source(chosen_part("source", values["source"], place="data.source"))
-    chosen = {name: values[name] for name in ("classes", "test", "seed", "skip_unreadable")}
+    chosen = {name: values[name] for name in ("classes", "test", "seed", *READER)}
     return read_images(source, cache_dir, **chosen)
 
 
