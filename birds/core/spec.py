@@ -209,11 +209,15 @@ def _without(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Runtime(Choices):
-    """Where and how a run runs: never hashed, always recorded. `source` says where images lie."""
+    """Where and how a run runs: never hashed, always recorded.
+
+    source: where images lie. files: where the files lie that choices name, by their SHA-256.
+    """
 
     runs_dir: Path
     cache_dir: Path
     source: Part
+    files: dict[str, Path] = {}
     pool_root: Path | None = None
     skip_unreadable: bool = False
     allow_untested: bool = False

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from birds.core.files import known_files
 from birds.core.parts import chosen_part
 from birds.core.spec import Choices, RunSpec, Runtime, UserError, complaint
 from birds.core.store import RunFolder
@@ -121,6 +122,7 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
         "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),
         "source": chosen_part("source", values["data"]["source"], place="data.source"),
+        "files": known_files(),
         "pool_root": find_pool(str(values["pool"])),
         **{name: values["data"][name] for name in READER},
         "tracking": values["tracking"]["mode"],
