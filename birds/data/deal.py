@@ -5,6 +5,7 @@ No torch here: a sweep that finds all its runs finished never imports it.
 """
 
 import contextlib
+import dataclasses
 import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from birds.core.errors import UserError
 from birds.core.randomness import stream
 from birds.data.contents import Contents
 from birds.data.images import UNLABELLED, Images
-from birds.data.names import one_spelling, plain_name
+from birds.data.names import alike_pairs, one_spelling, plain_name
 from birds.data.notes import Notes, listed, printable
 from birds.data.sources import Item, Scan, Source
 
@@ -56,7 +57,6 @@ def read_images(
     """Read, select and deal out the images of a source.
 
     Args:
-        source: where they come from.
         cache_dir: where hashes are remembered, and the names behind the notes.
         classes: how many classes are kept, those with most training images (ties by name).
         test: `auto` takes the source's own test part, else a fifth of each class by `seed`; a
@@ -71,6 +71,7 @@ def read_images(
     """
     scan = scanned(source, join_alike=join_alike)
     kept, names, notes = _selected(scan, classes, source)
+    notes = notes.having("classes_alike", alike_pairs(names))
     contents = source.contents([item.id for item in kept], cache_dir)
     good = readable([item.id for item in kept], contents, source, skip=skip_unreadable)
     notes = notes.having("unreadable_skipped", (item.id for item in kept if item.id not in good))
@@ -82,8 +83,7 @@ def read_images(
     notes = notes.having("duplicates_dropped", (item.id for item in dealt if item.id not in left))
     notes = notes.having("scaled_greys", (item.id for item in unleaked if contents[item.id].scaled))
     notes = _judged(unleaked, names, notes, allow_untested)
-    images = _in_order(source, unleaked, names, contents, notes)
-    return _with_notes_kept(images, cache_dir)
+    return _with_notes_kept(_in_order(source, unleaked, names, contents, notes), cache_dir)
 
 
 def scanned(source: Source, *, join_alike: bool | None = None) -> Scan:
@@ -207,7 +207,7 @@ def without_leaks(items: Sequence[Item], contents: Mapping[str, Contents]) -> li
 def _judged(
     items: Sequence[Item], names: Sequence[str], notes: Notes, allow_untested: bool
 ) -> Notes:
-    """Refuse classes without a test image unless they are allowed; note those without validation."""
+    """Refuse classes without a test image unless allowed; note those without validation."""
     tested = {item.label for item in items if item.part == "test"}
     valid = {item.label for item in items if item.part == "valid"}
     trained = {item.label for item in items if item.part == "train"}
@@ -256,6 +256,4 @@ def _in_order(
 def _with_notes_kept(images: Images, cache_dir: Path) -> Images:
     """The images, with every name behind their notes in a file of the cache folder."""
     notes = images.notes.written(cache_dir / f"notes-{images.digest}.txt")
-    return Images(
-        images.source, images.classes, images.ids, images.label, images.part, images.content, notes
-    )
+    return dataclasses.replace(images, notes=notes)
