@@ -226,6 +226,7 @@ def test_an_oversized_text_is_unreadable(tmp_path):
     assert contents_of(tmp_path / "a.png").error
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about damaged tags
 def test_malformed_files_are_read_or_unreadable_and_the_check_knows(tmp_path):
     outcomes = set()
     complaints: list[str] = []
