@@ -39,6 +39,7 @@ FORMATS = (
     *(("AVIF",) if AVIF else ()),
 )
 LARGE = 2**25  # pixels from which images are decoded one at a time, so that memory stays bounded
+EMPTY = 2000  # pixels a byte, beyond which a large image is a damaged header, not a picture
 TURNS = {  # by the EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -112,9 +113,13 @@ def decode(file: Path | bytes, look: Look, *, name: str | None = None) -> Decode
     called = name or (str(file) if isinstance(file, Path) else "the image")
     try:
         source = io.BytesIO(file) if isinstance(file, bytes) else file
+        length = len(file) if isinstance(file, bytes) else file.stat().st_size
         with Image.open(source, formats=FORMATS) as image:
-            if image.width * image.height < LARGE:
+            pixels = image.width * image.height
+            if pixels < LARGE:
                 return _decoded(image, look)
+            if pixels > EMPTY * length:
+                raise ValueError(f"{image.width}x{image.height} pixels in {length} bytes")
             with _one_large_image:
                 return _decoded(image, look)
     except Exception as complaint:  # Pillow raises anything from OSError to struct.error

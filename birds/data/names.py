@@ -28,6 +28,7 @@ EXTENSIONS = (
     *((".heic", ".heif") if HEIF else ()),
 )
 LITTER = ("$recycle.bin", "__macosx", "@eadir", "system volume information", "lost+found")
+SHORT = 5  # letters below which names that differ by one letter are just names
 ALIKE = 0.9  # similarity from which two names might be one class
 
 
@@ -113,6 +114,22 @@ def one_spelling(
     for (_, plain), names in sorted(spelled.items(), key=lambda pair: pair[0][0] != "train"):
         first.setdefault(plain, names[0])
     return _respelled(items, first, joined)
+
+
+def alike_pairs(names: Iterable[str]) -> list[str]:
+    """Pairs of classes whose names, of five letters or more, differ by one letter that was added,
+    left out, replaced or swapped with its neighbour: perhaps one class, mistyped.
+    """
+    having: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        plain = plain_name(name)
+        if len(plain) < SHORT:
+            continue
+        shortened = {plain[:k] + plain[k + 1 :] for k in range(len(plain)) if plain[k].isalpha()}
+        for key in (plain, *sorted(shortened)):
+            having[key].append(name)
+    pairs = {tuple(sorted(group)) for group in having.values() if len(group) == 2}
+    return sorted(" ~ ".join(pair) for pair in pairs)
 
 
 def _spellings(items: Iterable[Item]) -> dict[tuple[str, str], list[str]]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from birds.core.errors import UserError
-from birds.core.spec import Choices
+from birds.core.spec import Choices, ImageChoices
 from birds.encoders import Encoder
 from birds.encoders._weights import identified
 
@@ -39,6 +39,13 @@ class Backbone(Encoder):
     def complete(cls, options: Any) -> Any:
         """The options with the weights' SHA-256 in place of their path."""
         return options.model_copy(update={"weights": identified(options.weights)})
+
+    @classmethod
+    def sketch(cls, options: Any, image: ImageChoices) -> Encoder:
+        """The encoder with random weights: not every library can build without memory."""
+        without = options.model_copy(update={"weights": "none"})
+        encoder: Encoder = cls(without, image)  # type: ignore[call-arg]
+        return encoder
 
     def scale_by(self, mean: Any, spread: Any) -> None:
         """Remember how pixels as fractions are scaled."""

@@ -1,4 +1,4 @@
-"""What the look at a folder finds: duplicates, unreadable files, rows of the CSV without a photo."""
+"""What the look at a folder finds: duplicates, unreadable files, rows of a CSV without a photo."""
 
 import shutil
 
@@ -132,3 +132,19 @@ def test_the_text_says_what_was_found(root, draw_photo):
 def test_a_folder_without_photos_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no image"):
         check_folder(tmp_path)
+
+
+def test_what_the_reader_leaves_out_or_asks_stands_in_the_text(root, draw_photo):
+    for part, name in (("train", "WESTERN BLUEBIRD"), ("valid", "EASTERN BLUEBIRD")):
+        (root / part / name).mkdir()
+        draw_photo(len(part), 96).save(root / part / name / "1.jpg")
+    (root / "train/CROW/a.txt").write_text("x")
+    text = as_text(check_folder(root))
+    assert "1 names that a sweep would ask about: the class 'EASTERN BLUEBIRD' has valid" in text
+    assert "train/CROW/a.txt" in text
+    assert "1 classes without training images, left out: EASTERN BLUEBIRD" in text
+
+
+def test_a_csv_with_a_long_field_is_no_hindrance(root):
+    (root / "birds.csv").write_text("x" * 200_000 + ",train/CROW/1.jpg\n")
+    assert check_folder(root).csv_rows_without_file is None

@@ -367,7 +367,7 @@ def test_a_layout_that_is_another_gets_its_cure(photos_in, read, tmp_path, folde
 
 def test_images_beside_no_folder_get_a_cure(tmp_path, draw_photo, read):
     draw_photo(1).save(tmp_path / "a.jpg")
-    with pytest.raises(UserError, match="1 images lie in it beside no folder.*data=table"):
+    with pytest.raises(UserError, match=r"1 images lie in it beside no folder.*data=table"):
         read(tmp_path)
 
 
@@ -469,7 +469,7 @@ def test_auto_is_one_test_part_a_fifth_of_each_class(photos_in, read):
 
 
 def test_auto_refuses_a_class_that_is_too_small(photos_in, read):
-    with pytest.raises(UserError, match="B has 3 training images.*add images or choose fewer"):
+    with pytest.raises(UserError, match=r"B has 3 training images.*add images or choose fewer"):
         read(photos_in({"A": 20, "B": 3}))
 
 

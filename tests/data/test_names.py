@@ -1,4 +1,4 @@
-"""Names of classes and parts: which spellings are one, which are two, and what a person must say."""
+"""Names of classes and parts: which spellings are one, which are two, what a person must say."""
 
 import unicodedata
 
@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from birds.core.errors import UserError
 from birds.data.files import id_of, path_of
-from birds.data.names import class_name, is_swap, one_spelling, part_of, part_within, plain_name
+from birds.data.names import (
+    alike_pairs,
+    class_name,
+    is_swap,
+    one_spelling,
+    part_of,
+    part_within,
+    plain_name,
+)
 from birds.data.notes import Notes, printable
 from birds.data.sources import Item
 
@@ -132,3 +140,9 @@ def test_few_names_need_no_file(tmp_path):
 
 def test_odd_letters_are_shown_escaped():
     assert printable("a\nb\udcc1") == "a\\nb\\udcc1"
+
+
+def test_classes_that_differ_by_a_letter_are_pointed_out():
+    names = ("robin", "robins", "ROBNI", "crow", "craw", "class 1", "class 2", "house wren")
+    assert alike_pairs(names) == ["ROBNI ~ robin", "robin ~ robins"]
+    assert alike_pairs(["0", "1", "n01440764", "n01440765"]) == []

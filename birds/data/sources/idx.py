@@ -33,7 +33,7 @@ class Idx:
     """The images of idx files, uint8 of shape (N, h, w, 1) or (N, h, w, 3)."""
 
     class Options(Choices):
-        """The folder of the files, and the names of labels 0, 1, ... where digits say too little."""
+        """The folder of the files, and names of the labels 0, 1, ... to use instead of digits."""
 
         root: str | None = None
         names: tuple[str, ...] = ()
@@ -193,8 +193,8 @@ def _as_images(file: Path, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
         values = values[..., None]
     if values.ndim != 4 or values.shape[-1] not in (1, 3) or 0 in values.shape[1:]:
         raise UserError(
-            f"{file} has the shape {values.shape}: images have (count, height, width), or these and "
-            "1 or 3 channels"
+            f"{file} has the shape {values.shape}: images have (count, height, width), or these "
+            "and 1 or 3 channels"
         )
     return values
 
