@@ -54,7 +54,7 @@ def part_class(kind: str, place: str) -> Any:
     module_name, _, class_name = place.partition(":")
     if not class_name:
         if not place.isidentifier() or place not in part_names(kind):
-            known = [name for name in part_names(kind)]
+            known = list(part_names(kind))
             raise UserError(
                 f"{kind}={place}: there is no such {kind}{nearest(place, known)} "
                 f"There are: {', '.join(known)}, or package.module:Class"
@@ -117,6 +117,8 @@ def chosen_part(kind: str, asked: Mapping[str, Any], *, place: str = "") -> Part
     made_by = part_class(kind, part or name)
     try:
         complete = made_by.Options.model_validate(options)
+        if hasattr(made_by, "complete"):
+            complete = made_by.complete(complete)
     except ValidationError as error:
         raise UserError(_wrong_option(kind, name, place or kind, error)) from None
     own_place = part if part != name else ""

@@ -26,6 +26,7 @@ class FittedHead:
     """A head that scikit-learn fits on standardised features. Subclasses give the estimator."""
 
     by_gradient = False
+    learns_from_unlabelled = False
 
     def __init__(self, options: Any, features: int, classes: int) -> None:
         self.options = options
@@ -62,4 +63,5 @@ class FittedHead:
         """Logarithms of probabilities (N, classes) of features (N, F)."""
         probability = np.full((len(features), self.classes), LEAST)
         probability[:, self.model.classes_] = self.model.predict_proba(features)
-        return np.log(probability.clip(LEAST)).astype(np.float32)
+        scores: NDArray[np.float32] = np.log(probability.clip(LEAST)).astype(np.float32)
+        return scores
