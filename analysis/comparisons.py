@@ -357,9 +357,9 @@ def _shown(row: dict[str, Any], swept: list[str]) -> list[str]:
     ]
 
 
-def print_comparisons(runs_dir: Path, sweep: str) -> None:
+def print_comparisons(runs_dir: Path, sweep: str, written_as: str | None = None) -> None:
     """Print a sweep's comparisons and verdicts, those under noise too, and write them under
-    `tables/`.
+    `tables/`, named `written_as` or after the sweep.
 
     Nothing where it allows none. Raises UserError as `pairs` does.
     """
@@ -368,7 +368,7 @@ def print_comparisons(runs_dir: Path, sweep: str) -> None:
         if len(table) and (table["seeds"].any() or not noisy):
             text, stem = (
                 f"{UNDER_NOISE * noisy}{as_markdown(table)}",
-                runs_dir / "tables" / f"{sweep}{end}_comparisons",
+                runs_dir / "tables" / f"{written_as or sweep}{end}_comparisons",
             )
             print(
                 f"\n{text}\nWritten: {write_table(stem, text, table.drop(columns='noisy').to_csv(index=False))}"

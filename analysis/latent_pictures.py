@@ -55,7 +55,7 @@ def read_space(folder: Path) -> Space | None:
     """
     try:
         measured = json.loads((folder / "latent.json").read_text())
-        with np.load(folder / "latent.npz") as saved:
+        with np.load(folder / "latent.npz", allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in ("vectors", "label", "cluster", "tsne")}
         return Space(**arrays, metrics=measured)
     except (OSError, ValueError, KeyError, BadZipFile):

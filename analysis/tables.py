@@ -177,12 +177,14 @@ def _percent(row: dict[str, float], metric: str) -> str:
     return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def print_sweep_table(runs_dir: Path, name: str) -> None:
-    """Print a sweep's table and its comparisons, or why there are none yet."""
+def print_sweep_table(runs_dir: Path, name: str, written_as: str | None = None) -> None:
+    """Print a sweep's table and its comparisons, or why there are none yet; the files are named
+    `written_as`, or after the sweep.
+    """
     try:
         table, missing = sweep_table(runs_dir, name)
-        write_and_print(runs_dir, name, table, missing)
-        print_comparisons(runs_dir, name)
+        write_and_print(runs_dir, written_as or name, table, missing)
+        print_comparisons(runs_dir, name, written_as)
     except UserError as refusal:
         print(refusal)
 
