@@ -16,11 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from birds.core.errors import RunsFailed
 from birds.core.spec import RunSpec, UserError
+from birds.core.state import State, not_started, root_cause
 from birds.core.store import RunFolder
 from birds.core.sweep import Asked, Sweep, with_needs
 from birds.launch.local_workers import LocalSlots
 from birds.launch.plan import Planned, describe, how_tracked, plan_run
-from birds.launch.progress import Board, State
+from birds.launch.progress import Board
 
 TAIL_LINES = 6
 
@@ -166,9 +167,8 @@ def print_failures(board: Board, runs_dir: Path) -> None:
         told = (folder.failure() or board.why.get(key) or "it left no word").strip().splitlines()
         shown = told[:2] + [line for line in told[2:][-TAIL_LINES:] if line]
         if state is State.BLOCKED:
-            shown = [
-                f"not started: {spec.needs.key if spec.needs else '?'}, which it needs, failed"
-            ]
+            cause = root_cause(spec, board.states)
+            shown = [not_started(cause) if cause else "not started: what it needs failed"]
         board.console.print(f"\n{key} {board.titles[key]} {state.value}:", style="bold red")
         board.console.print("\n".join(f"  {line}" for line in shown), markup=False, highlight=False)
         more = folder.failure_file if folder.failure_file.exists() else folder.log()

@@ -1,7 +1,8 @@
 """From composed configurations to runs that may start: everything that can be refused is refused
 here, before any does.
 
-No torch: a sweep whose runs are all finished says so without importing it.
+No torch at import: a sweep that was planned before and is finished says so without it (see
+`birds.launch.memo`).
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from birds.data.images import Images
 from birds.data.pool import read_pool
 from birds.data.prepare import create_source, find_pool
 from birds.data.split import cut_of
-from birds.launch.chosen import spec_from_config
+from birds.launch.memo import memo_in
 
 C = TypeVar("C", bound=Choices)
 
@@ -64,7 +65,8 @@ def plan_run(config: DictConfig) -> Planned:
     done.
     """
     values: Any = OmegaConf.to_container(config, resolve=True)
-    spec_from_config(values, "unknown")  # nonsense dies before images are read or a folder is made
+    memo = memo_in(Path(str(values["cache_dir"])).expanduser().resolve())
+    draft = memo.draft(values, _compose)  # nonsense dies before images are read or a folder is made
     _refuse_odd_runtime(values)
     launch, runtime = _valid(Launch, "launch.", values["launch"]), _runtime(values)
     _refuse_unwritable(runtime.runs_dir, "runs_dir")
@@ -72,7 +74,8 @@ def plan_run(config: DictConfig) -> Planned:
     data = json.dumps(values["data"], sort_keys=True)
     images = _images(data, runtime.cache_dir)
     pool = _pool_digest(str(values["pool"]), data, runtime.cache_dir)
-    spec = spec_from_config(values, images.digest, pool)
+    memo.keep(draft)
+    spec = draft.spec(images.digest, pool)
     cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
     for run in spec.lineage():
         RunFolder(runtime.runs_dir, run).record()  # refuses one of another recipe
@@ -87,6 +90,13 @@ def plan_run(config: DictConfig) -> Planned:
         values.get("slurm"),
         seeds,
     )
+
+
+def _compose(values: Mapping[str, Any], data_digest: str, pool_digest: str) -> RunSpec:
+    """The run of a configuration that is not remembered: this imports its parts, and torch."""
+    from birds.launch.chosen import spec_from_config
+
+    return spec_from_config(values, data_digest, pool_digest)
 
 
 def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:

@@ -5,8 +5,9 @@ alone.
 import time
 from pathlib import Path
 
+from birds.core.state import OVER, State
 from birds.core.sweep import Sweep
-from birds.launch.progress import OVER, Board, State
+from birds.launch.progress import Board
 from birds.launch.slurm.status import sweep_status
 
 LOOK_SECONDS = 0.2  # at run folders
