@@ -68,6 +68,18 @@ def resume(sweeper: Any, arguments: Sequence[str]) -> None:
     sweeper.n_trials = max(0, sweeper.n_trials - done)
 
 
+def refuse_dry_run(sweeper: Any, arguments: Sequence[str]) -> None:
+    """Raise UserError where a search is asked what it would do: that depends on its results."""
+    config = getattr(sweeper, "config", None)
+    asked = [word.partition("=")[2].lower() for word in arguments if word.startswith("dry_run=")]
+    dry = asked[-1] in ("true", "1", "yes", "on") if asked else bool(config and config.dry_run)
+    if dry:
+        raise UserError(
+            "a search has no dry run: each trial is chosen by the results of those before. Leave "
+            "sweeps=search out to see one run, as in python train.py variant=B2 dry_run=true"
+        )
+
+
 def _study(storage: str, name: str) -> Any:
     import optuna
 
