@@ -1,8 +1,8 @@
 """The page served while a sweep runs: the open page asks for news and shows them in place, filters
 as they were.
 
-Only this machine is answered, and only who knows the token in the address. Records are read again when a file of the sweep's runs has changed,
-not otherwise.
+Only this machine is answered, and only who knows the token in the address. Records are read again
+when a file of the sweep's runs has changed, not otherwise.
 """
 
 import contextlib

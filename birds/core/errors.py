@@ -106,7 +106,8 @@ def _disk_sentence(error: Exception, elsewhere: str) -> str | None:
     if error.errno == errno.ENAMETOOLONG:
         return f"a file could not be named {str(place)[:80]}...: choose a shorter name"
     cure = f"; {elsewhere}" if elsewhere else ""
-    return f"cannot use {place!s}: {error.strerror}{cure}"
+    what = "find or make" if error.errno == errno.ENOENT else "write"
+    return f"cannot {what} {place!s}: {error.strerror}{cure}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -155,8 +155,8 @@ def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA names them (3, GPU-8a2..., MIG-...), without
     importing torch.
     """
-    present = [path for pattern in GPU_DEVICES for path in glob.glob(pattern)]
-    if not present:
+    devices = gpu_devices()
+    if not devices:  # a name alone is no GPU: the variable may come from a shell's start-up file
         return []
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
@@ -165,7 +165,12 @@ def visible_gpus() -> list[str]:
             for name in allowed.split(",")
             if name.strip() not in ("", "-1", "NoDevFiles")
         ]
-    return [str(number) for number in range(len(glob.glob(GPU_DEVICES[0])))]
+    return [str(number) for number in range(len(devices))]
+
+
+def gpu_devices() -> list[str]:
+    """The device files of NVIDIA's GPUs on this machine."""
+    return [path for pattern in GPU_DEVICES for path in sorted(glob.glob(pattern))]
 
 
 def use_short_socket_paths() -> None:
