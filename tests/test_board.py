@@ -89,10 +89,10 @@ def test_runs_are_called_by_what_tells_them_apart() -> None:
 
 
 def test_what_a_run_does_not_have_does_not_tell_it_apart() -> None:
-    asked = [("autoencode",), ("masked", "pretraining.hidden=0.4"), ("masked",)]
+    asked = [("simclr",), ("masked", "pretraining.hidden=0.4"), ("masked",)]
     specs = [spec("variant=B1", f"pretraining={name}", *more) for name, *more in asked]
     assert [title.removeprefix("B1 split=90 seed=0 ") for title in called(specs)] == [
-        "pretraining=autoencode",
+        "pretraining=simclr",
         "pretraining=masked hidden=0.4",
         "pretraining=masked hidden=0.6",
     ]

@@ -53,6 +53,7 @@ class Planned:
     launch: Launch
     slurm: dict[str, Any] | None
     average_over: tuple[int, ...]
+    notes: tuple[str, ...] = ()  # what the reader of images left out, joined or scaled
 
     @property
     def folder(self) -> RunFolder:
@@ -73,9 +74,9 @@ def plan_run(config: DictConfig) -> Planned:
     _refuse_unwritable(runtime.cache_dir, "cache_dir")
     data = json.dumps(values["data"], sort_keys=True)
     images = _images(data, runtime.cache_dir)
-    pool = _pool_digest(str(values["pool"]), data, runtime.cache_dir)
+    pool = _pool(str(values["pool"]), data, runtime.cache_dir)
     memo.keep(draft)
-    spec = draft.spec(images.digest, pool)
+    spec = draft.spec(images.digest, pool.digest if pool else "")
     cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
     for run in spec.lineage():
         RunFolder(runtime.runs_dir, run).record()  # refuses one of another recipe
@@ -89,6 +90,7 @@ def plan_run(config: DictConfig) -> Planned:
         launch,
         values.get("slurm"),
         seeds,
+        notes=(*images.notes.lines(), *(pool.notes.lines() if pool else ())),
     )
 
 
@@ -166,10 +168,14 @@ def _images(data: str, cache_dir: Path) -> Images:
 
 
 @lru_cache(maxsize=8)
-def _pool_digest(pool: str, data: str, cache_dir: Path) -> str:
+def _pool(pool: str, data: str, cache_dir: Path) -> Images | None:
     skip = json.loads(data)["skip_unreadable"]
-    found = read_pool(pool, _images(data, cache_dir), cache_dir, skip_unreadable=skip)
-    return found.digest if found else ""
+    return read_pool(pool, _images(data, cache_dir), cache_dir, skip_unreadable=skip)
+
+
+def told_by_reader(planned: Sequence[Planned]) -> list[str]:
+    """What was left out, joined or scaled when images were read, each line once for a sweep."""
+    return list(dict.fromkeys(line for run in planned for line in run.notes))
 
 
 def how_tracked(runtime: Runtime) -> str | None:
