@@ -7,6 +7,7 @@ remembered. What is kept was made without seed and digests, and these are put in
 Only what was accepted is kept, and nothing that names a part outside the project.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -81,7 +82,7 @@ class Memo:
         _forget_oldest(self._file)
         self._drafts[draft.name] = draft.values
         line = json.dumps([draft.name, draft.values], separators=(",", ":"))
-        with self._file.open("a") as file:
+        with contextlib.suppress(OSError), self._file.open("a") as file:
             file.write(line + "\n")  # one write a line: others may add theirs at the same time
 
 
