@@ -1,8 +1,8 @@
 """Figures that look into runs: how they trained, where they err, what they restore, how their
 features lie.
 
-Where one run has to stand for a sweep, it is the best on validation photos, never on test photos.
-Photos are looked for where the record says that they lay; on another machine their places stay
+Where one run has to stand for a sweep, it is the best on validation images, never on test images.
+Images are looked for where the record says that they lay; on another machine their places stay
 grey.
 """
 
@@ -28,28 +28,28 @@ from birds.core.store import RunFolder
 
 BINS = 15  # of the reliability diagram: those of the record's calibration error
 PAIRS = 12
-PHOTOS = 6
-LONGEST_NAME = 24  # letters of a species in these figures
+IMAGES = 6
+LONGEST_NAME = 24  # letters of a classes in these figures
 SPACES = 6
-ACROSS = 8  # photos in a row of restored ones, where there are so many
-ROWS = ("photo", "shown", "restored", "without skips", "drawn from the prior")
+ACROSS = 8  # images in a row of restored ones, where there are so many
+ROWS = ("image", "shown", "restored", "without skips", "drawn from the prior")
 
 
 def best_run(runs: pd.DataFrame) -> pd.Series:
-    """The run with the best accuracy on validation photos."""
+    """The run with the best accuracy on validation images."""
     return runs.loc[runs["valid_accuracy"].idxmax()]
 
 
 def predictions(runs_dir: Path, key: str) -> dict[str, NDArray[Any]]:
-    """What a run saved of its test photos: label, logits, photo, species. Raises UserError when it is
+    """What a run saved of its test images: label, logits, image, classes. Raises UserError when it is
     lost.
     """
-    saved = frame.predictions(runs_dir, key, "species", "test_label", "test_logits", "test_photo")
+    saved = frame.predictions(runs_dir, key, "classes", "test_label", "test_logits", "test_image")
     if saved is None:
         raise UserError(
             f"the predictions of run {key} are lost; remove its record.json and ask again"
         )
-    return dict(zip(("species", "label", "logits", "photo"), saved, strict=True))
+    return dict(zip(("classes", "label", "logits", "image"), saved, strict=True))
 
 
 def curves(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
@@ -104,42 +104,42 @@ def _one_curve(axis: Axes, run: pd.DataFrame, column: str) -> None:
 
 
 def confused_pairs(
-    confusion: NDArray[np.int64], species: list[str], most: int = PAIRS
+    confusion: NDArray[np.int64], classes: list[str], most: int = PAIRS
 ) -> pd.DataFrame:
-    """The pairs most often taken for each other: true, said, photos, share of the true species'
-    photos.
+    """The pairs most often taken for each other: true, said, images, share of the true class's
+    images.
     """
     wrong = confusion * (1 - np.eye(len(confusion), dtype=int))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     true, said = np.unravel_index(order, wrong.shape)
     pairs = pd.DataFrame(
         {
-            "true": np.array(species)[true],
-            "said": np.array(species)[said],
-            "photos": wrong[true, said],
+            "true": np.array(classes)[true],
+            "said": np.array(classes)[said],
+            "images": wrong[true, said],
         }
     )
-    return pairs.assign(share=pairs["photos"] / confusion.sum(1)[true]).query("photos > 0")
+    return pairs.assign(share=pairs["images"] / confusion.sum(1)[true]).query("images > 0")
 
 
-def confusion_figure(confusion: NDArray[np.int64], species: list[str], title: str) -> Figure:
-    """Shares of each true species by what was said, and the most confused pairs beside them."""
-    pairs = confused_pairs(confusion, species)
+def confusion_figure(confusion: NDArray[np.int64], classes: list[str], title: str) -> Figure:
+    """Shares of each true class by what was said, and the most confused pairs beside them."""
+    pairs = confused_pairs(confusion, classes)
     figure, [[left, right]] = panels(1, 2, 9.6, 4.6, width_ratios=(1.15, 1))
     share = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     image = left.imshow(share, cmap="Greys", vmin=0, vmax=100, interpolation="nearest")
-    figure.colorbar(image, ax=left, label="% of the true species", shrink=0.8)
+    figure.colorbar(image, ax=left, label="% of the true class", shrink=0.8)
     left.set(xlabel="said", ylabel="true", title=title)
     left.grid(False)
-    if len(species) <= 30:
-        names = labels(species, LONGEST_NAME)
-        left.set_xticks(range(len(species)), names, rotation=90, fontsize=6)
-        left.set_yticks(range(len(species)), names, fontsize=6)
-    right.barh(range(len(pairs)), pairs["photos"], color=OKABE_ITO[4], edgecolor=RIM, linewidth=0.6)
-    short = dict(zip(species, labels(species, LONGEST_NAME), strict=True))
+    if len(classes) <= 30:
+        names = labels(classes, LONGEST_NAME)
+        left.set_xticks(range(len(classes)), names, rotation=90, fontsize=6)
+        left.set_yticks(range(len(classes)), names, fontsize=6)
+    right.barh(range(len(pairs)), pairs["images"], color=OKABE_ITO[4], edgecolor=RIM, linewidth=0.6)
+    short = dict(zip(classes, labels(classes, LONGEST_NAME), strict=True))
     words = [f"{short[p.true]} → {short[p.said]}" for p in pairs.itertuples()]
     right.set_yticks(range(len(pairs)), words, fontsize=7)
-    right.set(xlabel="test photos", title="most confused: true → said")
+    right.set(xlabel="test images", title="most confused: true → said")
     right.invert_yaxis()
     return figure
 
@@ -147,24 +147,24 @@ def confusion_figure(confusion: NDArray[np.int64], species: list[str], title: st
 def reliability(
     logits: NDArray[np.float32], label: NDArray[np.int64], bins: int = BINS
 ) -> pd.DataFrame:
-    """Confidence, accuracy and photos of each bin of equal width that holds photos (Guo et al.
+    """Confidence, accuracy and images of each bin of equal width that holds images (Guo et al.
     2017, 1706.04599).
     """
     probability = softmax(logits.astype(float), axis=1)
     confidence, right = probability.max(1), probability.argmax(1) == label
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     rows = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right}).groupby("bin")
-    return rows.mean().assign(photos=rows.size()).reset_index(drop=True)
+    return rows.mean().assign(images=rows.size()).reset_index(drop=True)
 
 
 def calibration_error(bins: pd.DataFrame) -> float:
     """The expected calibration error of a reliability table, a fraction of 1."""
-    return float(np.average((bins["accuracy"] - bins["confidence"]).abs(), weights=bins["photos"]))
+    return float(np.average((bins["accuracy"] - bins["confidence"]).abs(), weights=bins["images"]))
 
 
 def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
     """A panel for each split: how often a variant is right where it is so sure; dots grow with the
-    number of photos.
+    number of images.
     """
     splits = sorted({split for split, _ in tables})
     figure, axes = panels(1, len(splits), 0.8 + 3.2 * len(splits), 3.6, sharex=True, sharey=True)
@@ -174,7 +174,7 @@ def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
             x, y, share = (
                 100 * bins["confidence"],
                 100 * bins["accuracy"],
-                bins["photos"] / bins["photos"].sum(),
+                bins["images"] / bins["images"].sum(),
             )
             axis.plot(x, y, color=look(variant).colour, zorder=2, **line(1.2))
             shape: dict[str, Any] = {
@@ -203,7 +203,7 @@ def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
 
 
 def mistakes(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFrame:
-    """The photos a model gets wrong: row, true, said, confidence, margin over the second, and place
+    """The images a model gets wrong: row, true, said, confidence, margin over the second, and place
     of the truth.
     """
     probability = softmax(logits.astype(float), axis=1)
@@ -224,25 +224,25 @@ def mistakes(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFr
 
 
 def errors_figure(saved: dict[str, NDArray[Any]], root: Path, title: str) -> Figure:
-    """Two rows of photos that were taken for another species: where the model hesitated, and where
+    """Two rows of images that were taken for another class: where the model hesitated, and where
     it was sure.
     """
     wrong = mistakes(saved["logits"], saved["label"])
-    species = labels([str(name) for name in saved["species"]], LONGEST_NAME)
+    classes = labels([str(name) for name in saved["classes"]], LONGEST_NAME)
     if wrong.empty:
-        raise UserError("the best run makes no mistake on the test photos")
+        raise UserError("the best run makes no mistake on the test images")
     rows = {
-        "hesitated": wrong.nsmallest(PHOTOS, "margin"),
-        "sure": wrong.nlargest(PHOTOS, "confidence"),
+        "hesitated": wrong.nsmallest(IMAGES, "margin"),
+        "sure": wrong.nlargest(IMAGES, "confidence"),
     }
-    figure, axes = panels(2, PHOTOS, 1.55 * PHOTOS, 4.4)
+    figure, axes = panels(2, IMAGES, 1.55 * IMAGES, 4.4)
     for line_of, (name, shown) in zip(axes, rows.items(), strict=True):
         for axis in line_of:
             axis.set_axis_off()
         for axis, one in zip(line_of, shown.itertuples(), strict=False):
-            axis.imshow(_photo(root / str(saved["photo"][one.row])))
-            said = f"said {species[one.said]}\n{one.confidence:.0%}, ahead by {one.margin:.0%}"
-            axis.set_title(f"{species[one.true]}\n{said}", fontsize=6.5)
+            axis.imshow(_image(root / str(saved["image"][one.row])))
+            said = f"said {classes[one.said]}\n{one.confidence:.0%}, ahead by {one.margin:.0%}"
+            axis.set_title(f"{classes[one.true]}\n{said}", fontsize=6.5)
         line_of[0].text(
             -0.08, 0.5, name, transform=line_of[0].transAxes, rotation=90, va="center", ha="right"
         )
@@ -252,8 +252,8 @@ def errors_figure(saved: dict[str, NDArray[Any]], root: Path, title: str) -> Fig
     return figure
 
 
-def _photo(path: Path, size: int = 128) -> Image.Image:
-    """The middle of a photo, or a grey square where it is not on this machine."""
+def _image(path: Path, size: int = 128) -> Image.Image:
+    """The middle of an image, or a grey square where it is not on this machine."""
     try:
         with Image.open(path) as image:
             return ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (size, size))
@@ -264,12 +264,12 @@ def _photo(path: Path, size: int = 128) -> Image.Image:
 def reconstructions_figure(
     pictures: dict[str, Image.Image], sides: dict[str, int] | None = None
 ) -> Figure:
-    """The restored photos that pretraining runs saved, one under the other: see
+    """The restored images that pretraining runs saved, one under the other: see
     `birds.methods.pictures` for their rows.
 
     Args:
         pictures: by name.
-        sides: how many pixels wide a photo in them is; an eighth of the picture where it is not
+        sides: how many pixels wide an image in them is; an eighth of the picture where it is not
             given.
     """
     side = {name: image.width / ACROSS for name, image in pictures.items()} | (sides or {})
@@ -325,7 +325,7 @@ def _confusion(runs_dir: Path, sweep: str) -> Figure:
     best = best_run(runs)
     own = runs[runs["family"] == best["family"]]
     title = f"{best['variant']} {best['split']}/{100 - best['split']}, {len(own)} seed{'s' * (len(own) > 1)}"
-    return confusion_figure(np.sum(own["test_confusion"].tolist(), axis=0), best["species"], title)
+    return confusion_figure(np.sum(own["test_confusion"].tolist(), axis=0), best["classes"], title)
 
 
 def _reliability(runs_dir: Path, sweep: str) -> Figure:
@@ -353,9 +353,9 @@ def _reconstructions(runs_dir: Path, sweep: str) -> Figure:
         name = f"{run['pretext']} ({run['variant']}), {run['split']}/{100 - run['split']}"
         if file.exists() and name not in pictures:
             pictures[name] = Image.open(file)
-            sides[name] = int(run["choice.data.size"])
+            sides[name] = int(run["choice.image.size"])
     if not pictures:
-        raise UserError("no pretraining of this sweep restores photos; make sweep-exp1")
+        raise UserError("no pretraining of this sweep restores images; make sweep-exp1")
     return reconstructions_figure(pictures, sides)
 
 
@@ -377,7 +377,7 @@ def _latent(runs_dir: Path, sweep: str) -> Figure:
         spaces |= {name: found} if found else {}
     if not spaces:
         raise UserError(f"no latent space of it was explored; birds latent {sweep}")
-    return spaces_figure(dict(list(spaces.items())[:SPACES]), runs["species"].iloc[0])
+    return spaces_figure(dict(list(spaces.items())[:SPACES]), runs["classes"].iloc[0])
 
 
 FIGURES: dict[str, Callable[[Path, str], Figure]] = {

@@ -98,7 +98,7 @@ CROWDED = """\
   most, PyTorch's worst of all. Do not quote these factors; measure again when nothing else runs."""
 
 NOTE = """\
-Times are of one call, from uint8 photos in memory to logits in memory. x eager, x best fp32: how many times as fast,
+Times are of one call, from uint8 images in memory to logits in memory. x eager, x best fp32: how many times as fast,
 with a 98 % bootstrap interval over rounds, paired by round; = cannot be told apart; * is the best fp32 itself.
 Times are of warm calls, ratios of the quickest call of each visit. ~: 99th percentile of fewer than 100 calls. Opened:
 from a file to the first answer, in a fresh process with its runtime imported; memory: what that process grew by,

@@ -170,7 +170,7 @@ def _latency(runs_dir: Path, name: str) -> Any:
     own = table[table["key"].isin(sweep_keys(runs_dir, name)) & table["test_accuracy"].notna()]
     if own.empty:
         raise UserError(f"no latency was measured for {name} yet; measure it: birds latency {name}")
-    low, high = zip(*map(wilson, own["test_accuracy"], own["photos_test"].astype(int)), strict=True)
+    low, high = zip(*map(wilson, own["test_accuracy"], own["images_test"].astype(int)), strict=True)
     return _plain(own.assign(low=low, high=high))
 
 
@@ -228,13 +228,13 @@ def _cloud(folder: RunFolder) -> Values | None:
     """A run's latent space, its photos by their path below `sheet`; None while it was not explored."""
     try:
         values = json.loads(folder.record_file.read_text())
-        species, root = values["species"], values["runtime.data_root"]
+        classes, root = values["classes"], values["runtime.data_root"]
         with np.load(folder.latent / "latent.npz", allow_pickle=False) as saved:
             lists = {name: saved[name].tolist() for name in ("label", "cluster", "photo")}
             x, y = saved["tsne"].round(2).T.tolist()
     except (OSError, ValueError, KeyError):
         return None
-    return lists | {"key": folder.key, "x": x, "y": y, "species": species, "sheet": root}
+    return lists | {"key": folder.key, "x": x, "y": y, "classes": classes, "sheet": root}
 
 
 def _plain(frame: pd.DataFrame) -> Any:

@@ -33,13 +33,13 @@ EXPERIMENTS = {"one": ("A", "B1", "B2"), "two": ("A", "B0", "B1", "B2", "DAE", "
 
 
 class Fact(NamedTuple):
-    """A text in LaTeX, the keys of the runs it comes from, and how many test photos each was
+    """A text in LaTeX, the keys of the runs it comes from, and how many test images each was
     measured on.
     """
 
     text: str
     keys: tuple[str, ...] = ()
-    photos: int = 0
+    images: int = 0
 
 
 Facts = dict[str, Fact]
@@ -109,7 +109,7 @@ def _named(part: str, rows: pd.DataFrame, names: Sequence[str], language: Langua
         name = "/".join([part, *(str(row[column]) for column in names)])
         columns = [column for column in reading()["styles"] if column in row]
         facts |= {
-            f"{name}/{c}": Fact(language.shown(row, c), row["keys"], row["photos"]) for c in columns
+            f"{name}/{c}": Fact(language.shown(row, c), row["keys"], row["images"]) for c in columns
         }
     return facts
 
@@ -151,11 +151,11 @@ def _cells(runs_dir: Path, role: str, sweep: str, language: Language) -> pd.Data
         cell for cell in product(table["split"].unique(), EXPERIMENTS[role]) if cell not in there
     ]
     holes = [
-        {"split": s, "variant": v, "accuracy": language.hole("cell"), "keys": (), "photos": 0}
+        {"split": s, "variant": v, "accuracy": language.hole("cell"), "keys": (), "images": 0}
         for s, v in lacking
     ]
     return pd.concat(
-        [table.assign(variant=table["cell"], keys=keys, photos=table["test"]), pd.DataFrame(holes)]
+        [table.assign(variant=table["cell"], keys=keys, images=table["test"]), pd.DataFrame(holes)]
     )
 
 
@@ -221,14 +221,14 @@ def _said(text: str, language: Language) -> str:
 
 
 def _restored(records: pd.DataFrame) -> pd.DataFrame:
-    """How each autoencoder restores test photos, mean over seeds."""
+    """How each autoencoder restores test images, mean over seeds."""
     runs = records[records.get("test_mse", pd.Series(index=records.index, dtype=float)).notna()]
     runs = runs.rename(columns={"variant": "pretext"}).assign(seeds=runs["seed"])
     measured = {c: (c, "mean") for c in runs if c.startswith("test_") and runs[c].dtype == float}
     about = {
         "seeds": ("seed", "nunique"),
         "keys": ("key", tuple),
-        "photos": ("photos_test", "first"),
+        "images": ("images_test", "first"),
     }
     return runs.groupby(["split", "pretext"], as_index=False).agg(**about, **measured)
 
@@ -250,7 +250,7 @@ def _raced(runs_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
         rows = rows.assign(
             **{name: 1 / rows[f"ratio_to_best_fp32{end}"] for name, end in ratio.items()}
         )
-        return rows.assign(keys=[(key,) for key in rows["key"]], photos=rows["photos_test"])
+        return rows.assign(keys=[(key,) for key in rows["key"]], images=rows["images_test"])
     return pd.DataFrame()
 
 
@@ -291,6 +291,6 @@ def _latent(runs_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
                 (RunFolder(runs_dir, row["key"]).path / "latent" / "latent.json").read_text()
             )
             about = {name: row[name] for name in ("key", "split", "variant", "seed")}
-            about |= {"keys": (row["key"],), "photos": row["photos_test"]}
+            about |= {"keys": (row["key"],), "images": row["images_test"]}
             rows.append({f"latent_{name}": value for name, value in measured.items()} | about)
     return pd.DataFrame(rows)

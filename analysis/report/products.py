@@ -139,7 +139,7 @@ def _runs(runs_dir: Path, records: pd.DataFrame, language: Language) -> str:
 
 
 def _provenance(facts: Facts, records: pd.DataFrame, language: Language) -> str:
-    """For each group of values the keys of its runs, and the number of test photos of each."""
+    """For each group of values the keys of its runs, and the number of test images of each."""
     rows = []
     for group, name in _groups(facts).items():
         runs = (
@@ -147,9 +147,9 @@ def _provenance(facts: Facts, records: pd.DataFrame, language: Language) -> str:
             if set(facts[name].keys) >= set(records["key"])
             else ", ".join(facts[name].keys)
         )
-        rows.append([latex(group), runs or "--", str(facts[name].photos or "--")])
+        rows.append([latex(group), runs or "--", str(facts[name].images or "--")])
     align = r"p{0.27\linewidth}>{\raggedright\arraybackslash}p{0.6\linewidth}r"
-    return _set(rows, ("values", "runs", "photos"), align, language, "provenance")
+    return _set(rows, ("values", "runs", "images"), align, language, "provenance")
 
 
 def figures(runs_dir: Path, language: Language) -> dict[str, bytes]:
