@@ -113,14 +113,14 @@ def print_trials(runs_dir: Path, sweep: str) -> None:
     """Print the trials of a search as a Markdown table, and write it as CSV."""
     import pandas as pd
 
-    from analysis.markdown import markdown
-
     table = pd.DataFrame(trials(runs_dir, sweep))
     file = runs_dir / "tables" / f"{sweep}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, table.to_csv(index=False))
     shown = table.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else str(cell))
-    print(markdown(list(shown.columns), shown.to_numpy().tolist()))
+    lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
+    for cells in lines:
+        print(f"| {' | '.join(cells)} |")
     print(f"\nvalue: mean validation accuracy over the seeds of a trial. Written: {file}")
 
 
