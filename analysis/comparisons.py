@@ -24,6 +24,7 @@ from analysis.variants import REFERENCE
 from analysis.verdicts import opponent, p_words, sentence, verdicts
 
 FEWEST_SEEDS = 3
+FOR_PROGRAMS = ("noisy", "pretrained", "keys")  # columns that people do not read
 STEPS = "budget.classify.min_steps"
 
 
@@ -38,7 +39,8 @@ def compare_sweep(runs_dir: Path, sweep: str, *, noisy: bool = False) -> pd.Data
     whether a gap of two points is ruled out; more_seeds (nan: no number settles it); missing runs;
     other: what `against` has otherwise than the row says; and the command `run` that gives what is
     missing. With one seed nothing over seeds is known: nan. Under noise an accuracy is the mean
-    over the fractions of noise, and `noisy` is a column.
+    over the fractions of noise. The columns FOR_PROGRAMS say whether it is under noise, whether
+    the variant stands on a pretraining, and the keys of the runs compared.
     Raises UserError as `pairs` does.
     """
     found = pairs(runs_dir, sweep, noisy=noisy)
@@ -49,6 +51,7 @@ def compare_sweep(runs_dir: Path, sweep: str, *, noisy: bool = False) -> pd.Data
     p_holm = statistics.holm(table["p"].to_numpy(float))
     table.insert(table.columns.get_loc("p") + 1, "p_holm", p_holm)
     table["run"] = [_command(runs_dir, sweep, pair) for pair in found]
+    table["keys"] = [pair.keys for pair in found]
     return table.assign(noisy=noisy, pretrained=[pair.pretrained for pair in found])
 
 
@@ -106,7 +109,8 @@ NOTE = (
     "Gap: in points, with its 95 % interval over seeds and test images. p: of no gap when trained "
     "and tested again, adjusted\nfor the whole table (Holm). Of the trained models alone: p flip "
     "(sign flips) and p McNemar. h: Cohen's effect size.\nShown from: the smallest true gap that "
-    "this many seeds and images show four times in five.\nSame: it is shown to be within two points."
+    "this many seeds and images show four times in five.\n"
+    "Same: it is shown to be within two points."
 )
 HEAD_START = (
     f"- A gain over {REFERENCE} can be a head start: ask again with {STEPS}=20,80,160, "
@@ -186,5 +190,5 @@ def print_comparisons(runs_dir: Path, sweep: str, written_as: str | None = None)
             continue
         text = f"{UNDER_NOISE * noisy}{as_markdown(table)}"
         stem = runs_dir / "tables" / f"{written_as or sweep}{end}_comparisons"
-        csv = table.drop(columns=["noisy", "pretrained"]).to_csv(index=False)
+        csv = table.drop(columns=list(FOR_PROGRAMS)).to_csv(index=False)
         print(f"\n{text}\nWritten: {write_table(stem, text, csv)}")

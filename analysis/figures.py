@@ -3,8 +3,8 @@ draws what it can.
 
 The ones here compare the cells of a sweep (a split, a variant and whatever else was swept); those
 that look into runs are in `analysis.closeups`. A figure whose records are not there raises
-UserError with what to run. Files are the same to the byte for the same records: no dates, no versions, fixed
-ids.
+UserError with what to run. Files are the same to the byte for the same records: no dates, no
+versions, fixed ids.
 """
 
 from collections.abc import Callable, Sequence

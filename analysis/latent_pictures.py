@@ -37,15 +37,18 @@ MARKERS = {
     "X": "x",
 }
 SIDES = {"by true class": "label", "by cluster": "cluster"}  # of a page
-LONGEST_NAME = 24  # letters of a classes in a legend
+LONGEST_NAME = 24  # letters of a class in a legend
 MOST_NAMED = 40  # classes that a legend has room for
 THUMBNAIL, ON_HOVER = 72, 64  # px
 ACROSS, DOWN = 10, 6  # thumbnails of a sheet
 SHOW_IMAGE = """
-const images = %s, shown = document.createElement('img'), plot = document.getElementById('{plot_id}');
-shown.style = 'position:fixed;right:12px;bottom:12px;width:192px;border:2px solid #444;display:none;z-index:9';
+const images = %s, shown = document.createElement('img');
+const plot = document.getElementById('{plot_id}');
+shown.style = 'position:fixed;right:12px;bottom:12px;width:192px;border:2px solid #444;' +
+  'display:none;z-index:9';
 document.body.appendChild(shown);
-plot.on('plotly_hover', e => { shown.src = 'data:image/jpeg;base64,' + images[e.points[0].customdata[0]];
+plot.on('plotly_hover', e => {
+  shown.src = 'data:image/jpeg;base64,' + images[e.points[0].customdata[0]];
   shown.style.display = 'block'; });
 plot.on('plotly_unhover', () => { shown.style.display = 'none'; });
 """
@@ -126,12 +129,17 @@ def save_page(
         for side, group in SIDES.items()
     ]
     figure = px.scatter(
-        pd.concat(parts), x="x", y="y", color="shown", symbol="shown", facet_col="side", facet_row="encoder",
-        custom_data=["image"], hover_name="true", hover_data=dict.fromkeys(("x", "y", "side", "encoder"), False),
-        color_discrete_sequence=COLOURS, symbol_sequence=[symbol for symbol in MARKERS.values() for _ in COLOURS],
+        pd.concat(parts),
+        **{"x": "x", "y": "y", "facet_col": "side", "facet_row": "encoder"},
+        **{"color": "shown", "symbol": "shown", "custom_data": ["image"], "hover_name": "true"},
+        hover_data=dict.fromkeys(("x", "y", "side", "encoder"), False),
+        color_discrete_sequence=COLOURS,
+        symbol_sequence=[symbol for symbol in MARKERS.values() for _ in COLOURS],
         category_orders={"shown": list(names)},
-        labels={"shown": "class, or cluster matched to it"}, height=90 + 560 * len(spaces), template="plotly_white",
-    )  # fmt: skip
+        labels={"shown": "class, or cluster matched to it"},
+        height=90 + 560 * len(spaces),
+        template="plotly_white",
+    )
     figure.update_xaxes(matches=None, showticklabels=False, title="").update_yaxes(
         matches=None, showticklabels=False, title=""
     ).for_each_annotation(lambda one: one.update(text=one.text.partition("=")[2]))
@@ -142,8 +150,14 @@ def save_page(
 
 def _jpeg(image: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
-    Image.fromarray(image).resize((ON_HOVER, ON_HOVER)).save(file, "JPEG", quality=70)
+    _small(image, ON_HOVER).save(file, "JPEG", quality=70)
     return base64.b64encode(file.getvalue()).decode()
+
+
+def _small(image: NDArray[np.uint8], size: int) -> Image.Image:
+    """An image (H, W, 1 or 3) as a square picture of `size` pixels a side, in colour."""
+    pixels = np.broadcast_to(image, (*image.shape[:2], 3))
+    return Image.fromarray(np.ascontiguousarray(pixels)).resize((size, size))
 
 
 def save_sheets(
@@ -164,12 +178,13 @@ def save_sheets(
             (ACROSS * THUMBNAIL, 20 + THUMBNAIL * max(1, min(DOWN, -(-len(own) // ACROSS)))),
             "white",
         )
-        title = f"cluster {cluster}, matched to {name.replace('_', ' ')}: {hits} of its {len(own)} images are that class"
+        matched = f"cluster {cluster}, matched to {name.replace('_', ' ')}"
+        title = f"{matched}: {hits} of its {len(own)} images are that class"
         font, words = fitted(title, 11, sheet.width - 8)
         ImageDraw.Draw(sheet).text((4, 3), words, fill="black", font=font)
         for place, k in enumerate(own[: ACROSS * DOWN]):
             colour = "#009E73" if space.label[k] == cluster else "#bbbbbb"
-            small = Image.fromarray(images[k]).resize((THUMBNAIL - 8, THUMBNAIL - 8))
+            small = _small(images[k], THUMBNAIL - 8)
             at = (place % ACROSS * THUMBNAIL, 20 + place // ACROSS * THUMBNAIL)
             sheet.paste(ImageOps.expand(small, 3, colour), at)
         paths.append(folder / f"{cluster:03}.png")

@@ -32,7 +32,10 @@ HEAD = [
     "silhouette",
     "silhouette of classes",
 ]
-MEANING = "mean over positions of the deepest features; of a variational pretraining, of the latent's mean"
+MEANING = (
+    "mean over positions of the deepest features; of a variational pretraining, "
+    "of the latent's mean"
+)
 NOTE = (
     f"Latent vectors of the unlabelled training images of the run's cut ({MEANING}), clustered by "
     "k-means into as many\nclusters as there are classes. Accuracy: clusters matched one to one to "

@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 
     Under noise it is a share of so many `levels`. `other` says which choices the other has that the
     row does not name; empty where all are equal. `pretrained`: whether the variant stands on a
-    pretraining.
+    pretraining. `keys` are those of the runs that were compared.
     """
 
     about: dict[str, Any]
@@ -43,11 +43,12 @@ class Pair(NamedTuple):
     levels: int = 1
     other: str = ""
     pretrained: bool = False
+    keys: tuple[str, ...] = ()
 
     @property
     def is_crossed(self) -> bool:
         """Whether there are seeds and images enough for an interval over both."""
-        return min(self.correct.shape[1:]) > 1
+        return bool(min(self.correct.shape[1:]) > 1)
 
 
 class Sides(NamedTuple):
@@ -200,7 +201,8 @@ def _image_words(mine: RunSpec, theirs: RunSpec) -> str:
     """How another run reads images, where it does so otherwise."""
     own = dict(dotted(mine.model_dump(mode="json")))
     other = dict(dotted(theirs.model_dump(mode="json")))
-    return " ".join(f"{n.removesuffix('.name')}={other[n]}" for n in IMAGE if own[n] != other[n])
+    names = [name for name in IMAGE if own[name] != other[name]]
+    return " ".join(f"{name.removesuffix('.name')}={other[name]}" for name in names)
 
 
 def _right(runs_dir: Path, key: str, *, noisy: bool) -> pd.DataFrame | None:
@@ -219,21 +221,31 @@ def _right(runs_dir: Path, key: str, *, noisy: bool) -> pd.DataFrame | None:
     return frame if len(frame.columns) else None
 
 
+def _in_all(frames: list[pd.DataFrame]) -> list[Any]:
+    """The columns, fractions of noise, that all of these frames have."""
+    if not frames:
+        return []
+    return sorted(set(frames[0]).intersection(*frames[1:]))
+
+
 def _pair(about: dict[str, Any], sides: Sides, right: Right) -> Pair:
     runs: dict[tuple[int, int], pd.DataFrame] = {}
+    keys: dict[tuple[int, int], str] = {}
     for side, rows in enumerate((sides.mine, sides.theirs)):
         for row in rows.itertuples():
             measured = right(row.key)
             if measured is not None:
                 runs[side, row.seed] = measured
+                keys[side, row.seed] = row.key
     against = f"{about['against']} ({sides.other})" if sides.other else about["against"]
     missing, seeds = [], []
     for seed in sorted({*sides.mine["seed"], *sides.theirs["seed"]}):
         lacking = [n for k, n in enumerate((about["variant"], against)) if (k, seed) not in runs]
         missing += [f"{name} seed {seed}" for name in lacking]
         seeds += [] if lacking else [seed]
-    used = [runs[side, seed] for side in (0, 1) for seed in seeds]
-    shared = [n for n in used[0] if all(n in one for one in used)] if used else []
+    sought = [(side, seed) for side in (0, 1) for seed in seeds]
+    used = [runs[place] for place in sought]
+    shared = _in_all(used)
     pair = Pair(about, (), np.empty((2, 0, 0)), tuple(missing), other=sides.other)
     pair = pair._replace(pretrained=bool(sides.mine["spec"].iloc[0].needs))
     if not shared:
@@ -241,4 +253,5 @@ def _pair(about: dict[str, Any], sides: Sides, right: Right) -> Pair:
     values = pd.concat([one[shared] for one in used], axis=1, join="inner").to_numpy().T
     shape = (2, len(seeds), len(shared), values.shape[1])
     correct = values.reshape(shape).mean(2)
-    return pair._replace(seeds=tuple(seeds), correct=correct, levels=len(shared))
+    pair = pair._replace(seeds=tuple(seeds), correct=correct, levels=len(shared))
+    return pair._replace(keys=tuple(keys[place] for place in sought))

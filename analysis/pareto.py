@@ -33,7 +33,8 @@ def pareto_figure(rows: pd.DataFrame) -> Figure:
     known = rows.dropna(subset=["test_accuracy", "bytes"])
     if known.empty:
         raise UserError(
-            "the accuracy of the timed models is not known; birds quantize SWEEP && birds latency SWEEP"
+            "the accuracy of the timed models is not known; "
+            "birds quantize SWEEP && birds latency SWEEP"
         )
     cell = known.sort_values(CELL, kind="stable").iloc[0]
     shown = known[(known[CELL] == cell[CELL]).all(axis=1)]
@@ -120,6 +121,9 @@ def pareto(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` images (Wilson 1927, 10.1080/01621459.1927.10502953)."""
+    """The 95 % interval of a share of `count` images.
+
+    Wilson 1927, 10.1080/01621459.1927.10502953.
+    """
     interval = binomtest(round(share * count), count).proportion_ci(method="wilson")
     return interval.low, interval.high

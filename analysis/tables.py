@@ -19,8 +19,8 @@ from analysis.statistics import crossed
 from birds.core.spec import UserError
 
 NOISE = (
-    "Accuracy in per cent by the share of pixels replaced by salt and pepper in the test images; in "
-    "brackets, where there are\nseveral seeds, its 95 % interval over seeds and test images."
+    "Accuracy in per cent by the share of pixels replaced by salt and pepper in the test images; "
+    "in brackets, where there are\nseveral seeds, its 95 % interval over seeds and test images."
 )
 METRICS = ("accuracy", "macro_f1")
 FEWEST_IMAGES = 2  # test images; one says nothing of how others would fare
