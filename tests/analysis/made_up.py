@@ -48,9 +48,10 @@ def finish(runs_dir: Path, made: RunSpec, **measured: object) -> str:
     """A finished run with a record of these measurements; returns its key."""
     folder = RunFolder(runs_dir, made)
     counts = {"images_labelled": 30, "images_unlabelled": 270, "images_test": 50}
+    where = {"precision": "32", "device_name": "a CPU", "images_valid": 20}
     costs = {"cost_parameters": 1234, "cost_parameters_trained": 7, "cost_seconds": 9.0}
     with folder.claimed(made):
-        folder.finish(make_record(made, "cut", counts | costs | measured))
+        folder.finish(make_record(made, "cut", counts | where | costs | measured))
     return made.key
 
 
