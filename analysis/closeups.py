@@ -21,6 +21,7 @@ from scipy.special import softmax
 from analysis import frame
 from analysis.frame import sweep_frame
 from analysis.palette import OKABE_ITO, RIM, dot, legend, line, look, panels
+from birds.core.letters import labels
 from birds.core.record import load_records
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
@@ -28,7 +29,9 @@ from birds.core.store import RunFolder
 BINS = 15  # of the reliability diagram: those of the record's calibration error
 PAIRS = 12
 PHOTOS = 6
+LONGEST_NAME = 24  # letters of a species in these figures
 SPACES = 6
+ACROSS = 8  # photos in a row of restored ones, where there are so many
 ROWS = ("photo", "shown", "restored", "without skips", "drawn from the prior")
 
 
@@ -129,11 +132,13 @@ def confusion_figure(confusion: NDArray[np.int64], species: list[str], title: st
     left.set(xlabel="said", ylabel="true", title=title)
     left.grid(False)
     if len(species) <= 30:
-        left.set_xticks(range(len(species)), species, rotation=90, fontsize=6)
-        left.set_yticks(range(len(species)), species, fontsize=6)
+        names = labels(species, LONGEST_NAME)
+        left.set_xticks(range(len(species)), names, rotation=90, fontsize=6)
+        left.set_yticks(range(len(species)), names, fontsize=6)
     right.barh(range(len(pairs)), pairs["photos"], color=OKABE_ITO[4], edgecolor=RIM, linewidth=0.6)
-    names = [f"{true} → {said}" for true, said in zip(pairs["true"], pairs["said"], strict=True)]
-    right.set_yticks(range(len(pairs)), names, fontsize=7)
+    short = dict(zip(species, labels(species, LONGEST_NAME), strict=True))
+    words = [f"{short[p.true]} → {short[p.said]}" for p in pairs.itertuples()]
+    right.set_yticks(range(len(pairs)), words, fontsize=7)
     right.set(xlabel="test photos", title="most confused: true → said")
     right.invert_yaxis()
     return figure
@@ -222,7 +227,8 @@ def errors_figure(saved: dict[str, NDArray[Any]], root: Path, title: str) -> Fig
     """Two rows of photos that were taken for another species: where the model hesitated, and where
     it was sure.
     """
-    wrong, species = mistakes(saved["logits"], saved["label"]), saved["species"]
+    wrong = mistakes(saved["logits"], saved["label"])
+    species = labels([str(name) for name in saved["species"]], LONGEST_NAME)
     if wrong.empty:
         raise UserError("the best run makes no mistake on the test photos")
     rows = {
@@ -255,19 +261,28 @@ def _photo(path: Path, size: int = 128) -> Image.Image:
         return Image.new("RGB", (size, size), "lightgrey")
 
 
-def reconstructions_figure(pictures: dict[str, Image.Image]) -> Figure:
+def reconstructions_figure(
+    pictures: dict[str, Image.Image], sides: dict[str, int] | None = None
+) -> Figure:
     """The restored photos that pretraining runs saved, one under the other: see
     `birds.methods.pictures` for their rows.
+
+    Args:
+        pictures: by name.
+        sides: how many pixels wide a photo in them is; an eighth of the picture where it is not
+            given.
     """
-    heights = [8 * image.height / image.width for image in pictures.values()]
+    side = {name: image.width / ACROSS for name, image in pictures.items()} | (sides or {})
+    heights = [image.height / side[name] for name, image in pictures.items()]
     figure, axes = panels(
         len(pictures), 1, 7.6, sum(heights) * 0.82 + 0.3 * len(pictures), height_ratios=heights
     )
     for [axis], (name, image) in zip(axes, pictures.items(), strict=True):
-        axis.imshow(image, aspect="auto")
-        side = image.width / 8
-        count = round(image.height / side)
-        axis.set_yticks([side * (k + 0.5) for k in range(count)], ROWS[:count], fontsize=7)
+        is_full = round(image.width / side[name]) == ACROSS
+        axis.imshow(image, aspect="auto" if is_full else "equal")
+        count = round(image.height / side[name])
+        places = [side[name] * (k + 0.5) for k in range(count)]
+        axis.set_yticks(places, ROWS[:count], fontsize=7)
         axis.set(xticks=[], title=name)
         axis.grid(False)
     return figure
@@ -332,14 +347,16 @@ def _errors(runs_dir: Path, sweep: str) -> Figure:
 
 def _reconstructions(runs_dir: Path, sweep: str) -> Figure:
     pictures: dict[str, Image.Image] = {}
+    sides: dict[str, int] = {}
     for run in _pretraining(runs_dir, sweep).sort_values(["split", "seed"]).to_dict("records"):
         file = RunFolder(runs_dir, run["key"]).pictures / "reconstructions.png"
         name = f"{run['pretext']} ({run['variant']}), {run['split']}/{100 - run['split']}"
         if file.exists() and name not in pictures:
             pictures[name] = Image.open(file)
+            sides[name] = int(run["choice.data.size"])
     if not pictures:
         raise UserError("no pretraining of this sweep restores photos; make sweep-exp1")
-    return reconstructions_figure(pictures)
+    return reconstructions_figure(pictures, sides)
 
 
 def _latent(runs_dir: Path, sweep: str) -> Figure:

@@ -49,6 +49,11 @@ class Pair(NamedTuple):
     missing: tuple[str, ...]
     levels: int = 1
 
+    @property
+    def is_crossed(self) -> bool:
+        """Whether there are seeds and photos enough for an interval over both."""
+        return min(self.correct.shape[1:]) > 1
+
 
 def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False) -> list[Pair]:
     """Every comparison a sweep allows: pretrained variants with A, DAE with B2, B1 with B0, where
@@ -134,7 +139,7 @@ def compare_sweep(runs_dir: Path, sweep: str, *, noisy: bool = False) -> pd.Data
     Raises UserError as `pairs` does.
     """
     found = pairs(runs_dir, sweep, noisy=noisy)
-    family = max(sum(len(pair.seeds) > 1 for pair in found), 1)
+    family = max(sum(pair.is_crossed for pair in found), 1)
     table = pd.DataFrame([_row(pair, statistics.ALPHA / family) for pair in found])
     if found:
         table.insert(
@@ -154,13 +159,11 @@ def _command(runs_dir: Path, sweep: str, pair: Pair) -> str:
 
 def _row(pair: Pair, alpha: float) -> dict[str, Any]:
     row = {name: pair.about[name] for name in ("split", "variant", "against")} | pair.about
-    accuracy, against = pair.correct.mean((1, 2)) if pair.seeds else (np.nan, np.nan)
+    accuracy, against = pair.correct.mean((1, 2)) if pair.correct.size else (np.nan, np.nan)
     row |= {"seeds": len(pair.seeds), "photos": pair.correct.shape[2]}
     row |= {"accuracy": accuracy, "accuracy_against": against, "gap": accuracy - against}
     row |= (
-        _over_seeds(pair, alpha)
-        if len(pair.seeds) > 1
-        else dict.fromkeys(("low", "high", "p"), np.nan)
+        _over_seeds(pair, alpha) if pair.is_crossed else dict.fromkeys(("low", "high", "p"), np.nan)
     )
     votes = np.rint(pair.levels * np.subtract(*pair.correct).sum(0)).astype(int)
     row["p_permutation"] = statistics.sign_flip(votes) if pair.seeds else np.nan
@@ -171,7 +174,7 @@ def _row(pair: Pair, alpha: float) -> dict[str, Any]:
     more = {
         "shown_from": np.nan,
         "equivalent": False,
-        "more_seeds": float(FEWEST_SEEDS - len(pair.seeds)),
+        "more_seeds": float(FEWEST_SEEDS - len(pair.seeds)) if len(pair.seeds) < 2 else np.nan,
     }
     return (
         row
@@ -184,8 +187,8 @@ def _over_seeds(pair: Pair, alpha: float) -> dict[str, Any]:
     gap = statistics.crossed(np.subtract(*pair.correct))
     half, more = float(gap.half_width()), statistics.more_seeds(gap, alpha)
     return {
-        "low": float(gap.mean) - half,
-        "high": float(gap.mean) + half,
+        "low": max(float(gap.mean) - half, -1.0),
+        "high": min(float(gap.mean) + half, 1.0),
         "p": float(gap.p_value()),
         "shown_from": float(statistics.shown_from(gap, alpha)),
         "equivalent": bool(statistics.equivalent(gap)),
@@ -281,6 +284,8 @@ def _case(verdict: Verdict) -> str:
         return "within" if verdict.equivalent else "above" if verdict.gap > 0 else "below"
     if verdict.seeds < 2:
         return "one seed" if verdict.seeds else "no seed"
+    if verdict.photos < 2:
+        return "one photo"
     return "few photos" if verdict.more_seeds is None else "few seeds"
 
 
@@ -357,9 +362,9 @@ def _shown(row: dict[str, Any], swept: list[str]) -> list[str]:
     ]
 
 
-def print_comparisons(runs_dir: Path, sweep: str) -> None:
+def print_comparisons(runs_dir: Path, sweep: str, written_as: str | None = None) -> None:
     """Print a sweep's comparisons and verdicts, those under noise too, and write them under
-    `tables/`.
+    `tables/`, named `written_as` or after the sweep.
 
     Nothing where it allows none. Raises UserError as `pairs` does.
     """
@@ -368,7 +373,7 @@ def print_comparisons(runs_dir: Path, sweep: str) -> None:
         if len(table) and (table["seeds"].any() or not noisy):
             text, stem = (
                 f"{UNDER_NOISE * noisy}{as_markdown(table)}",
-                runs_dir / "tables" / f"{sweep}{end}_comparisons",
+                runs_dir / "tables" / f"{written_as or sweep}{end}_comparisons",
             )
             print(
                 f"\n{text}\nWritten: {write_table(stem, text, table.drop(columns='noisy').to_csv(index=False))}"

@@ -20,6 +20,7 @@ from analysis.comparisons import compare_sweep
 from analysis.frame import sweep_frame
 from analysis.palette import FAINT, RIM, dot, legend, line, look, panels
 from analysis.tables import sweep_table, swept_columns
+from birds.core import letters
 from birds.core.spec import UserError
 from birds.core.store import write_atomically
 
@@ -51,7 +52,9 @@ def cells(runs_dir: Path, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     table, _ = sweep_table(runs_dir, sweep)
     swept = swept_columns(table)
     words = [
-        " ".join([row["variant"], *(f"{k.split('.')[-1]}={row[k]}" for k in swept if row[k])])
+        letters.label(
+            " ".join([row["variant"], *(f"{k.split('.')[-1]}={row[k]}" for k in swept if row[k])])
+        )
         for row in table.to_dict("records")
     ]
     table = table.assign(cell=words)
@@ -102,7 +105,8 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
     figure, [[axis]] = panels(1, 1, 6.4, 1.1 + 0.34 * len(comparisons))
     names = []
     for y, row in enumerate(comparisons.to_dict("records")):
-        also = " ".join(f"{name.split('.')[-1]}={row[name]}" for name in swept if row[name])
+        choices = " ".join(f"{name.split('.')[-1]}={row[name]}" for name in swept if row[name])
+        also = letters.label(choices)
         names.append(
             f"{row['variant']} - {row['against']}  {row['split']}/{100 - row['split']} {also}".strip()
         )

@@ -115,7 +115,7 @@ def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | N
     gone.
     """
     try:
-        with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
+        with np.load(RunFolder(runs_dir, key).predictions_file, allow_pickle=False) as saved:
             return [saved[name] for name in names]
     except (OSError, ValueError, KeyError):
         return None

@@ -86,3 +86,8 @@ def seed_interval(values: Sequence[float]) -> tuple[float, float]:
     mean, error = float(np.mean(values)), float(stats.sem(values))
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
     return mean - half, mean + half
+
+
+def as_proportions(low: float, high: float) -> tuple[float, float]:
+    """The ends of an interval, cut to what a proportion can be; nan stays nan."""
+    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))

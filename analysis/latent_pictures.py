@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from analysis.latent_space import Labels, Space, nearest_first
 from analysis.palette import OKABE_ITO, legend, panels
+from birds.core.letters import fitted, labels
 from birds.core.store import write_atomically, write_text
 
 COLOURS = OKABE_ITO[:7]  # yellow is too light for dots without a rim
@@ -36,6 +37,7 @@ MARKERS = {
     "X": "x",
 }
 SIDES = {"by true species": "label", "by cluster": "cluster"}  # of a page
+LONGEST_NAME = 24  # letters of a species in a legend
 MOST_NAMED = 40  # species that a legend has room for
 THUMBNAIL, ON_HOVER = 72, 64  # px
 ACROSS, DOWN = 10, 6  # thumbnails of a sheet
@@ -55,7 +57,7 @@ def read_space(folder: Path) -> Space | None:
     """
     try:
         measured = json.loads((folder / "latent.json").read_text())
-        with np.load(folder / "latent.npz") as saved:
+        with np.load(folder / "latent.npz", allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in ("vectors", "label", "cluster", "tsne")}
         return Space(**arrays, metrics=measured)
     except (OSError, ValueError, KeyError, BadZipFile):
@@ -92,12 +94,14 @@ def _scatter(
 ) -> None:
     looks = itertools.product(MARKERS, COLOURS)
     for number, (name, (marker, colour)) in enumerate(
-        zip(species, itertools.cycle(looks), strict=False)
+        zip(labels(_spaced(species), LONGEST_NAME), itertools.cycle(looks), strict=False)
     ):
         x, y = places[group == number].T
-        axes.plot(
-            x, y, marker, color=colour, ms=3.2, mew=0, alpha=0.8, label=name.replace("_", " ")
-        )
+        axes.plot(x, y, marker, color=colour, ms=3.2, mew=0, alpha=0.8, label=name)
+
+
+def _spaced(species: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in species]
 
 
 def save_page(
@@ -161,7 +165,8 @@ def save_sheets(
             "white",
         )
         title = f"cluster {cluster}, matched to {name.replace('_', ' ')}: {hits} of its {len(own)} photos are that species"
-        ImageDraw.Draw(sheet).text((4, 4), title, fill="black")
+        font, words = fitted(title, 11, sheet.width - 8)
+        ImageDraw.Draw(sheet).text((4, 3), words, fill="black", font=font)
         for place, k in enumerate(own[: ACROSS * DOWN]):
             colour = "#009E73" if space.label[k] == cluster else "#bbbbbb"
             small = Image.fromarray(photos[k]).resize((THUMBNAIL - 8, THUMBNAIL - 8))

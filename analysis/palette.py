@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
+from birds.core.letters import families
+
 OKABE_ITO = ("#000000", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#E69F00", "#F0E442")
 RIM = "0.2"
 FAINT = "0.85"
@@ -35,6 +37,7 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
 }
 rcParams.update(STYLE)
+rcParams["font.family"] = list(families())  # each letter comes from the first that has it
 
 
 class Look(NamedTuple):

@@ -31,6 +31,11 @@ def next_seeds(runs_dir: Path, sweep: str, points: float) -> str:
         raise UserError(
             f"the sweep {sweep!r} compares no two variants: ask for two, as in variant=A,B2"
         )
+    if any(pair.seeds and pair.correct.shape[2] < 2 for pair in found):
+        raise UserError(
+            f"the sweep {sweep!r} has a single test photo: no number of seeds gives an interval, "
+            "more test photos do"
+        )
     looks = [max((look for look in LOOKS if look <= len(pair.seeds)), default=0) for pair in found]
     gaps = [
         crossed(np.subtract(*pair.correct)[:look]) if look else None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.comparisons import print_comparisons
 from analysis.frame import predictions, pretraining_seconds, sweep_frame, swept_choices
-from analysis.intervals import macro_f1_by_photo, photo_bootstrap, seed_interval
+from analysis.intervals import as_proportions, macro_f1_by_photo, photo_bootstrap, seed_interval
 from analysis.markdown import markdown, write_table
 from analysis.statistics import crossed
 from birds.core.spec import UserError
@@ -22,6 +22,7 @@ NOISE = """\
 Accuracy in per cent by the share of pixels replaced by salt and pepper in the test photos; in brackets, where there are
 several seeds, its 95 % interval over seeds and test photos."""
 METRICS = ("accuracy", "macro_f1")
+FEWEST_PHOTOS = 2  # test photos; one says nothing of how others would fare
 OVER = {  # what an interval is over: with several seeds or one, with their predictions or without
     (True, True): "seeds and test photos",
     (True, False): "seeds (Student's t)",
@@ -61,26 +62,46 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
         "unlabelled": int(first["photos_unlabelled"]),
         "test": int(first["photos_test"]),
     }
-    bootstrap = _bootstrap(runs_dir, first["key"]) if len(cell) == 1 else {}
-    half = _half_widths(runs_dir, cell["key"]) if len(cell) > 1 else {}
+    intervals, over = _intervals(runs_dir, cell)
     for metric in METRICS:
-        values = cell[f"test_{metric}"].tolist()
-        low, high = (
-            seed_interval(values) if len(values) > 1 else bootstrap.get(metric, (np.nan, np.nan))
-        )
-        if metric in half:
-            low, high = np.mean(values) - half[metric], np.mean(values) + half[metric]
-        row |= {metric: float(np.mean(values)), f"{metric}_low": low, f"{metric}_high": high}
+        low, high = intervals[metric]
+        mean = float(np.mean(cell[f"test_{metric}"]))
+        row |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
     if "valid_accuracy" in cell:
         row["valid_accuracy"] = float(cell["valid_accuracy"].mean())
     row |= _under_noise(runs_dir, cell)
     row["train_seconds"] = float(cell["cost_seconds"].mean())
     row["pretraining_seconds"] = float(cell["pretraining_seconds"].mean())
-    row["interval_over"] = OVER[len(cell) > 1, bool(half)]
+    row["interval_over"] = over
     row["parameters"] = int(first["cost_parameters"])
     row["parameters_trained"] = int(first["cost_parameters_trained"])
     row["family"] = first["family"]
     return row
+
+
+def _intervals(
+    runs_dir: Path, cell: pd.DataFrame
+) -> tuple[dict[str, tuple[float, float]], str | None]:
+    """The interval of each metric of a cell, and what it is over: nan and None where fewer than two
+    test photos leave nothing to say.
+    """
+    if cell["photos_test"].min() < FEWEST_PHOTOS:
+        return dict.fromkeys(METRICS, (np.nan, np.nan)), None
+    seeds = len(cell)
+    half = _half_widths(runs_dir, cell["key"]) if seeds > 1 else {}
+    bootstrap = _bootstrap(runs_dir, cell["key"].iloc[0]) if seeds == 1 else {}
+    found = {}
+    for metric in METRICS:
+        values = cell[f"test_{metric}"].tolist()
+        if metric in half:
+            mean = float(np.mean(values))
+            ends = mean - half[metric], mean + half[metric]
+        elif seeds > 1:
+            ends = seed_interval(values)
+        else:
+            ends = bootstrap.get(metric, (np.nan, np.nan))
+        found[metric] = as_proportions(*ends)
+    return found, OVER[seeds > 1, bool(half)]
 
 
 def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
@@ -92,7 +113,8 @@ def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
     mean, noise = np.mean(cell["test_accuracy_noise"].tolist(), axis=0), cell["test_noise"].iloc[0]
     hits = [predictions(runs_dir, key, "test_hits_noise", "test_photo") for key in cell["key"]]
     half = np.full(len(noise), np.nan)
-    if len(hits) > 1 and all(hits) and len({one[1].tobytes() for one in hits if one}) == 1:
+    is_crossed = len(hits) > 1 and cell["photos_test"].min() >= FEWEST_PHOTOS
+    if is_crossed and all(hits) and len({one[1].tobytes() for one in hits if one}) == 1:
         half = crossed(
             np.array([one[0].T for one in hits if one], float).swapaxes(0, 1)
         ).satterthwaite()
@@ -177,12 +199,14 @@ def _percent(row: dict[str, float], metric: str) -> str:
     return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def print_sweep_table(runs_dir: Path, name: str) -> None:
-    """Print a sweep's table and its comparisons, or why there are none yet."""
+def print_sweep_table(runs_dir: Path, name: str, written_as: str | None = None) -> None:
+    """Print a sweep's table and its comparisons, or why there are none yet; the files are named
+    `written_as`, or after the sweep.
+    """
     try:
         table, missing = sweep_table(runs_dir, name)
-        write_and_print(runs_dir, name, table, missing)
-        print_comparisons(runs_dir, name)
+        write_and_print(runs_dir, written_as or name, table, missing)
+        print_comparisons(runs_dir, name, written_as)
     except UserError as refusal:
         print(refusal)
 
@@ -222,9 +246,10 @@ def noise_table(table: pd.DataFrame) -> pd.DataFrame:
     shown = cells.join(table[["variant", *swept_columns(table)]])
     for share in noisy:
         mean, half = table[f"accuracy_noise_{share}"], table[f"half_noise_{share}"]
-        ends = [
-            {"at": m, "at_low": m - h, "at_high": m + h} for m, h in zip(mean, half, strict=True)
-        ]
+        ends = []
+        for middle, width in zip(mean, half, strict=True):
+            low, high = as_proportions(middle - width, middle + width)
+            ends.append({"at": middle, "at_low": low, "at_high": high})
         shown[f"{100 * float(share):g} % noise"] = [_percent(end, "at") for end in ends]
     return shown if noisy else pd.DataFrame()
 
@@ -233,7 +258,10 @@ def _note(table: pd.DataFrame, missing: list[str]) -> str:
     over = " and ".join(
         f"over {what}" for what in OVER.values() if what in set(table["interval_over"])
     )
-    note = f"In brackets: 95 % interval {over}. Split: unlabelled/labelled per cent of the training photos."
+    brackets = f"In brackets: 95 % interval {over}. " if over else ""
+    if table["interval_over"].isna().any():
+        brackets += "No interval where there is a single test photo. "
+    note = f"{brackets}Split: unlabelled/labelled per cent of the training photos."
     if missing:
         note += f"\nNot finished: {len(missing)} of {len(missing) + int(table['seeds'].sum())} runs; ask again to run them."
     return note

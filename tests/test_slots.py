@@ -16,6 +16,22 @@ from birds.launch.local_workers import LocalSlots, visible_gpus
 from birds.launch.progress import Board
 
 
+@pytest.fixture(autouse=True)
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "gpu_devices", lambda: ["/dev/nvidia0", "/dev/nvidia1"])
+
+
+@pytest.mark.parametrize("allowed", ["0", "0,1,2,3", "GPU-8a2f", None])
+def test_a_gpu_that_is_named_and_not_there_takes_no_slot(
+    monkeypatch: pytest.MonkeyPatch, allowed: str | None
+) -> None:
+    monkeypatch.setattr(slots, "gpu_devices", list)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert visible_gpus() == []
+
+
 @pytest.mark.parametrize(
     ("allowed", "names"),
     [

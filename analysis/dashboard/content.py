@@ -229,7 +229,7 @@ def _cloud(folder: RunFolder) -> Values | None:
     try:
         values = json.loads(folder.record_file.read_text())
         species, root = values["species"], values["runtime.data_root"]
-        with np.load(folder.latent / "latent.npz") as saved:
+        with np.load(folder.latent / "latent.npz", allow_pickle=False) as saved:
             lists = {name: saved[name].tolist() for name in ("label", "cluster", "photo")}
             x, y = saved["tsne"].round(2).T.tolist()
     except (OSError, ValueError, KeyError):

@@ -14,13 +14,16 @@ from analysis.dashboard.command import add_commands as add_dashboard
 from analysis.report import add_command as add_report
 from birds.cli.seeds import add_command as add_seeds
 from birds.core.errors import exit_status
+from birds.core.process import prepare_process
 from birds.core.spec import UserError
-from birds.core.store import find_run
+from birds.core.store import find_run, refuse_odd_file
 from birds.launch.look_after import add_commands as add_look_after
 from birds.use.latency.command import add_command as add_latency
 from birds.use.latent.command import add_command as add_latent
 from birds.use.quantize.command import add_command as add_quantize
 from birds.use.wandb_sync.command import add_command as add_wandb
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # what pictures are written as
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,8 +100,16 @@ def _add_data(commands: Any) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `birds` command: exits with 0, or 2 and a sentence."""
+    prepare_process()
     args = parser().parse_args(arguments)
-    sys.exit(exit_status(lambda: args.act(args)))
+    sys.exit(exit_status(lambda: args.act(args), _elsewhere(args)))
+
+
+def _elsewhere(args: argparse.Namespace) -> str:
+    """How this command lets one choose another place, in the options that it has."""
+    options = {"out": "--out", "picture": "--picture"}
+    places = [option for name, option in options.items() if getattr(args, name, None)]
+    return f"choose another with {' or '.join([*places, '--runs-dir (before the command)'])}"
 
 
 def _table(args: argparse.Namespace) -> None:
@@ -127,6 +138,8 @@ def _figures(args: argparse.Namespace) -> None:
 def _predict(args: argparse.Namespace) -> None:
     from birds.use.predict import annotated, predict
 
+    if args.picture:
+        refuse_odd_file(args.picture, PICTURES)
     if args.model:
         from birds.use.quantize.predict import predict_with_model
 
@@ -168,6 +181,7 @@ def _preview(args: argparse.Namespace) -> None:
     from birds.data.preview import contact_sheet
 
     root = args.root
+    refuse_odd_file(args.out, PICTURES)
     if root is None:
         root = args.runs_dir / "synthetic"
         ensure_rendered({"name": "synthetic", "root": str(root), "seed": 0})

@@ -117,6 +117,8 @@ def chosen_part(kind: str, asked: Mapping[str, Any], *, place: str = "") -> Part
     made_by = part_class(kind, part or name)
     try:
         complete = made_by.Options.model_validate(options)
+        if hasattr(made_by, "complete"):
+            complete = made_by.complete(complete)
     except ValidationError as error:
         raise UserError(_wrong_option(kind, name, place or kind, error)) from None
     own_place = part if part != name else ""

@@ -4,9 +4,13 @@ It holds all that is needed to look after the sweep later without composing it a
 where they run, and how they were launched. What each run is stands in its own folder (`spec.json`).
 """
 
+import contextlib
+import hashlib
+import json
+import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from birds.core.errors import dotted, nearest
 from birds.core.spec import RunSpec, Runtime, UserError, read_spec
-from birds.core.store import RunFolder, write_text
+from birds.core.store import RunFolder, claimed, joined, write_text
+
+LAST = "last"  # the name of a sweep that was given none
+LONGEST_NAME = 100  # bytes; tables, figures and drafts of files add theirs, and 255 is the most
 
 
 class Asked(BaseModel, frozen=True):
@@ -27,7 +34,7 @@ class Asked(BaseModel, frozen=True):
 class Sweep(BaseModel, frozen=True):
     """A sweep. `slurm` is the profile it was submitted with, None for one on a single machine."""
 
-    name: str = "last"
+    name: str = LAST
     runs: tuple[Asked, ...]
     runtime: Runtime | None = None
     time: float = Field(default_factory=time.time)
@@ -47,10 +54,98 @@ class Sweep(BaseModel, frozen=True):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, self.model_copy(update={"runs": runs}).model_dump_json(indent=1))
 
+    @contextlib.contextmanager
+    def claimed(
+        self, runs_dir: Path, runs: Mapping[str, RunSpec], *, beside_older: bool
+    ) -> Iterator["Sweep"]:
+        """Write the sweep down and hold its name while it is worked on; yields it under the name
+        by which it reads back what it asked for.
+
+        A sweep that was given no name gets one of its own, and `last` points to the newest. Raises
+        UserError where the name cannot be had.
+        """
+        refuse_long_name(self.name)
+        if self.name == LAST and not beside_older:
+            named = self.model_copy(update={"name": f"{LAST}-{self._digest()}"})
+            yield named._written(runs_dir, runs, beside_older=False, also_as=LAST)
+            return
+        file = sweep_file(runs_dir, self.name)
+        refuse_other_data(runs_dir, self.name, runs)
+        with contextlib.ExitStack() as held:
+            older = _read(file)
+            if older is None or older.runs != self.runs:  # the same list may be joined
+                held.enter_context(claimed(file.with_name("lock"), _held(self.name)))
+            else:
+                held.enter_context(joined(file.with_name("lock")))
+            yield self._written(runs_dir, runs, beside_older=beside_older)
+
+    def _written(
+        self,
+        runs_dir: Path,
+        runs: Mapping[str, RunSpec],
+        *,
+        beside_older: bool,
+        also_as: str | None = None,
+    ) -> "Sweep":
+        leave_specs(runs_dir, runs)
+        self.save(runs_dir, beside_older=beside_older)
+        if also_as is not None:
+            pointer = sweep_file(runs_dir, also_as)
+            pointer.parent.mkdir(parents=True, exist_ok=True)
+            write_text(pointer, self.model_dump_json(indent=1))
+        return self
+
+    def _digest(self) -> str:
+        words = [[run.key, *run.overrides] for run in self.runs]
+        return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]
+
+    def shown_as(self, runs_dir: Path) -> str:
+        """The name for what is written of this sweep: `last` while it is the newest without a name
+        of its own.
+        """
+        newest = _read(sweep_file(runs_dir, LAST))
+        return LAST if newest is not None and newest.name == self.name else self.name
+
     def specs(self, runs_dir: Path) -> dict[str, RunSpec]:
         """The sweep's runs by key, what is needed before what needs it."""
         return with_needs(
             [read_spec(RunFolder(runs_dir, run.key).spec_file.read_text()) for run in self.runs]
+        )
+
+
+def _held(name: str) -> str:
+    return (
+        f"sweep={name}: another process works on a sweep of that name and asked for other runs; "
+        "wait for it, or choose sweep=OTHER"
+    )
+
+
+def refuse_long_name(name: str) -> None:
+    """Raise UserError when files could not be named after the sweep."""
+    length = len(os.fsencode(name))
+    if length > LONGEST_NAME:
+        raise UserError(
+            f"sweep={name[:20]}...: its name has {length} bytes; choose one of {LONGEST_NAME} at most"
+        )
+
+
+def refuse_other_data(runs_dir: Path, name: str, runs: Mapping[str, RunSpec]) -> None:
+    """Raise UserError when the name belongs to a sweep of other photos: its list and its tables
+    would be overwritten.
+    """
+    older = _read(sweep_file(runs_dir, name))
+    if older is None:
+        return
+    known: dict[str, str] = {}
+    for run in older.runs:
+        with contextlib.suppress(OSError, ValueError):
+            spec = read_spec(RunFolder(runs_dir, run.key).spec_file.read_text())
+            known[spec.data.digest] = spec.data.name
+    digests = {spec.data.digest for spec in runs.values()}
+    if known and not digests & set(known):
+        raise UserError(
+            f"sweep={name} belongs to other photos (data={', '.join(sorted(set(known.values())))}, "
+            f"asked for before in {runs_dir}): choose sweep=OTHER"
         )
 
 

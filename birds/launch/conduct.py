@@ -3,6 +3,7 @@
 from omegaconf import DictConfig
 
 from birds.core.spec import UserError
+from birds.launch.hydra_compose import heed_environment
 from birds.launch.plan import describe, how_tracked, plan_run
 
 
@@ -12,6 +13,7 @@ def conduct(config: DictConfig) -> float | None:
 
     Raises UserError, with the cure, before anything is started.
     """
+    heed_environment(config)
     planned = plan_run(config)
     if planned.slurm is not None:
         raise UserError(

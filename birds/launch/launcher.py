@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from birds.core.errors import RunsFailed
 from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder
-from birds.core.sweep import Asked, Sweep, leave_specs, with_needs
+from birds.core.sweep import Asked, Sweep, with_needs
 from birds.launch.local_workers import LocalSlots
 from birds.launch.plan import Planned, describe, how_tracked, plan_run
 from birds.launch.progress import Board, State
@@ -53,20 +53,27 @@ def launch(
         first, [Asked(key=p.spec.key, overrides=tuple(words)) for words, job in asked for p in job]
     )
     _refuse_odd_cluster(sweep)
-    leave_specs(first.runtime.runs_dir, runs)
-    sweep.save(first.runtime.runs_dir, beside_older=bool(first.average_over))
-    board = Board(first.runtime.runs_dir, runs)
+    searching = bool(first.average_over)
+    with sweep.claimed(first.runtime.runs_dir, runs, beside_older=searching) as named:
+        _work_and_tell(named, first, runs)
+    return [_returned(job, _objective(job)) for _, job in asked]
+
+
+def _work_and_tell(sweep: Sweep, first: Planned, runs: dict[str, RunSpec]) -> None:
+    """Run what is not finished; where that is waited for, print what failed and the table."""
+    runs_dir = first.runtime.runs_dir
+    board = Board(runs_dir, runs)
     _announce(board, first)
     wait = first.launch.wait or first.slurm is None
     work_off(sweep, board, wait=wait)
-    if wait:
-        print_failures(board, first.runtime.runs_dir)
-        if not first.average_over:
-            from analysis.tables import print_sweep_table
+    if not wait:
+        return
+    print_failures(board, runs_dir)
+    if not first.average_over:
+        from analysis.tables import print_sweep_table
 
-            print_sweep_table(first.runtime.runs_dir, first.sweep)
-            refuse_failures(board)
-    return [_returned(job, _objective(job)) for _, job in asked]
+        print_sweep_table(runs_dir, sweep.name, sweep.shown_as(runs_dir))
+        refuse_failures(board)
 
 
 def _planned(

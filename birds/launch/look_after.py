@@ -50,11 +50,11 @@ def _status(args: argparse.Namespace) -> None:
     sweep = read_sweep(args.runs_dir, args.sweep)
     runs = sweep.specs(args.runs_dir)
     if args.json:
-        print(as_json(sweep_status(args.runs_dir, args.sweep, runs)))
+        print(as_json(sweep_status(args.runs_dir, sweep.name, runs)))
     elif args.watch:
         watch_jobs(sweep, Board(args.runs_dir, runs), args.runs_dir)
     else:
-        _print(sweep_status(args.runs_dir, args.sweep, runs), args.sweep)
+        _print(sweep_status(args.runs_dir, sweep.name, runs), args.sweep)
 
 
 def _print(found: list[Any], sweep: str) -> None:
@@ -85,7 +85,7 @@ def _retry(args: argparse.Namespace) -> None:
         )
     again = (State.FAILED, State.LOST, State.BLOCKED, State.HELD)
     chosen = [
-        one.key for one in sweep_status(args.runs_dir, args.sweep, runs) if one.state in again
+        one.key for one in sweep_status(args.runs_dir, sweep.name, runs) if one.state in again
     ]
     if not chosen:
         print(f"{args.sweep}: nothing failed or was lost")
@@ -104,9 +104,9 @@ def _cancel(args: argparse.Namespace) -> None:
     from birds.launch.slurm.client import cancel
     from birds.launch.slurm.submissions import settled, submitting
 
-    read_sweep(args.runs_dir, args.sweep)
+    sweep = read_sweep(args.runs_dir, args.sweep)
     with submitting(args.runs_dir):
-        living = [(s, own) for s, own in settled(args.runs_dir) if s.sweep == args.sweep]
+        living = [(s, own) for s, own in settled(args.runs_dir) if s.sweep == sweep.name]
         for submission, _ in living:
             submission.but(cancelled=True).save()  # first, so that no job goes back into the queue
         cancel([str(submission.job_id) for submission, _ in living])

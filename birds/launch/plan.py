@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from birds.core.files import known_files
 from birds.core.parts import chosen_part
 from birds.core.spec import Choices, RunSpec, Runtime, UserError, complaint
 from birds.core.store import RunFolder
@@ -27,6 +28,7 @@ from birds.data.split import cut_of
 from birds.launch.chosen import spec_from_config
 
 C = TypeVar("C", bound=Choices)
+READER = ("skip_unreadable", "allow_untested", "join_alike")  # what it may do with files
 
 
 class Launch(Choices):
@@ -120,8 +122,9 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
         "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),
         "source": chosen_part("source", values["data"]["source"], place="data.source"),
+        "files": known_files(),
         "pool_root": find_pool(str(values["pool"])),
-        "skip_unreadable": values["data"]["skip_unreadable"],
+        **{name: values["data"][name] for name in READER},
         "tracking": values["tracking"]["mode"],
         "precision": str(values["precision"]),
     }
@@ -151,7 +154,7 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
 def _images(data: str, cache_dir: Path) -> Images:
     values = json.loads(data)
     source = create_source(chosen_part("source", values["source"], place="data.source"))
-    chosen = {name: values[name] for name in ("classes", "test", "seed", "skip_unreadable")}
+    chosen = {name: values[name] for name in ("classes", "test", "seed", *READER)}
     return read_images(source, cache_dir, **chosen)
 
 

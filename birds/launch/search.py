@@ -5,14 +5,32 @@ runs have the same keys, so finished ones are found and killed ones go on. `n_tr
 finished trials of the whole study.
 """
 
+import contextlib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from birds.core.spec import UserError
-from birds.core.store import write_text
+from birds.core.store import claimed, write_text
+
+
+@contextlib.contextmanager
+def claimed_study(sweeper: Any) -> Iterator[None]:
+    """Hold a sweeper's study while its trials run: a second search would take the running trials
+    for interrupted ones. Raises UserError when another process holds it.
+    """
+    if not sweeper.storage:
+        yield
+        return
+    folder = Path(str(sweeper.storage).removeprefix("sqlite:///")).parent
+    refusal = (
+        f"the search {sweeper.study_name} is going on in another process: wait for it, or begin "
+        "another with sweep=OTHER"
+    )
+    with claimed(folder / "search.lock", refusal):
+        yield
 
 
 def resume(sweeper: Any, arguments: Sequence[str]) -> None:

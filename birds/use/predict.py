@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
+from birds.core.letters import fitted
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
 from birds.data.cache import decode_photo
@@ -89,10 +90,8 @@ def annotated(predictions: Sequence[Prediction], width: int = 320) -> Image.Imag
     for column, prediction in enumerate(predictions):
         sheet.paste(Image.fromarray(decode_photo(prediction.path, width)), (column * width, 0))
         for line, (name, probability) in enumerate(prediction.ranked[:3]):
-            place, long = (
-                (column * width + 8, width + 4 + 19 * line),
-                int((width - 16) * probability),
-            )
-            pen.rectangle((place[0], place[1], place[0] + long, place[1] + 16), fill="#bfe3d0")
-            pen.text((place[0] + 4, place[1] + 2), f"{probability:.0%}  {name}", fill="black")
+            x, y = column * width + 8, width + 4 + 19 * line
+            pen.rectangle((x, y, x + int((width - 16) * probability), y + 16), fill="#bfe3d0")
+            font, words = fitted(f"{probability:.0%}  {name}", 12, width - 24)
+            pen.text((x + 4, y + 1), words, fill="black", font=font)
     return sheet

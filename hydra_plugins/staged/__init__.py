@@ -64,8 +64,9 @@ class ResumedOptunaSweeper(OptunaSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Do the trials that the study still lacks, interrupted ones first."""
-        from birds.launch.search import resume
+        from birds.launch.search import claimed_study, resume
 
-        resume(self.sweeper, arguments)
-        super().sweep(arguments)
+        with claimed_study(self.sweeper):
+            resume(self.sweeper, arguments)
+            super().sweep(arguments)
         print(f"The trials: birds table {self.sweeper.study_name}")

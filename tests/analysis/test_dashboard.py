@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -326,7 +327,7 @@ def test_watching_shows_news_keeps_filters_and_ends_cleanly(
     watching = subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True)
     assert watching.stdout is not None
     address = watching.stdout.readline().split()[1]
-    port = address.rstrip("/").rpartition(":")[2]
+    port = str(urlsplit(address).port)
     second = subprocess.run([*command, port], capture_output=True, text=True, check=False)
     assert (second.returncode, second.stderr.count("\n")) == (2, 1)
     assert f"cannot serve on port {port}: Address already in use" in second.stderr

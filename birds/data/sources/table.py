@@ -23,7 +23,7 @@ USUAL = {  # the names under which a column is found that was not chosen
 }
 
 
-class Columns(Choices):
+class _Columns(Choices):
     """Which column is which: a name, a number from 1, or null to find it."""
 
     file: Column = None
@@ -34,7 +34,6 @@ class Columns(Choices):
 class Table(Files):
     """The images that a CSV names, below a root."""
 
-    # Choices forbids unknown options; a nested model keeps columns.file=... short to say.
     class Options(Choices):
         """The table and how to read it.
 
@@ -45,7 +44,7 @@ class Table(Files):
 
         root: str | None = None
         file: str | None = None
-        columns: Columns = Columns()
+        columns: _Columns = _Columns()
         delimiter: str | None = None
         header: bool = True
         suffix: str = ""
@@ -100,8 +99,8 @@ class Table(Files):
         if isinstance(column, int) and not isinstance(column, bool):
             if not 1 <= column <= len(names):
                 raise UserError(
-                    f"data.columns.{meaning}={column}: {table} has {len(names)} columns when cut at "
-                    f"{rows.delimiter!r}; columns are counted from 1"
+                    f"data.columns.{meaning}={column}: {table} has {len(names)} columns when cut "
+                    f"at {rows.delimiter!r}; columns are counted from 1"
                 )
             return column - 1
         if not self.options.header:
@@ -213,8 +212,8 @@ class Table(Files):
     def _refuse_missing(self, missing: list[str], names: list[str], table: Path) -> None:
         if not self.options.header and missing == names[:1] and len(names) > 1:
             raise UserError(
-                f"the first row of {table} names no image ({missing[0]}): if it is a header, choose "
-                "data.header=true"
+                f"the first row of {table} names no image ({missing[0]}): if it is a header, "
+                "choose data.header=true"
             )
         raise UserError(
             f"{table} names {len(missing)} of {len(names)} images that are not below "

@@ -78,7 +78,8 @@ class FittedClassifier(nn.Module):
 
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         """The latent vectors of images as fractions."""
-        return self.encoder.latent_of(self.encoder(image))
+        vectors: Tensor = self.encoder.latent_of(self.encoder(image))
+        return vectors
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B S"]:
         """Scores of images as fractions."""

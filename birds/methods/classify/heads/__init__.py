@@ -62,4 +62,5 @@ class FittedHead:
         """Logarithms of probabilities (N, classes) of features (N, F)."""
         probability = np.full((len(features), self.classes), LEAST)
         probability[:, self.model.classes_] = self.model.predict_proba(features)
-        return np.log(probability.clip(LEAST)).astype(np.float32)
+        scores: NDArray[np.float32] = np.log(probability.clip(LEAST)).astype(np.float32)
+        return scores
