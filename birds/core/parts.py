@@ -54,7 +54,7 @@ def part_class(kind: str, place: str) -> Any:
     module_name, _, class_name = place.partition(":")
     if not class_name:
         if not place.isidentifier() or place not in part_names(kind):
-            known = [name for name in part_names(kind)]
+            known = list(part_names(kind))
             raise UserError(
                 f"{kind}={place}: there is no such {kind}{nearest(place, known)} "
                 f"There are: {', '.join(known)}, or package.module:Class"

@@ -65,7 +65,7 @@ class Timm(Backbone):
         from timm.models import group_parameters
 
         matcher = self.network.group_matcher(coarse=True)
-        by_depth: dict[int, list[str]] = group_parameters(self.network, matcher, reverse=True)
+        by_depth: dict[int, list[str]] = group_parameters(self.network, matcher)
         named = dict(self.network.named_parameters())
         groups = []
         for depth in sorted(by_depth):

@@ -67,7 +67,9 @@ class Standard:
     @classmethod
     def reads_unlabelled(cls, options: Any) -> bool:
         """Whether it learns from unlabelled images itself, so that a wider pool matters to it."""
-        return bool(part_class("extra_loss", options.extra_loss.place).learns)
+        head = part_class("head", options.head.place)
+        loss = part_class("extra_loss", options.extra_loss.place)
+        return bool(loss.learns or getattr(head, "learns_from_unlabelled", False))
 
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:

@@ -26,6 +26,7 @@ class FittedHead:
     """A head that scikit-learn fits on standardised features. Subclasses give the estimator."""
 
     by_gradient = False
+    learns_from_unlabelled = False
 
     def __init__(self, options: Any, features: int, classes: int) -> None:
         self.options = options
