@@ -156,7 +156,9 @@ def in_quotes(override: str) -> str:
     """An override whose value Hydra takes letter for letter, as it is typed in a shell."""
     key, _, value = override.partition("=")
     inner = value.strip("'\"") if value[:1] in ("'", '"') else value
-    escaped = inner.replace("'", "\\'")
+    escaped = re.sub(
+        r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), inner
+    )
     words = f"{key}='{escaped}'"
     return shlex.quote(words) if set('"$`!\\') & set(inner) else f'"{words}"'
 
