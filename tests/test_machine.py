@@ -9,6 +9,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, write_photos: Callable[...,
 
 
 def train(
-    cwd: Path, photos: Path, *words: str, **environment: str
+    cwd: Path, photos: Path | str, *words: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """A small run or sweep, asked for in `cwd`."""
     command = [sys.executable, str(ROOT / "train.py"), *words, *SMALL, f"data.root={photos}"]
@@ -179,3 +180,18 @@ def test_a_run_with_tracking_switched_off_leaves_none(tmp_path: Path, photos: Pa
     assert not list(tmp_path.glob("runs/*/tracking"))
     [kept] = tmp_path.glob("runs/*/record.json")
     assert json.loads(kept.read_text())["runtime.tracking"] == "none"
+
+
+@pytest.mark.parametrize("door", [[], ["-m"]])
+@pytest.mark.parametrize("where", ["train/\udcc1guia", ""])
+def test_a_name_that_is_not_utf8_is_said_with_its_cure(
+    tmp_path: Path, photos: Path, door: list[str], where: str
+) -> None:
+    root = shutil.copytree(photos, tmp_path / ("fotos" if where else "\udcc1lbum"))
+    if where:
+        for part in ("train", "valid", "test"):
+            (root / part / "CROW").rename(root / part / "\udcc1guia")
+    root_word = "fotos" if where else "'\udcc1lbum'"
+    done = train(tmp_path, root_word, *door, "tracking=none")
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0 or "UTF-8" in done.stderr.splitlines()[-1]
