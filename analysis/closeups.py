@@ -304,6 +304,8 @@ def _pretraining(runs_dir: Path, sweep: str) -> pd.DataFrame:
     pretext = load_records(runs_dir, runs["pretrained_key"].tolist()).rename(
         columns={"variant": "pretext"}
     )
+    if pretext.empty:
+        raise UserError("the records of its pretraining are gone; ask for the sweep again")
     return pretext.merge(
         runs[["pretrained_key", "variant"]], left_on="key", right_on="pretrained_key"
     )

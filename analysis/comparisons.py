@@ -52,7 +52,8 @@ class Pair(NamedTuple):
     @property
     def is_crossed(self) -> bool:
         """Whether there are seeds and photos enough for an interval over both."""
-        return min(self.correct.shape[1:]) > 1
+        _, seeds, photos = self.correct.shape
+        return seeds > 1 and photos > 1
 
 
 def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False) -> list[Pair]:
