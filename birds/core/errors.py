@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from birds.core.old_words import renamed
 from birds.core.process import drop_output, reader_is_gone
 
 INTERRUPTED = 130
@@ -153,6 +154,8 @@ def _hydra_sentence(error: Exception) -> str | None:
         r"is not in struct\s+full_key: ([^\s\[]+)|Could not override '([^']+)'", text
     ):
         key = found[1] or found[2]
+        if old := renamed(key, _value_of(key, text)):
+            return old
         return f"unknown key {key}{_where(key)} See python train.py --help"
     if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
         return (
@@ -189,8 +192,16 @@ def refuse_unknown_additions(overrides: Iterable[str]) -> None:
             continue
         known = known or {name for _, name in _known_keys()}
         key = added[1].replace("/", ".")
+        if old := renamed(key, override.partition("=")[2]):
+            raise UserError(old)
         if key not in known:
             raise UserError(f"unknown key {key}{nearest(key, known)} See python train.py --help")
+
+
+def _value_of(key: str, text: str) -> str:
+    """The value that was asked for, which Hydra repeats where it proposes to append the key."""
+    found = re.search(rf"\+{re.escape(key)}=(\S+)", text)
+    return found[1] if found else ""
 
 
 def _where(key: str) -> str:

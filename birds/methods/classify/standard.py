@@ -18,6 +18,7 @@ from birds.core.spec import Choices, Part, RunSpec
 from birds.core.store import RunFolder
 from birds.encoders import sketched_encoder
 from birds.methods import Job
+from birds.methods.classify._network import Network, finished_network
 
 
 class Standard:
@@ -99,6 +100,14 @@ class Standard:
     def load(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -> Any:
         """The finished classifier in evaluation mode."""
         return _made_by(options_of("classifier", spec.method)).load(spec, folder, classes)
+
+    @classmethod
+    def network(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
+        """The finished classifier as one network; None for a head that is fitted, which is none."""
+        options = options_of("classifier", spec.method)
+        if not by_gradient(options):
+            return None
+        return finished_network(spec, options.head, folder, len(classes))
 
 
 def by_gradient(options: Any) -> bool:

@@ -28,7 +28,7 @@ def add_command(commands: Any) -> None:
     option(
         "sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last one)"
     )
-    option("--batches", default="1,8,32", help="photos a call (default: 1,8,32)")
+    option("--batches", default="1,8,32", help="images a call (default: 1,8,32)")
     option("--threads", default="1,all", help="numbers of threads, or all (default: 1,all)")
     option("--rounds", type=int, default=31, help="rounds at least (default: 31)")
     option(
@@ -49,32 +49,48 @@ def _latency(args: argparse.Namespace) -> None:
     keys = sweep_keys(args.runs_dir, args.sweep)
     batches = parsed_numbers("batches", args.batches)
     refuse_too_little(args.rounds, args.seconds)
-    from analysis.latency import append_rows, print_latency_table
-    from birds.use.latency.entries import CUDA, entries
-    from birds.use.latency.footprint import UNKNOWN
+    from analysis.latency import print_latency_table
+    from birds.use.latency.entries import CUDA
     from birds.use.latency.host import this_host
-    from birds.use.latency.measure import raced_rows
     from birds.use.quantize.models import warn_without_int8
 
-    host, rows = this_host(), []
+    host = this_host()
     threads = parsed_numbers("threads", args.threads, host["cores"])
     folders, footprints = _with_models([RunFolder(args.runs_dir, key) for key in keys], args.sweep)
     warn_without_int8()
+    rows = []
     for device, number, batch in [
         *product(["cpu"], threads, batches),
         *product([CUDA] * bool(host["gpu"]), [1], batches),
     ]:
-        runs = [entries(folder, device) for folder in folders]
         cell = {"device": device, "threads": number, "batch": batch}
-        raced = raced_rows(runs, cell, rounds=args.rounds, seconds=args.seconds, say=_say)
-        shared = {"sweep": args.sweep} | host
-        found = [
-            shared | row | footprints.get((row["key"], row["model"]), UNKNOWN) for row in raced
-        ]
-        append_rows(args.runs_dir, found)
-        rows += found
+        rows += _race(args, folders, footprints, cell, host)
     _show_on_wandb(rows, args)
     print_latency_table(args.runs_dir)
+
+
+def _race(
+    args: argparse.Namespace,
+    folders: list[RunFolder],
+    footprints: dict[tuple[str, str], Any],
+    cell: dict[str, Any],
+    host: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Race all models of all runs in one cell; append and return their rows."""
+    from analysis.latency import append_rows, cell_title
+    from birds.use.latency.entries import entries
+    from birds.use.latency.footprint import UNKNOWN
+    from birds.use.latency.measure import raced_rows
+
+    runs = [entries(folder, cell["device"]) for folder in folders]
+    title = cell_title(**cell)
+    raced = raced_rows(runs, cell, title, rounds=args.rounds, seconds=args.seconds, say=_say)
+    rows = []
+    for row in raced:
+        known = footprints.get((row["key"], row["model"]), UNKNOWN)
+        rows.append({"sweep": args.sweep} | host | row | known)
+    append_rows(args.runs_dir, rows)
+    return rows
 
 
 def parsed_numbers(option: str, text: str, cores: int | None = None) -> tuple[int, ...]:
@@ -84,13 +100,13 @@ def parsed_numbers(option: str, text: str, cores: int | None = None) -> tuple[in
     """
     found = []
     for word in (word.strip() for word in text.split(",")):
-        number = cores if cores and word == "all" else int(word) if word.isdecimal() else 0
+        number = int(word) if word.isdecimal() else 0
+        if cores and word == "all":
+            number = cores
         if not 1 <= number <= (cores or number):
-            allowed = (
-                f"1 to {cores} or all, since this process may use {cores} cores"
-                if cores
-                else "1 or more"
-            )
+            allowed = "1 or more"
+            if cores:
+                allowed = f"1 to {cores} or all, since this process may use {cores} cores"
             raise UserError(
                 f"--{option} {text}: {word!r} cannot be; choose {allowed}, with commas between"
             )
@@ -121,17 +137,28 @@ def _with_models(
 
     found = {folder: own for folder in folders if (own := entries(folder))}
     if not found:
+        _refuse_without_network(folders)
         raise UserError(
-            f"no run of the sweep {sweep!r} has a quantized model yet; make some first: birds quantize {sweep}"
+            f"no run of the sweep {sweep!r} has a quantized model yet; make some first: "
+            f"birds quantize {sweep}"
         )
     _say("size, load time and memory, each in fresh processes")
-    files = [
-        (folder, entry.name)
-        for folder, own in found.items()
-        for entry in own
-        if entry.name != COMPILED
-    ]
-    return list(found), {(f.key, name): footprint(f.path.parent, f.key, name) for f, name in files}
+    footprints = {}
+    for folder, own in found.items():
+        for entry in own:
+            if entry.name != COMPILED:
+                place = folder.path.parent
+                footprints[folder.key, entry.name] = footprint(place, folder.key, entry.name)
+    return list(found), footprints
+
+
+def _refuse_without_network(folders: list[RunFolder]) -> None:
+    """Raise UserError where no finished run of a sweep could ever be quantized."""
+    from birds.use.networks import has_network, load_network
+
+    finished = [folder for folder in folders if folder.record() is not None]
+    if finished and not any(has_network(folder) for folder in finished):
+        load_network(finished[0])
 
 
 def _show_on_wandb(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
@@ -139,10 +166,11 @@ def _show_on_wandb(rows: list[dict[str, Any]], args: argparse.Namespace) -> None
 
     from birds.train import tracking
 
-    plain = [
-        {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()}
-        for row in rows
-    ]
+    plain = []
+    for row in rows:
+        plain.append(
+            {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()}
+        )
     tracking.log_table("latency", pd.DataFrame(plain), args.tracking, args.runs_dir)
 
 

@@ -46,7 +46,8 @@ def _sync(args: argparse.Namespace) -> None:
     runs = tracked_runs(args.runs_dir, keys)
     if not runs:
         raise UserError(
-            f"{args.sweep or args.runs_dir} has no runs tracked offline: train with tracking=offline, the default"
+            f"{args.sweep or args.runs_dir} has no runs tracked offline: train with "
+            "tracking=offline, the default"
         )
     account = log_in(args.entity, args.project)
     if account is None:
