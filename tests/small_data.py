@@ -1,0 +1,84 @@
+"""Small data sets in memory: images of three classes, told apart by their stripes or by nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birds.core.spec import RunSpec
+from birds.data.images import Images
+from birds.data.module import ImageData
+from birds.data.notes import Notes
+from birds.data.split import Split, cut_of
+
+CLASSES = ("ACROSS", "DOWN", "SLANTED")
+DIRECTIONS = ((0, 1), (1, 0), (1, 1))
+COUNTS = {"train": 12, "valid": 4, "test": 4}  # images of each class in each part
+
+
+class NoSource:
+    """Images that come from nowhere: nothing here may read them again."""
+
+
+def images(counts: dict[str, int] | None = None) -> Images:
+    """A table of so many images of each of three classes in each part."""
+    counts = counts or COUNTS
+    parts: list[str] = []
+    for part, count in counts.items():
+        parts += [part] * count
+    total = 3 * len(parts)
+    names = tuple(f"{k}.jpg" for k in range(total))
+    label = np.repeat(np.arange(3), len(parts))
+    source: Any = NoSource()
+    return Images(source, CLASSES, names, label, np.array(parts * 3), names, Notes())
+
+
+def noise_pixels(count: int = 60, size: int = 128, channels: int = 3) -> NDArray[np.uint8]:
+    """Images (N, size, size, channels) of noise: nothing tells their classes apart."""
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (count, size, size, channels), dtype=np.uint8)
+
+
+def striped(direction: int, size: int, channels: int, random: Any) -> NDArray[np.uint8]:
+    """One image (size, size, channels) with stripes in the direction of its class."""
+    y, x = np.mgrid[0:size, 0:size]
+    across, down = DIRECTIONS[direction]
+    period = random.uniform(1.0, 1.6)
+    wave = 0.5 + 0.4 * np.sin((across * x + down * y) / period + random.uniform(0, 6))
+    tint = random.uniform(0.5, 1, channels)
+    image = wave[..., None] * tint + random.normal(0, 0.05, (size, size, channels))
+    found: NDArray[np.uint8] = (image.clip(0, 1) * 255).astype(np.uint8)
+    return found
+
+
+def striped_pixels(table: Images, size: int = 16, channels: int = 3) -> NDArray[np.uint8]:
+    """An image for each row of a table; its class is the direction of its stripes."""
+    random = np.random.default_rng(0)
+    return np.stack([striped(int(k), size, channels, random) for k in table.label])
+
+
+def cut(table: Images, run: RunSpec) -> Split:
+    """The run's cut of a table."""
+    return cut_of(table, split=run.split, labels_per_class=run.labels_per_class, seed=run.seed)
+
+
+def data_for(run: RunSpec, *, hidden: int | None = None) -> ImageData:
+    """Images of noise for a run. `hidden`: the class that unlabelled images are said to be of."""
+    table = images()
+    split = cut(table, run)
+    if hidden is not None:
+        label = table.label.copy()
+        label[split.unlabelled] = hidden
+        table = dataclasses.replace(table, label=label)
+    pixels = noise_pixels(len(table.ids), run.image.size, run.image.channels)
+    return ImageData(run, table, pixels, split)
+
+
+def striped_data_for(run: RunSpec) -> ImageData:
+    """Striped images for a run, in the size and the channels that it asks for."""
+    table = images()
+    pixels = striped_pixels(table, run.image.size, run.image.channels)
+    return ImageData(run, table, pixels, cut(table, run))
