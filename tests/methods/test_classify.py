@@ -10,184 +10,165 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contracts.test_configs import spec
-from lightning import Trainer
+from composing import needed, spec
+from made_specs import CPU, SMALL, TINY, fitted, given, job_for, loaded
+from small_data import cut, data_for, images, noise_pixels, striped_data_for
+from torch import Tensor
 
-from birds.data.module import BirdsDataModule
-from birds.data.photos import Photos
-from birds.data.split import draw_split
-from birds.methods.classify.standard import Classify
-from birds.methods.pretraining.autoencoder import Reconstruct
+from birds.data.module import ImageData
+from birds.methods import create_method
+from birds.methods.classify._by_gradient import GradientClassifier
 
-SMALL = ("encoder.widths=[4,6,8]", "budget=smoke", "split=50")
-
-
-def photos() -> tuple[Photos, np.ndarray]:
-    random = np.random.default_rng(0)
-    part = np.array((["train"] * 12 + ["valid"] * 4 + ["test"] * 4) * 3)
-    label = np.repeat(np.arange(3), 20)
-    pixels = random.integers(0, 256, (60, 128, 128, 3), dtype=np.uint8)
-    names = tuple(f"{k}.jpg" for k in range(60))
-    return Photos(Path("."), ("A", "B", "C"), names, label, part, names, {}), pixels
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def data_for(made: Any) -> BirdsDataModule:
-    table, pixels = photos()
-    rows = table.rows("train")
-    split = draw_split(
-        rows, table.label[rows], split=made.split, seed=made.seed, species=table.species
-    )
-    return BirdsDataModule(made, table, pixels, split)
+def weights_of(module: Any) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def trained(task: Any, data: BirdsDataModule) -> dict[str, torch.Tensor]:
-    torch.set_num_threads(1)
-    quiet: Any = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(
-        max_epochs=task.spec.training.epochs,
-        accelerator="cpu",
-        reload_dataloaders_every_n_epochs=1,
-        enable_checkpointing=False,
-        num_sanity_val_steps=0,
-        **quiet,
-    )
-    trainer.fit(task, data)
-    trainer.test(task, data, verbose=False)
-    return task.tested()["test"]["logits"]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_features_once_equal_the_encoder_every_step() -> None:
+def test_features_once_equal_the_encoder_every_step(tmp_path: Path) -> None:
     made = spec(
         "variant=B1", *SMALL, "budget.views=2", "budget.frozen.epochs=6", "budget.frozen.lr=0.05"
     )
-    live, data = Classify(made, 3, 4), data_for(made)
-    logits = trained(live, data)
-    cached, data = Classify(made, 3, 4), data_for(made)
-    cached.encode_once(data, torch.device("cpu"))
-    again = trained(cached, data)
-    assert (logits - logits.mean()).abs().max() > 0.1
-    torch.testing.assert_close(again, logits, atol=2e-3, rtol=1e-3)
+    logits = {}
+    for features in ("live", "cached"):
+        root = tmp_path / features
+        job = job_for(made, data_for(made), root, given(made), features=features)
+        method, _ = fitted(job)
+        logits[features] = method.predictions()["test"]["logits"]
+        assert (job.data._features is None) is (features == "live")
+    assert (logits["live"] - logits["live"].mean()).abs().max() > 0.1
+    torch.testing.assert_close(logits["cached"], logits["live"], atol=2e-3, rtol=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("variant", "same"), [("B1", True), ("B2", False)])
-def test_a_frozen_encoder_is_bit_equal_afterwards(variant: str, same: bool) -> None:
-    made = spec(f"variant={variant}", *SMALL)
-    task = Classify(made, 3, 4)
-    before = {name: value.clone() for name, value in task.encoder.state_dict().items()}
-    trained(task, data_for(made))
-    after = task.encoder.state_dict()
+@pytest.mark.parametrize("features", ["live", "cached"])
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("variant=B1", True),
+        ("variant=B0", True),
+        ("variant=B1 head=mlp", True),
+        ("variant=B1 head=svm", True),
+        ("variant=B2", False),
+    ],
+)
+def test_a_frozen_encoder_is_bit_equal_afterwards(
+    tmp_path: Path, words: str, same: bool, features: str
+) -> None:
+    """Weights and BatchNorm statistics."""
+    made = spec(*words.split(), *SMALL)
+    job = job_for(made, data_for(made), tmp_path, given(made), features=features)
+    before = weights_of(create_method(job).encoder)
+    method, _ = fitted(job)
+    after = weights_of(method.encoder)
+    assert any("running_var" in name for name in before)
     assert all(torch.equal(before[name], after[name]) for name in before) is same
+    found = weights_of(loaded(job).encoder)
+    assert all(torch.equal(found[name], after[name]) for name in found)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_last_stages_are_trained_and_the_ones_before_are_bit_equal(
+    tmp_path: Path, stages: int
+) -> None:
+    made = spec("variant=B2", *SMALL, "train=last_stages", f"last_stages={stages}")
+    job = job_for(made, data_for(made), tmp_path, given(made))
+    before = weights_of(create_method(job).encoder)
+    method, _ = fitted(job)
+    after = weights_of(method.encoder)
+    for level in range(3):
+        own = [name for name in before if name.startswith(f"levels.{level}.")]
+        same = all(torch.equal(before[name], after[name]) for name in own)
+        assert same is (level < 3 - stages)
 
 
 def test_every_variant_starts_from_the_same_encoder_and_head() -> None:
-    scratch, tuned = Classify(spec("variant=A"), 3, 4), Classify(spec("variant=B2"), 3, 4)
+    """A fine-tuned one before it takes over its pretraining's weights."""
+    made = [spec("variant=A", *SMALL), spec("variant=B2", *SMALL)]
+    scratch, tuned = (GradientClassifier(run, ("A", "B", "C"), 4) for run in made)
     for (name, a), b in zip(scratch.state_dict().items(), tuned.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
 
-def test_pretraining_sees_the_unlabelled_and_classifiers_the_labelled_photos() -> None:
-    pretraining = spec("variant=B2", *SMALL).pretrained
-    unlabelled = set(data_for(pretraining).rows["train"])
+def test_pretraining_sees_the_unlabelled_and_classifiers_the_labelled_images() -> None:
+    unlabelled = set(data_for(needed("variant=B2", *SMALL)).rows["train"])
     labelled = set(data_for(spec("variant=B2", *SMALL)).rows["train"])
-    table, _ = photos()
     assert unlabelled.isdisjoint(labelled)
-    assert unlabelled | labelled == set(table.rows("train"))
+    assert unlabelled | labelled == set(images().rows("train"))
 
 
-def test_an_epoch_shows_every_photo_once_a_pass_and_the_same_again() -> None:
+def test_an_epoch_shows_every_image_once_a_pass_and_the_same_again() -> None:
     made = spec("variant=A", *SMALL, "budget=laptop", "budget.classify.min_steps=3")
     data = data_for(made)
     shown = [batch["row"].tolist() for batch in data.train_dataloader()]
     assert len(shown) == data.steps_per_epoch == 3
-    assert sorted(row for rows in shown for row in rows) == sorted(3 * data.rows["train"].tolist())
+    rows = sum(shown, [])
+    assert sorted(rows) == sorted(3 * data.rows["train"].tolist())
     assert shown == [batch["row"].tolist() for batch in data_for(made).train_dataloader()]
 
 
 def test_a_view_does_not_depend_on_its_batch() -> None:
     data = data_for(spec("variant=A", *SMALL))
-    together = data.on_after_batch_transfer(data.batch("train", [(5, 0), (5, 1), (6, 0)]), 0)[
-        "photo"
-    ]
-    alone = data.on_after_batch_transfer(data.batch("train", [(5, 1)]), 0)["photo"]
+    batch = data.batch("train", [(5, 0), (5, 1), (6, 0)])
+    together = data.on_after_batch_transfer(batch, 0)["image"]
+    alone = data.on_after_batch_transfer(data.batch("train", [(5, 1)]), 0)["image"]
     torch.testing.assert_close(together[1:2], alone)
     assert (together[0] - together[2]).abs().mean() > 0.01
 
 
-@pytest.mark.parametrize("variant", ["A", "B2"])
-def test_photos_held_on_the_device_make_the_same_batches(variant: str) -> None:
+@pytest.mark.parametrize("make", [spec, needed], ids=["classifier", "pretraining"])
+def test_images_held_on_the_device_make_the_same_batches(make: Any) -> None:
     """As on a GPU, here on the CPU: gathered from one tensor, the wider pool included."""
-    made = spec(f"variant={variant}", *SMALL)
-    made = made.pretrained or made
+    made = make("variant=B2", *SMALL)
     gathered, held = data_for(made), data_for(made)
     for data in (gathered, held):
         data.pool = np.random.default_rng(1).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8)
         data.label = np.append(data.label, np.full(5, -1))
         data.rows["train"] = np.append(data.rows["train"], 60 + np.arange(5))
         data.rows["unlabelled"] = np.append(data.rows["unlabelled"], 60 + np.arange(5))
-    held.keep_on(torch.device("cpu"))
+    held.keep_on(CPU)
     places = [(0, len(held.rows["train"]) - 1), (3, 0), (1, 2)]
-    assert "photo" not in held.batch("train", places)  # nothing but numbers is sent
+    assert "image" not in held.batch("train", places)  # nothing but numbers is sent
     for part in ("train", "test"):
-        two = [
-            data.on_after_batch_transfer(data.batch(part, places[1:]), 0)
-            for data in (gathered, held)
-        ]
-        assert two[0].keys() == two[1].keys()
-        assert all(torch.equal(two[0][name], two[1][name]) for name in two[0])
-    cpu = torch.device("cpu")
+        batches = []
+        for data in (gathered, held):
+            batches.append(data.on_after_batch_transfer(data.batch(part, places[1:]), 0))
+        assert batches[0].keys() == batches[1].keys()
+        assert all(torch.equal(batches[0][name], batches[1][name]) for name in batches[0])
     for plain in (False, True):
-        assert torch.equal(*(d.unlabelled(3, cpu, plain=plain)["photo"] for d in (gathered, held)))
-    last = [
-        data.on_after_batch_transfer(data.batch("train", places), 0)["photo"][0]
-        for data in (gathered, held)
-    ]
+        seen = [data.unlabelled(3, CPU, plain=plain)["image"] for data in (gathered, held)]
+        assert torch.equal(*seen)
+    last = []
+    for data in (gathered, held):
+        last.append(data.on_after_batch_transfer(data.batch("train", places), 0)["image"][0])
     assert torch.equal(*last)
     assert last[0].std() > 0.1
 
 
-def steps_of_pretraining(count: int, precision: torch.dtype) -> list[float]:
-    """The loss of so many steps on one batch, as autocast computes it."""
-    made = spec("variant=B2", *SMALL).pretrained
-    assert made is not None
-    task, data, losses = Reconstruct(made, 4), data_for(made), []
-    task.log = lambda *a, **k: None  # type: ignore[method-assign]
-    optimizer = task.configure_optimizers()["optimizer"]
-    batch = data.on_after_batch_transfer(data.batch("train", [(0, k) for k in range(8)]), 0)
-    for step in range(count):
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            loss = task.training_step(batch, step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+@pytest.mark.parametrize("words", ["variant=A", "variant=B1", "variant=B0 head=logistic"])
+def test_training_accuracy_is_that_of_the_labelled_images_as_they_are(
+    tmp_path: Path, words: str
+) -> None:
+    made = spec(*words.split(), *TINY)
+    job = job_for(made, striped_data_for(made), tmp_path, given(made))
+    _, measured = fitted(job)
+    classifier = loaded(job)
+    right = []
+    with torch.no_grad():
+        for batch in striped_data_for(made).evaluation_batches("labelled"):
+            right.append(classifier(batch["image"]).argmax(1) == batch["label"])
+    assert len(torch.cat(right)) == len(job.data.rows["labelled"])
+    assert measured["train_accuracy"] == pytest.approx(torch.cat(right).double().mean().item())
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_five_steps_of_pretraining_follow_the_golden_curve() -> None:
-    """fp32 on one thread: the loss of five steps, to a tolerance that other CPUs' convolutions stay
-    within.
-    """
-    golden = [
-        float(x)
-        for x in (Path(__file__).parents[1] / "golden" / "pretraining.txt").read_text().split()
-    ]
-    assert steps_of_pretraining(5, torch.float32) == pytest.approx(golden, rel=2e-3)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_bf16_follows_the_curve_of_fp32() -> None:
-    """Within 1 % over twenty steps.
-
-    bf16 keeps 8 bits, so a product is off by up to 2^-9 (0.2 %); sums are kept in fp32, weights and
-    losses too, and the mean over 400,000 pixels averages what is random. What is left is the drift
-    of two trajectories that part.
-    """
-    plain, fast = steps_of_pretraining(20, torch.float32), steps_of_pretraining(20, torch.bfloat16)
-    assert (
-        plain[-1] < 0.9 * plain[0]
-    )  # it has learned: a curve that stays would be followed by anything
-    assert fast == pytest.approx(plain, rel=1e-2)
-    assert fast != plain
+def test_more_batches_in_parts_are_as_many_steps() -> None:
+    made = spec("variant=A", *SMALL)
+    whole = data_for(made)
+    table = images()
+    parts = ImageData(made, table, noise_pixels(), cut(table, made), accumulate=2)
+    assert parts.accumulate == 2
+    assert parts.steps_per_epoch == whole.steps_per_epoch
+    rows = [batch["row"].tolist() for batch in parts.train_dataloader()]
+    assert len(rows) == 2 * whole.steps_per_epoch
+    shown = [batch["row"].tolist() for batch in whole.train_dataloader()]
+    assert sorted(rows[0] + rows[1]) == sorted(shown[0])
