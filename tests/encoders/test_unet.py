@@ -1,97 +1,59 @@
-"""What the U-Net's skip connections do, and what salt and pepper does to a photo."""
+"""The U-Net's contracting half: its scaling, its normalisation, and its strided twin."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from made_parts import unet
 
-from birds.encoders.unet import Encoder, Gate, UNet
-from birds.methods.classify.head import Head, pooled
-from birds.methods.pretraining.denoise import salt_and_pepper
-
-
-@pytest.fixture
-def unet() -> UNet:
-    torch.manual_seed(0)
-    return UNet(Encoder(2, (8, 12, 16))).eval()
+from birds.encoders._pooling import mean_and_maximum
 
 
-def test_without_skips_the_photo_comes_from_the_deepest_level_alone(unet: UNet) -> None:
-    pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
-    other = [level + 1 for level in pyramid[:-1]] + [pyramid[-1]]
-    keep = torch.tensor([True, False])
-    change = (unet.decode(pyramid, keep) - unet.decode(other, keep)).abs().amax((1, 2, 3))
-    assert change[0] > 1e-3
-    assert change[1] == 0
+def test_its_maps_halve_from_the_stem_on() -> None:
+    maps = unet(stem=4).eval()(torch.rand(2, 3, 64, 32))
+    assert [tuple(level.shape) for level in maps] == [(2, 8, 16, 8), (2, 12, 8, 4), (2, 16, 4, 2)]
 
 
-def test_keeping_every_skip_is_the_plain_u_net(unet: UNet) -> None:
-    pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
-    torch.testing.assert_close(
-        unet.decode(pyramid), unet.decode(pyramid, torch.tensor([True, True]))
-    )
-
-
-def test_a_gate_starts_nearly_closed_and_learns_for_each_channel() -> None:
-    gate, skip = Gate(5), torch.rand(2, 5, 8, 8)
-    assert (gate(skip) / skip).max() < 0.02
-    gate(skip).sum().backward()
-    assert gate.opening.grad is not None
-    assert gate.opening.grad.shape == (5, 1, 1)
-    assert (gate.opening.grad > 0).all()
-
-
-def test_gated_skips_let_almost_nothing_through_at_first() -> None:
-    """How much the restored photo changes when the finer levels do: at least 20 times less than
-    with plain skips.
-    """
-    change = {}
-    for skips in ("plain", "gated"):
-        torch.manual_seed(0)
-        unet = UNet(Encoder(2, (8, 12, 16)), skips).eval()
-        pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
-        other = [level + 1 for level in pyramid[:-1]] + [pyramid[-1]]
-        change[skips] = (unet.decode(pyramid) - unet.decode(other)).abs().max().item()
-    assert 0 < change["gated"] < change["plain"] / 20
-
-
-def test_narrow_skips_have_the_channels_asked_for() -> None:
-    unet = UNet(Encoder(2, (8, 12, 16)), "narrow", 3)
-    assert [(skip.in_channels, skip.out_channels) for skip in unet.skips] == [(8, 3), (12, 3)]
-    assert unet.decode(unet.encoder(torch.rand(1, 3, 64, 64))).shape == (1, 3, 64, 64)
+def test_it_can_be_given_larger_images_than_it_was_made_for() -> None:
+    assert unet().eval()(torch.rand(1, 3, 96, 160))[-1].shape == (1, 16, 12, 20)
 
 
 def test_group_norm_leaves_no_batch_statistics_anywhere() -> None:
-    unet = UNet(Encoder(2, (8, 12, 16), "group"))
-    assert not [name for name, _ in unet.named_buffers() if "running" in name]
-    photo = torch.rand(3, 3, 64, 64)
-    alone, together = unet.encoder(photo[:1])[-1], unet.encoder(photo)[-1][:1]
+    encoder = unet(norm="group")
+    assert not [name for name, _ in encoder.named_buffers() if "running" in name]
+    image = torch.rand(3, 3, 64, 64)
+    alone, together = encoder(image[:1])[-1], encoder(image)[-1][:1]
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
 
 
-def test_the_encoder_can_be_larger_than_its_training_photos(unet: UNet) -> None:
-    assert unet.decode(unet.encoder(torch.rand(1, 3, 96, 160))).shape == (1, 3, 96, 160)
+def test_features_are_mean_and_maximum_of_every_level() -> None:
+    encoder = unet().eval()
+    maps = encoder(torch.rand(2, 3, 64, 64))
+    features = encoder.pool(maps)
+    assert features.shape == (2, encoder.feature_dim) == (2, 2 * (8 + 12 + 16))
+    assert torch.equal(features, mean_and_maximum(maps))
+    torch.testing.assert_close(features[:, :8], maps[0].mean((2, 3)))
+    torch.testing.assert_close(features[:, -16:], maps[-1].amax((2, 3)))
 
 
-def test_features_are_mean_and_maximum_of_every_level(unet: UNet) -> None:
-    pyramid = unet.encoder(torch.rand(2, 3, 64, 64))
-    features = pooled(pyramid)
-    assert features.shape == (2, 2 * (8 + 12 + 16))
-    torch.testing.assert_close(features[:, :8], pyramid[0].mean((2, 3)))
-    torch.testing.assert_close(features[:, -16:], pyramid[-1].amax((2, 3)))
+@pytest.mark.parametrize("stem", [1, 2, 4])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_strided_twin_on_pixels_gives_the_same_maps(stem: int, channels: int) -> None:
+    """It pads with what the folded one pads with, so borders agree as well."""
+    encoder = unet(stem=stem, channels=channels).eval()
+    for norm in encoder.modules():
+        if hasattr(norm, "running_mean"):
+            torch.nn.init.uniform_(norm.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(norm.running_var, 0.5, 1.5)
+    pixels = torch.randint(0, 256, (2, channels, 64, 64)).float()
+    with torch.no_grad():
+        ours, twins = encoder(pixels / 255), encoder.for_export().eval()(pixels)
+    for ours_level, twins_level in zip(ours, twins, strict=True):
+        torch.testing.assert_close(twins_level, ours_level, atol=1e-4, rtol=1e-4)
 
 
-def test_an_untrained_head_holds_every_species_equally_likely() -> None:
-    assert Head(10, 4, 0.0).eval()(torch.rand(3, 10)).abs().max() == 0
-
-
-@pytest.mark.parametrize("noise", [0.0, 0.1, 0.6, 1.0])
-def test_salt_and_pepper_replaces_its_fraction_half_black_half_white(noise: float) -> None:
-    photo = torch.full((8, 3, 64, 64), 0.5)
-    noisy = salt_and_pepper(photo, noise, torch.Generator().manual_seed(0))
-    black, white = (noisy == 0).float().mean().item(), (noisy == 1).float().mean().item()
-    assert black == pytest.approx(noise / 2, abs=0.01)
-    assert white == pytest.approx(noise / 2, abs=0.01)
-    assert ((noisy == noisy[:, :1]).all(dim=1)).all(), "a pixel is replaced in all its channels"
-    again = salt_and_pepper(photo, noise, torch.Generator().manual_seed(0))
-    assert torch.equal(noisy, again)
+def test_the_twin_has_no_space_to_depth() -> None:
+    names = {type(module).__name__ for module in unet().for_export().modules()}
+    assert "PixelUnshuffle" not in names
+    first = next(unet(stem=4).for_export().parameters())
+    assert first.shape == (8, 3, 12, 12)

@@ -11,18 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from contracts.test_configs import spec
+from composing import spec
+from made_specs import SMALL, fitted, given, job_for
+from small_data import data_for
 
 from birds.core.machine import Machine
-from birds.core.spec import ClassifySpec, Runtime, read_spec
-from birds.data.photos import read_photos
-from birds.encoders import build_encoder
-from birds.encoders.unet import Encoder
-from birds.methods import compiling
+from birds.core.spec import RunSpec
+from birds.encoders import Encoder, create_encoder
+from birds.methods import Job, compiling
 from birds.methods.compiling import compile_where_it_pays, speedup
-from birds.train.run import run
 
-SPEC = spec("variant=A", "encoder.widths=[8,12,16]", "budget.classify.batch=4")
+SPEC = spec("variant=A", "encoder.widths=[8,12,16]", "split=50", "budget.classify.batch=4")
 
 
 class Elsewhere(Machine):
@@ -32,8 +31,8 @@ class Elsewhere(Machine):
         return {"device_name": "elsewhere"}
 
 
-def runtime(folder: Path, **choices: Any) -> Runtime:
-    return Runtime(runs_dir=folder, cache_dir=folder, data_root=folder, **choices)
+def encoder_of(run: RunSpec) -> Encoder:
+    return create_encoder(run.encoder, run.image)
 
 
 def is_compiled(encoder: Encoder) -> bool:
@@ -47,7 +46,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_speedup_is_measured_on_copies(quick: None) -> None:
-    encoder = build_encoder(SPEC.encoder)
+    encoder = encoder_of(SPEC)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     assert 0.1 < speedup(encoder, torch.zeros(2, 3, 64, 64)) < 10
     assert not is_compiled(encoder)
@@ -63,7 +62,13 @@ def test_what_does_not_compile_is_no_speedup(monkeypatch: pytest.MonkeyPatch) ->
         return call
 
     monkeypatch.setattr(torch, "compile", broken)
-    assert speedup(build_encoder(SPEC.encoder), torch.zeros(2, 3, 64, 64)) == 0
+    assert speedup(encoder_of(SPEC), torch.zeros(2, 3, 64, 64)) == 0
+
+
+def job_elsewhere(run: RunSpec, root: Path) -> Job:
+    job = job_for(run, data_for(run), root, compile="auto")
+    machine = Elsewhere(torch.device("meta"), "bf16", 1)
+    return Job(**{**vars(job), "machine": machine})
 
 
 @pytest.mark.parametrize(("found", "compiled"), [(1.3, True), (1.02, False), (0.0, False)])
@@ -72,20 +77,20 @@ def test_auto_measures_once_and_remembers(
 ) -> None:
     asked: list[torch.Size] = []
 
-    def measured(encoder: Encoder, photo: torch.Tensor) -> float:
-        asked.append(photo.shape)
+    def measured(encoder: Encoder, image: torch.Tensor) -> float:
+        asked.append(image.shape)
         return found
 
     monkeypatch.setattr(compiling, "speedup", measured)
-    machine = Elsewhere(torch.device("meta"), "bf16", 1)
     for _ in range(2):
-        encoder = build_encoder(SPEC.encoder)
-        assert compile_where_it_pays(encoder, SPEC, machine, runtime(tmp_path)) is compiled
+        encoder = encoder_of(SPEC)
+        assert compile_where_it_pays(encoder, job_elsewhere(SPEC, tmp_path)) is compiled
         assert is_compiled(encoder) is compiled
     assert asked == [(4, 3, 128, 128)]
-    other = spec("variant=A", "encoder.widths=[8,12,16]", "budget.classify.batch=8")
-    compile_where_it_pays(build_encoder(SPEC.encoder), other, machine, runtime(tmp_path))
-    assert len(asked) == 2, "another batch is another question"
+    for words in ("budget.classify.batch=8", "image.channels=1", "image.size=64"):
+        other = spec("variant=A", "encoder.widths=[8,12,16]", "split=50", words)
+        compile_where_it_pays(encoder_of(other), job_elsewhere(other, tmp_path))
+    assert len(asked) == 4, "another batch or image is another question"
 
 
 @pytest.mark.parametrize(("asked", "compiled"), [("auto", False), (False, False), (True, True)])
@@ -93,42 +98,20 @@ def test_a_cpu_is_left_alone_unless_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any, compiled: bool
 ) -> None:
     monkeypatch.setattr(compiling, "speedup", None)
-    encoder = build_encoder(SPEC.encoder)
-    machine = Machine(torch.device("cpu"), "32", 1)
-    assert (
-        compile_where_it_pays(encoder, SPEC, machine, runtime(tmp_path, compile=asked)) is compiled
-    )
+    encoder = encoder_of(SPEC)
+    job = job_for(SPEC, data_for(SPEC), tmp_path, compile=asked)
+    assert compile_where_it_pays(encoder, job) is compiled
     assert is_compiled(encoder) is compiled
 
 
-def test_a_compiled_run_is_the_same_run(
-    tmp_path: Path, quick: None, write_photos: Callable[[Path, dict[str, int]], Path]
-) -> None:
-    root = write_photos(tmp_path / "photos", {f"train/{name}": 12 for name in ("A", "B")})
-    choice = {"species": 2, "move_to_test": 4, "seed": 0}
-    digest = read_photos(root, tmp_path, **choice).digest
-    asked = spec("variant=B2", "encoder.widths=[8,12,16]", "budget=smoke", "split=50").model_dump(
-        mode="json"
-    )
-    for one in (asked, asked["pretrained"]):
-        one["data"] |= choice | {"digest": digest, "name": "folder"}
-    chosen = read_spec(ClassifySpec.model_validate(asked).model_dump_json())
-    shown = {}
+def test_a_compiled_run_is_the_same_run(tmp_path: Path, quick: None) -> None:
+    chosen = spec("variant=B2", *SMALL)
+    found = {}
     for compiled in (False, True):
-        where = {
-            "runs_dir": tmp_path / str(compiled),
-            "cache_dir": tmp_path / "cache",
-            "data_root": root,
-        }
-        record = run(
-            chosen,
-            Runtime(**where, device="cpu", precision="32", tracking="none", compile=compiled),
-        )
-        assert record.value("compiled") is compiled
-        shown[compiled] = record
-    assert shown[True].key == shown[False].key
-    for name in ("cost_flops_per_photo", "cost_parameters"):
-        assert shown[True].value(name) == shown[False].value(name)
-    assert shown[True].value("test_loss") == pytest.approx(
-        shown[False].value("test_loss"), rel=1e-3
-    )
+        root = tmp_path / str(compiled)
+        job = job_for(chosen, data_for(chosen), root, given(chosen), compile=compiled)
+        _, found[compiled] = fitted(job)
+        assert found[compiled]["compiled"] is compiled
+    for name in ("cost_flops_per_image", "cost_parameters"):
+        assert found[True][name] == found[False][name]
+    assert found[True]["test_loss"] == pytest.approx(found[False]["test_loss"], rel=1e-3)
