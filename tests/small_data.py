@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from birds.core.spec import RunSpec
 from birds.data.images import Images
@@ -82,3 +85,40 @@ def striped_data_for(run: RunSpec) -> ImageData:
     table = images()
     pixels = striped_pixels(table, run.image.size, run.image.channels)
     return ImageData(run, table, pixels, cut(table, run))
+
+
+def write_striped(root: Path, size: int = 16, counts: dict[str, int] | None = None) -> Path:
+    """A folder `part/CLASS/NNN.png` of striped images, so that a file holds every pixel as it is."""
+    table = images(counts)
+    pixels = striped_pixels(table, size)
+    for row, name in enumerate(table.ids):
+        folder = root / str(table.part[row]) / CLASSES[int(table.label[row])]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[row]).save(folder / name.replace(".jpg", ".png"))
+    return root
+
+
+def write_table(root: Path) -> Path:
+    """The striped images beside a CSV that names file, label and part of each."""
+    write_striped(root)
+    rows = ["file,label,part"]
+    for file in sorted(root.rglob("*.png")):
+        part, label, _ = file.relative_to(root).parts
+        rows.append(f"{file.relative_to(root)},{label},{part}")
+    (root / "images.csv").write_text("\n".join([*rows, ""]))
+    return root
+
+
+def write_idx(root: Path) -> Path:
+    """The striped images, grey, in the four files of MNIST."""
+    root.mkdir(parents=True)
+    table = images()
+    pixels = striped_pixels(table, channels=1)[..., 0]
+    for part, prefix in (("train", "train"), ("test", "t10k")):
+        rows = table.rows(part)
+        header = struct.pack(">iiii", 0x0803, len(rows), *pixels.shape[1:])
+        (root / f"{prefix}-images-idx3-ubyte").write_bytes(header + pixels[rows].tobytes())
+        labels = table.label[rows].astype(np.uint8).tobytes()
+        header = struct.pack(">ii", 0x0801, len(rows))
+        (root / f"{prefix}-labels-idx1-ubyte").write_bytes(header + labels)
+    return root
