@@ -14,7 +14,7 @@ from small_data import write_striped
 
 from birds.core.parts import part_names
 from birds.core.record import Record
-from birds.core.spec import Part, RunSpec, Runtime
+from birds.core.spec import Part, RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
 from birds.data.deal import read_images
 from birds.data.prepare import create_source
@@ -116,7 +116,9 @@ def test_every_head_on_a_frozen_encoder_beats_chance_and_is_loaded_with_equal_sc
         "variant=B2 extra_loss=joint pretraining=masked pretraining.patch=8",
         "variant=B1 head=svm pretraining=simclr",
         "variant=A encoder=simple_cnn image.channels=1",
-        "variant=B2 encoder=simple_cnn split=0",
+        "variant=B2 encoder=simple_cnn",
+        "variant=A split=0",
+        "variant=KM data.labels_per_class=15",
         "variant=A data.labels_per_class=4",
         "variant=B1 head=knn +pretraining@pretraining.after=simclr",
     ],
@@ -126,3 +128,13 @@ def test_other_combinations_go_the_whole_road(words: str, where: Runtime) -> Non
     usual = [word for word in WORDS if "simple_cnn" not in words or word not in of_unet]
     made, record = done(where, *usual, *words.split())
     holds(made, where, record)
+
+
+@pytest.mark.parametrize("words", ["variant=B2", "variant=FixMatch", "variant=B1 head=svm"])
+@pytest.mark.parametrize("cut", ["split=0", "data.labels_per_class=16"])
+def test_what_learns_from_unlabelled_images_is_refused_where_there_are_none(
+    words: str, cut: str, where: Runtime
+) -> None:
+    made = asked(where, *WORDS, *words.split(), cut)
+    with pytest.raises(UserError, match="learns from unlabelled images, and"):
+        run(made, where)
