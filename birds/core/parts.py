@@ -119,10 +119,11 @@ def _refuse_incomplete(kind: str, place: str, found: Any) -> None:
             "birds.core.spec.Choices"
         )
     missing = [name for name in _required(kind, found) if _is_missing(found, name)]
-    missing += [name for name in dir(found) if name not in missing and _is_missing(found, name)]
+    missing += [name for name in dir(found) if _is_abstract(found, name) and name not in missing]
     if missing:
         raise UserError(
-            f"{kind}={place}: {found.__name__} lacks {', '.join(missing)}, which a {kind} must have"
+            f"{kind}={place}: {found.__name__} lacks {', '.join(missing)}, which every {kind} must "
+            "have"
         )
 
 
@@ -137,12 +138,15 @@ def _required(kind: str, found: Any) -> tuple[str, ...]:
 
 
 def _is_missing(found: Any, name: str) -> bool:
-    """Whether a class has no such attribute, or one that a subclass must write."""
-    value = getattr(found, name, None)
-    if value is None:
-        return not hasattr(found, name)
-    unwritten = getattr(value, "__name__", "") == UNWRITTEN
-    return unwritten or bool(getattr(value, "__isabstractmethod__", False))
+    """Whether a class has no such attribute, or torch's placeholder for it."""
+    if not hasattr(found, name):
+        return True
+    return getattr(getattr(found, name), "__name__", "") == UNWRITTEN or _is_abstract(found, name)
+
+
+def _is_abstract(found: Any, name: str) -> bool:
+    """Whether a class has an attribute that its subclasses must write."""
+    return bool(getattr(getattr(found, name, None), "__isabstractmethod__", False))
 
 
 def chosen_part(kind: str, asked: Mapping[str, Any], *, place: str = "") -> Part:
