@@ -5,6 +5,7 @@ logits. One with `by_gradient = False` has `fit(features, label, seed)` and `sco
 on numpy arrays.
 """
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class FittedHead:
                 f"head={classifier.head.name} is fitted without gradients; choose head=linear"
             )
 
+    @abstractmethod
     def estimator(self, seed: int) -> Any:
         """scikit-learn's untrained estimator."""
         raise NotImplementedError

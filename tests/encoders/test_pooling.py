@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from birds.methods.classify.head import pooled
+from birds.encoders._pooling import mean_and_maximum
 
 
 def maps(kind: torch.dtype) -> list[Tensor]:
@@ -27,18 +27,14 @@ def plainly(pyramid: list[Tensor]) -> Tensor:
 def test_features_and_gradients_are_those_of_the_formula(
     kind: torch.dtype, tolerance: float
 ) -> None:
-    pyramid = [
-        torch.argsort(torch.rand(level.shape).flatten(2)).view(level.shape).to(level)
-        for level in maps(kind)
-    ]
-    pyramid = [
-        level.requires_grad_() for level in pyramid
-    ]  # whole numbers, each once a map: no two share a maximum
+    pyramid = []  # whole numbers, each once a map: no two places share a maximum
+    for level in maps(kind):
+        ranks = torch.argsort(torch.rand(level.shape).flatten(2)).view(level.shape)
+        pyramid.append(ranks.to(level).requires_grad_())
     weight = torch.randn(5, 2 * (3 + 6 + 2))
-    ours, theirs = (
-        torch.autograd.grad((f(pyramid) * weight).sum(), pyramid) for f in (pooled, plainly)
-    )
-    assert torch.equal(pooled(pyramid), plainly(pyramid))
+    ours = torch.autograd.grad((mean_and_maximum(pyramid) * weight).sum(), pyramid)
+    theirs = torch.autograd.grad((plainly(pyramid) * weight).sum(), pyramid)
+    assert torch.equal(mean_and_maximum(pyramid), plainly(pyramid))
     for one, other in zip(ours, theirs, strict=True):
         assert one.dtype == kind
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
@@ -46,11 +42,11 @@ def test_features_and_gradients_are_those_of_the_formula(
 
 def test_of_equal_maxima_the_first_gets_the_gradient() -> None:
     level = torch.tensor([0.0, 3.0, 3.0, 1.0]).view(1, 1, 2, 2).requires_grad_()
-    (gradient,) = torch.autograd.grad(pooled([level])[0, 1], [level])
+    (gradient,) = torch.autograd.grad(mean_and_maximum([level])[0, 1], [level])
     assert gradient.flatten().tolist() == [0, 1, 0, 0]
 
 
 def test_gradients_keep_the_layout() -> None:
     pyramid = maps(torch.float32)
-    for gradient in torch.autograd.grad(pooled(pyramid).sum(), pyramid):
+    for gradient in torch.autograd.grad(mean_and_maximum(pyramid).sum(), pyramid):
         assert gradient.is_contiguous(memory_format=torch.channels_last)
