@@ -29,7 +29,9 @@ class Rows(NamedTuple):
 def read_rows(file: Path, delimiter: str | None) -> Rows:
     """The rows of a table; a delimiter of None is found. Raises UserError if unreadable."""
     if delimiter is not None and len(delimiter) != 1:
-        raise UserError(f"data.table.delimiter={delimiter!r}: a delimiter is one letter, such as ';'")
+        raise UserError(
+            f"data.table.delimiter={delimiter!r}: a delimiter is one letter, such as ';'"
+        )
     text = _text(file)
     usual = _usual_delimiter(text)
     try:

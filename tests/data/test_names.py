@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from birds.core.errors import UserError
-from birds.data.table.files import id_of, path_of
+from birds.data.files import id_of, path_of
 from birds.data.names import (
     alike_pairs,
     class_name,

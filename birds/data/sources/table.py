@@ -10,7 +10,7 @@ from pathlib import Path
 from birds.core.errors import UserError, nearest
 from birds.core.spec import Choices
 from birds.data.csv_rows import Rows, read_rows
-from birds.data.table.files import Files, id_of, root_folder
+from birds.data.files import Files, id_of, root_folder
 from birds.data.names import class_name, part_of
 from birds.data.notes import Notes, listed
 from birds.data.sources import Item, Scan
@@ -90,7 +90,9 @@ class Table(Files):
         if "file" not in found:
             self._refuse_header(rows, table)
         if len(set(found.values())) < len(found):
-            raise UserError(f"data.table.columns gives one column of {table} two meanings: {chosen}")
+            raise UserError(
+                f"data.table.columns gives one column of {table} two meanings: {chosen}"
+            )
         return found
 
     def _place(self, meaning: str, column: Column, rows: Rows, table: Path) -> int | None:
