@@ -27,7 +27,7 @@ FOLDERS = {
     "extra_loss": "birds.methods.classify.losses",
 }
 REQUIRED = {  # what a part of each kind must have beside Options
-    "source": ("place", "prepare", "scan", "contents", "decode"),
+    "source": ("prepare", "scan", "contents", "decode"),
     "encoder": ("forward", "pool", "features", "maps", "latent_of", "depth_groups", "for_export")
     + ("layers", "check"),
     "pretraining": ("fit", "measure", "load", "check", "section"),
