@@ -94,9 +94,9 @@ def slowed(classify: Classifier, by: float = 0.1) -> Classifier:
 def small_network() -> tuple[Classifier, Images]:
     """The encoder `unet_s` with untrained weights on one photo of 128 px, by PyTorch on one thread."""
     import torch
+    from birds.methods.classify.head import Head
 
     from birds.encoders.unet import Encoder
-    from birds.methods.classify.head import Head
     from birds.use.latency.entries import Network
 
     widths = (24, 48, 96, 192)

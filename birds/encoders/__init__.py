@@ -7,6 +7,7 @@ encoder's own file knows how it is built.
 Letters: B batch, C channels, H height, W width, F features, D latent values.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -47,6 +48,7 @@ class Encoder(nn.Module):
             encoder: Encoder = cls(options, image)  # type: ignore[call-arg]
         return encoder
 
+    @abstractmethod
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
         """Maps (B, widths[k], H / strides[k], W / strides[k]), then vectors (B, any length).
 

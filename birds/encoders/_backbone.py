@@ -34,6 +34,8 @@ class Backbone(Encoder):
     """An encoder around a library's network."""
 
     Options: ClassVar[type[Choices]] = BackboneOptions
+    mean: Tensor
+    spread: Tensor
 
     @classmethod
     def complete(cls, options: Any) -> Any:

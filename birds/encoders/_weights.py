@@ -51,7 +51,8 @@ def read_weights(identity: str) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(file)
+            tensors: dict[str, Tensor] = load_file(file)
+            return tensors
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except ImportError:
         raise UserError(

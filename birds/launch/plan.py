@@ -79,7 +79,11 @@ def plan_run(config: DictConfig) -> Planned:
     pool = _pool(str(values["pool"]), data, runtime.cache_dir)
     memo.keep(draft)
     spec = draft.spec(images.digest, pool.digest if pool else "")
-    cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
+    cut = cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
+    if not len(cut.unlabelled) and not pool:
+        from birds.methods import refuse_without_unlabelled  # it imports torch
+
+        refuse_without_unlabelled(spec, 0)
     for run in spec.lineage():
         RunFolder(runtime.runs_dir, run).record()  # refuses one of another recipe
     seeds = tuple(values["search"]["seeds"] or ())

@@ -15,7 +15,7 @@ from birds.core.triage import failure_of
 from birds.data.module import ImageData
 from birds.data.reopen import opened
 from birds.data.split import Split
-from birds.methods import Job, create_method, load_method
+from birds.methods import Job, create_method, load_method, refuse_without_unlabelled
 from birds.train.tracking import tracker
 
 ShouldStop = Callable[[], bool]
@@ -66,6 +66,7 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Sho
     remember_files(runtime.files)
     started = time.perf_counter()
     data, split = opened(spec, runtime, folder.accumulate)
+    refuse_without_unlabelled(spec, len(data.rows["unlabelled"]))
     if machine.device.type == "cuda":
         data.keep_on(machine.device)
     log = tracker(spec, folder.tracking, runtime.tracking)

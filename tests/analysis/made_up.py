@@ -109,7 +109,8 @@ def leave_pretraining(runs_dir: Path, made: RunSpec, label: np.ndarray, seed: in
     folder = RunFolder(runs_dir, made)
     if folder.record_file.exists():
         return
-    finish(runs_dir, made, best_epoch=2)
+    where = {"runtime.data_root": "gone", "classes": CLASSES}
+    finish(runs_dir, made, best_epoch=2, **where)
     folder.curves_file.write_text("epoch,train_loss,valid_loss\n0,2,3\n1,1,2\n2,1,1\n")
     folder.pictures.mkdir(exist_ok=True)
     Image.new("RGB", (64, 32), "grey").save(folder.pictures / "reconstructions.png")

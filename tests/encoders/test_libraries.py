@@ -86,7 +86,9 @@ def test_an_unknown_model_has_a_nearest_name(name: str, near: str) -> None:
 def test_frozen_features_go_the_whole_road(tmp_path: Path, write_photos: Any) -> None:
     from torchvision import models
 
-    counts = {f"{part}/{name}": n for name in ("A", "B") for part, n in (("train", 10), ("test", 4))}
+    counts = {
+        f"{part}/{name}": n for name in ("A", "B") for part, n in (("train", 10), ("test", 4))
+    }
     root = write_photos(tmp_path / "photos", counts)
     torch.save(models.get_model("mobilenet_v2", weights=None).state_dict(), tmp_path / "w.pth")
     command = [sys.executable, str(ROOT / "train.py"), f"runs_dir={tmp_path}/runs"]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from birds.core.spec import Choices
-from birds.methods.classify.heads import LEAST, FittedHead
+from birds.methods.classify.heads import LEAST, FrozenHead
 
 
-class LabelSpreading(FittedHead):
+class LabelSpreading(FrozenHead):
     """Label spreading over labelled and unlabelled images."""
 
     learns_from_unlabelled = True

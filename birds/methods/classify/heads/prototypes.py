@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from birds.core.spec import Choices
-from birds.methods.classify.heads import LEAST, FittedHead
+from birds.methods.classify.heads import LEAST, FrozenHead
 
 
-class Prototypes(FittedHead):
+class Prototypes(FrozenHead):
     """A mean vector a class."""
 
     learns_from_unlabelled = True
@@ -47,13 +47,17 @@ class Prototypes(FittedHead):
 
     def _directions(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         shifted = (features - self.centre).astype(np.float64)
-        return shifted / np.maximum(np.linalg.norm(shifted, axis=1, keepdims=True), LEAST)
+        length = np.linalg.norm(shifted, axis=1, keepdims=True)
+        directions: NDArray[np.float64] = shifted / np.maximum(length, LEAST)
+        return directions
 
     def _means(
         self, directions: NDArray[np.float64], weight: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         sums = weight.T @ directions
-        return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), LEAST)
+        length = np.linalg.norm(sums, axis=1, keepdims=True)
+        means: NDArray[np.float64] = sums / np.maximum(length, LEAST)
+        return means
 
     def _log_shares(self, directions: NDArray[np.float64]) -> NDArray[np.float64]:
         from scipy.special import log_softmax
