@@ -138,8 +138,9 @@ def as_markdown(table: pd.DataFrame) -> str:
     ]
     found = verdicts(table)
     said = [f"- {sentence(verdict)}" for verdict in found]
-    is_gain = [one.word == "supported" and one.variant != REFERENCE for one in found]
-    if STEPS not in swept and any(is_gain & (table["against"] == REFERENCE)):
+    gains = table[[one.word == "supported" for one in found]]
+    over_reference = (gains["against"] == REFERENCE) & (gains["variant"] != REFERENCE)
+    if STEPS not in swept and over_reference.any():
         said.append(HEAD_START)
     holes = table[table["run"] != ""].groupby("run")["missing"].agg(_distinct)
     fill = [

@@ -119,8 +119,8 @@ def _sides(asked: pd.DataFrame, cell: pd.DataFrame, name: str, against: str) -> 
         return Sides(mine, cell[cell["variant"] == against])
     first: RunSpec = mine["spec"].iloc[0]
     candidates = asked[asked["variant"] == against]
-    candidates = candidates[[_on_equal_images(spec, first) for spec in candidates["spec"]]]
-    candidates = candidates.drop_duplicates("key")
+    equal = np.array([_on_equal_images(spec, first) for spec in candidates["spec"]], bool)
+    candidates = candidates[equal].drop_duplicates("key")
     families = candidates["spec"].map(lambda spec: spec.family)
     if candidates.empty:
         return Sides(mine, candidates)

@@ -52,7 +52,8 @@ def verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
 def place(choices: dict[str, Any]) -> str:
     """Where a comparison stands, in a few words: the split, and what else was swept."""
     split, *swept = choices.items()
-    return " ".join([f"{split[1]}/{100 - split[1]}", *(f"{name}={value}" for name, value in swept)])
+    words = [f"{name}={value}" for name, value in swept if value != ""]
+    return " ".join([f"{split[1]}/{100 - split[1]}", *words])
 
 
 def _verdict(row: dict[str, Any]) -> Verdict:

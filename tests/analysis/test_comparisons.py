@@ -15,7 +15,8 @@ from analysis.frame import command, refuse_mixed, sweep_frame
 from analysis.seeds import next_seeds
 from analysis.statistics import crossed
 from analysis.tables import noise_table, sweep_table
-from analysis.verdicts import Verdict, sentence, verdicts
+from analysis.variants import described_variants, variant
+from analysis.verdicts import Verdict, sentence, sentences, verdicts
 from birds.core.errors import exit_status
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
@@ -122,15 +123,31 @@ def test_the_hypotheses_of_the_second_experiment(tmp_path: Path) -> None:
         ("B1", "B0"),
     ]
     assert (table["p_holm"] >= table["p"]).all()
-    assert len({verdict.hypothesis for verdict in verdicts(table)}) == 4
+    claims = {verdict.claims["en"]["supported"] for verdict in verdicts(table)}
+    assert len(claims) == 4
+    assert "A frozen pretrained encoder beats a frozen untrained one" in claims
+
+
+USUAL = ("pretraining pays", "it pays", "the other choice pays", "it makes robust")
+
+
+def every_claim() -> dict[str, dict[str, dict[str, str]]]:
+    """All that a comparison may claim: what is usual, and what a variant's YAML says."""
+    found = {}
+    for name in USUAL:
+        found[name] = {language: words[name] for language, words in sentences().items()}
+    for name in described_variants():
+        for other in variant(name).against:
+            if other.claim:
+                found[f"{name} against {other.variant}"] = other.claim
+    return found
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
-@pytest.mark.parametrize("hypothesis", sorted({PRETRAINING, *HYPOTHESES.values()}))
-def test_every_verdict_has_its_sentence(hypothesis: str, language: str) -> None:
-    known = Verdict(
-        hypothesis, "supported", 0.03, 0.01, 0.05, None, "B2", "A", "90/10", 3, 500, 0.01
-    )
+@pytest.mark.parametrize("name", every_claim())
+def test_every_verdict_has_its_sentence(name: str, language: str) -> None:
+    claims = every_claim()[name]
+    known = Verdict(claims, "supported", 0.03, 0.01, 0.05, None, "B2", "A", "90/10", 3, 500, 0.01)
     cases = [
         known,
         known._replace(word="refuted", gap=-0.03),
