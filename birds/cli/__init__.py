@@ -13,10 +13,10 @@ from typing import Any
 from analysis.dashboard.command import add_commands as add_dashboard
 from analysis.report import add_command as add_report
 from birds.cli.seeds import add_command as add_seeds
-from birds.core.errors import exit_status
+from birds.core.errors import exit_status, refuse_odd_file
 from birds.core.process import prepare_process
 from birds.core.spec import UserError
-from birds.core.store import find_run, refuse_odd_file
+from birds.core.store import find_run
 from birds.launch.look_after import add_commands as add_look_after
 from birds.use.latency.command import add_command as add_latency
 from birds.use.latent.command import add_command as add_latent
