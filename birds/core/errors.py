@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from birds.core.old_words import renamed
 from birds.core.process import drop_output, reader_is_gone
 
 INTERRUPTED = 130
@@ -69,7 +70,9 @@ def exit_status(command: Callable[[], object], elsewhere: str = ELSEWHERE) -> in
         if isinstance(error, BrokenPipeError) and reader_is_gone():
             drop_output()
             return READER_GONE
-        translated = _hydra_sentence(error) or _disk_sentence(error, elsewhere)
+        translated = (
+            _hydra_sentence(error) or _name_sentence(error) or _disk_sentence(error, elsewhere)
+        )
         if translated is None:
             raise
         return _say(translated, 2)
@@ -109,6 +112,18 @@ def _disk_sentence(error: Exception, elsewhere: str) -> str | None:
     return f"cannot {what} {place!s}: {error.strerror}{cure}"
 
 
+def _name_sentence(error: Exception) -> str | None:
+    """A file or folder whose name is not UTF-8, in a sentence; None for anything else."""
+    if not isinstance(error, UnicodeEncodeError) or error.reason != "surrogates not allowed":
+        return None
+    around = error.object[max(error.start - 20, 0) : error.end + 20]
+    meant = around.encode(errors="surrogateescape").decode("latin-1")
+    return (
+        f"the name {around!a} is not UTF-8 (perhaps {meant!r}, from an old zip): rename that "
+        "file or folder, as with: convmv -r -f latin1 -t utf8 --notest FOLDER"
+    )
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """`; did you mean X?` for the closest of `names`, or a full stop where none is close."""
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
@@ -139,6 +154,8 @@ def _hydra_sentence(error: Exception) -> str | None:
         r"is not in struct\s+full_key: ([^\s\[]+)|Could not override '([^']+)'", text
     ):
         key = found[1] or found[2]
+        if old := renamed(key, _value_of(key, text)):
+            return old
         return f"unknown key {key}{_where(key)} See python train.py --help"
     if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
         return (
@@ -156,7 +173,9 @@ def in_quotes(override: str) -> str:
     """An override whose value Hydra takes letter for letter, as it is typed in a shell."""
     key, _, value = override.partition("=")
     inner = value.strip("'\"") if value[:1] in ("'", '"') else value
-    escaped = inner.replace("'", "\\'")
+    escaped = re.sub(
+        r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), inner
+    )
     words = f"{key}='{escaped}'"
     return shlex.quote(words) if set('"$`!\\') & set(inner) else f'"{words}"'
 
@@ -173,8 +192,16 @@ def refuse_unknown_additions(overrides: Iterable[str]) -> None:
             continue
         known = known or {name for _, name in _known_keys()}
         key = added[1].replace("/", ".")
+        if old := renamed(key, override.partition("=")[2]):
+            raise UserError(old)
         if key not in known:
             raise UserError(f"unknown key {key}{nearest(key, known)} See python train.py --help")
+
+
+def _value_of(key: str, text: str) -> str:
+    """The value that was asked for, which Hydra repeats where it proposes to append the key."""
+    found = re.search(rf"\+{re.escape(key)}=(\S+)", text)
+    return found[1] if found else ""
 
 
 def _where(key: str) -> str:

@@ -9,8 +9,7 @@ import hashlib
 import json
 import os
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from birds.core.errors import dotted, nearest
 from birds.core.spec import RunSpec, Runtime, UserError, read_spec
 from birds.core.store import RunFolder, claimed, joined, write_text
 
+AFTER = "after"  # what a pretraining goes on from
+FOLLOWING = ("digest", "/part", ".part", "/views")  # what mostly follows from another choice
 LAST = "last"  # the name of a sweep that was given none
 LONGEST_NAME = 100  # bytes; tables, figures and drafts of files add theirs, and 255 is the most
 
@@ -161,29 +162,75 @@ def with_needs(specs: Sequence[RunSpec]) -> dict[str, RunSpec]:
 
 def titles(runs: Mapping[str, RunSpec]) -> dict[str, str]:
     """What to call each run: its title, and where several share one, the choices that tell them
-    apart.
+    apart, those of the runs that it needs included.
     """
-    sharing: dict[str, list[str]] = {}
+    sharing: dict[str, dict[str, dict[str, str]]] = {}
     for key, spec in runs.items():
-        sharing.setdefault(spec.title, []).append(key)
-    named = {}
-    for title, keys in sharing.items():
-        dumped = {key: dotted(runs[key].model_dump(mode="json")) for key in keys}
-        choices = {
-            key: {n: str(v) for n, v in own if not isinstance(v, dict)}
-            for key, own in dumped.items()
-        }
-        values = Counter(
-            name for name, _ in {pair for own in choices.values() for pair in own.items()}
-        )
-        for key, own in choices.items():
-            words = (
-                f"{n.removesuffix('.name').rpartition('.')[2]}={v}"
-                for n, v in own.items()
-                if v and values[n] > 1
-            )
-            named[key] = " ".join(dict.fromkeys([title, *words]))
+        sharing.setdefault(spec.title, {})[key] = _choices(spec)
+    named: dict[str, str] = {}
+    for title, choices in sharing.items():
+        swept = _swept(list(choices.values()))
+        told = {place for place in swept if not place.endswith(FOLLOWING)}
+        words = {key: _words(own, told) for key, own in choices.items()}
+        if len(set(words.values())) < len(words):
+            words = {key: _words(own, swept) for key, own in choices.items()}
+        for key, own_words in words.items():
+            named[key] = f"{title} {own_words}".rstrip()
     return {key: named[key] for key in runs}
+
+
+def _choices(spec: RunSpec, above: str = "") -> dict[str, str]:
+    """Every choice of a run and of what it needs: what people call it behind the place of the run.
+
+    The keys are such as `/noise` for the run itself, `pretraining/noise` for what a classifier
+    starts from, and `after/after.noise` for what that goes on from.
+
+    Args:
+        spec: the run.
+        above: the place of the run.
+    """
+    values = spec.model_dump(mode="json", exclude={"needs", "stage", "variant", "split", "seed"})
+    choices = {}
+    for name, value in dotted(values):
+        if isinstance(value, dict):
+            continue
+        word = name.removesuffix(".name").rpartition(".")[2]
+        if name == "method.name":
+            word = above or spec.kind
+        elif name.endswith("digest"):
+            word = f"{name.partition('.')[0]}.digest"
+        elif name.startswith("training.") and above:
+            word = f"pretrain.{word}"
+        if above == AFTER and word != AFTER:
+            word = f"{AFTER}.{word}"
+        choices[f"{above}/{word}"] = "" if value is None else str(value)
+    below = AFTER if spec.stage == "pretrain" else "pretraining"
+    for needed in spec.needs:
+        choices |= _choices(needed, below)
+    return choices
+
+
+def _swept(choices: Collection[Mapping[str, str]]) -> set[str]:
+    """The places that have several values. Having no run to go on from counts as a value, too."""
+    values: dict[str, set[str]] = {}
+    for own in choices:
+        for place, value in own.items():
+            values.setdefault(place, set()).add(value)
+    several = {place for place, found in values.items() if len(found) > 1}
+    method = f"{AFTER}/{AFTER}"
+    if method in values and not all(method in own for own in choices):
+        several.add(method)
+    return several
+
+
+def _words(choices: Mapping[str, str], places: Collection[str]) -> str:
+    """`noise=0.1 skips=plain`: the choices at these places, each word once."""
+    words = [
+        f"{place.partition('/')[2]}={value}"
+        for place, value in choices.items()
+        if place in places and value
+    ]
+    return " ".join(dict.fromkeys(words))
 
 
 def leave_specs(runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:

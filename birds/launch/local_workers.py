@@ -29,9 +29,10 @@ from pathlib import Path
 from birds.core.machine import cores
 from birds.core.process import prepare_process
 from birds.core.spec import RunSpec, Runtime, UserError, read_spec
+from birds.core.state import State, is_finished, settle_death
 from birds.core.store import RunFolder
-from birds.core.triage import Kind, failure_of, failure_of_death, kind_of, oom_kills
-from birds.launch.progress import Board, State
+from birds.core.triage import Kind, failure_of, oom_kills
+from birds.launch.progress import Board
 
 GPU_DEVICES = ("/dev/nvidia[0-9]*", "/dev/dxg", "/dev/nvhost-gpu")  # Linux, WSL, Jetson
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
@@ -140,17 +141,12 @@ class LocalSlots:
 
     def _settle(self, board: Board, key: str, status: int) -> None:
         folder = RunFolder(self.runtime.runs_dir, key)
-        if folder.record() is not None:
+        if is_finished(folder):
             board.set(key, State.FINISHED)
             return
-        if folder.failure() is None:
-            log = folder.log()
-            tail = log.read_text(errors="replace").splitlines()[-20:] if log else []
-            short = oom_kills() > self.oom_kills
-            details = "\n".join([*tail, f"log: {log}"])
-            folder.fail(failure_of_death(status, memory_short=short, details=details))
+        kind = settle_death(folder, status, self.oom_kills)
         board.set(key, State.FAILED)
-        bug = kind_of(folder.failure() or "") is Kind.BUG and not board.count(State.FINISHED)
+        bug = kind is Kind.BUG and not board.count(State.FINISHED)
         if self.fail_fast or (self.canary and bug):
             board.give_up(State.HELD)
 
@@ -183,7 +179,8 @@ def use_short_socket_paths() -> None:
     The path of a socket has about 100 characters at most, which job folders in TMPDIR exceed, and
     some file systems hold no sockets. Raises UserError where no folder does.
     """
-    if multiprocessing.process.current_process()._config.get("tempdir") is not None:
+    settings: dict[str, object] = vars(multiprocessing.process.current_process())["_config"]
+    if settings.get("tempdir") is not None:
         return
     usual = tempfile.gettempdir()
     for folder in (usual, *SHORT_FOLDERS):

@@ -6,9 +6,10 @@ import argparse
 from typing import Any
 
 from birds.core.spec import UserError
+from birds.core.state import AGAIN, State
 from birds.core.store import find_run
 from birds.core.sweep import read_sweep
-from birds.launch.progress import Board, State
+from birds.launch.progress import Board
 
 
 def add_commands(commands: Any) -> None:
@@ -83,17 +84,13 @@ def _retry(args: argparse.Namespace) -> None:
         raise UserError(
             f"the sweep {args.sweep} was written by another version; ask for it with train.py again"
         )
-    again = (State.FAILED, State.LOST, State.BLOCKED, State.HELD)
-    chosen = [
-        one.key for one in sweep_status(args.runs_dir, sweep.name, runs) if one.state in again
-    ]
+    statuses = sweep_status(args.runs_dir, sweep.name, runs)
+    chosen = [status.key for status in statuses if status.state in AGAIN]
     if not chosen:
         print(f"{args.sweep}: nothing failed or was lost")
         return
-    needed = {spec.needs.key for key in chosen if (spec := runs[key]).needs is not None}
-    board = Board(
-        args.runs_dir, {key: spec for key, spec in runs.items() if key in needed or key in chosen}
-    )
+    wanted = {run.key for key in chosen for run in runs[key].lineage()}
+    board = Board(args.runs_dir, {key: spec for key, spec in runs.items() if key in wanted})
     work_off(sweep, board, wait=sweep.slurm is None)
     if sweep.slurm is None:
         print_failures(board, args.runs_dir)
