@@ -37,6 +37,10 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    from birds.core.errors import exit_status
+    from birds.core.errors import exit_status, refuse_unknown_additions
+    from birds.core.process import prepare_process
 
+    prepare_process()
+    if status := exit_status(lambda: refuse_unknown_additions(sys.argv[1:])):
+        sys.exit(status)
     sys.exit(exit_status(main))

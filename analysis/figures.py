@@ -2,9 +2,9 @@
 draws what it can.
 
 The ones here compare the cells of a sweep (a split, a variant and whatever else was swept); those
-that look into runs are in `analysis.closeups`. A figure whose records are not there raises UserError
-with what to run. Files are the same to the byte for the same records: no dates, no versions, fixed
-ids.
+that look into runs are in `analysis.closeups`. A figure whose records are not there raises
+UserError with what to run. Files are the same to the byte for the same records: no dates, no
+versions, fixed ids.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,12 @@ from matplotlib.figure import Figure
 
 from analysis import closeups
 from analysis.comparisons import compare_sweep
-from analysis.frame import sweep_frame
+from analysis.frame import short, sweep_frame
 from analysis.palette import FAINT, RIM, dot, legend, line, look, panels
 from analysis.tables import sweep_table, swept_columns
+from analysis.variants import REFERENCE
+from analysis.verdicts import opponent, p_words
+from birds.core import letters
 from birds.core.spec import UserError
 from birds.core.store import write_atomically
 
@@ -50,10 +53,10 @@ def cells(runs_dir: Path, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     table, _ = sweep_table(runs_dir, sweep)
     swept = swept_columns(table)
-    words = [
-        " ".join([row["variant"], *(f"{k.split('.')[-1]}={row[k]}" for k in swept if row[k])])
-        for row in table.to_dict("records")
-    ]
+    words = []
+    for row in table.to_dict("records"):
+        also = [f"{short(choice)}={row[choice]}" for choice in swept if row[choice]]
+        words.append(letters.label(" ".join([row["variant"], *also])))
     table = table.assign(cell=words)
     runs, _ = sweep_frame(runs_dir, sweep)
     return table, runs.assign(
@@ -83,10 +86,10 @@ def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accur
             axis.plot(100 * row[metric], y, **dot(row["variant"]))
         if metric == "accuracy":
             axis.axvline(
-                100 / len(runs["species"].iloc[0]), color="0.5", linestyle=":", linewidth=1
+                100 / len(runs["classes"].iloc[0]), color="0.5", linestyle=":", linewidth=1
             )
         labelled = table.loc[table["split"] == split, "labelled"].iloc[0]
-        axis.set(title=f"{split}/{100 - split}: {labelled} labelled photos")
+        axis.set(title=f"{split}/{100 - split}: {labelled} labelled images")
         axis.set_xlabel(f"test {metric.replace('_f1', ' F1')}, %")
         axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     return figure
@@ -102,10 +105,10 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
     figure, [[axis]] = panels(1, 1, 6.4, 1.1 + 0.34 * len(comparisons))
     names = []
     for y, row in enumerate(comparisons.to_dict("records")):
-        also = " ".join(f"{name.split('.')[-1]}={row[name]}" for name in swept if row[name])
-        names.append(
-            f"{row['variant']} - {row['against']}  {row['split']}/{100 - row['split']} {also}".strip()
-        )
+        choices = " ".join(f"{short(name)}={row[name]}" for name in swept if row[name])
+        also = letters.label(choices)
+        cut = f"{row['split']}/{100 - row['split']}"
+        names.append(f"{row['variant']} - {opponent(row)}  {cut} {also}".strip())
         axis.barh(
             y,
             200 * row["shown_from"],
@@ -117,13 +120,7 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
         axis.plot([100 * row["low"], 100 * row["high"]], [y, y], color=RIM, linewidth=1.3, zorder=2)
         mark = dot(row["variant"]) | ({} if row["p_holm"] <= 0.05 else {"mfc": "white"})
         axis.plot(100 * row["gap"], y, **mark)
-        p = (
-            "one seed"
-            if row["seeds"] < 2
-            else "p < 0.001"
-            if row["p_holm"] < 0.001
-            else f"p = {row['p_holm']:.3f}"
-        )
+        p = "one seed" if row["seeds"] < 2 else f"p {p_words(row['p_holm'], '= ')}"
         axis.annotate(p, (1.01, y), xycoords=("axes fraction", "data"), fontsize=8, va="center")
     axis.axvline(0, color="0.3", linewidth=0.8)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
@@ -134,7 +131,7 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
 
 
 def robustness_figure(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """A panel for each split: accuracy against the salt and pepper on the test photos, the range of
+    """A panel for each split: accuracy against the salt and pepper on the test images, the range of
     seeds shaded.
     """
     splits = sorted(table["split"].unique())
@@ -152,14 +149,14 @@ def robustness_figure(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
             )
             style = {**line(), **dot(row["variant"], 5.5), "label": row["cell"]}
             axis.plot(noise, reached.mean(0), linestyle=DASHES[rank % len(DASHES)], **style)
-        axis.set(title=f"{split}/{100 - split}", xlabel="pixels replaced in test photos, %")
+        axis.set(title=f"{split}/{100 - split}", xlabel="pixels replaced in test images, %")
     axes[0][0].set_ylabel("test accuracy, %")
     legend(figure, axes[0])
     return figure
 
 
 def noise_figure(table: pd.DataFrame) -> Figure:
-    """Accuracy on clean test photos against the noise that pretraining removed, with 95 %
+    """Accuracy on clean test images against the noise that pretraining removed, with 95 %
     intervals.
     """
     figure, [[axis]] = panels(1, 1, 5.2, 3.4)
@@ -214,15 +211,16 @@ def _differences(runs_dir: Path, sweep: str) -> Figure:
     comparisons = compare_sweep(runs_dir, sweep)
     if comparisons.empty or comparisons["gap"].isna().all():
         again = f"run: {comparisons['run'].iloc[0]}" if len(comparisons) else "make sweep-exp1"
-        raise UserError(f"no pretrained variant has a finished A beside it; {again}")
+        raise UserError(f"no variant has a finished {REFERENCE} beside it; {again}")
     return differences_figure(comparisons.dropna(subset=["gap"]))
 
 
 def _robustness(runs_dir: Path, sweep: str) -> Figure:
     table, runs = cells(runs_dir, sweep)
-    if "test_accuracy_noise" not in runs:
+    if "test_accuracy_noise" not in runs or runs["test_accuracy_noise"].isna().all():
         raise UserError("no run was tested under noise")
-    return robustness_figure(table, runs.dropna(subset=["test_accuracy_noise"]))
+    runs = runs.dropna(subset=["test_accuracy_noise"])
+    return robustness_figure(table[table["family"].isin(runs["family"])], runs)
 
 
 def _noise(runs_dir: Path, sweep: str) -> Figure:
@@ -261,8 +259,8 @@ def write_figures(runs_dir: Path, sweep: str, out: Path | None = None) -> dict[s
     """Write every figure that the records allow into `out` (default: `figures/SWEEP` beside the
     runs).
 
-    Returns why each of the others could not be drawn, by name. Raises UserError when there is no such
-    sweep.
+    Returns why each of the others could not be drawn, by name. Raises UserError when there is no
+    such sweep.
     """
     cells(runs_dir, sweep)  # says what is wrong with the sweep itself, once
     folder, missing = out or runs_dir / "figures" / sweep, {}

@@ -2,30 +2,36 @@
 
 import contextlib
 import shlex
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from birds.core.record import load_records
-from birds.core.spec import ClassifySpec, UserError, read_spec
+from birds.core.spec import UserError, read_spec
 from birds.core.store import RunFolder
-from birds.core.sweep import read_sweep
+from birds.core.sweep import Asked, read_sweep
 
+BROKEN = (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error)  # what a bad .npz raises
 SHOWN_ANYWAY = ("split", "variant", "seed")  # columns of every table
+NAMED_ALWAYS = ("data.labels_per_class",)  # a cut that the split does not tell
+ASKED = ("key", "split", "variant", "seed", "spec")  # columns of `asked_runs` beside what was swept
 NEVER_MIXED = {  # columns that must agree within a comparison, and how to make them
     "recipe": "move the runs of one of them away",
-    "data_digest": "compare runs on the same photos",
+    "data_digest": "compare runs on the same images",
     "precision": "run it again with the precision of the others, into another runs_dir=",
 }
 
 
 def sweep_keys(runs_dir: Path, name: str) -> list[str]:
-    """The keys of the classifier runs a sweep asked for, each once. Raises UserError when there is no
-    such sweep.
+    """The keys of the classifier runs a sweep asked for, each once.
+
+    Raises UserError when there is no such sweep.
     """
     return list(dict.fromkeys(run.key for run in read_sweep(runs_dir, name).runs))
 
@@ -35,12 +41,24 @@ def swept_choices(runs_dir: Path, name: str) -> pd.DataFrame:
     first that asked).
     """
     asked = reversed(read_sweep(runs_dir, name).runs)
-    words = {run.key: dict(w.split("=", 1) for w in run.overrides) for run in asked}
+    words = {run.key: _words(run) for run in asked}
     frame = pd.DataFrame.from_dict(words, orient="index").fillna("")
-    varied = [
-        name for name in frame.columns if frame[name].nunique() > 1 and name not in SHOWN_ANYWAY
-    ]
+    varied = []
+    for name in frame.columns:
+        is_telling = frame[name].nunique() > 1 or name in NAMED_ALWAYS
+        if is_telling and name not in SHOWN_ANYWAY:
+            varied.append(name)
     return frame[varied]
+
+
+def _words(run: Asked) -> dict[str, str]:
+    """The overrides that asked for a run, value by key."""
+    return dict(word.split("=", 1) for word in run.overrides)
+
+
+def short(choice: str) -> str:
+    """A choice as people read it: `min_steps` for `budget.classify.min_steps`."""
+    return choice.rpartition(".")[2]
 
 
 def sweep_frame(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
@@ -57,22 +75,23 @@ def sweep_frame(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
-    """Raise UserError, naming the run that differs, unless all are of one recipe, the same photos and
-    one precision.
+    """Raise UserError, naming the run that differs, unless all are of one recipe, the same images
+    and one precision.
     """
     for column in [name for name in NEVER_MIXED if name in frame]:
         count = frame[column].value_counts()
         if len(count) > 1:
             most, *_, other = count.index
             odd = frame[frame[column] == other].iloc[0]
+            which = f"{odd['variant']} split={odd['split']} seed={odd['seed']}"
             raise UserError(
-                f"run {odd['key']} ({odd['variant']} split={odd['split']} seed={odd['seed']}) has {column}={other}, "
+                f"run {odd['key']} ({which}) has {column}={other}, "
                 f"those it is compared with {most}: {NEVER_MIXED[column]}"
             )
 
 
 def asked_runs(runs_dir: Path, name: str) -> pd.DataFrame:
-    """Every run a sweep asked for, as often as it did: key, split, variant, pretrained, seed, and
+    """Every run a sweep asked for, as often as it did: key, split, variant, seed, its spec, and
     what else was swept.
 
     A variant that does not read a choice stands there once for each value of it, always under the
@@ -80,17 +99,12 @@ def asked_runs(runs_dir: Path, name: str) -> pd.DataFrame:
     """
     swept, rows = list(swept_choices(runs_dir, name).columns), []
     for run in read_sweep(runs_dir, name).runs:
-        words = dict.fromkeys(swept, "") | dict(word.split("=", 1) for word in run.overrides)
+        words = dict.fromkeys(swept, "") | _words(run)
         with contextlib.suppress(OSError, ValueError):
             spec = read_spec(RunFolder(runs_dir, run.key).spec_file.read_text())
-            assert isinstance(spec, ClassifySpec)
             own = {"key": run.key, "split": spec.split, "variant": spec.variant, "seed": spec.seed}
-            rows.append(
-                own
-                | {"pretrained": spec.pretrained is not None}
-                | {choice: words[choice] for choice in swept}
-            )
-    return pd.DataFrame(rows, columns=["key", "split", "variant", "seed", "pretrained", *swept])
+            rows.append(own | {"spec": spec} | {choice: words[choice] for choice in swept})
+    return pd.DataFrame(rows, columns=[*ASKED, *swept])
 
 
 def command(
@@ -115,19 +129,45 @@ def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | N
     gone.
     """
     try:
-        with np.load(RunFolder(runs_dir, key).predictions_file) as saved:
+        with np.load(RunFolder(runs_dir, key).predictions_file, allow_pickle=False) as saved:
             return [saved[name] for name in names]
-    except (OSError, ValueError, KeyError):
+    except BROKEN:
         return None
 
 
+def needed_keys(frame: pd.DataFrame) -> list[str]:
+    """The keys of the runs that these runs need, each once."""
+    keys: dict[str, None] = {}
+    for needs in frame.get("needs_keys", ()):
+        keys |= dict.fromkeys(needs)
+    return list(keys)
+
+
+def needed_records(runs_dir: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """The records of all that these runs need, and of what that needs, the deepest last."""
+    found = [load_records(runs_dir, needed_keys(frame))]
+    while len(found[-1]):
+        found.append(load_records(runs_dir, needed_keys(found[-1])))
+    records = pd.concat(found, ignore_index=True)
+    return records.drop_duplicates("key", ignore_index=True) if len(records) else records
+
+
 def pretraining_seconds(runs_dir: Path, frame: pd.DataFrame) -> pd.Series:
-    """For each classifier, the training seconds of the pretraining it stands on (shared with
-    others); 0 for none.
+    """For each classifier, the training seconds of all that it stands on (shared with others); 0
+    for none.
     """
-    keys = [key for key in dict.fromkeys(frame["pretrained_key"]) if isinstance(key, str)]
-    records = load_records(runs_dir, keys)
-    seconds = (
-        dict(zip(records["key"], records["cost_seconds"], strict=True)) if len(records) else {}
-    )
-    return frame["pretrained_key"].map(lambda key: float(seconds.get(key, 0.0)))
+    records = needed_records(runs_dir, frame)
+    needs, seconds = {}, {}
+    for record in records.to_dict("records"):
+        needs[record["key"]] = record["needs_keys"]
+        seconds[record["key"]] = float(record["cost_seconds"])
+
+    def lineage(keys: Iterable[str]) -> set[str]:
+        """These runs, and all that they need."""
+        before = [lineage(needs.get(key, ())) for key in keys]
+        return set(keys).union(*before)
+
+    totals = []
+    for keys in frame["needs_keys"]:
+        totals.append(sum(seconds.get(key, 0.0) for key in lineage(keys)))
+    return pd.Series(totals, index=frame.index, dtype=float)

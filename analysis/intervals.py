@@ -1,4 +1,4 @@
-"""How sure a number is: intervals over test photos for one run, over seeds for several."""
+"""How sure a number is: intervals over test images for one run, over seeds for several."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ RESAMPLES = 2000
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Macro F1 of confusion matrices (..., S, S) with true species in rows; species without photos
+    """Macro F1 of confusion matrices (..., S, S) with true classes in rows; classes without images
     are left out.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
@@ -22,22 +22,22 @@ def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     return mean
 
 
-def macro_f1_by_photo(
-    label: NDArray[np.int64], predicted: NDArray[np.int64], species: int
+def macro_f1_by_image(
+    label: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> NDArray[np.float64]:
-    """Macro F1 as a mean over photos: jackknife pseudovalues (Tukey 1958, 10.1214/aoms/1177706647),
+    """Macro F1 as a mean over images: jackknife pseudovalues (Tukey 1958, 10.1214/aoms/1177706647),
     (N,).
 
-    Args: as in `photo_bootstrap`.
+    Args: as in `image_bootstrap`.
     """
-    right, photos = label == predicted, len(label)
-    hits = np.bincount(label[right], minlength=species)
-    total = np.bincount(label, minlength=species) + np.bincount(predicted, minlength=species)
+    right, images = label == predicted, len(label)
+    hits = np.bincount(label[right], minlength=classes)
+    total = np.bincount(label, minlength=classes) + np.bincount(predicted, minlength=classes)
 
     def without(
         who: NDArray[np.int64], hit: Any, times: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """How a species' F1 changes, and whether it disappears, when a photo is left out."""
+        """How a class's F1 changes, and whether it disappears, when an image is left out."""
         left = total[who] - times
         return 2 * (hits[who] - hit) / np.maximum(left, 1) - 2 * hits[who] / total[who], left == 0
 
@@ -47,27 +47,27 @@ def macro_f1_by_photo(
     )
     whole, shown = (2 * hits / np.maximum(total, 1)).sum(), (total > 0).sum()
     rest = (whole + own + np.where(right, 0, other)) / (shown - own_gone - (other_gone & ~right))
-    pseudo: NDArray[np.float64] = photos * whole / shown - (photos - 1) * rest
+    pseudo: NDArray[np.float64] = images * whole / shown - (images - 1) * rest
     return pseudo
 
 
-def photo_bootstrap(
-    label: NDArray[np.int64], predicted: NDArray[np.int64], species: int
+def image_bootstrap(
+    label: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of accuracy and macro F1 over resampled photos (Efron 1979,
+    """95 % percentile intervals of accuracy and macro F1 over resampled images (Efron 1979,
     10.1214/aos/1176344552).
 
     Args:
-        label: true species, (N,).
-        predicted: predicted species, (N,).
-        species: how many species there are.
+        label: true classes, (N,).
+        predicted: predicted classes, (N,).
+        classes: how many classes there are.
     """
     random = np.random.default_rng(0)
-    cell = label * species + predicted
+    cell = label * classes + predicted
     drawn = cell[random.integers(0, len(cell), (RESAMPLES, len(cell)))]
-    offset = np.arange(RESAMPLES)[:, None] * species**2
-    counts = np.bincount((drawn + offset).ravel(), minlength=RESAMPLES * species**2)
-    confusion = counts.reshape(RESAMPLES, species, species)
+    offset = np.arange(RESAMPLES)[:, None] * classes**2
+    counts = np.bincount((drawn + offset).ravel(), minlength=RESAMPLES * classes**2)
+    confusion = counts.reshape(RESAMPLES, classes, classes)
     accuracy = np.trace(confusion, axis1=1, axis2=2) / len(cell)
     return {"accuracy": _middle(accuracy), "macro_f1": _middle(macro_f1(confusion))}
 
@@ -86,3 +86,8 @@ def seed_interval(values: Sequence[float]) -> tuple[float, float]:
     mean, error = float(np.mean(values)), float(stats.sem(values))
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
     return mean - half, mean + half
+
+
+def as_proportions(low: float, high: float) -> tuple[float, float]:
+    """The ends of an interval, cut to what a proportion can be; nan stays nan."""
+    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))

@@ -93,16 +93,20 @@ def as_markdown(table: pd.DataFrame) -> str:
     )
 
 
-CROWDED = """\
-**Measured on a busy machine (other processes took {:.2f} of {} cores)**: threads that wait for each other suffered
-  most, PyTorch's worst of all. Do not quote these factors; measure again when nothing else runs."""
+CROWDED = (
+    "**Measured on a busy machine (other processes took {:.2f} of {} cores)**: threads that wait "
+    "for each other suffered\n  most, PyTorch's worst of all. Do not quote these factors; measure "
+    "again when nothing else runs."
+)
 
-NOTE = """\
-Times are of one call, from uint8 photos in memory to logits in memory. x eager, x best fp32: how many times as fast,
-with a 98 % bootstrap interval over rounds, paired by round; = cannot be told apart; * is the best fp32 itself.
-Times are of warm calls, ratios of the quickest call of each visit. ~: 99th percentile of fewer than 100 calls. Opened:
-from a file to the first answer, in a fresh process with its runtime imported; memory: what that process grew by,
-runtime included."""
+NOTE = (
+    "Times are of one call, from uint8 images in memory to logits in memory. x eager, x best fp32: "
+    "how many times as fast,\nwith a 98 % bootstrap interval over rounds, paired by round; = "
+    "cannot be told apart; * is the best fp32 itself.\nTimes are of warm calls, ratios of the "
+    "quickest call of each visit. ~: 99th percentile of fewer than 100 calls. Opened:\nfrom a file to the "
+    "first answer, in a fresh process with its runtime imported; memory: what that process grew "
+    "by,\nruntime included."
+)
 
 
 def _machine_text(rows: pd.DataFrame) -> str:
@@ -129,9 +133,11 @@ def _about(rows: pd.DataFrame) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
     sets = " ".join(last["instruction_sets"]) or "unknown"
     graphics = f" and {last['gpu']}" if last["gpu"] else ""
+    size = f"{last['cores']} cores, {last['memory_gb']} GB"
     return (
-        f"## {last['cpu']}{graphics}, {last['cores']} cores, {last['memory_gb']} GB (machine {last['machine']})\n\n"
-        f"Host {last['host']}, {last['system']}; instruction sets: {sets}; clock governor: {last['governor']}; "
+        f"## {last['cpu']}{graphics}, {size} (machine {last['machine']})\n\n"
+        f"Host {last['host']}, {last['system']}; instruction sets: {sets}; "
+        f"clock governor: {last['governor']}; "
         f"load average before each race: {load.min():.1f} to {load.max():.1f}{taken}.\n"
         f"{versions}. Last measured {datetime.fromtimestamp(last['time']):%Y-%m-%d %H:%M}."
     )

@@ -1,7 +1,7 @@
-"""Latent spaces for eyes: coloured by species and by cluster, the photo under the pointer, a sheet
+"""Latent spaces for eyes: coloured by classes and by cluster, the image under the pointer, a sheet
 a cluster.
 
-A species and the cluster matched to it have one colour and one marker: a good clustering looks
+A class and the cluster matched to it have one colour and one marker: a good clustering looks
 alike on both sides.
 """
 
@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
+from analysis.frame import BROKEN
 from analysis.latent_space import Labels, Space, nearest_first
 from analysis.palette import OKABE_ITO, legend, panels
+from birds.core.letters import fitted, labels
 from birds.core.store import write_atomically, write_text
 
 COLOURS = OKABE_ITO[:7]  # yellow is too light for dots without a rim
@@ -35,15 +36,19 @@ MARKERS = {
     "P": "cross",
     "X": "x",
 }
-SIDES = {"by true species": "label", "by cluster": "cluster"}  # of a page
-MOST_NAMED = 40  # species that a legend has room for
+SIDES = {"by true class": "label", "by cluster": "cluster"}  # of a page
+LONGEST_NAME = 24  # letters of a class in a legend
+MOST_NAMED = 40  # classes that a legend has room for
 THUMBNAIL, ON_HOVER = 72, 64  # px
 ACROSS, DOWN = 10, 6  # thumbnails of a sheet
-SHOW_PHOTO = """
-const photos = %s, shown = document.createElement('img'), plot = document.getElementById('{plot_id}');
-shown.style = 'position:fixed;right:12px;bottom:12px;width:192px;border:2px solid #444;display:none;z-index:9';
+SHOW_IMAGE = """
+const images = %s, shown = document.createElement('img');
+const plot = document.getElementById('{plot_id}');
+shown.style = 'position:fixed;right:12px;bottom:12px;width:192px;border:2px solid #444;' +
+  'display:none;z-index:9';
 document.body.appendChild(shown);
-plot.on('plotly_hover', e => { shown.src = 'data:image/jpeg;base64,' + photos[e.points[0].customdata[0]];
+plot.on('plotly_hover', e => {
+  shown.src = 'data:image/jpeg;base64,' + images[e.points[0].customdata[0]];
   shown.style.display = 'block'; });
 plot.on('plotly_unhover', () => { shown.style.display = 'none'; });
 """
@@ -55,15 +60,15 @@ def read_space(folder: Path) -> Space | None:
     """
     try:
         measured = json.loads((folder / "latent.json").read_text())
-        with np.load(folder / "latent.npz") as saved:
+        with np.load(folder / "latent.npz", allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in ("vectors", "label", "cluster", "tsne")}
         return Space(**arrays, metrics=measured)
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except BROKEN:
         return None
 
 
-def spaces_figure(spaces: Mapping[str, Space], species: Sequence[str]) -> Figure:
-    """Two panels for each space, two spaces a row: photos by true species, and by cluster with how
+def spaces_figure(spaces: Mapping[str, Space], classes: Sequence[str]) -> Figure:
+    """Two panels for each space, two spaces a row: images by true class, and by cluster with how
     far they agree.
     """
     across = min(2, len(spaces))
@@ -76,83 +81,96 @@ def spaces_figure(spaces: Mapping[str, Space], species: Sequence[str]) -> Figure
             for word in ("accuracy", "accuracy_by_chance")
         }
         agree = f"by cluster: {share['accuracy']} agree\n(by chance {share['accuracy_by_chance']})"
-        titles = {f"{name}\nby true species": space.label, agree: space.cluster}
+        titles = {f"{name}\nby true class": space.label, agree: space.cluster}
         for (title, group), axis in zip(titles.items(), empty, strict=False):
-            _scatter(axis, space.tsne, group, species)
+            _scatter(axis, space.tsne, group, classes)
             axis.set(title=title, xticks=[], yticks=[])
     for axis in empty:
         axis.set_axis_off()
-    if len(species) <= MOST_NAMED:
+    if len(classes) <= MOST_NAMED:
         legend(figure, axes[0][:1], columns=1 + 2 * across)
     return figure
 
 
 def _scatter(
-    axes: Axes, places: NDArray[np.float32], group: Labels, species: Sequence[str]
+    axes: Axes, places: NDArray[np.float32], group: Labels, classes: Sequence[str]
 ) -> None:
     looks = itertools.product(MARKERS, COLOURS)
     for number, (name, (marker, colour)) in enumerate(
-        zip(species, itertools.cycle(looks), strict=False)
+        zip(labels(_spaced(classes), LONGEST_NAME), itertools.cycle(looks), strict=False)
     ):
         x, y = places[group == number].T
-        axes.plot(
-            x, y, marker, color=colour, ms=3.2, mew=0, alpha=0.8, label=name.replace("_", " ")
-        )
+        axes.plot(x, y, marker, color=colour, ms=3.2, mew=0, alpha=0.8, label=name)
+
+
+def _spaced(classes: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in classes]
 
 
 def save_page(
     spaces: Mapping[str, Space],
-    species: Sequence[str],
-    photos: Sequence[NDArray[np.uint8]],
+    classes: Sequence[str],
+    images: Sequence[NDArray[np.uint8]],
     path: Path,
 ) -> Path:
-    """The same as a page of its own, plotly inside; `photos` (N of (H, W, 3)) appear when the
+    """The same as a page of its own, plotly inside; `images` (N of (H, W, 3)) appear when the
     pointer is on them.
     """
     import plotly.express as px
 
-    names = np.array([name.replace("_", " ") for name in species])
+    names = np.array([name.replace("_", " ") for name in classes])
     parts = [
         pd.DataFrame(
-            {"x": space.tsne[:, 0], "y": space.tsne[:, 1], "photo": range(len(space.tsne))}
+            {"x": space.tsne[:, 0], "y": space.tsne[:, 1], "image": range(len(space.tsne))}
         ).assign(
-            encoder=name, side=side, shown=names[getattr(space, group)], species=names[space.label]
+            encoder=name, side=side, shown=names[getattr(space, group)], true=names[space.label]
         )
         for name, space in spaces.items()
         for side, group in SIDES.items()
     ]
     figure = px.scatter(
-        pd.concat(parts), x="x", y="y", color="shown", symbol="shown", facet_col="side", facet_row="encoder",
-        custom_data=["photo"], hover_name="species", hover_data=dict.fromkeys(("x", "y", "side", "encoder"), False),
-        color_discrete_sequence=COLOURS, symbol_sequence=[symbol for symbol in MARKERS.values() for _ in COLOURS],
+        pd.concat(parts),
+        **{"x": "x", "y": "y", "facet_col": "side", "facet_row": "encoder"},
+        **{"color": "shown", "symbol": "shown", "custom_data": ["image"], "hover_name": "true"},
+        hover_data=dict.fromkeys(("x", "y", "side", "encoder"), False),
+        color_discrete_sequence=COLOURS,
+        symbol_sequence=[symbol for symbol in MARKERS.values() for _ in COLOURS],
         category_orders={"shown": list(names)},
-        labels={"shown": "species, or cluster matched to it"}, height=90 + 560 * len(spaces), template="plotly_white",
-    )  # fmt: skip
+        labels={"shown": "class, or cluster matched to it"},
+        height=90 + 560 * len(spaces),
+        template="plotly_white",
+    )
     figure.update_xaxes(matches=None, showticklabels=False, title="").update_yaxes(
         matches=None, showticklabels=False, title=""
     ).for_each_annotation(lambda one: one.update(text=one.text.partition("=")[2]))
-    script = SHOW_PHOTO % json.dumps([_jpeg(photo) for photo in photos])
+    script = SHOW_IMAGE % json.dumps([_jpeg(image) for image in images])
     write_text(path, figure.to_html(include_plotlyjs=True, post_script=script, div_id="latent"))
     return path
 
 
-def _jpeg(photo: NDArray[np.uint8]) -> str:
+def _jpeg(image: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
-    Image.fromarray(photo).resize((ON_HOVER, ON_HOVER)).save(file, "JPEG", quality=70)
+    _small(image, ON_HOVER).save(file, "JPEG", quality=70)
     return base64.b64encode(file.getvalue()).decode()
 
 
+def _small(image: NDArray[np.uint8], size: int) -> Image.Image:
+    """An image (H, W, 1 or 3) as a square picture of `size` pixels a side, in colour."""
+    pixels = np.broadcast_to(image, (*image.shape[:2], 3))
+    return Image.fromarray(np.ascontiguousarray(pixels)).resize((size, size))
+
+
 def save_sheets(
-    space: Space, species: Sequence[str], photos: Sequence[NDArray[np.uint8]], folder: Path
+    space: Space, classes: Sequence[str], images: Sequence[NDArray[np.uint8]], folder: Path
 ) -> list[Path]:
-    """A PNG for each cluster: its photos, nearest to its mean first, in green frames those of the
-    species matched.
+    """A PNG for each cluster: its images, nearest to its mean first, in green frames those of the
+    class matched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
     paths = []
-    for cluster, name in enumerate(species):
+    for cluster, name in enumerate(classes):
         own = nearest_first(space, cluster)
         hits = int((space.label[own] == cluster).sum())
         sheet = Image.new(
@@ -160,11 +178,13 @@ def save_sheets(
             (ACROSS * THUMBNAIL, 20 + THUMBNAIL * max(1, min(DOWN, -(-len(own) // ACROSS)))),
             "white",
         )
-        title = f"cluster {cluster}, matched to {name.replace('_', ' ')}: {hits} of its {len(own)} photos are that species"
-        ImageDraw.Draw(sheet).text((4, 4), title, fill="black")
+        matched = f"cluster {cluster}, matched to {name.replace('_', ' ')}"
+        title = f"{matched}: {hits} of its {len(own)} images are that class"
+        font, words = fitted(title, 11, sheet.width - 8)
+        ImageDraw.Draw(sheet).text((4, 3), words, fill="black", font=font)
         for place, k in enumerate(own[: ACROSS * DOWN]):
             colour = "#009E73" if space.label[k] == cluster else "#bbbbbb"
-            small = Image.fromarray(photos[k]).resize((THUMBNAIL - 8, THUMBNAIL - 8))
+            small = _small(images[k], THUMBNAIL - 8)
             at = (place % ACROSS * THUMBNAIL, 20 + place // ACROSS * THUMBNAIL)
             sheet.paste(ImageOps.expand(small, 3, colour), at)
         paths.append(folder / f"{cluster:03}.png")

@@ -1,9 +1,9 @@
-"""Latent vectors as arrays: clusters, the species they match, how well they match, and a picture in
+"""Latent vectors as arrays: clusters, the classes they match, how well they match, and a picture in
 two dimensions.
 
-Pure functions of arrays, all randomness from a seed. True species only measure; nothing here learns
+Pure functions of arrays, all randomness from a seed. True classes only measure; nothing here learns
 from them.
-Letters: N photos, D values of a latent vector, S species and as many clusters.
+Letters: N images, D values of a latent vector, S classes and as many clusters.
 """
 
 import dataclasses
@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
@@ -25,19 +24,24 @@ SHUFFLES = 20  # of the labels, for what matching reaches by chance
 HEAD = [
     "run",
     "encoder",
-    "photos",
+    "images",
     "accuracy %",
     "by chance %",
     "NMI",
     "ARI",
     "silhouette",
-    "silhouette of species",
+    "silhouette of classes",
 ]
-MEANING = "mean over positions of the deepest features; of a variational pretraining, of the latent's mean"
-NOTE = f"""\
-Latent vectors of the unlabelled training photos of the run's cut ({MEANING}), clustered by k-means into as many
-clusters as there are species. Accuracy: clusters matched one to one to species so that most photos agree; by chance:
-the same after shuffling species. True species measure here and teach nothing."""
+MEANING = (
+    "mean over positions of the deepest features; of a variational pretraining, "
+    "of the latent's mean"
+)
+NOTE = (
+    f"Latent vectors of the unlabelled training images of the run's cut ({MEANING}), clustered by "
+    "k-means into as many\nclusters as there are classes. Accuracy: clusters matched one to one to "
+    "classes so that most images agree; by chance:\nthe same after shuffling classes. True classes "
+    "measure here and teach nothing."
+)
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -45,10 +49,10 @@ Labels = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """The latent vectors (N, D) of photos, their true species (N,), clusters (N,) and places in the
+    """The latent vectors (N, D) of images, their true classes (N,), clusters (N,) and places in the
     picture (N, 2).
 
-    A cluster bears the number of the species it is matched to.
+    A cluster bears the number of the class it is matched to.
     """
 
     vectors: Vectors
@@ -59,74 +63,69 @@ class Space:
 
 
 def explored(
-    vectors: Vectors, label: Labels, species: int, *, perplexity: float, seed: int
+    vectors: Vectors, label: Labels, cluster: Labels, classes: int, *, perplexity: float, seed: int
 ) -> Space:
-    """All of it. Raises UserError when there are fewer photos than clusters, or the perplexity is too
-    high for them.
+    """All of it, from vectors, their true classes and their clusters in any order.
+
+    Raises UserError when there are fewer images than clusters, or the perplexity is too high for
+    them.
     """
-    refuse_too_few(len(vectors), species, perplexity)
-    cluster = matched(label, clustered(vectors, species, seed), species)
-    metrics = agreement(vectors, label, cluster, species, seed)
+    refuse_too_few(len(vectors), classes, perplexity)
+    cluster = matched(label, cluster, classes)
+    metrics = agreement(vectors, label, cluster, classes, seed)
     return Space(vectors, label, cluster, tsne(vectors, perplexity, seed), metrics)
 
 
-def refuse_too_few(photos: int, clusters: int, perplexity: float) -> None:
+def refuse_too_few(images: int, clusters: int, perplexity: float) -> None:
     """Raise UserError when k-means cannot make so many clusters, or t-SNE has too few neighbours to
     ask.
     """
-    if photos <= clusters:
+    if images <= clusters:
         raise UserError(
-            f"{photos} unlabelled photos cannot form {clusters} clusters, one for each species; "
-            "choose a run with a larger split or fewer species"
+            f"{images} unlabelled images cannot form {clusters} clusters, one for each class; "
+            "choose a run with a larger split or fewer classes"
         )
-    most = (photos - 1) // 3
+    most = (images - 1) // 3
     if not 2 <= perplexity <= most:
         raise UserError(
-            f"--perplexity {perplexity:g} does not suit {photos} photos; choose 2 to {most}"
+            f"--perplexity {perplexity:g} does not suit {images} images; choose 2 to {most}"
         )
 
 
-def clustered(vectors: Vectors, clusters: int, seed: int) -> Labels:
-    """The cluster of each vector by k-means, the best of ten starts."""
-    means = KMeans(clusters, n_init=10, random_state=stream_seed(seed, "k-means") % 2**32)
-    found: Labels = means.fit_predict(vectors).astype(np.int64)
-    return found
-
-
-def matched(label: Labels, cluster: Labels, species: int) -> Labels:
-    """The clusters, each numbered as the species it is matched to, so that most photos agree (Kuhn
+def matched(label: Labels, cluster: Labels, classes: int) -> Labels:
+    """The clusters, each numbered as the class it is matched to, so that most images agree (Kuhn
     1955, 'Hungarian').
 
-    Photos whose label is -1 have no say.
+    Images whose label is -1 have no say.
     """
     known = label >= 0
-    together = np.zeros((species, species), np.int64)
+    together = np.zeros((classes, classes), np.int64)
     np.add.at(together, (cluster[known], label[known]), 1)
     number: Labels = linear_sum_assignment(together, maximize=True)[1]
     return number[cluster]
 
 
 def agreement(
-    vectors: Vectors, label: Labels, cluster: Labels, species: int, seed: int
+    vectors: Vectors, label: Labels, cluster: Labels, classes: int, seed: int
 ) -> dict[str, float]:
-    """How far clusters are species.
+    """How far clusters are classes.
 
-    accuracy: the share of photos in the cluster matched to their species; accuracy_by_chance: the
+    accuracy: the share of images in the cluster matched to their class; accuracy_by_chance: the
     same after matching shuffled labels; nmi, ari: normalised mutual information and adjusted Rand
-    index; silhouette (-1 to 1): how far vectors lie apart by cluster, and by true species
-    (silhouette_species).
+    index; silhouette (-1 to 1): how far vectors lie apart by cluster, and by true class
+    (silhouette_classes).
     """
     random = stream(seed, "shuffled")
     shuffled = [random.permutation(label) for _ in range(SHUFFLES)]
     return {
         "accuracy": float((cluster == label).mean()),
         "accuracy_by_chance": float(
-            np.mean([(matched(other, cluster, species) == other) for other in shuffled])
+            np.mean([(matched(other, cluster, classes) == other) for other in shuffled])
         ),
         "nmi": float(normalized_mutual_info_score(label, cluster)),
         "ari": float(adjusted_rand_score(label, cluster)),
         "silhouette": _silhouette(vectors, cluster),
-        "silhouette_species": _silhouette(vectors, label),
+        "silhouette_classes": _silhouette(vectors, label),
     }
 
 
@@ -153,7 +152,7 @@ def tsne(vectors: Vectors, perplexity: float, seed: int) -> Vectors:
 
 
 def nearest_first(space: Space, cluster: int) -> Labels:
-    """The positions of a cluster's photos, those nearest to its mean first."""
+    """The positions of a cluster's images, those nearest to its mean first."""
     own = np.flatnonzero(space.cluster == cluster)
     distance = np.linalg.norm(space.vectors[own] - space.vectors[own].mean(0), axis=1)
     return own[np.argsort(distance, kind="stable")]
@@ -173,5 +172,5 @@ def as_markdown(rows: Iterable[tuple[str, str, Space]]) -> str:
 def _numbers(metrics: dict[str, float]) -> list[str]:
     shares = [f"{100 * metrics[name]:.1f}" for name in ("accuracy", "accuracy_by_chance")]
     return shares + [
-        f"{metrics[name]:.3f}" for name in ("nmi", "ari", "silhouette", "silhouette_species")
+        f"{metrics[name]:.3f}" for name in ("nmi", "ari", "silhouette", "silhouette_classes")
     ]

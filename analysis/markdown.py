@@ -18,12 +18,14 @@ FORMATS = (".md", ".csv", ".tex")
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table with columns as wide as their longest cell."""
     lines = [list(head), *map(list, rows)]
-    width = [max(len(line[k]) for line in lines) for k in range(len(head))]
-    lines.insert(1, ["-" * w for w in width])
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, width, strict=True)) + " |"
-        for line in lines
-    )
+    columns = list(zip(*lines, strict=True))
+    width = [max(map(len, column)) for column in columns]
+    lines.insert(1, ["-" * wide for wide in width])
+    shown = []
+    for line in lines:
+        cells = [cell.ljust(wide) for cell, wide in zip(line, width, strict=True)]
+        shown.append(f"| {' | '.join(cells)} |")
+    return "\n".join(shown)
 
 
 def booktabs(text: str) -> str:
@@ -35,21 +37,31 @@ def booktabs(text: str) -> str:
         if start == "#":
             written += [f"% {line.strip('# ')}" for line in group]
         elif start == "|":
-            written.append(
-                _tabular([[cell.strip() for cell in line.strip("|").split("|")] for line in group])
-            )
+            written.append(_tabular([_cells(line) for line in group]))
     return "\n\n".join(written)
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line of a Markdown table."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def _tabular(lines: list[list[str]]) -> str:
     head, _, *rows = lines
-    numeric = [all(re.match(r"[-+~<\d]|$", row[k]) for row in rows) for k in range(len(head))]
-    align = "".join("r" if right else "l" for right in numeric)
-    first, *body = [
-        " & ".join(cell.translate(ESCAPED) for cell in line) + r" \\" for line in [head, *rows]
-    ]
+    columns = [list(column)[1:] for column in zip(head, *rows, strict=True)]
+    align = "".join(map(_alignment, columns))
+    first, *body = map(_latex_row, [head, *rows])
     inner = [r"\toprule", first, r"\midrule", *body, r"\bottomrule"]
     return "\n".join([rf"\begin{{tabular}}{{{align}}}", *inner, r"\end{tabular}"])
+
+
+def _alignment(column: list[str]) -> str:
+    """Numbers stand on the right, words on the left."""
+    return "r" if all(re.match(r"[-+~<\d]|$", cell) for cell in column) else "l"
+
+
+def _latex_row(cells: list[str]) -> str:
+    return " & ".join(cell.translate(ESCAPED) for cell in cells) + r" \\"
 
 
 def write_table(stem: Path, text: str, csv: str) -> str:

@@ -1,5 +1,5 @@
 """How everything looks: one colour, marker and hatch for each variant, the same in every figure,
-page and article.
+page and article. Which ones, its YAML says (`analysis.variants`).
 
 Colours are Okabe and Ito's (2008, "Color Universal Design") and a grey, which people with the
 common forms of colour blindness tell apart. The variants of experiments 1 and 2 differ in lightness
@@ -8,14 +8,16 @@ light for a line on white: lines and markers have a dark rim. The style is set w
 imported, for all of matplotlib, so that a notebook's own plots have it, too.
 """
 
-import zlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
+
+from analysis.variants import Look, variant
+from birds.core.letters import families
 
 OKABE_ITO = ("#000000", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#E69F00", "#F0E442")
 RIM = "0.2"
@@ -35,40 +37,19 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
 }
 rcParams.update(STYLE)
+rcParams["font.family"] = list(families())  # each letter comes from the first that has it
 
 
-class Look(NamedTuple):
-    """What a variant is drawn with: `colour` as #RRGGBB, a matplotlib `marker` and `hatch`."""
-
-    colour: str
-    marker: str
-    hatch: str
+def look(name: str) -> Look:
+    """The look of a variant, as its YAML says it; see `analysis.variants`."""
+    return variant(name).look
 
 
-VARIANTS = {
-    "A": Look("#000000", "o", ""),
-    "B0": Look("#F0E442", "X", "...."),
-    "B1": Look("#CC79A7", "s", "////"),
-    "B2": Look("#0072B2", "D", "\\\\\\\\"),
-    "DAE": Look("#D55E00", "^", "xxxx"),
-    "DVAE": Look("#009E73", "v", "----"),
-    "SimCLR": Look("#E69F00", "P", "++++"),
-    "KM": Look("#56B4E9", "<", "||||"),
-    "FixMatch": Look("#666666", "*", "oo"),
-}
-OTHERS = (Look("#56B4E9", "h", "||"), Look("#56B4E9", ">", "o"), Look("#56B4E9", "p", "**"))
-
-
-def look(variant: str) -> Look:
-    """The look of a variant; one that somebody added gets one of three others, always the same."""
-    return VARIANTS.get(variant, OTHERS[zlib.crc32(variant.encode()) % len(OTHERS)])
-
-
-def dot(variant: str, size: float = 7.5) -> dict[str, Any]:
+def dot(name: str, size: float = 7.5) -> dict[str, Any]:
     """Arguments of `Axes.plot` for a variant's marker; they go with those of `line`."""
     return {
-        "marker": look(variant).marker,
-        "color": look(variant).colour,
+        "marker": look(name).marker,
+        "color": look(name).colour,
         "mec": RIM,
         "ms": size,
         "zorder": 3,

@@ -33,7 +33,8 @@ def pareto_figure(rows: pd.DataFrame) -> Figure:
     known = rows.dropna(subset=["test_accuracy", "bytes"])
     if known.empty:
         raise UserError(
-            "the accuracy of the timed models is not known; birds quantize SWEEP && birds latency SWEEP"
+            "the accuracy of the timed models is not known; "
+            "birds quantize SWEEP && birds latency SWEEP"
         )
     cell = known.sort_values(CELL, kind="stable").iloc[0]
     shown = known[(known[CELL] == cell[CELL]).all(axis=1)]
@@ -45,7 +46,7 @@ def pareto_figure(rows: pd.DataFrame) -> Figure:
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(
-        f"{cell['cpu']} (machine {cell['machine']}); bars: 95 % over test photos", fontsize=10
+        f"{cell['cpu']} (machine {cell['machine']}); bars: 95 % over test images", fontsize=10
     )
     return figure
 
@@ -55,7 +56,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, column: str, title: str) -> None:
     all panels.
     """
     x, y = rows[column].to_numpy(float), rows["percent"].to_numpy(float)
-    shares = zip(rows["test_accuracy"], rows["photos_test"], strict=True)
+    shares = zip(rows["test_accuracy"], rows["images_test"], strict=True)
     low, high = 100 * np.array([wilson(share, int(count)) for share, count in shares]).T
     axes.errorbar(x, y, yerr=[y - low, high - y], fmt="none", ecolor="0.75", elinewidth=1, zorder=1)
     models = rows.sort_values(["baseline", "model"], ascending=[False, True]).groupby(
@@ -120,6 +121,9 @@ def pareto(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` photos (Wilson 1927, 10.1080/01621459.1927.10502953)."""
+    """The 95 % interval of a share of `count` images.
+
+    Wilson 1927, 10.1080/01621459.1927.10502953.
+    """
     interval = binomtest(round(share * count), count).proportion_ci(method="wilson")
     return interval.low, interval.high

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.comparisons import Pair, pairs, place
 from analysis.frame import asked_runs, command
+from analysis.pairing import Pair, pairs
 from analysis.statistics import LOOKS, Crossed, crossed, stopping_half_width
+from analysis.verdicts import place
 from birds.core.spec import UserError
 
 
@@ -31,40 +32,48 @@ def next_seeds(runs_dir: Path, sweep: str, points: float) -> str:
         raise UserError(
             f"the sweep {sweep!r} compares no two variants: ask for two, as in variant=A,B2"
         )
-    looks = [max((look for look in LOOKS if look <= len(pair.seeds)), default=0) for pair in found]
-    gaps = [
-        crossed(np.subtract(*pair.correct)[:look]) if look else None
-        for pair, look in zip(found, looks, strict=True)
-    ]
-    lines = [_line(pair, gap, points) for pair, gap in zip(found, gaps, strict=True)]
-    behind = [
-        look for look, gap in zip(looks, gaps, strict=True) if gap is None or _width(gap) > points
-    ]
-    if not behind:
-        return "\n".join([*lines, f"Done: every interval is within {points:g} points."])
-    if min(behind) == LOOKS[-1]:
-        return "\n".join(
-            [
-                *lines,
-                f"All looks are spent at {LOOKS[-1]} seeds: more test photos are what is left.",
-            ]
+    if any(pair.seeds and pair.correct.shape[2] < 2 for pair in found):
+        raise UserError(
+            f"the sweep {sweep!r} has a single test image: no number of seeds gives an interval, "
+            "more test images do"
         )
-    goal = min(look for look in LOOKS if look > min(behind))
+    looks = [_last_look(pair) for pair in found]
+    gaps = [_gap(pair, look) for pair, look in zip(found, looks, strict=True)]
+    lines = [_line(pair, gap, points) for pair, gap in zip(found, gaps, strict=True)]
+    behind = []
+    for look, gap in zip(looks, gaps, strict=True):
+        if gap is None or _width(gap) > points:
+            behind.append(look)
+    if not behind:
+        lines.append(f"Done: every interval is within {points:g} points.")
+    elif min(behind) == LOOKS[-1]:
+        spent = f"All looks are spent at {LOOKS[-1]} seeds"
+        lines.append(f"{spent}: more test images are what is left.")
+    else:
+        lines += _next_look(runs_dir, sweep, min(look for look in LOOKS if look > min(behind)))
+    return "\n".join(lines)
+
+
+def _last_look(pair: Pair) -> int:
+    """The largest predeclared number of seeds that a comparison has; 0 before the first."""
+    return max((look for look in LOOKS if look <= len(pair.seeds)), default=0)
+
+
+def _gap(pair: Pair, look: int) -> Crossed | None:
+    """The gap over the lowest `look` seeds; None before the first look."""
+    return crossed(np.subtract(*pair.correct)[:look]) if look else None
+
+
+def _next_look(runs_dir: Path, sweep: str, goal: int) -> list[str]:
+    """The seeds that are lacking for `goal` of them, and the command that runs them."""
     asked = sorted(set(asked_runs(runs_dir, sweep)["seed"]))
     free = [seed for seed in range(goal + len(asked)) if seed not in asked]
     further = free[: max(goal - len(asked), 0)]
-    seeds = (
-        f"Next seeds: {', '.join(map(str, further))}"
-        if further
-        else f"Next: finish the {goal} seeds asked for"
-    )
-    return "\n".join(
-        [
-            *lines,
-            f"{seeds} (what is finished is not run again)",
-            command(runs_dir, sweep, seeds=further),
-        ]
-    )
+    seeds = f"Next: finish the {goal} seeds asked for"
+    if further:
+        seeds = f"Next seeds: {', '.join(map(str, further))}"
+    again = command(runs_dir, sweep, seeds=further)
+    return [f"{seeds} (what is finished is not run again)", again]
 
 
 def _width(gap: Crossed) -> float:
@@ -75,7 +84,8 @@ def _line(pair: Pair, gap: Crossed | None, points: float) -> str:
     where = {
         name: value for name, value in pair.about.items() if name not in ("variant", "against")
     }
-    title = f"{pair.about['variant']} against {pair.about['against']} at {place(where)}"
+    against = f"{pair.about['against']} ({pair.other})" if pair.other else pair.about["against"]
+    title = f"{pair.about['variant']} against {against} at {place(where)}"
     if gap is None:
         return f"{title}: seeds finished: {len(pair.seeds)}, the first look is at {LOOKS[0]}"
     later = {look: _width(gap.with_seeds(look)) for look in LOOKS if look > gap.seeds}
@@ -85,5 +95,7 @@ def _line(pair: Pair, gap: Crossed | None, points: float) -> str:
     elif enough:
         expected = f"; {enough[0]} seeds should do"
     else:
-        expected = f"; {LOOKS[-1]} seeds should give ± {later[LOOKS[-1]]:.1f}, for less there are too few test photos"
-    return f"{title}: {100 * float(gap.mean):+.1f} ± {_width(gap):.1f} points at {gap.seeds} seeds{expected}"
+        most = f"{LOOKS[-1]} seeds should give ± {later[LOOKS[-1]]:.1f}"
+        expected = f"; {most}, for less there are too few test images"
+    reached = f"{100 * float(gap.mean):+.1f} ± {_width(gap):.1f} points at {gap.seeds} seeds"
+    return f"{title}: {reached}{expected}"

@@ -1,12 +1,12 @@
-"""Seeds crossed with test photos: what a mean or a gap over both is worth, as pure functions of
+"""Seeds crossed with test images: what a mean or a gap over both is worth, as pure functions of
 arrays.
 
-Every seed is tested on the same photos, so `values[..., seed, photo]` is a crossed design and its
-mean has three sources of chance: the seed, the photo, and what is left. Two conventions run through
+Every seed is tested on the same images, so `values[..., seed, image]` is a crossed design and its
+mean has three sources of chance: the seed, the image, and what is left. Two conventions run through
 the module: values are fractions (0.02 is two points), and leading axes are independent designs, so
 that a thousand sweeps are one call.
 
-Resampling seeds and photos (the crossed bootstrap of Owen 2007, 10.1214/07-AOAS122) has too few
+Resampling seeds and images (the crossed bootstrap of Owen 2007, 10.1214/07-AOAS122) has too few
 seeds to resample and counts what is left three times: its 95 % intervals hold the truth in 92 to 98
 % of simulated sweeps, as seeds differ much or little. Variance components with Student's t stay
 near 95 % from three seeds on; both are simulated in tests/analysis/test_paired_statistics.py.
@@ -30,16 +30,16 @@ LEAST_P = 1e-12  # smaller ones are not told apart
 
 
 class Crossed(NamedTuple):
-    """The mean of a seeds x photos design and the parts of its variance, arrays of the design's
+    """The mean of a seeds x images design and the parts of its variance, arrays of the design's
     leading axes.
     """
 
     mean: Floats
     by_seed: Floats  # of seeds, with what is left
-    by_photo: Floats  # of photos, with what is left
+    by_image: Floats  # of images, with what is left
     left: Floats
     seeds: int
-    photos: int
+    images: int
 
     def half_width(self, alpha: float | Floats = ALPHA) -> Floats:
         """Half the width of the 1 - alpha interval: Cochran's approximate t (1964, Biometrics
@@ -48,26 +48,26 @@ class Crossed(NamedTuple):
         The quantiles of each source's own Student's t, weighted by its share of the variance. It
         never promises more than it holds, so the tests that lead to a verdict stand on it.
         """
-        photo = np.maximum(self.by_photo - self.left, 0)
-        total = np.maximum(self.by_seed + photo, np.finfo(float).tiny)
-        seed_t, photo_t = (
-            stats.t.isf(np.asarray(alpha) / 2, n - 1) for n in (self.seeds, self.photos)
+        image = np.maximum(self.by_image - self.left, 0)
+        total = np.maximum(self.by_seed + image, np.finfo(float).tiny)
+        seed_t, image_t = (
+            stats.t.isf(np.asarray(alpha) / 2, n - 1) for n in (self.seeds, self.images)
         )
-        width: Floats = (self.by_seed * seed_t + photo * photo_t) / np.sqrt(total)
+        width: Floats = (self.by_seed * seed_t + image * image_t) / np.sqrt(total)
         return width
 
     def satterthwaite(self, alpha: float = ALPHA) -> Floats:
         """The same by Satterthwaite's degrees of freedom (1946, 10.2307/3002019), at least as wide
-        as photos alone ask.
+        as images alone ask.
 
-        For one cell, where photos are most of the variance and Cochran's interval would be too
+        For one cell, where images are most of the variance and Cochran's interval would be too
         wide.
         """
         total = np.maximum(
-            self.by_seed + self.by_photo - self.left, np.maximum(self.by_seed, self.by_photo)
+            self.by_seed + self.by_image - self.left, np.maximum(self.by_seed, self.by_image)
         )
-        s, n = self.seeds - 1, self.photos - 1
-        parts = self.by_seed**2 / s + self.by_photo**2 / n + self.left**2 / (s * n)
+        s, n = self.seeds - 1, self.images - 1
+        parts = self.by_seed**2 / s + self.by_image**2 / n + self.left**2 / (s * n)
         freedom = total**2 / np.maximum(parts, np.finfo(float).tiny)
         width: Floats = stats.t.isf(alpha / 2, np.maximum(freedom, 1)) * np.sqrt(total)
         return width
@@ -76,9 +76,9 @@ class Crossed(NamedTuple):
         """The two-sided p of a mean of 0: the alpha whose interval ends there."""
 
         def excess(
-            alpha: Floats, mean: Floats, seed: Floats, photo: Floats, left: Floats
+            alpha: Floats, mean: Floats, seed: Floats, image: Floats, left: Floats
         ) -> Floats:
-            return Crossed(mean, seed, photo, left, self.seeds, self.photos).half_width(
+            return Crossed(mean, seed, image, left, self.seeds, self.images).half_width(
                 alpha
             ) - np.abs(mean)
 
@@ -101,33 +101,33 @@ def crossed(values: NDArray[np.number]) -> Crossed:
     10.1214/aoms/1177728067).
 
     Args:
-        values: what each seed (two or more) says of each photo, (..., S, N): right or wrong as 1 or
+        values: what each seed (two or more) says of each image, (..., S, N): right or wrong as 1 or
             0, or the difference of two variants.
 
-    Raises ValueError with fewer than two seeds or photos.
+    Raises ValueError with fewer than two seeds or images.
     """
-    seeds, photos = values.shape[-2:]
-    if min(seeds, photos) < 2:
-        raise ValueError("a mean over seeds and photos needs two or more of each")
+    seeds, images = values.shape[-2:]
+    if min(seeds, images) < 2:
+        raise ValueError("a mean over seeds and images needs two or more of each")
     mean = values.mean((-2, -1))
-    seed, photo = values.mean(-1) - mean[..., None], values.mean(-2) - mean[..., None]
+    seed, image = values.mean(-1) - mean[..., None], values.mean(-2) - mean[..., None]
     whole = ((values - mean[..., None, None]) ** 2).sum((-2, -1))
-    by_seed, by_photo = photos * (seed**2).sum(-1), seeds * (photo**2).sum(-1)
-    s, n = seeds - 1, photos - 1
-    left = (whole - by_seed - by_photo) / (s * n)
-    cells = seeds * photos
-    return Crossed(mean, by_seed / s / cells, by_photo / n / cells, left / cells, seeds, photos)
+    by_seed, by_image = images * (seed**2).sum(-1), seeds * (image**2).sum(-1)
+    s, n = seeds - 1, images - 1
+    left = (whole - by_seed - by_image) / (s * n)
+    cells = seeds * images
+    return Crossed(mean, by_seed / s / cells, by_image / n / cells, left / cells, seeds, images)
 
 
 def sign_flip(votes: NDArray[np.int64]) -> float:
     """Two-sided sign-flip permutation test of no gap (Fisher 1935), exact.
 
-    All 2^N flips are counted by convolving what photos with equal votes can add up to (Pagano and
-    Tritchler 1983, 10.1080/01621459.1983.10477990). Photos are flipped, each with all its seeds, so
-    it speaks of the very models that were trained, on other photos.
+    All 2^N flips are counted by convolving what images with equal votes can add up to (Pagano and
+    Tritchler 1983, 10.1080/01621459.1983.10477990). Images are flipped, each with all its seeds, so
+    it speaks of the very models that were trained, on other images.
 
     Args:
-        votes: for how many more seeds the one variant was right about each photo, (N,).
+        votes: for how many more seeds the one variant was right about each image, (N,).
     """
     chance = np.ones(1)
     for size, count in zip(*np.unique(np.abs(votes[votes != 0]), return_counts=True), strict=True):
@@ -143,9 +143,9 @@ def mcnemar(better: int, worse: int, alternative: str = "two-sided") -> float:
     is chance.
 
     Args:
-        better: photos about which only the first model is right; over seeds, those with more of its
+        better: images about which only the first model is right; over seeds, those with more of its
             seeds right.
-        worse: photos about which only the second is right.
+        worse: images about which only the second is right.
         alternative: `two-sided`, or `greater`: as many or more for the first.
     """
     return (
@@ -192,7 +192,7 @@ def more_seeds(gap: Crossed, alpha: float = ALPHA, margin: float = MARGIN) -> in
     """About how many more seeds settle it, were the gap and the variances those seen (power as in
     `shown_from`).
 
-    Settled is a gap that is shown at `alpha`, or one within the margin. None where the photos' part
+    Settled is a gap that is shown at `alpha`, or one within the margin. None where the images' part
     of the variance alone is too much, or it would take more than a hundred seeds.
     """
     seeds = np.arange(gap.seeds + 1, MOST_SEEDS + 1)

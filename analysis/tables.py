@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 
 from analysis.comparisons import print_comparisons
 from analysis.frame import predictions, pretraining_seconds, sweep_frame, swept_choices
-from analysis.intervals import macro_f1_by_photo, photo_bootstrap, seed_interval
+from analysis.intervals import as_proportions, image_bootstrap, macro_f1_by_image, seed_interval
 from analysis.markdown import markdown, write_table
 from analysis.statistics import crossed
 from birds.core.spec import UserError
 
-NOISE = """\
-Accuracy in per cent by the share of pixels replaced by salt and pepper in the test photos; in brackets, where there are
-several seeds, its 95 % interval over seeds and test photos."""
+NOISE = (
+    "Accuracy in per cent by the share of pixels replaced by salt and pepper in the test images; "
+    "in brackets, where there are\nseveral seeds, its 95 % interval over seeds and test images."
+)
 METRICS = ("accuracy", "macro_f1")
+FEWEST_IMAGES = 2  # test images; one says nothing of how others would fare
 OVER = {  # what an interval is over: with several seeds or one, with their predictions or without
-    (True, True): "seeds and test photos",
+    (True, True): "seeds and test images",
     (True, False): "seeds (Student's t)",
-    (False, False): "test photos where there is one seed",
+    (False, False): "test images where there is one seed",
 }
 
 
@@ -33,8 +35,8 @@ def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     """One row per split, variant and whatever else was swept: its metrics and cost; and the keys of
     missing runs.
 
-    low and high are a 95 % interval over seeds and test photos; with one seed the bootstrap
-    interval over its photos, and where predictions are gone Student's over seeds: `interval_over`
+    low and high are a 95 % interval over seeds and test images; with one seed the bootstrap
+    interval over its images, and where predictions are gone Student's over seeds: `interval_over`
     says which. Raises UserError when there is no such sweep or none of its runs is finished.
     """
     frame, missing = sweep_frame(runs_dir, name)
@@ -57,42 +59,65 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
         "variant": first["variant"],
         **swept,
         "seeds": len(cell),
-        "labelled": int(first["photos_labelled"]),
-        "unlabelled": int(first["photos_unlabelled"]),
-        "test": int(first["photos_test"]),
+        "labelled": int(first["images_labelled"]),
+        "unlabelled": int(first["images_unlabelled"]),
+        "test": int(first["images_test"]),
     }
-    bootstrap = _bootstrap(runs_dir, first["key"]) if len(cell) == 1 else {}
-    half = _half_widths(runs_dir, cell["key"]) if len(cell) > 1 else {}
+    intervals, over = _intervals(runs_dir, cell)
     for metric in METRICS:
-        values = cell[f"test_{metric}"].tolist()
-        low, high = (
-            seed_interval(values) if len(values) > 1 else bootstrap.get(metric, (np.nan, np.nan))
-        )
-        if metric in half:
-            low, high = np.mean(values) - half[metric], np.mean(values) + half[metric]
-        row |= {metric: float(np.mean(values)), f"{metric}_low": low, f"{metric}_high": high}
-    if "valid_accuracy" in cell:
-        row["valid_accuracy"] = float(cell["valid_accuracy"].mean())
+        low, high = intervals[metric]
+        mean = float(np.mean(cell[f"test_{metric}"]))
+        row |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
+    for column in ("valid_accuracy", "train_accuracy"):
+        if column in cell:
+            row[column] = float(cell[column].mean())
     row |= _under_noise(runs_dir, cell)
     row["train_seconds"] = float(cell["cost_seconds"].mean())
     row["pretraining_seconds"] = float(cell["pretraining_seconds"].mean())
-    row["interval_over"] = OVER[len(cell) > 1, bool(half)]
-    row["parameters"] = int(first["cost_parameters"])
-    row["parameters_trained"] = int(first["cost_parameters_trained"])
+    row["interval_over"] = over
+    for name in ("parameters", "parameters_trained"):
+        row[name] = first.get(f"cost_{name}", np.nan)
     row["family"] = first["family"]
     return row
 
 
+def _intervals(
+    runs_dir: Path, cell: pd.DataFrame
+) -> tuple[dict[str, tuple[float, float]], str | None]:
+    """The interval of each metric of a cell, and what it is over: nan and None where fewer than two
+    test images leave nothing to say.
+    """
+    if cell["images_test"].min() < FEWEST_IMAGES:
+        return dict.fromkeys(METRICS, (np.nan, np.nan)), None
+    seeds = len(cell)
+    half = _half_widths(runs_dir, cell["key"]) if seeds > 1 else {}
+    bootstrap = _bootstrap(runs_dir, cell["key"].iloc[0]) if seeds == 1 else {}
+    found = {}
+    for metric in METRICS:
+        values = cell[f"test_{metric}"].tolist()
+        if metric in half:
+            mean = float(np.mean(values))
+            ends = mean - half[metric], mean + half[metric]
+        elif seeds > 1:
+            ends = seed_interval(values)
+        else:
+            ends = bootstrap.get(metric, (np.nan, np.nan))
+        found[metric] = as_proportions(*ends)
+    return found, OVER[seeds > 1, bool(half)]
+
+
 def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
-    """Mean accuracy over seeds at each fraction of salt and pepper on the test photos, and half its
+    """Mean accuracy over seeds at each fraction of salt and pepper on the test images, and half its
     interval.
     """
     if "test_accuracy_noise" not in cell or cell["test_accuracy_noise"].isna().any():
         return {}
-    mean, noise = np.mean(cell["test_accuracy_noise"].tolist(), axis=0), cell["test_noise"].iloc[0]
-    hits = [predictions(runs_dir, key, "test_hits_noise", "test_photo") for key in cell["key"]]
+    noise = cell["test_noise"].iloc[0]
+    mean = np.mean(cell["test_accuracy_noise"].tolist(), axis=0)
+    hits = [predictions(runs_dir, key, "test_hits_noise", "test_image") for key in cell["key"]]
     half = np.full(len(noise), np.nan)
-    if len(hits) > 1 and all(hits) and len({one[1].tobytes() for one in hits if one}) == 1:
+    is_crossed = len(hits) > 1 and cell["images_test"].min() >= FEWEST_IMAGES
+    if is_crossed and all(hits) and len({one[1].tobytes() for one in hits if one}) == 1:
         half = crossed(
             np.array([one[0].T for one in hits if one], float).swapaxes(0, 1)
         ).satterthwaite()
@@ -101,14 +126,14 @@ def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
 
 
 def _half_widths(runs_dir: Path, keys: Iterable[str]) -> dict[str, float]:
-    """Half the intervals of a cell's metrics over seeds and test photos; empty where seeds lack or
-    differ in photos.
+    """Half the intervals of a cell's metrics over seeds and test images; empty where seeds lack or
+    differ in images.
     """
     saved = [_predictions(runs_dir, key) for key in keys]
     if any(one is None for one in saved) or len({one[0].tobytes() for one in saved if one}) > 1:
         return {}
     accuracy = np.array([label == said for label, said, _ in filter(None, saved)], float)
-    f1 = np.array([macro_f1_by_photo(*one) for one in filter(None, saved)])
+    f1 = np.array([macro_f1_by_image(*one) for one in filter(None, saved)])
     return {
         name: float(crossed(values).satterthwaite())
         for name, values in (("accuracy", accuracy), ("macro_f1", f1))
@@ -118,7 +143,7 @@ def _half_widths(runs_dir: Path, keys: Iterable[str]) -> dict[str, float]:
 def _predictions(
     runs_dir: Path, key: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
-    """True and predicted species of a run's test photos and how many species there are; None where
+    """True and predicted classes of a run's test images and how many classes there are; None where
     they are gone.
     """
     saved = predictions(runs_dir, key, "test_label", "test_logits")
@@ -127,7 +152,7 @@ def _predictions(
 
 def _bootstrap(runs_dir: Path, key: str) -> dict[str, tuple[float, float]]:
     saved = _predictions(runs_dir, key)
-    return photo_bootstrap(*saved) if saved else {}
+    return image_bootstrap(*saved) if saved else {}
 
 
 def swept_columns(table: pd.DataFrame) -> list[str]:
@@ -158,7 +183,7 @@ def as_markdown(table: pd.DataFrame) -> str:
         cost = [
             f"{r['train_seconds']:.0f}",
             f"{r['pretraining_seconds']:.0f}",
-            f"{r['parameters']:,}",
+            "-" if pd.isna(r["parameters"]) else f"{r['parameters']:,.0f}",
         ]
         rows.append(
             [
@@ -174,15 +199,19 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 def _percent(row: dict[str, float], metric: str) -> str:
     mean, low, high = (100 * row[name] for name in (metric, f"{metric}_low", f"{metric}_high"))
+    if np.isnan(mean):
+        return "-"
     return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def print_sweep_table(runs_dir: Path, name: str) -> None:
-    """Print a sweep's table and its comparisons, or why there are none yet."""
+def print_sweep_table(runs_dir: Path, name: str, written_as: str | None = None) -> None:
+    """Print a sweep's table and its comparisons, or why there are none yet; the files are named
+    `written_as`, or after the sweep.
+    """
     try:
         table, missing = sweep_table(runs_dir, name)
-        write_and_print(runs_dir, name, table, missing)
-        print_comparisons(runs_dir, name)
+        write_and_print(runs_dir, written_as or name, table, missing)
+        print_comparisons(runs_dir, name, written_as)
     except UserError as refusal:
         print(refusal)
 
@@ -191,7 +220,7 @@ def write_and_print(runs_dir: Path, name: str, table: pd.DataFrame, missing: lis
     """Print a sweep's table and write it under `tables/`, as Markdown, CSV and LaTeX; says which
     runs are missing.
 
-    Where the test photos were shown with noise, too, a second table says what that costs:
+    Where the test images were shown with noise, too, a second table says what that costs:
     `NAME-noise`.
     """
     text, stem = f"{as_markdown(table)}\n\n{_note(table, missing)}", runs_dir / "tables" / name
@@ -209,22 +238,21 @@ def write_and_print(runs_dir: Path, name: str, table: pd.DataFrame, missing: lis
 
 def noise_table(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy in per cent, with its interval, by cell of a sweep's table and share of replaced
-    pixels.
+    pixels; "-" where a cell was not tested under it.
 
     Empty where it was not measured.
     """
-    noisy = [
-        name.removeprefix("accuracy_noise_")
-        for name in table.columns
-        if name.startswith("accuracy_noise_")
-    ]
+    start = "accuracy_noise_"
+    shares = [name.removeprefix(start) for name in table.columns if name.startswith(start)]
+    noisy = sorted(shares, key=float)
     cells = table["split"].map(lambda split: f"{split}/{100 - split}").to_frame()
     shown = cells.join(table[["variant", *swept_columns(table)]])
     for share in noisy:
         mean, half = table[f"accuracy_noise_{share}"], table[f"half_noise_{share}"]
-        ends = [
-            {"at": m, "at_low": m - h, "at_high": m + h} for m, h in zip(mean, half, strict=True)
-        ]
+        ends = []
+        for middle, width in zip(mean, half, strict=True):
+            low, high = as_proportions(middle - width, middle + width)
+            ends.append({"at": middle, "at_low": low, "at_high": high})
         shown[f"{100 * float(share):g} % noise"] = [_percent(end, "at") for end in ends]
     return shown if noisy else pd.DataFrame()
 
@@ -233,7 +261,11 @@ def _note(table: pd.DataFrame, missing: list[str]) -> str:
     over = " and ".join(
         f"over {what}" for what in OVER.values() if what in set(table["interval_over"])
     )
-    note = f"In brackets: 95 % interval {over}. Split: unlabelled/labelled per cent of the training photos."
+    brackets = f"In brackets: 95 % interval {over}. " if over else ""
+    if table["interval_over"].isna().any():
+        brackets += "No interval where there is a single test image. "
+    note = f"{brackets}Split: unlabelled/labelled per cent of the training images."
     if missing:
-        note += f"\nNot finished: {len(missing)} of {len(missing) + int(table['seeds'].sum())} runs; ask again to run them."
+        asked = len(missing) + int(table["seeds"].sum())
+        note += f"\nNot finished: {len(missing)} of {asked} runs; ask again to run them."
     return note

@@ -29,8 +29,11 @@ sys.path[:0] = [str(ROOT)]
 
 from bench.paired import Row  # noqa: E402
 from birds.core.machine import cores  # noqa: E402
-from birds.data.photos import read_photos  # noqa: E402
-from birds.data.synthetic import write_synthetic  # noqa: E402
+from birds.core.spec import Part  # noqa: E402
+from birds.data.deal import read_images  # noqa: E402
+from birds.data.files import path_of  # noqa: E402
+from birds.data.prepare import create_source  # noqa: E402
+from birds.data.rendering.synthetic import write_synthetic  # noqa: E402
 
 SPLITS, VARIANTS = (70, 90), ("A", "B1", "B2")
 PHOTO_SIZE = 224  # px, that of BIRDS 525 SPECIES
@@ -126,13 +129,13 @@ def dealt(folder: Path, temporary: Path, species: int, move_to_test: int) -> Pat
     """The photos that `birds` would choose of a folder, as train|valid|test/<species>/ where
     nothing is to choose.
     """
-    photos = read_photos(
-        folder, temporary / "contents", species=species, move_to_test=move_to_test, seed=0
-    )
-    for path, label, part in zip(photos.paths, photos.label, photos.part, strict=True):
-        to = temporary / "photos" / str(part) / photos.species[label]
+    source = create_source(Part(name="folder", options={"root": str(folder)}))
+    images = read_images(source, temporary / "contents", classes=species, test=move_to_test, seed=0)
+    for name, label, part in zip(images.ids, images.label, images.part, strict=True):
+        to = temporary / "photos" / str(part) / images.classes[label]
         to.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photos.root / path, to / path.replace("/", "-"))
+        path = path_of(name)
+        shutil.copyfile(folder / path, to / path.replace("/", "-"))
     return temporary / "photos"
 
 
@@ -171,8 +174,8 @@ def our_sweep(
     command += [
         "data=folder",
         f"data.root={photos}",
-        f"data.species={species}",
-        "data.move_to_test=0",
+        f"data.classes={species}",
+        "data.test=0",
         f"seed={seed}",
     ]
     command += [

@@ -45,7 +45,7 @@ def noop(spec: Any, runtime: Any, should_stop: Callable[[], bool]) -> None:
     folder = RunFolder(runtime.runs_dir, spec)
     with folder.claimed(spec), (runtime.runs_dir / "starts.txt").open("a") as file:
         file.write(f"{time.time()}\n")
-        parts = {f"photos_{part}": 1 for part in ("labelled", "unlabelled", "test")}
+        parts = {f"images_{part}": 1 for part in ("labelled", "unlabelled", "test")}
         metrics = {
             f"{part}_{name}": 0.5 for part in ("test", "valid") for name in ("accuracy", "macro_f1")
         }
@@ -135,7 +135,7 @@ class Bench:
         settings = [
             "data=folder",
             f"data.root={self.photos}",
-            "data.move_to_test=2",
+            "data.test=2",
             "tracking=none",
             "device=cpu",
         ]

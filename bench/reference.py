@@ -37,9 +37,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from birds.core.spec import ImageChoices
 from birds.data.split import draw_split
-from birds.encoders.unet import PIXEL_MEAN, PIXEL_SPREAD, Encoder, UNet
-from birds.methods.classify.head import Head, pooled
+from birds.encoders._pooling import mean_and_maximum
+from birds.encoders.unet import PIXEL_MEAN, PIXEL_SPREAD, UNet
+from birds.methods.classify.heads.linear import Linear
+from birds.methods.decoder import Decoder
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SIZE, EVALUATION_BATCH, WORKERS = 128, 64, 2
@@ -68,6 +71,7 @@ class Recipe:
     patience: int
     augment: float
     patience_from: float = 0.0
+    best_from: float = 0.0
     min_steps: int = 1
 
 
@@ -176,7 +180,7 @@ class Passes(Sampler[list[int]]):
             )
 
 
-class PlainEncoder(Encoder):
+class PlainEncoder(UNet):
     """The encoder without its hint to keep channels last in memory: the same numbers in the usual
     layout.
     """
@@ -227,20 +231,21 @@ class Autoencoder(Training):
     without.
     """
 
-    def __init__(self, recipe: Recipe, steps: int, encoder: Encoder) -> None:
+    def __init__(self, recipe: Recipe, steps: int, encoder: UNet) -> None:
         super().__init__(recipe, steps)
-        self.unet = UNet(encoder, CONFIG["skips"])
+        self.encoder = encoder
+        self.decoder = Decoder(encoder, CONFIG["skips"])
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
         photo = batch[0]
         keep = torch.rand(len(photo), device=photo.device) >= CONFIG["skip_drop"]
-        return F.mse_loss(self.unet.decode(self.unet.encoder(photo), keep), photo)
+        return F.mse_loss(self.decoder(self.encoder(photo), keep), photo)
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         photo = batch[0]
-        pyramid = self.unet.encoder(photo)
+        pyramid = self.encoder(photo)
         without = torch.zeros(len(photo), dtype=torch.bool, device=photo.device)
-        losses = [F.mse_loss(self.unet.decode(pyramid, keep), photo) for keep in (None, without)]
+        losses = [F.mse_loss(self.decoder(pyramid, keep), photo) for keep in (None, without)]
         self.log("valid_loss", (losses[0] + losses[1]) / 2, batch_size=len(photo))
 
 
@@ -248,11 +253,12 @@ class Classifier(Training):
     """Tells species apart with an encoder and a head; a frozen encoder stays in evaluation mode."""
 
     def __init__(
-        self, recipe: Recipe, steps: int, encoder: Encoder, species: int, frozen: bool
+        self, recipe: Recipe, steps: int, encoder: UNet, species: int, frozen: bool
     ) -> None:
         super().__init__(recipe, steps)
         self.encoder = encoder.requires_grad_(not frozen)
-        self.head = Head(2 * sum(ENCODER["widths"]), species, CONFIG["dropout"])
+        dropout = Linear.Options(dropout=CONFIG["dropout"])
+        self.head = Linear(dropout, encoder.feature_dim, species)
         self.frozen = frozen
         self.train()
 
@@ -262,7 +268,7 @@ class Classifier(Training):
         return self
 
     def forward(self, photo: Tensor) -> Tensor:
-        logits: Tensor = self.head(pooled(self.encoder(photo)))
+        logits: Tensor = self.head(mean_and_maximum(self.encoder(photo)))
         return logits
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
@@ -289,6 +295,15 @@ def batches_in_order(part: Part) -> DataLoader[Item]:
     )
 
 
+class Best(ModelCheckpoint):
+    """Keeps the weights of the best epoch, of those from the recipe's `best_from` on."""
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        recipe = pl_module.recipe
+        if trainer.current_epoch >= int(recipe.best_from * recipe.epochs):
+            super().on_validation_end(trainer, pl_module)
+
+
 def trained(
     task: Training, train: DataLoader[Item], valid: DataLoader[Item], folder: str
 ) -> L.Trainer:
@@ -297,7 +312,7 @@ def trained(
     patience = recipe.patience + round(
         recipe.patience_from * recipe.epochs
     )  # stops no earlier than ours
-    best = ModelCheckpoint(folder, monitor="valid_loss", save_weights_only=True)
+    best = Best(folder, monitor="valid_loss", save_weights_only=True)
     trainer = L.Trainer(
         max_epochs=task.recipe.epochs,
         callbacks=[EarlyStopping("valid_loss", patience=patience), best],
@@ -322,9 +337,9 @@ class Job(NamedTuple):
     test: Part
     species: int
     recipes: dict[str, Recipe]
-    layout: type[Encoder]
+    layout: type[UNet]
 
-    def pretrained(self, encoder: Encoder) -> Encoder:
+    def pretrained(self, encoder: UNet) -> UNet:
         """The encoder after pretraining on the unlabelled photos."""
         recipe = self.recipes["pretrain"]
         train = training_batches(self.unlabelled, recipe)
@@ -337,7 +352,7 @@ class Job(NamedTuple):
             )
         return encoder
 
-    def classified(self, encoder: Encoder) -> float:
+    def classified(self, encoder: UNet) -> float:
         """Test accuracy after training a classifier on the labelled photos."""
         frozen = self.variant == "B1"
         recipe = self.recipes["frozen" if frozen else "classify"]
@@ -351,7 +366,9 @@ class Job(NamedTuple):
     def result(self) -> dict[str, float]:
         """Test accuracy and the seconds of its stages."""
         began = time.perf_counter()
-        encoder = self.layout(ENCODER["stem"], ENCODER["widths"])
+        choices_of_unet = {name: ENCODER[name] for name in ("stem", "widths", "norm")}
+        options = UNet.Options.model_validate(choices_of_unet)
+        encoder = self.layout(options, ImageChoices(size=SIZE))
         if self.variant != "A":
             encoder = self.pretrained(encoder)
         between = time.perf_counter()
@@ -372,7 +389,7 @@ def read_job(asked: argparse.Namespace) -> Job:
     )
     rows = np.arange(len(train.paths))
     cut = draw_split(
-        rows, np.array(train.label), split=asked.split, seed=asked.seed, species=species
+        rows, np.array(train.label), split=asked.split, seed=asked.seed, classes=species
     )
     labelled, unlabelled = train.at(cut.labelled.tolist()), train.at(cut.unlabelled.tolist())
     budget = choices("budget/laptop.yaml")
@@ -381,7 +398,7 @@ def read_job(asked: argparse.Namespace) -> Job:
     recipes = {
         name: dataclasses.replace(r, epochs=epochs[name] or r.epochs) for name, r in recipes.items()
     }
-    layout = Encoder if asked.channels_last else PlainEncoder
+    layout = UNet if asked.channels_last else PlainEncoder
     return Job(asked.variant, labelled, unlabelled, valid, test, len(species), recipes, layout)
 
 

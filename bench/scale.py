@@ -16,8 +16,12 @@ from PIL import Image
 
 from bench.paired import ROOT, Row, in_turn, ratio_row
 from bench.starting import SHORT, _copies, _train
-from birds.data.cache import cache_file, decode_photo, decoded_photos
-from birds.data.photos import Photos, read_photos
+from birds.core.spec import Part
+from birds.data.cache import cache_file, decoded_images
+from birds.data.deal import read_images
+from birds.data.decode import Look, decode_image
+from birds.data.images import Images
+from birds.data.prepare import create_source
 
 SIDE = 128
 
@@ -41,27 +45,29 @@ def _folder(root: Path, photos: int, side: int, species: int = 20) -> Path:
     return root
 
 
-def _read(folder: Path, cache: Path) -> Photos:
-    return read_photos(folder, cache, species=20, move_to_test=0, seed=0, skip_unreadable=False)
+def _read(folder: Path, cache: Path) -> Images:
+    source = create_source(Part(name="folder", options={"root": str(folder)}))
+    return read_images(source, cache, classes=20, seed=0)
 
 
 def cache(rounds: int, photos: int = 1500) -> list[Row]:
     """Photos into the cache against decoding them alone, on all cores."""
     with tempfile.TemporaryDirectory() as temporary:
-        found = _read(_folder(Path(temporary) / "photos", photos, 224), Path(temporary))
-        paths = [found.root / path for path in found.paths]
+        root = _folder(Path(temporary) / "photos", photos, 224)
+        found = _read(root, Path(temporary))
+        paths = [root / name for name in found.ids]
 
         def alone() -> float:
             started = time.perf_counter()
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                for _ in pool.map(lambda path: decode_photo(path, SIDE), paths):
+                for _ in pool.map(lambda path: decode_image(path, size=SIDE), paths):
                     pass
             return time.perf_counter() - started
 
         def cached() -> float:
-            cache_file(found, Path(temporary), SIDE).unlink(missing_ok=True)
+            cache_file(found, Path(temporary), Look(SIDE, 3, "crop")).unlink(missing_ok=True)
             started = time.perf_counter()
-            decoded_photos(found, Path(temporary), SIDE)
+            decoded_images(found, Path(temporary), SIDE)
             return time.perf_counter() - started
 
         took = in_turn({"alone": alone, "cached": cached}, rounds)
@@ -92,7 +98,7 @@ def photos(few: int, many: int) -> list[Row]:
             cache_dir.mkdir()
             for name in ("first", "again"):
                 started = time.perf_counter()
-                decoded_photos(_read(folder, cache_dir), cache_dir, SIDE)
+                decoded_images(_read(folder, cache_dir), cache_dir, SIDE)
                 costs[name, count] = (time.perf_counter() - started) / count
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [

@@ -24,7 +24,7 @@ SHORT = (
     "split=90",
     "tracking=none",
     "budget.classify.epochs=6",
-    "data.species=6",
+    "data.classes=6",
 )
 
 

@@ -23,15 +23,13 @@ from torch import Tensor, nn
 
 from bench.paired import ROOT, Row, in_turn, ratio_row
 from birds.core.machine import Machine, resolve
+from birds.core.parts import part_class
 from birds.core.spec import RunSpec
-from birds.data.cache import decoded_photos
-from birds.data.module import BirdsDataModule
-from birds.data.prepare import load_photos
-from birds.data.split import draw_split
+from birds.core.store import RunFolder
+from birds.data.reopen import opened
 from birds.launch.plan import Planned, plan_run
-from birds.methods.classify.standard import Classify
+from birds.methods import Job, create_method
 from birds.methods.compiling import PAYS, speedup
-from birds.methods.pretraining.autoencoder import Reconstruct
 
 STEPS, HEAD_STEPS = 6, 60
 
@@ -64,30 +62,35 @@ class Clock(Callback):
 class Bench:
     """One task with its data, as `birds.train.run` puts them together."""
 
-    spec: RunSpec
-    machine: Machine
-    data: BirdsDataModule
-    task: Classify | Reconstruct
+    job: Job
+    task: Any
 
     @classmethod
     def of(cls, spec: RunSpec, asked: Planned, steps: int) -> Bench:
-        """The task of a run, its epochs cut to one of so many steps."""
-        spec = spec.model_copy(
-            update={"training": spec.training.model_copy(update={"max_steps": steps, "epochs": 1})}
-        )
-        machine, photos = resolve(asked.runtime), load_photos(spec.data, asked.runtime)
-        rows = photos.rows("train")
-        split = draw_split(
-            rows, photos.label[rows], split=spec.split, seed=0, species=photos.species
-        )
-        data = BirdsDataModule(
-            spec, photos, decoded_photos(photos, asked.runtime.cache_dir, spec.data.size), split
-        )
+        """The task of a run, its epochs cut to one of so many steps; what it needs is untrained."""
+        assert spec.training is not None
+        short = spec.training.model_copy(update={"max_steps": steps, "epochs": 1})
+        spec = spec.model_copy(update={"training": short})
+        machine = resolve(asked.runtime)
+        data, _ = opened(spec, asked.runtime)
         if machine.device.type == "cuda":
             data.keep_on(machine.device)
-        if spec.stage == "pretrain":
-            return cls(spec, machine, data, Reconstruct(spec, steps))  # type: ignore[arg-type]
-        return cls(spec, machine, data, Classify(spec, len(photos.species), steps))  # type: ignore[arg-type]
+        given = tuple(
+            part_class(needed.kind, needed.method.place)(needed, steps) for needed in spec.needs
+        )
+        folder = RunFolder(asked.runtime.runs_dir, spec)
+        job = Job(spec, data, given, folder, machine, asked.runtime, print, lambda: False)
+        return cls(job, create_method(job))
+
+    @property
+    def machine(self) -> Machine:
+        """Where it trains."""
+        return self.job.machine
+
+    @property
+    def batch(self) -> int:
+        """Images a batch."""
+        return int(self.job.data.batch_size)
 
     def harness(self) -> float:
         """Seconds a photo as the harness trains: gathered, augmented, logged, clipped."""
@@ -102,17 +105,17 @@ class Bench:
             **self.machine.trainer_options(), **options, max_epochs=1, callbacks=[clock], gradient_clip_val=1.0,
             enable_checkpointing=False, plugins=[LightningEnvironment()],
         )  # fmt: skip
-        trainer.fit(self.task, self.data)
+        trainer.fit(self.task, self.job.data)
         return clock.seconds
 
     def resident(self) -> dict[str, Tensor]:
         """The first training batch, on the device and ready."""
-        places = [(0, k) for k in range(self.spec.training.batch)]
+        places = [(0, k) for k in range(self.batch)]
         batch = {
             name: value.to(self.machine.device)
-            for name, value in self.data.batch("train", places).items()
+            for name, value in self.job.data.batch("train", places).items()
         }
-        return self.data.on_after_batch_transfer(batch, 0)
+        return self.job.data.on_after_batch_transfer(batch, 0)
 
     def bare(self) -> Callable[[], float]:
         """Seconds a photo of a plain loop over one resident batch."""
@@ -130,16 +133,16 @@ class Bench:
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             loss.item()  # a GPU is done only now
-            return (time.perf_counter() - started) / STEPS / self.spec.training.batch
+            return (time.perf_counter() - started) / STEPS / self.batch
 
         return loop
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
-        if isinstance(self.task, Reconstruct):
-            return self.task.training_loss(
-                batch["photo"], torch.Generator(self.machine.device), 1.0
-            )
-        return F.cross_entropy(self.task(batch["photo"]), batch["label"])
+        image = batch["image"]
+        if self.job.spec.stage == "classify":
+            return F.cross_entropy(self.task(image), batch["label"])
+        loss: Tensor = self.task.training_loss(image, torch.Generator(self.machine.device), 1.0)
+        return loss
 
     def convolutions(self) -> Callable[[], float]:
         """Seconds a photo that the convolutions of a step take alone, both ways, in the step's
@@ -159,7 +162,7 @@ class Bench:
                 for one in work:
                     last = one()
             last.sum().item()
-            return (time.perf_counter() - started) / STEPS / self.spec.training.batch
+            return (time.perf_counter() - started) / STEPS / self.batch
 
         return alone
 
@@ -204,8 +207,8 @@ def measure(rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as runs:
         where = (f"runs_dir={runs}", f"cache_dir={ROOT / 'runs' / 'cache'}")
         asked, frozen = planned("variant=B2", *where), planned("variant=B1", *where)
-        assert asked.spec.pretrained is not None
-        unet = Bench.of(asked.spec.pretrained, asked, STEPS)
+        (pretraining,) = asked.spec.needs
+        unet = Bench.of(pretraining, asked, STEPS)
         finetune = Bench.of(asked.spec, asked, STEPS)
         rows = _steps("pretraining", unet, rounds) + _steps("fine-tuning", finetune, rounds)
         if unet.machine.device.type == "cuda":
@@ -215,11 +218,10 @@ def measure(rounds: int) -> list[Row]:
 
 def _compiled(bench: Bench) -> Row:
     """What `compile=auto` goes by."""
-    assert isinstance(bench.task, Reconstruct)
     with torch.autocast(
         bench.machine.device.type, torch.bfloat16, bench.machine.precision == "bf16"
     ):
-        found = speedup(bench.task.unet.encoder, bench.resident()["photo"])
+        found = speedup(bench.task.encoder, bench.resident()["image"])
     return Row(
         "the encoder's step: eager / compiled, seconds",
         found,
@@ -255,8 +257,7 @@ def _steps(name: str, bench: Bench, rounds: int) -> list[Row]:
 def _head(asked: Planned, rounds: int) -> Row:
     """A head on features that were computed once against the encoder run every step, a step."""
     live, cached = Bench.of(asked.spec, asked, STEPS), Bench.of(asked.spec, asked, HEAD_STEPS)
-    assert isinstance(cached.task, Classify)
-    cached.task.encode_once(cached.data, cached.machine.device)
+    cached.task.before_fit(cached.job)
     took = in_turn({"live": live.harness, "cached": cached.harness}, rounds)
     shown = f"{1e6 * float(np.median(took['cached'])):.0f} us a photo"
     return ratio_row(

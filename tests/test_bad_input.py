@@ -53,7 +53,7 @@ def these(root: Path) -> list[str]:
     return [
         "data=folder",
         f"data.root={root}",
-        "data.move_to_test=2",
+        "data.test=2",
         "budget=smoke",
         "tracking=none",
     ]

@@ -1,26 +1,39 @@
-"""Which run a free slot gets."""
+"""Which run a free slot gets, and what runs are called."""
 
 from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
 
-from contracts.test_configs import spec
+from composing import spec
 
+from birds.core.spec import RunSpec
+from birds.core.state import State, not_started, root_cause
 from birds.core.sweep import titles, with_needs
-from birds.launch.progress import Board, State
+from birds.launch.progress import Board
+
+CHAIN = ("variant=B2", "pretraining=simclr", "+pretraining@pretraining.after=denoise")
+
+
+def order_of(board: Board) -> list[str]:
+    """The keys in the order in which one slot would get them, each finished before the next."""
+    started = []
+    while (key := board.next_ready()) is not None:
+        started.append(key)
+        board.set(key, State.FINISHED)
+    return started
+
+
+def called(specs: list[RunSpec]) -> list[str]:
+    return list(titles({one.key: one for one in specs}).values())
 
 
 def test_pretraining_then_long_runs_then_heads_on_frozen_encoders(tmp_path: Path) -> None:
     specs = {name: spec(f"variant={name}") for name in ("B1", "A", "B2")}
     board = Board(tmp_path, with_needs(list(specs.values())))
-    pretraining = specs["B1"].pretrained
-    assert pretraining is not None
-    started = []
-    while (key := board.next_ready()) is not None:
-        started.append(key)
-        board.set(key, State.FINISHED)
-    assert started == [pretraining.key, specs["A"].key, specs["B2"].key, specs["B1"].key]
+    pretraining = specs["B1"].needs[0]
+    expected = [pretraining.key, specs["A"].key, specs["B2"].key, specs["B1"].key]
+    assert order_of(board) == expected
 
 
 def test_what_needs_a_failed_pretraining_is_blocked(tmp_path: Path) -> None:
@@ -33,29 +46,74 @@ def test_what_needs_a_failed_pretraining_is_blocked(tmp_path: Path) -> None:
     assert board.states[frozen.key] is State.BLOCKED
 
 
+def test_a_chain_of_three_starts_from_its_deepest_run(tmp_path: Path) -> None:
+    last, short = spec(*CHAIN), spec("variant=B2", "pretraining=masked")
+    board = Board(tmp_path, with_needs([short, last]))
+    middle = last.needs[0]
+    first = middle.needs[0]
+    assert (first.depth, middle.depth, last.depth) == (0, 1, 2)
+    order = order_of(board)
+    assert order[0] == first.key, "two levels wait for it"
+    assert order.index(middle.key) < order.index(last.key)
+    assert sorted(order) == sorted(board.runs)
+
+
+def test_a_failure_at_the_bottom_blocks_every_level_and_is_named(tmp_path: Path) -> None:
+    last = spec(*CHAIN)
+    middle = last.needs[0]
+    first = middle.needs[0]
+    board = Board(tmp_path, with_needs([last]))
+    assert board.next_ready() == first.key
+    board.set(first.key, State.FAILED)
+    assert board.next_ready() is None
+    assert board.states[middle.key] is board.states[last.key] is State.BLOCKED
+    for blocked in (middle, last):
+        cause = root_cause(blocked, board.states)
+        assert cause == first
+        assert f"{first.key} (denoise split=90 seed=0), which it needs, failed" in not_started(
+            cause
+        )
+
+
 def test_runs_are_called_by_what_tells_them_apart() -> None:
-    specs = [spec("variant=A"), *(spec("variant=DAE", f"noise={noise}") for noise in (0.1, 0.3))]
+    specs = [spec("variant=A"), *(spec("variant=DAE", f"noise={noise}") for noise in (0.0, 0.3))]
     named = titles(with_needs(specs))
     assert sorted(named.values()) == [
         "A split=90 seed=0",
-        "DAE split=90 seed=0 noise=0.1",
+        "DAE split=90 seed=0 noise=0.0",
         "DAE split=90 seed=0 noise=0.3",
-        "denoise split=90 seed=0 noise=0.1",
+        "denoise split=90 seed=0 noise=0.0",
         "denoise split=90 seed=0 noise=0.3",
     ]
     assert list(named) == list(with_needs(specs))
 
 
 def test_what_a_run_does_not_have_does_not_tell_it_apart() -> None:
-    asked = [("autoencode",), ("masked", "pretext.hidden=0.4"), ("masked", "pretext.hidden=0.6")]
-    specs = [spec("variant=B1", f"pretext={name}", *more) for name, *more in asked]
-    named = titles({one.key: one for one in specs})
-    called = [title.removeprefix("B1 split=90 seed=0 ") for title in named.values()]
-    assert called == [
-        "pretext=autoencode",
-        "pretext=masked hidden=0.4",
-        "pretext=masked hidden=0.6",
+    asked = [("simclr",), ("masked", "pretraining.hidden=0.4"), ("masked",)]
+    specs = [spec("variant=B1", f"pretraining={name}", *more) for name, *more in asked]
+    assert [title.removeprefix("B1 split=90 seed=0 ") for title in called(specs)] == [
+        "pretraining=simclr",
+        "pretraining=masked hidden=0.4",
+        "pretraining=masked hidden=0.6",
     ]
+
+
+def test_a_chain_is_called_by_what_it_goes_on_from() -> None:
+    chain = spec(*CHAIN)
+    noisier = spec(*CHAIN, "pretraining.after.noise=0.5")
+    short = spec("variant=B2", "pretraining=simclr")
+    assert called([chain, short]) == ["B2 split=90 seed=0 after=denoise", "B2 split=90 seed=0"]
+    assert called([chain, noisier]) == [
+        "B2 split=90 seed=0 after.noise=0.2",
+        "B2 split=90 seed=0 after.noise=0.5",
+    ]
+
+
+def test_a_head_is_told_by_its_name_alone() -> None:
+    specs = [spec("variant=B1", f"head={name}") for name in ("linear", "mlp", "logistic")]
+    heads = [title.removeprefix("B1 split=90 seed=0 ") for title in called(specs)]
+    assert [words.split()[0] for words in heads] == ["head=linear", "head=mlp", "head=logistic"]
+    assert "views" not in " ".join(heads)
 
 
 def test_every_run_of_a_large_sweep_has_a_name_of_its_own() -> None:

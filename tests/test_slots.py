@@ -8,12 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts.test_configs import spec
+from composing import spec
 
-from birds.core.spec import Runtime
+from birds.core.spec import Part, Runtime
 from birds.launch import local_workers as slots
 from birds.launch.local_workers import LocalSlots, visible_gpus
 from birds.launch.progress import Board
+
+SOURCE = Part(name="folder", options={"root": "/images"})
+
+
+@pytest.fixture(autouse=True)
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "gpu_devices", lambda: ["/dev/nvidia0", "/dev/nvidia1"])
+
+
+@pytest.mark.parametrize("allowed", ["0", "0,1,2,3", "GPU-8a2f", None])
+def test_a_gpu_that_is_named_and_not_there_takes_no_slot(
+    monkeypatch: pytest.MonkeyPatch, allowed: str | None
+) -> None:
+    monkeypatch.setattr(slots, "gpu_devices", list)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert visible_gpus() == []
 
 
 @pytest.mark.parametrize(
@@ -41,7 +59,7 @@ def test_slots_share_the_gpus_evenly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any, given: list[str]
 ) -> None:
     runs = {one.key: one for one in (spec("variant=A", f"seed={seed}") for seed in range(6))}
-    where = Runtime(runs_dir=tmp_path, cache_dir=tmp_path, data_root=tmp_path)
+    where = Runtime(runs_dir=tmp_path, cache_dir=tmp_path, source=SOURCE)
     started: list[str | None] = []
 
     class Done:

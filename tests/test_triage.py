@@ -31,6 +31,11 @@ ERRORS = [
     (OSError(errno.ENOSPC, "No space left on device"), Kind.DISK),
     (UserError("device=cuda: PyTorch sees no GPU here"), Kind.REFUSED),
     (KeyError("photo"), Kind.BUG),
+    (OSError("AF_UNIX path too long"), Kind.MACHINE),
+    (OSError(errno.ENOLCK, "No locks available"), Kind.MACHINE),
+    (PermissionError(errno.EACCES, "Permission denied", "/a/b"), Kind.MACHINE),
+    (RuntimeError("CUDA error: no CUDA-capable device is detected"), Kind.MACHINE),
+    (UnicodeEncodeError("utf-8", "\udcc1guia", 0, 1, "surrogates not allowed"), Kind.MACHINE),
 ]
 
 
@@ -56,6 +61,7 @@ def test_how_a_process_ended() -> None:
     assert failure_of_death(kill, memory_short=False, details="").kind is Kind.KILLED
     assert failure_of_death(None, memory_short=False, details="").kind is Kind.KILLED
     assert failure_of_death(-signal.SIGSEGV, memory_short=True, details="").kind is Kind.KILLED
+    assert failure_of_death(-signal.SIGBUS, memory_short=False, details="").kind is Kind.MACHINE
     assert failure_of_death(1, memory_short=True, details="last words").kind is Kind.BUG
 
 

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from birds.core.store import refuse_odd_file
+
 
 def add_commands(commands: Any) -> None:
     """Add both to what `add_subparsers()` returned."""
@@ -18,6 +20,11 @@ def add_commands(commands: Any) -> None:
         "watch", help="serve that page on this machine while the sweep runs, until Ctrl-C"
     )
     watch.add_argument("--port", type=int, default=8517, help="0 for any free one (default: 8517)")
+    watch.add_argument(
+        "--host",
+        metavar="HOST:PORT",
+        help="a further name by which the page is opened, as through a tunnel (localhost:9000)",
+    )
     watch.set_defaults(act=_watch)
     for command in (dashboard, watch):
         command.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
@@ -26,10 +33,12 @@ def add_commands(commands: Any) -> None:
 def _dashboard(args: argparse.Namespace) -> None:
     from analysis.dashboard.page import write_page
 
+    if args.out is not None:
+        refuse_odd_file(args.out, (".html", ".htm"))
     print(f"Written: {write_page(args.runs_dir, args.sweep, args.out)}")
 
 
 def _watch(args: argparse.Namespace) -> None:
     from analysis.dashboard.watch import serve
 
-    serve(args.runs_dir, args.sweep, args.port)
+    serve(args.runs_dir, args.sweep, args.port, args.host)

@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparisons import compare_sweep, sentence, verdicts
+from analysis.comparisons import FOR_PROGRAMS, compare_sweep
 from analysis.dashboard.pictures import jpegs, sheet
-from analysis.frame import command, sweep_frame, sweep_keys
+from analysis.frame import BROKEN, command, sweep_frame, sweep_keys
 from analysis.latency import latency_table
 from analysis.palette import look
 from analysis.pareto import wilson
 from analysis.tables import sweep_table
-from birds.core.spec import ClassifySpec, RunSpec, UserError, read_spec
+from analysis.variants import variant
+from analysis.verdicts import sentence, verdicts
+from birds.core.spec import RunSpec, UserError, read_spec
 from birds.core.store import RunFolder, is_locked
 from birds.core.sweep import Sweep, read_sweep, with_needs
 
@@ -58,15 +60,29 @@ def content(runs_dir: Path, name: str) -> Values:
         "written": time.strftime("%Y-%m-%d %H:%M:%S"),
         "live": False,
         "runs": runs,
+        "again": command(runs_dir, name) if runs else "",
     }
     notices = {UNREADABLE.format(run.key): None for run in sweep.runs if run.key not in known}
-    sections = {
-        "records": _sources,
-        "cells": _cells,
-        "comparisons": _comparisons,
-        "latency": _latency,
+    sections, refusals = _sections(runs_dir, name)
+    shown |= sections
+    notices |= refusals
+    shown["curves"] = {
+        run["key"]: found for run in runs if (found := _curves(RunFolder(runs_dir, run["key"])))
     }
-    for section, read in sections.items():
+    shown["pictures"] = _pictures(runs_dir, runs)
+    shown["clouds"], shown["sheets"] = _clouds(runs_dir, runs)
+    variants = {name for run in runs for name in run["variants"]}
+    shown["titles"] = {name: variant(name).titled() for name in sorted(variants)}
+    names = variants | {run["what"] for run in runs}
+    shown["looks"] = {name: look(name)._asdict() for name in sorted(names)}
+    return shown | {"notices": list(notices)}
+
+
+def _sections(runs_dir: Path, name: str) -> tuple[Values, dict[str, None]]:
+    """The sections that come from records, and as notices why one of them cannot be shown."""
+    shown: Values = {}
+    notices: dict[str, None] = {}
+    for section, read in SECTIONS.items():
         shown[section] = []
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
@@ -75,16 +91,7 @@ def content(runs_dir: Path, name: str) -> Values:
             except UserError as refusal:
                 notices[str(refusal)] = None
         notices |= dict.fromkeys(str(warning.message) for warning in warned)
-    shown["again"] = command(runs_dir, name) if runs else ""
-    shown["curves"] = {
-        run["key"]: found for run in runs if (found := _curves(RunFolder(runs_dir, run["key"])))
-    }
-    shown["pictures"] = _pictures(runs_dir, runs)
-    shown["clouds"], shown["sheets"] = _clouds(runs_dir, runs)
-    shown["looks"] = {
-        name: look(name)._asdict() for run in runs for name in [*run["variants"], run["what"]]
-    }
-    return shown | {"notices": list(notices)}
+    return shown, notices
 
 
 def specs(runs_dir: Path, sweep: Sweep) -> dict[str, RunSpec]:
@@ -104,8 +111,8 @@ def _runs(runs_dir: Path, known: Mapping[str, RunSpec]) -> Iterator[Values]:
     """
     stand_on: dict[str, dict[str, None]] = {}
     for spec in known.values():
-        if isinstance(spec, ClassifySpec) and spec.needs:
-            stand_on.setdefault(spec.needs.key, {})[spec.variant] = None
+        for needed in spec.lineage() if spec.stage == "classify" else ():
+            stand_on.setdefault(needed.key, {})[spec.variant] = None
     for key, spec in known.items():
         folder = RunFolder(runs_dir, key)
         state, why = _state(folder)
@@ -117,15 +124,14 @@ def _runs(runs_dir: Path, known: Mapping[str, RunSpec]) -> Iterator[Values]:
             row |= {
                 name: value for name, value in folder.progress().items() if name in FROM_PROGRESS
             }
-        own = spec.variant if isinstance(spec, ClassifySpec) else None
         row |= {"key": key, "title": spec.title, "stage": spec.stage, "state": state, "why": why}
         row |= {
             "split": spec.split,
             "seed": spec.seed,
             "data": f"{spec.data.name} {spec.data.digest[:6]}",
         }
-        row["what"] = own or spec.pretext.name  # type: ignore[union-attr]
-        row["variants"] = [own] if own else list(stand_on.get(key, ()))
+        row["what"] = spec.variant
+        row["variants"] = list(stand_on.get(key, ()))
         yield row
 
 
@@ -162,7 +168,8 @@ def _cells(runs_dir: Path, name: str) -> Any:
 def _comparisons(runs_dir: Path, name: str) -> Any:
     table = compare_sweep(runs_dir, name)
     said = [{"word": one.word, "sentence": sentence(one)} for one in verdicts(table)]
-    return [row | words for row, words in zip(_plain(table), said, strict=True)]
+    shown = _plain(table.drop(columns=list(FOR_PROGRAMS), errors="ignore"))
+    return [row | words for row, words in zip(shown, said, strict=True)]
 
 
 def _latency(runs_dir: Path, name: str) -> Any:
@@ -170,8 +177,16 @@ def _latency(runs_dir: Path, name: str) -> Any:
     own = table[table["key"].isin(sweep_keys(runs_dir, name)) & table["test_accuracy"].notna()]
     if own.empty:
         raise UserError(f"no latency was measured for {name} yet; measure it: birds latency {name}")
-    low, high = zip(*map(wilson, own["test_accuracy"], own["photos_test"].astype(int)), strict=True)
+    low, high = zip(*map(wilson, own["test_accuracy"], own["images_test"].astype(int)), strict=True)
     return _plain(own.assign(low=low, high=high))
+
+
+SECTIONS = {
+    "records": _sources,
+    "cells": _cells,
+    "comparisons": _comparisons,
+    "latency": _latency,
+}
 
 
 def _curves(folder: RunFolder) -> Values | None:
@@ -209,7 +224,7 @@ def _pictures(runs_dir: Path, runs: list[Values]) -> list[Values]:
 
 
 def _clouds(runs_dir: Path, runs: list[Values]) -> tuple[list[Values], Values]:
-    """Latent spaces in two dimensions, and for each folder of photos a sheet of the thumbnails that
+    """Latent spaces in two dimensions, and for each folder of images a sheet of the thumbnails that
     they share.
     """
     order = sorted(runs, key=lambda run: (run["seed"], run["what"], run["split"]))
@@ -218,23 +233,25 @@ def _clouds(runs_dir: Path, runs: list[Values]) -> tuple[list[Values], Values]:
     numbers: dict[str, dict[str, int]] = {}
     for cloud in clouds:
         known = numbers.setdefault(cloud["sheet"], {})
-        cloud["photo"] = [known.setdefault(photo, len(known)) for photo in cloud["photo"]]
+        cloud["image"] = [known.setdefault(image, len(known)) for image in cloud["image"]]
     return clouds, {
         root: sheet(Path(root), tuple(known)) for root, known in numbers.items() if known
     }
 
 
 def _cloud(folder: RunFolder) -> Values | None:
-    """A run's latent space, its photos by their path below `sheet`; None while it was not explored."""
+    """A run's latent space, its images by their path below `sheet`; None while it was not
+    explored.
+    """
     try:
         values = json.loads(folder.record_file.read_text())
-        species, root = values["species"], values["runtime.data_root"]
-        with np.load(folder.latent / "latent.npz") as saved:
-            lists = {name: saved[name].tolist() for name in ("label", "cluster", "photo")}
+        classes, root = values["classes"], values["runtime.data_root"] or ""
+        with np.load(folder.latent / "latent.npz", allow_pickle=False) as saved:
+            lists = {name: saved[name].tolist() for name in ("label", "cluster", "image")}
             x, y = saved["tsne"].round(2).T.tolist()
-    except (OSError, ValueError, KeyError):
+    except BROKEN:
         return None
-    return lists | {"key": folder.key, "x": x, "y": y, "species": species, "sheet": root}
+    return lists | {"key": folder.key, "x": x, "y": y, "classes": classes, "sheet": root}
 
 
 def _plain(frame: pd.DataFrame) -> Any:

@@ -1,17 +1,22 @@
 """The page served while a sweep runs: the open page asks for news and shows them in place, filters
 as they were.
 
-Only this machine is answered. Records are read again when a file of the sweep's runs has changed,
-not otherwise.
+Only this machine is answered, and only who knows the token in the address. Records are read again
+when a file of the sweep's runs has changed, not otherwise.
 """
 
 import contextlib
+import hmac
+import os
+import re
+import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from analysis.dashboard.content import content, specs
 from analysis.dashboard.page import as_json, page
@@ -20,6 +25,7 @@ from birds.core.spec import UserError
 from birds.core.store import RunFolder, is_locked
 from birds.core.sweep import read_sweep, sweep_file
 
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
 LOCK = threading.Lock()  # one reading at a time, however many pages are open
 
 
@@ -52,47 +58,94 @@ def _changed(file: Path) -> int:
 
 
 class Answer(BaseHTTPRequestHandler):
-    """The page at `/`, and at `/content.json?VERSION` what to show in place of that version, or 204
-    for no news.
+    """The page at `/`, and at `/content.json?version=VERSION` what to show in place of that
+    version, or 204 for no news.
+
+    Both need `token=TOKEN`: other users of this machine can reach the port, too. A page of somebody
+    else's, under a name that points to this machine, is refused by its Host and Origin.
     """
 
-    def __init__(self, runs_dir: Path, sweep: str, *connection: Any) -> None:
+    def __init__(
+        self, runs_dir: Path, sweep: str, token: str, hosts: Collection[str], *connection: Any
+    ) -> None:
         self.runs_dir, self.sweep = runs_dir, sweep
+        self.token, self.hosts = token, hosts
         super().__init__(*connection)
 
     def do_GET(self) -> None:
         """Answer one request."""
-        path, _, version = self.path.partition("?")
-        if path not in ("/", "/content.json"):
+        asked = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(asked.query).items()}
+        if not self._is_allowed(query.get("token", "")):
+            return self.send_error(403, "open the address that birds watch printed")
+        if asked.path not in ("/", "/content.json"):
             return self.send_error(404)
+        whole = asked.path == "/"
         shown = newest(self.runs_dir, self.sweep)
-        news = shown["version"] != version
+        news = shown["version"] != query.get("version")
         self.send_response(200 if news else 204)
-        self.send_header(
-            "Content-Type", f"{'text/html' if path == '/' else 'application/json'}; charset=utf-8"
-        )
+        kind = "text/html" if whole else "application/json"
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cache-Control", "no-store")
         self.end_headers()
         with contextlib.suppress(ConnectionError):  # the page was closed
-            self.wfile.write(
-                (page(shown) if path == "/" else as_json(shown)).encode() if news else b""
-            )
+            self.wfile.write((page(shown) if whole else as_json(shown)).encode() if news else b"")
+
+    def _is_allowed(self, token: str) -> bool:
+        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+        is_ours = origin is None or origin.removeprefix("http://").lower() in self.hosts
+        given = token.encode(errors="replace")
+        return (
+            host.lower() in self.hosts
+            and is_ours
+            and hmac.compare_digest(given, self.token.encode())
+        )
 
     def log_message(self, *words: Any) -> None:
         """Say nothing of every request."""
 
 
-def serve(runs_dir: Path, sweep: str, port: int) -> None:
-    """Serve a sweep's page on 127.0.0.1 until Ctrl-C. Raises UserError when the port cannot be had."""
+def token_of(runs_dir: Path) -> str:
+    """The secret in the page's address, the same each time: kept among the runs, for its owner's
+    eyes only.
+    """
+    file = runs_dir / "watch-token"
+    with contextlib.suppress(OSError):
+        about = file.lstat()
+        is_private = about.st_mode & 0o177 == 0 and about.st_uid == os.geteuid()
+        kept = file.read_text().strip() if is_private else ""
+        if re.fullmatch(r"[0-9a-f]{48}", kept):
+            return kept
+    token = secrets.token_hex(24)
+    with contextlib.suppress(OSError):  # one that cannot be kept is good for this time
+        file.unlink(missing_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(token)
+    return token
+
+
+def serve(runs_dir: Path, sweep: str, port: int, host: str | None = None) -> None:
+    """Serve a sweep's page on 127.0.0.1 until Ctrl-C. Raises UserError when the port cannot be had.
+
+    Args:
+        host: a further name by which the page is opened, such as the near end of a tunnel.
+    """
     newest(runs_dir, sweep)
+    token, hosts = token_of(runs_dir), {host.lower()} if host else set()
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), partial(Answer, runs_dir, sweep))
+        server = ThreadingHTTPServer(
+            ("127.0.0.1", port), partial(Answer, runs_dir, sweep, token, hosts)
+        )
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or "ports go from 0 to 65535"
         raise UserError(
             f"cannot serve on port {port}: {why}; choose another, or --port 0 for any free one"
         ) from None
+    hosts |= {f"{name}:{server.server_port}" for name in LOCAL}
     with server:
-        print(f"{sweep}: http://127.0.0.1:{server.server_port}/ until Ctrl-C", flush=True)
+        address = f"http://127.0.0.1:{server.server_port}/?token={token}"
+        print(f"{sweep}: {address} until Ctrl-C", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from analysis.frame import predictions
 from analysis.latency import read_rows
-from analysis.report.facts import article_records, experiments
 from analysis.report.language import HOUSE, Language
 from analysis.report.products import contents, digest
+from analysis.report.sources import article_records, experiments
 from birds.core.spec import UserError
 from birds.core.store import write_atomically, write_text
 
@@ -34,7 +34,10 @@ INPUTS = (
     "latent/latent.npz",
 )
 UNDATED = {"SOURCE_DATE_EPOCH": "1", "FORCE_SOURCE_DATE": "1", "TZ": "UTC"}
-PACKAGES = "latexmk texlive-latex-base texlive-latex-recommended texlive-lang-spanish texlive-fonts-recommended lmodern"
+PACKAGES = (
+    "latexmk texlive-latex-base texlive-latex-recommended texlive-lang-spanish "
+    "texlive-fonts-recommended lmodern"
+)
 NOT_PROSE = re.compile(
     r"(?<!\\)%.*|\\(?:val|cite|ref|label|documentclass|tab|fig)(?:\[[^]]*\])?\{[^}]*\}"
 )
@@ -45,8 +48,8 @@ FEW = 5
 def write_article(out: Path, runs_dir: Path, sweeps: Sequence[str], name: str) -> None:
     """Write the article of the sweeps in the language of that name, es or en, into `out`.
 
-    Raises UserError when the records cannot carry it, or, with all but the PDF written, when there is
-    no LaTeX.
+    Raises UserError when the records cannot carry it, or, with all but the PDF written, when there
+    is no LaTeX.
     """
     language = Language(name, experiments(runs_dir, sweeps))
     files = contents(runs_dir, language)
@@ -169,9 +172,8 @@ def check_article(out: Path, runs_dir: Path) -> None:
         found = list(differences(wrote, now, "what the records say now"))
     if found:
         more = f" and {len(found) - FEW} more" if len(found) > FEW else ""
-        raise UserError(
-            f"{'; '.join(found[:FEW])}{more}\nwhere the records are right, make report writes it anew"
-        )
+        cure = "where the records are right, make report writes it anew"
+        raise UserError(f"{'; '.join(found[:FEW])}{more}\n{cure}")
     print(f"{out / PDF} says what the records say")
 
 
@@ -183,14 +185,18 @@ def differences(old: Mapping[str, str], new: Mapping[str, str], what: str) -> It
     for name in sorted(
         names, key=lambda name: ("(" not in name, "line" not in name, "/record.json" not in name)
     ):
-        yield f"{name} {'is gone' if name not in new else 'is new' if name not in old else f'is not {what}'}"
+        if name not in new:
+            yield f"{name} is gone"
+        else:
+            yield f"{name} is new" if name not in old else f"{name} is not {what}"
 
 
 def numbers(language: Language) -> Iterator[str]:
     """Numbers that somebody typed into the template: they would stay when the records change."""
     for number, line in enumerate(language.template.splitlines(), 1):
+        place = f"{HOUSE.name}/article_{language.name}.tex, line {number}"
         for match in NUMBER.finditer(NOT_PROSE.sub("", line)):
-            yield f"{HOUSE.name}/article_{language.name}.tex, line {number}: {match[0]} is typed; write \\val{{...}}"
+            yield f"{place}: {match[0]} is typed; write \\val{{...}}"
 
 
 def untrue(runs_dir: Path, language: Language) -> Iterator[str]:
@@ -204,4 +210,5 @@ def untrue(runs_dir: Path, language: Language) -> Iterator[str]:
         if saved is not None:
             right = float((saved[0].argmax(1) == saved[1]).mean())
             if abs(right - row["test_accuracy"]) > 1e-6:
-                yield f"run {row['key']}: its record says {row['test_accuracy']:.4f}, its predictions {right:.4f}"
+                said = f"its record says {row['test_accuracy']:.4f}, its predictions {right:.4f}"
+                yield f"run {row['key']}: {said}"

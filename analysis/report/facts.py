@@ -8,7 +8,7 @@ are the ones with the fewest and the most labels. Values come from the tables an
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -17,69 +17,37 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis import statistics
-from analysis.comparisons import compare_sweep, sentence, verdicts
+from analysis.comparisons import compare_sweep
 from analysis.figures import cells
-from analysis.frame import command, refuse_mixed, sweep_frame
+from analysis.frame import command, short, sweep_frame
 from analysis.intervals import LEVEL
 from analysis.latency import CELL, CROWD, latency_table
 from analysis.report.language import MINUS, Language, latex, reading, typed
-from analysis.tables import sweep_table
-from birds.core.record import load_records
+from analysis.report.sources import article_records, experiment_variants
+from analysis.variants import WORDS
+from analysis.verdicts import opponent, sentence, verdicts
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
 
-VERDICTS = ("supported", "refuted", "cannot tell")
-EXPERIMENTS = {"one": ("A", "B1", "B2"), "two": ("A", "B0", "B1", "B2", "DAE", "DVAE")}
-
 
 class Fact(NamedTuple):
-    """A text in LaTeX, the keys of the runs it comes from, and how many test photos each was
+    """A text in LaTeX, the keys of the runs it comes from, and how many test images each was
     measured on.
     """
 
     text: str
     keys: tuple[str, ...] = ()
-    photos: int = 0
+    images: int = 0
 
 
 Facts = dict[str, Fact]
-
-
-def experiments(runs_dir: Path, sweeps: Sequence[str]) -> dict[str, str]:
-    """Which sweep answers which experiment: the second is the one with more than A, B1 and B2.
-
-    Raises UserError when there is no such sweep, none of its runs is finished, or two answer the
-    same.
-    """
-    found: dict[str, str] = {}
-    for sweep in sweeps:
-        table, _ = sweep_table(runs_dir, sweep)
-        role = "two" if set(table["variant"]) - set(EXPERIMENTS["one"]) else "one"
-        if found.setdefault(role, sweep) != sweep:
-            raise UserError(
-                f"{found[role]} and {sweep} both answer experiment {role}: name one of them"
-            )
-    return dict(sorted(found.items()))
-
-
-def article_records(runs_dir: Path, sweeps: Mapping[str, str]) -> pd.DataFrame:
-    """The records of the sweeps' finished runs and of the pretraining they stand on, each once.
-
-    Raises UserError when they cannot be compared: recipes, data or precisions differ.
-    """
-    frames = [sweep_frame(runs_dir, sweep)[0] for sweep in sweeps.values()]
-    runs = pd.concat(frames, ignore_index=True).drop_duplicates("key")
-    needed = sorted({key for key in runs["pretrained_key"] if isinstance(key, str)})
-    records = pd.concat([runs, load_records(runs_dir, needed)], ignore_index=True)
-    refuse_mixed(records)
-    return records
 
 
 def all_facts(runs_dir: Path, language: Language) -> Facts:
     """Every value that the records of the language's sweeps give."""
     records = article_records(runs_dir, language.sweeps)
     facts = dict(_study(records, language))
-    facts |= _named("pretrain", _restored(records), ("split", "pretext"), language)
+    facts |= _named("pretrain", _restored(records), ("split", "pretraining"), language)
     for role, sweep in language.sweeps.items():
         rows = _cells(runs_dir, role, sweep, language)
         facts |= _named(role, rows, ("split", "variant"), language)
@@ -109,7 +77,7 @@ def _named(part: str, rows: pd.DataFrame, names: Sequence[str], language: Langua
         name = "/".join([part, *(str(row[column]) for column in names)])
         columns = [column for column in reading()["styles"] if column in row]
         facts |= {
-            f"{name}/{c}": Fact(language.shown(row, c), row["keys"], row["photos"]) for c in columns
+            f"{name}/{c}": Fact(language.shown(row, c), row["keys"], row["images"]) for c in columns
         }
     return facts
 
@@ -117,7 +85,8 @@ def _named(part: str, rows: pd.DataFrame, names: Sequence[str], language: Langua
 def _study(records: pd.DataFrame, language: Language) -> Iterator[tuple[str, Fact]]:
     """What all runs of a kind share; where they differ, each value that there is."""
     classify = records[records["stage"] == "classify"]
-    trained = classify[~classify["choice.transfer"].isin(["frozen", "untrained"])]
+    what_is_trained = classify.get("choice.method.options.train", pd.Series(index=classify.index))
+    trained = classify[what_is_trained != "head"]
     kinds = {
         "classify": classify,
         "trained": trained,
@@ -125,8 +94,12 @@ def _study(records: pd.DataFrame, language: Language) -> Iterator[tuple[str, Fac
     }
     for name, (kind, column) in reading()["study"].items():
         values = kinds[kind].get(column, pd.Series(dtype=object)).dropna()
-        if texts := dict.fromkeys(language.shown({column: value}, column) for value in values):
-            yield f"study/{name}", Fact(" / ".join(texts), tuple(kinds[kind]["key"]))
+        texts = dict.fromkeys(language.shown({column: value}, column) for value in values)
+        full_name = name if "/" in name else f"study/{name}"
+        if texts:
+            yield full_name, Fact(" / ".join(texts), tuple(kinds[kind]["key"]))
+        elif len(classify) and kind == "trained":  # no run has epochs
+            yield full_name, Fact("--")
     seeds, words = classify["seed"].nunique(), language.words["seeds"]
     yield (
         "study/seeds",
@@ -148,31 +121,31 @@ def _cells(runs_dir: Path, role: str, sweep: str, language: Language) -> pd.Data
     keys = table["family"].map(runs.groupby("family")["key"].agg(tuple))
     there = set(zip(table["split"], table["variant"], strict=True))
     lacking = [
-        cell for cell in product(table["split"].unique(), EXPERIMENTS[role]) if cell not in there
+        cell
+        for cell in product(table["split"].unique(), experiment_variants(role))
+        if cell not in there
     ]
     holes = [
-        {"split": s, "variant": v, "accuracy": language.hole("cell"), "keys": (), "photos": 0}
+        {"split": s, "variant": v, "accuracy": language.hole("cell"), "keys": (), "images": 0}
         for s, v in lacking
     ]
     return pd.concat(
-        [table.assign(variant=table["cell"], keys=keys, photos=table["test"]), pd.DataFrame(holes)]
+        [table.assign(variant=table["cell"], keys=keys, images=table["test"]), pd.DataFrame(holes)]
     )
 
 
 def _compared(runs_dir: Path, sweep: str) -> pd.DataFrame:
     """The paired comparisons of a sweep, with the runs of each."""
-    compared, frame = compare_sweep(runs_dir, sweep), sweep_frame(runs_dir, sweep)[0]
+    compared = compare_sweep(runs_dir, sweep)
+    columns = list(compared.columns)
+    swept = columns[3 : columns.index("seeds")] if len(compared) else []
     rows = []
     for row in compared.to_dict("records"):
-        pair = frame[
-            (frame["split"] == row["split"])
-            & frame["variant"].isin([row["variant"], row["against"]])
-        ]
-        about = {
-            "comparison": rf"\mbox{{{row['variant']} {MINUS} {row['against']}}}",
-            "keys": tuple(pair["key"]),
-        }
-        rows.append(row | about | {"gap_low": row["low"], "gap_high": row["high"]})
+        also = [f"{short(choice)}={row[choice]}" for choice in swept if row[choice]]
+        cell, against = " ".join([row["variant"], *also]), opponent(row)
+        words = {"variant": cell, "against": against}
+        words["comparison"] = rf"\mbox{{{latex(cell)} {MINUS} {latex(against)}}}"
+        rows.append(row | words | {"gap_low": row["low"], "gap_high": row["high"]})
     return pd.DataFrame(rows)
 
 
@@ -191,8 +164,9 @@ def _sentences(runs_dir: Path, role: str, sweep: str, language: Language) -> Fac
     robust = [_said(sentence(one, language.name), language) for one in noisy if one.seeds]
     done = words["done"].format(done=len(frame), all=len(frame) + len(missing))
     single = int(frame.groupby("family")["seed"].nunique().min() == 1)
-    run = command(runs_dir, sweep, variants=EXPERIMENTS[role], seeds=range(3 * single))
-    lacks = missing or single or set(EXPERIMENTS[role]) - set(frame["variant"])
+    asked = experiment_variants(role)
+    run = command(runs_dir, sweep, variants=asked, seeds=range(3 * single))
+    lacks = missing or single or set(asked) - set(frame["variant"])
     texts = {
         "verdicts": _listed(said),
         "robust": words["robust"] * bool(robust) + _listed(robust),
@@ -200,7 +174,7 @@ def _sentences(runs_dir: Path, role: str, sweep: str, language: Language) -> Fac
             text for text, one in zip(said, found, strict=True) if one.word != "cannot tell"
         ),
         "tally": words["tally"].format(
-            n=len(found), **{word.split()[0]: count[word] for word in VERDICTS}
+            n=len(found), **{word.split()[0]: count[word] for word in WORDS}
         ),
         "state": " ".join(
             [done, *[words["single"]] * single, *[language.hole("again", run=run)] * bool(lacks)]
@@ -221,16 +195,16 @@ def _said(text: str, language: Language) -> str:
 
 
 def _restored(records: pd.DataFrame) -> pd.DataFrame:
-    """How each autoencoder restores test photos, mean over seeds."""
+    """How each autoencoder restores test images, mean over seeds."""
     runs = records[records.get("test_mse", pd.Series(index=records.index, dtype=float)).notna()]
-    runs = runs.rename(columns={"variant": "pretext"}).assign(seeds=runs["seed"])
+    runs = runs.rename(columns={"variant": "pretraining"}).assign(seeds=runs["seed"])
     measured = {c: (c, "mean") for c in runs if c.startswith("test_") and runs[c].dtype == float}
     about = {
         "seeds": ("seed", "nunique"),
         "keys": ("key", tuple),
-        "photos": ("photos_test", "first"),
+        "images": ("images_test", "first"),
     }
-    return runs.groupby(["split", "pretext"], as_index=False).agg(**about, **measured)
+    return runs.groupby(["split", "pretraining"], as_index=False).agg(**about, **measured)
 
 
 def _raced(runs_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
@@ -250,7 +224,7 @@ def _raced(runs_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
         rows = rows.assign(
             **{name: 1 / rows[f"ratio_to_best_fp32{end}"] for name, end in ratio.items()}
         )
-        return rows.assign(keys=[(key,) for key in rows["key"]], photos=rows["photos_test"])
+        return rows.assign(keys=[(key,) for key in rows["key"]], images=rows["images_test"])
     return pd.DataFrame()
 
 
@@ -291,6 +265,6 @@ def _latent(runs_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
                 (RunFolder(runs_dir, row["key"]).path / "latent" / "latent.json").read_text()
             )
             about = {name: row[name] for name in ("key", "split", "variant", "seed")}
-            about |= {"keys": (row["key"],), "photos": row["photos_test"]}
+            about |= {"keys": (row["key"],), "images": row["images_test"]}
             rows.append({f"latent_{name}": value for name, value in measured.items()} | about)
     return pd.DataFrame(rows)

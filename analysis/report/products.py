@@ -17,8 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis.figures import FIGURES, save
-from analysis.report.facts import Facts, all_facts, article_records
+from analysis.report.facts import Facts, all_facts
 from analysis.report.language import HOUSE, Language, latex, reading
+from analysis.report.sources import article_records, experiment_variants
+from analysis.variants import variant
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
 
@@ -34,6 +36,7 @@ def contents(runs_dir: Path, language: Language) -> dict[str, bytes]:
         **{name: (HOUSE / name).read_text() for name in KEPT},
         "macros.tex": _macros(facts, language),
         **{f"tables/{name}.tex": _table(name, facts, language) for name in reading()["tables"]},
+        "tables/variants.tex": _variants(records, language),
         "tables/runs.tex": _runs(runs_dir, records, language),
         "tables/provenance.tex": _provenance(facts, records, language),
     }
@@ -64,17 +67,27 @@ def _table(name: str, facts: Facts, language: Language) -> str:
         for group in _groups(facts)
         if re.fullmatch(pattern, group) and f"{group}/{columns[-1]}" in facts
     ]
-    distinct: dict[tuple[str, ...], str] = {}  # two experiments may share cells
+    distinct: dict[tuple[str, ...], list[str]] = {}  # two experiments may share cells
     for group in groups:
-        distinct.setdefault(
-            tuple(facts[n].text for c in columns if (n := f"{group}/{c}") in facts), group
-        )
-    rows = [[f"\\val{{{group}/{column}}}" for column in columns] for group in distinct.values()]
+        names = [f"{group}/{column}" for column in columns]
+        texts = tuple(facts[name].text if name in facts else "--" for name in names)
+        row = [rf"\val{{{name}}}" if name in facts else "--" for name in names]
+        distinct.setdefault(texts, row)
+    rows = list(distinct.values())
     return (
         _set(rows, columns, "ll" + "r" * (len(columns) - 2), language)
         if rows
         else language.hole(name)
     )
+
+
+def _variants(records: pd.DataFrame, language: Language) -> str:
+    """What each variant of the article is, in the words of its YAML."""
+    names = dict.fromkeys(name for role in language.sweeps for name in experiment_variants(role))
+    classify = records[records["stage"] == "classify"]
+    names |= dict.fromkeys(sorted(classify["variant"].unique()))
+    items = [rf"\item[{latex(n)}] {latex(variant(n).titled(language.name))}." for n in names]
+    return "\n".join([r"\begin{description}", *items, r"\end{description}"])
 
 
 def _groups(facts: Facts) -> dict[str, str]:
@@ -124,7 +137,7 @@ def _runs(runs_dir: Path, records: pd.DataFrame, language: Language) -> str:
     )
     rows = []
     for run in records.sort_values(["stage", "split", "variant", "seed"]).to_dict("records"):
-        start = run["pretrained_key"] if isinstance(run["pretrained_key"], str) else "--"
+        start = ", ".join(run["needs_keys"]) or "--"
         name = language.words["terms"].get(run["variant"], run["variant"])
         about = (run["key"], name, f"{run['split']}/{100 - run['split']}", run["seed"], start)
         code = run["git_sha"][:7] + "+" * run["git_dirty"]
@@ -139,7 +152,7 @@ def _runs(runs_dir: Path, records: pd.DataFrame, language: Language) -> str:
 
 
 def _provenance(facts: Facts, records: pd.DataFrame, language: Language) -> str:
-    """For each group of values the keys of its runs, and the number of test photos of each."""
+    """For each group of values the keys of its runs, and the number of test images of each."""
     rows = []
     for group, name in _groups(facts).items():
         runs = (
@@ -147,9 +160,9 @@ def _provenance(facts: Facts, records: pd.DataFrame, language: Language) -> str:
             if set(facts[name].keys) >= set(records["key"])
             else ", ".join(facts[name].keys)
         )
-        rows.append([latex(group), runs or "--", str(facts[name].photos or "--")])
+        rows.append([latex(group), runs or "--", str(facts[name].images or "--")])
     align = r"p{0.27\linewidth}>{\raggedright\arraybackslash}p{0.6\linewidth}r"
-    return _set(rows, ("values", "runs", "photos"), align, language, "provenance")
+    return _set(rows, ("values", "runs", "images"), align, language, "provenance")
 
 
 def figures(runs_dir: Path, language: Language) -> dict[str, bytes]:
@@ -160,9 +173,8 @@ def figures(runs_dir: Path, language: Language) -> dict[str, bytes]:
             role, _, figure = name.partition("-")
             with suppress(UserError, KeyError):
                 drawn = translated(FIGURES[figure](runs_dir, language.sweeps[role]), language)
-                found[f"figures/{name}.pdf"] = save(drawn, Path(folder) / name, ("pdf",))[
-                    0
-                ].read_bytes()
+                [file] = save(drawn, Path(folder) / name, ("pdf",))
+                found[f"figures/{name}.pdf"] = file.read_bytes()
     return found
 
 

@@ -9,13 +9,31 @@ import difflib
 import errno
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from birds.core.old_words import renamed
+from birds.core.process import drop_output, reader_is_gone
+
 INTERRUPTED = 130
+READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
+ELSEWHERE = "choose another with runs_dir=FOLDER"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OPEN_GROUPS = ("hydra", "slurm", "sweeps")  # their keys are checked elsewhere
+PLACES = (  # what the system says of a path that is wrong, missing or not allowed
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
 T = TypeVar("T")
 
 
@@ -29,12 +47,17 @@ class RunsFailed(RuntimeError):
     """Some runs of a sweep failed; what and why was said already."""
 
 
-def exit_status(command: Callable[[], object]) -> int:
+def exit_status(command: Callable[[], object], elsewhere: str = ELSEWHERE) -> int:
     """Call `command`; print its error if it is one that people can act on. Other errors keep their
-    traceback.
+    traceback. Silent when whoever read the output is gone.
+
+    Args:
+        command: what to do.
+        elsewhere: how to choose another place where one cannot be written.
     """
     try:
         command()
+        sys.stdout.flush()
     except UserError as refusal:
         return _say(str(refusal), 2)
     except RunsFailed as failure:
@@ -44,7 +67,12 @@ def exit_status(command: Callable[[], object]) -> int:
             "stopped; finished runs are kept, and the same command goes on from here", INTERRUPTED
         )
     except Exception as error:
-        translated = _hydra_sentence(error) or _disk_sentence(error)
+        if isinstance(error, BrokenPipeError) and reader_is_gone():
+            drop_output()
+            return READER_GONE
+        translated = (
+            _hydra_sentence(error) or _name_sentence(error) or _disk_sentence(error, elsewhere)
+        )
         if translated is None:
             raise
         return _say(translated, 2)
@@ -68,17 +96,32 @@ def _say(words: str, status: int) -> int:
     return status
 
 
-def _disk_sentence(error: Exception) -> str | None:
-    """A disk that is full or may not be written, in a sentence; None for anything else."""
+def _disk_sentence(error: Exception, elsewhere: str) -> str | None:
+    """A file or a disk that cannot be read or written, in a sentence; None for anything else."""
     if not isinstance(error, OSError):
         return None
+    place = error.filename2 or error.filename
     if error.errno in FULL:
-        return f"disk full while writing {error.filename or 'a file'}: free some room and ask again"
-    if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
-        return (
-            f"cannot write {error.filename}: {error.strerror}; choose another with runs_dir=FOLDER"
-        )
-    return None
+        return f"disk full while writing {place or 'a file'}: free some room and ask again"
+    if error.errno not in PLACES or place is None:
+        return None
+    if error.errno == errno.ENAMETOOLONG:
+        return f"a file could not be named {str(place)[:80]}...: choose a shorter name"
+    cure = f"; {elsewhere}" if elsewhere else ""
+    what = "find or make" if error.errno == errno.ENOENT else "write"
+    return f"cannot {what} {place!s}: {error.strerror}{cure}"
+
+
+def _name_sentence(error: Exception) -> str | None:
+    """A file or folder whose name is not UTF-8, in a sentence; None for anything else."""
+    if not isinstance(error, UnicodeEncodeError) or error.reason != "surrogates not allowed":
+        return None
+    around = error.object[max(error.start - 20, 0) : error.end + 20]
+    meant = around.encode(errors="surrogateescape").decode("latin-1")
+    return (
+        f"the name {around!a} is not UTF-8 (perhaps {meant!r}, from an old zip): rename that "
+        "file or folder, as with: convmv -r -f latin1 -t utf8 --notest FOLDER"
+    )
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -92,7 +135,7 @@ def _hydra_sentence(error: Exception) -> str | None:
 
     A missing configuration is an OSError too, so this is asked before `_disk_sentence`.
     """
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     if str(error).startswith("Only one of --run, --multirun, --cfg"):
@@ -111,14 +154,54 @@ def _hydra_sentence(error: Exception) -> str | None:
         r"is not in struct\s+full_key: ([^\s\[]+)|Could not override '([^']+)'", text
     ):
         key = found[1] or found[2]
+        if old := renamed(key, _value_of(key, text)):
+            return old
         return f"unknown key {key}{_where(key)} See python train.py --help"
     if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
         return (
-            f"{found[1]} asks for several runs: put -m first, as in python train.py -m {found[1]}"
+            f"{found[1]} asks for several runs: put -m first, as in python train.py -m {found[1]}; "
+            f"a comma within one value needs quotes: {in_quotes(found[1])}"
         )
-    if found := re.search(r"Error parsing override '([^']*)'", text):
-        return f"cannot read {found[1]!r}: expected key=value, as in split=70"
+    if isinstance(error, OverrideParseException):
+        if not re.match(r"[^=]+=[^=]", error.override):
+            return f"cannot read {error.override!r}: expected key=value, as in split=70"
+        return f"cannot read {error.override}: put the value in quotes: {in_quotes(error.override)}"
     return " ".join(line.strip() for line in str(error).splitlines()[:2])
+
+
+def in_quotes(override: str) -> str:
+    """An override whose value Hydra takes letter for letter, as it is typed in a shell."""
+    key, _, value = override.partition("=")
+    inner = value.strip("'\"") if value[:1] in ("'", '"') else value
+    escaped = re.sub(
+        r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), inner
+    )
+    words = f"{key}='{escaped}'"
+    return shlex.quote(words) if set('"$`!\\') & set(inner) else f'"{words}"'
+
+
+def refuse_unknown_additions(overrides: Iterable[str]) -> None:
+    """Raise UserError for `+key=value` where no configuration file knows the key.
+
+    Hydra adds such a key without a word, and nothing reads it.
+    """
+    known: set[str] = set()
+    for override in overrides:
+        added = re.match(r"\+\+?([\w./]+)(?:@[\w.]*)?=", override)
+        if added is None or added[1].partition(".")[0] in OPEN_GROUPS:
+            continue
+        known = known or {name for _, name in _known_keys()}
+        key = added[1].replace("/", ".")
+        if old := renamed(key, override.partition("=")[2]):
+            raise UserError(old)
+        if key not in known:
+            raise UserError(f"unknown key {key}{nearest(key, known)} See python train.py --help")
+
+
+def _value_of(key: str, text: str) -> str:
+    """The value that was asked for, which Hydra repeats where it proposes to append the key."""
+    found = re.search(rf"\+{re.escape(key)}=(\S+)", text)
+    return found[1] if found else ""
 
 
 def _where(key: str) -> str:

@@ -28,8 +28,17 @@ FOLDERS = {
 }
 REQUIRED = {  # what a part of each kind must have beside Options
     "source": ("prepare", "scan", "contents", "decode"),
-    "encoder": ("forward", "pool", "features", "maps", "latent_of", "depth_groups", "for_export")
-    + ("layers", "check"),
+    "encoder": (
+        "forward",
+        "pool",
+        "features",
+        "maps",
+        "latent_of",
+        "depth_groups",
+        "for_export",
+        "layers",
+        "check",
+    ),
     "pretraining": ("fit", "measure", "load", "check", "section"),
     "classifier": ("create", "load", "check", "section"),
     "head": ("by_gradient", "check"),
@@ -166,15 +175,15 @@ def chosen_part(kind: str, asked: Mapping[str, Any], *, place: str = "") -> Part
     made_by = part_class(kind, part or name)
     try:
         complete = made_by.Options.model_validate(options)
+        if hasattr(made_by, "complete"):
+            complete = made_by.complete(complete)
     except ValidationError as error:
         raise UserError(_wrong_option(kind, part or name, name, place or kind, error)) from None
     own_place = part if part != name else ""
     return Part(name=name, part=own_place, options=complete.model_dump(mode="json"))
 
 
-def _wrong_option(
-    kind: str, made_by: str, name: str, place: str, error: ValidationError
-) -> str:
+def _wrong_option(kind: str, made_by: str, name: str, place: str, error: ValidationError) -> str:
     first = error.errors()[0]
     option = ".".join(str(step) for step in first["loc"])
     if first["type"] != "extra_forbidden":

@@ -73,7 +73,7 @@ def make_record(spec: RunSpec, split_digest: str, measured: Mapping[str, Any]) -
             "data_name": spec.data.name,
             "needs_keys": [needed.key for needed in spec.needs],
             "epochs_asked": spec.epochs,
-            **{k: v for k, v in _choices(spec)},
+            **dict(_choices(spec)),
             **measured,
             **_code_version(),
             "package_versions": package_versions(PACKAGES),
@@ -106,22 +106,24 @@ def _first_of_needs(needs: list[dict[str, Any]]) -> dict[str, Any]:
 
 @lru_cache
 def _code_version() -> dict[str, Any]:
-    """The git commit of the code that runs, and whether it was changed since."""
-    here = Path(__file__).resolve().parent
+    """The git commit of the code that runs, and whether it was changed since: true where git could
+    not tell.
+    """
+    sha = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "-uno")
+    return {"git_sha": sha or "unknown", "git_dirty": not sha or changes is None or changes != ""}
 
-    def git(*words: str) -> str:
+
+def _git(*words: str) -> str | None:
+    """What git prints about the code that runs; None where git is missing or refuses to tell."""
+    here = Path(__file__).resolve().parent
+    try:
         done = subprocess.run(
             ["git", *words], cwd=here, capture_output=True, text=True, timeout=20, check=False
         )
-        return done.stdout.strip()
-
-    try:
-        return {
-            "git_sha": git("rev-parse", "HEAD") or "unknown",
-            "git_dirty": bool(git("status", "--porcelain", "-uno")),
-        }
     except (OSError, subprocess.TimeoutExpired):
-        return {"git_sha": "unknown", "git_dirty": True}
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,8 +60,20 @@ def disk_full(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write `text` to `path` atomically, as UTF-8; what is no text in a name, as its escape."""
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
+
+
+def refuse_odd_file(path: Path, endings: Sequence[str]) -> None:
+    """Raise UserError unless a file of one of these endings can be written at `path`."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file in it, as in {path / 'NAME'}{endings[0]}")
+    if path.suffix.lower() not in endings:
+        raise UserError(
+            f"{path}: a file of that ending cannot be made; choose {', '.join(endings)}"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path.parent} is no folder: make it first, or choose another place")
 
 
 @contextlib.contextmanager
@@ -73,12 +85,45 @@ def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(file, path):
             waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file, path, wait=True)
         yield file
+
+
+@contextlib.contextmanager
+def claimed(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the advisory lock on `path`. Raises UserError(refusal) when somebody else holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if not _lock(file, path):
+            raise UserError(refusal)
+        yield
+
+
+@contextlib.contextmanager
+def joined(path: Path) -> Iterator[None]:
+    """Hold the advisory lock on `path` if nobody else does; go on without it otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        _lock(file, path)
+        yield
+
+
+def _lock(file: IO[bytes], path: Path, wait: bool = False) -> bool:
+    """Lock an open file; False when somebody else holds it. Raises UserError where the file system
+    has no locks: without them two processes could work on one run.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise UserError(
+            f"{path.parent} lies on a file system without locks ({error.strerror}): choose "
+            "runs_dir= (and cache_dir=) on another, such as a disk of this machine"
+        ) from None
+    return True
 
 
 def is_locked(path: Path) -> bool:
@@ -245,14 +290,18 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     path = Path(name)
     if (path / "spec.json").exists():
         return RunFolder(path.resolve().parent, path.resolve().name)
-    found = sorted(p.parent.name for p in runs_dir.glob(f"{name}*/spec.json"))
-    if len(found) != 1:
-        many = (
-            f"{len(found)} runs start so: {', '.join(found[:4])}"
-            if found
-            else f"none in {runs_dir}"
-        )
-        raise UserError(
-            f"no single run {name!r} ({many}); `python train.py ... dry_run=true` prints keys"
-        )
-    return RunFolder(runs_dir, found[0])
+    found = sorted(
+        spec.parent.name
+        for spec in runs_dir.glob("*/spec.json")
+        if spec.parent.name.startswith(name)
+    )
+    if len(found) == 1:
+        return RunFolder(runs_dir, found[0])
+    many = f"none in {runs_dir}"
+    if found:
+        many = f"{len(found)} runs start so: {', '.join(found[:4])}"
+    if path.is_file() or path.suffix:
+        many = "it names a file, and the run's key goes first"
+    raise UserError(
+        f"no single run {name!r} ({many}); `python train.py ... dry_run=true` prints keys"
+    )

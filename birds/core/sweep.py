@@ -4,9 +4,12 @@ It holds all that is needed to look after the sweep later without composing it a
 where they run, and how they were launched. What each run is stands in its own folder (`spec.json`).
 """
 
+import contextlib
+import hashlib
+import json
+import os
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,12 @@ from pydantic import BaseModel, Field, ValidationError
 
 from birds.core.errors import dotted, nearest
 from birds.core.spec import RunSpec, Runtime, UserError, read_spec
-from birds.core.store import RunFolder, write_text
+from birds.core.store import RunFolder, claimed, joined, write_text
+
+AFTER = "after"  # what a pretraining goes on from
+FOLLOWING = ("digest", "/part", ".part", "/views")  # what mostly follows from another choice
+LAST = "last"  # the name of a sweep that was given none
+LONGEST_NAME = 100  # bytes; tables, figures and drafts of files add theirs, and 255 is the most
 
 
 class Asked(BaseModel, frozen=True):
@@ -27,7 +35,7 @@ class Asked(BaseModel, frozen=True):
 class Sweep(BaseModel, frozen=True):
     """A sweep. `slurm` is the profile it was submitted with, None for one on a single machine."""
 
-    name: str = "last"
+    name: str = LAST
     runs: tuple[Asked, ...]
     runtime: Runtime | None = None
     time: float = Field(default_factory=time.time)
@@ -47,10 +55,98 @@ class Sweep(BaseModel, frozen=True):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, self.model_copy(update={"runs": runs}).model_dump_json(indent=1))
 
+    @contextlib.contextmanager
+    def claimed(
+        self, runs_dir: Path, runs: Mapping[str, RunSpec], *, beside_older: bool
+    ) -> Iterator["Sweep"]:
+        """Write the sweep down and hold its name while it is worked on; yields it under the name
+        by which it reads back what it asked for.
+
+        A sweep that was given no name gets one of its own, and `last` points to the newest. Raises
+        UserError where the name cannot be had.
+        """
+        refuse_long_name(self.name)
+        if self.name == LAST and not beside_older:
+            named = self.model_copy(update={"name": f"{LAST}-{self._digest()}"})
+            yield named._written(runs_dir, runs, beside_older=False, also_as=LAST)
+            return
+        file = sweep_file(runs_dir, self.name)
+        refuse_other_data(runs_dir, self.name, runs)
+        with contextlib.ExitStack() as held:
+            older = _read(file)
+            if older is None or older.runs != self.runs:  # the same list may be joined
+                held.enter_context(claimed(file.with_name("lock"), _held(self.name)))
+            else:
+                held.enter_context(joined(file.with_name("lock")))
+            yield self._written(runs_dir, runs, beside_older=beside_older)
+
+    def _written(
+        self,
+        runs_dir: Path,
+        runs: Mapping[str, RunSpec],
+        *,
+        beside_older: bool,
+        also_as: str | None = None,
+    ) -> "Sweep":
+        leave_specs(runs_dir, runs)
+        self.save(runs_dir, beside_older=beside_older)
+        if also_as is not None:
+            pointer = sweep_file(runs_dir, also_as)
+            pointer.parent.mkdir(parents=True, exist_ok=True)
+            write_text(pointer, self.model_dump_json(indent=1))
+        return self
+
+    def _digest(self) -> str:
+        words = [[run.key, *run.overrides] for run in self.runs]
+        return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]
+
+    def shown_as(self, runs_dir: Path) -> str:
+        """The name for what is written of this sweep: `last` while it is the newest without a name
+        of its own.
+        """
+        newest = _read(sweep_file(runs_dir, LAST))
+        return LAST if newest is not None and newest.name == self.name else self.name
+
     def specs(self, runs_dir: Path) -> dict[str, RunSpec]:
         """The sweep's runs by key, what is needed before what needs it."""
         return with_needs(
             [read_spec(RunFolder(runs_dir, run.key).spec_file.read_text()) for run in self.runs]
+        )
+
+
+def _held(name: str) -> str:
+    return (
+        f"sweep={name}: another process works on a sweep of that name and asked for other runs; "
+        "wait for it, or choose sweep=OTHER"
+    )
+
+
+def refuse_long_name(name: str) -> None:
+    """Raise UserError when files could not be named after the sweep."""
+    length = len(os.fsencode(name))
+    if length > LONGEST_NAME:
+        raise UserError(
+            f"sweep={name[:20]}...: its name has {length} bytes; choose one of {LONGEST_NAME} at most"
+        )
+
+
+def refuse_other_data(runs_dir: Path, name: str, runs: Mapping[str, RunSpec]) -> None:
+    """Raise UserError when the name belongs to a sweep of other photos: its list and its tables
+    would be overwritten.
+    """
+    older = _read(sweep_file(runs_dir, name))
+    if older is None:
+        return
+    known: dict[str, str] = {}
+    for run in older.runs:
+        with contextlib.suppress(OSError, ValueError):
+            spec = read_spec(RunFolder(runs_dir, run.key).spec_file.read_text())
+            known[spec.data.digest] = spec.data.name
+    digests = {spec.data.digest for spec in runs.values()}
+    if known and not digests & set(known):
+        raise UserError(
+            f"sweep={name} belongs to other photos (data={', '.join(sorted(set(known.values())))}, "
+            f"asked for before in {runs_dir}): choose sweep=OTHER"
         )
 
 
@@ -66,29 +162,75 @@ def with_needs(specs: Sequence[RunSpec]) -> dict[str, RunSpec]:
 
 def titles(runs: Mapping[str, RunSpec]) -> dict[str, str]:
     """What to call each run: its title, and where several share one, the choices that tell them
-    apart.
+    apart, those of the runs that it needs included.
     """
-    sharing: dict[str, list[str]] = {}
+    sharing: dict[str, dict[str, dict[str, str]]] = {}
     for key, spec in runs.items():
-        sharing.setdefault(spec.title, []).append(key)
-    named = {}
-    for title, keys in sharing.items():
-        dumped = {key: dotted(runs[key].model_dump(mode="json")) for key in keys}
-        choices = {
-            key: {n: str(v) for n, v in own if not isinstance(v, dict)}
-            for key, own in dumped.items()
-        }
-        values = Counter(
-            name for name, _ in {pair for own in choices.values() for pair in own.items()}
-        )
-        for key, own in choices.items():
-            words = (
-                f"{n.removesuffix('.name').rpartition('.')[2]}={v}"
-                for n, v in own.items()
-                if v and values[n] > 1
-            )
-            named[key] = " ".join(dict.fromkeys([title, *words]))
+        sharing.setdefault(spec.title, {})[key] = _choices(spec)
+    named: dict[str, str] = {}
+    for title, choices in sharing.items():
+        swept = _swept(list(choices.values()))
+        told = {place for place in swept if not place.endswith(FOLLOWING)}
+        words = {key: _words(own, told) for key, own in choices.items()}
+        if len(set(words.values())) < len(words):
+            words = {key: _words(own, swept) for key, own in choices.items()}
+        for key, own_words in words.items():
+            named[key] = f"{title} {own_words}".rstrip()
     return {key: named[key] for key in runs}
+
+
+def _choices(spec: RunSpec, above: str = "") -> dict[str, str]:
+    """Every choice of a run and of what it needs: what people call it behind the place of the run.
+
+    The keys are such as `/noise` for the run itself, `pretraining/noise` for what a classifier
+    starts from, and `after/after.noise` for what that goes on from.
+
+    Args:
+        spec: the run.
+        above: the place of the run.
+    """
+    values = spec.model_dump(mode="json", exclude={"needs", "stage", "variant", "split", "seed"})
+    choices = {}
+    for name, value in dotted(values):
+        if isinstance(value, dict):
+            continue
+        word = name.removesuffix(".name").rpartition(".")[2]
+        if name == "method.name":
+            word = above or spec.kind
+        elif name.endswith("digest"):
+            word = f"{name.partition('.')[0]}.digest"
+        elif name.startswith("training.") and above:
+            word = f"pretrain.{word}"
+        if above == AFTER and word != AFTER:
+            word = f"{AFTER}.{word}"
+        choices[f"{above}/{word}"] = "" if value is None else str(value)
+    below = AFTER if spec.stage == "pretrain" else "pretraining"
+    for needed in spec.needs:
+        choices |= _choices(needed, below)
+    return choices
+
+
+def _swept(choices: Collection[Mapping[str, str]]) -> set[str]:
+    """The places that have several values. Having no run to go on from counts as a value, too."""
+    values: dict[str, set[str]] = {}
+    for own in choices:
+        for place, value in own.items():
+            values.setdefault(place, set()).add(value)
+    several = {place for place, found in values.items() if len(found) > 1}
+    method = f"{AFTER}/{AFTER}"
+    if method in values and not all(method in own for own in choices):
+        several.add(method)
+    return several
+
+
+def _words(choices: Mapping[str, str], places: Collection[str]) -> str:
+    """`noise=0.1 skips=plain`: the choices at these places, each word once."""
+    words = [
+        f"{place.partition('/')[2]}={value}"
+        for place, value in choices.items()
+        if place in places and value
+    ]
+    return " ".join(dict.fromkeys(words))
 
 
 def leave_specs(runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:

@@ -19,6 +19,15 @@ MEMORY_WORDS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 DATA_WORDS = ("unreadable photo", "cannot identify image", "image file is truncated")
+MACHINE_WORDS = (
+    "AF_UNIX path too long",
+    "CUDA driver",
+    "no CUDA-capable device",
+    "uncorrectable ECC",
+    "unable to open shared memory",
+    "too many open files",
+)
+MACHINE_SIGNALS = (signal.SIGBUS, signal.SIGILL)  # a full /dev/shm, a CPU without an instruction
 
 
 class Kind(enum.Enum):
@@ -42,6 +51,11 @@ class Kind(enum.Enum):
         "repair the photo, or leave such photos out with data.skip_unreadable=true",
     )
     DISK = "disk", "free some room; what was finished is kept, and the same command goes on"
+    MACHINE = (
+        "the machine",
+        "see to what the message names (a file, a folder, a limit), or use another machine; "
+        "birds retry goes on from the last epoch",
+    )
     REFUSED = "cannot be done", "change what was asked as the message says"
     KILLED = "killed", "somebody or something ended it; birds retry goes on from the last epoch"
     BUG = "bug in the code", "mend the code (the traceback is below), then birds retry"
@@ -85,7 +99,20 @@ def _kind(error: BaseException) -> Kind:
         isinstance(error, OSError) and error.strerror and "space" in error.strerror
     ):
         return Kind.DISK
-    return Kind.REFUSED if isinstance(error, UserError) else Kind.BUG
+    if isinstance(error, UserError):
+        return Kind.REFUSED
+    return Kind.MACHINE if _of_the_machine(error) else Kind.BUG
+
+
+def _of_the_machine(error: BaseException) -> bool:
+    """Whether the system, and not the code, said no: a file, a lock, a socket, a driver, a name
+    that is no text.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return True
+    if isinstance(error, UnicodeError) and "surrogates not allowed" in str(error):
+        return True
+    return any(known.lower() in str(error).lower() for known in MACHINE_WORDS)
 
 
 def failure_of_death(status: int | None, *, memory_short: bool, details: str) -> Failure:
@@ -103,9 +130,9 @@ def failure_of_death(status: int | None, *, memory_short: bool, details: str) ->
     if status is None:
         return Failure(Kind.KILLED, "the process is gone and left no word", details)
     if status < 0:
-        return Failure(
-            Kind.KILLED, f"the process was ended by {signal.Signals(-status).name}", details
-        )
+        kind = Kind.MACHINE if -status in MACHINE_SIGNALS else Kind.KILLED
+        name = signal.Signals(-status).name
+        return Failure(kind, f"the process was ended by {name}", details)
     return Failure(Kind.BUG, f"the process ended with status {status} and left no word", details)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from birds.core.old_words import renamed
 from birds.core.parts import FOLDERS, chosen_part, options_of, part_class
 from birds.core.spec import (
     Choices,
@@ -22,7 +23,6 @@ from birds.core.spec import (
 )
 
 NAMED_POOLS = ("split", "all_classes")
-OLD_POOLS = {"all_species": "all_classes"}
 
 
 def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: str = "") -> RunSpec:
@@ -137,8 +137,8 @@ def _noise_levels(config: Mapping[str, Any]) -> tuple[float, ...]:
 
 def _pool(config: Mapping[str, Any], digest: str) -> Pool:
     asked = str(config["pool"])
-    if asked in OLD_POOLS:
-        raise UserError(f"pool={asked} is called pool={OLD_POOLS[asked]} now")
+    if old := renamed("pool", asked):
+        raise UserError(old)
     name = asked if asked in NAMED_POOLS else "folder"
     return Pool.model_validate({"name": name, "digest": digest})
 

@@ -1,9 +1,12 @@
 """What `python train.py` does with one composed configuration."""
 
+import sys
+
 from omegaconf import DictConfig
 
 from birds.core.spec import UserError
-from birds.launch.plan import describe, how_tracked, plan_run
+from birds.launch.hydra_compose import heed_environment
+from birds.launch.plan import describe, how_tracked, plan_run, told_by_reader
 
 
 def conduct(config: DictConfig) -> float | None:
@@ -12,11 +15,14 @@ def conduct(config: DictConfig) -> float | None:
 
     Raises UserError, with the cure, before anything is started.
     """
+    heed_environment(config)
     planned = plan_run(config)
     if planned.slurm is not None:
         raise UserError(
             f"slurm={planned.slurm['name']} submits sweeps: put -m first, as in python train.py -m slurm=..."
         )
+    for line in told_by_reader([planned]):
+        print(f"images: {line}", file=sys.stderr)
     if planned.dry_run:
         print(describe([planned]))
         return None

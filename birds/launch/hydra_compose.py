@@ -10,7 +10,15 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from birds.core.process import tracking_is_off
+
+
+def heed_environment(config: DictConfig) -> None:
+    """Switch tracking off where the environment says so (WANDB_MODE, WANDB_DISABLED)."""
+    if tracking_is_off() and OmegaConf.select(config, "tracking.mode") is not None:
+        config.tracking.mode = "none"
 
 
 class Composer:
@@ -39,6 +47,7 @@ class Composer:
             self._composed[groups] = composed
         config = copy.deepcopy(self._composed[groups])
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        heed_environment(config)
         return config
 
     def _is_value(self, override: Any) -> bool:

@@ -7,6 +7,7 @@ free and what it needs is finished. On a cluster, runs are arrays of jobs wired 
 died without a record failed.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from birds.core.errors import RunsFailed
 from birds.core.spec import RunSpec, UserError
+from birds.core.state import State, not_started, root_cause
 from birds.core.store import RunFolder
-from birds.core.sweep import Asked, Sweep, leave_specs, with_needs
+from birds.core.sweep import Asked, Sweep, with_needs
 from birds.launch.local_workers import LocalSlots
-from birds.launch.plan import Planned, describe, how_tracked, plan_run
-from birds.launch.progress import Board, State
+from birds.launch.plan import Planned, describe, how_tracked, plan_run, told_by_reader
+from birds.launch.progress import Board
 
 TAIL_LINES = 6
+LoadTable = Callable[[], Callable[[Path, str, str], object]]
 
 
 def launch(
-    compose: Callable[[Sequence[str]], DictConfig], job_overrides: Sequence[Sequence[str]]
+    compose: Callable[[Sequence[str]], DictConfig],
+    job_overrides: Sequence[Sequence[str]],
+    load_table: LoadTable,
 ) -> list[JobReturn]:
     """Plan every job, run what is not finished, print the table.
 
@@ -36,6 +41,8 @@ def launch(
     Args:
         compose: overrides -> the composed configuration.
         job_overrides: the overrides of each job of the sweep.
+        load_table: imports and returns what prints the table of a sweep, given the runs folder, the
+            sweep's name and the name to write it under.
     """
     asked = [(words, job) for words in job_overrides if (job := _planned(compose, words))]
     if not asked:
@@ -46,6 +53,8 @@ def launch(
         raise UserError(
             "a search learns from each trial before it asks the next: leave launch.wait=true"
         )
+    for line in told_by_reader(planned):
+        print(f"images: {line}", file=sys.stderr)
     if first.dry_run:
         _print_dry(planned, runs)
         return [_returned(job, None) for _, job in asked]
@@ -53,20 +62,28 @@ def launch(
         first, [Asked(key=p.spec.key, overrides=tuple(words)) for words, job in asked for p in job]
     )
     _refuse_odd_cluster(sweep)
-    leave_specs(first.runtime.runs_dir, runs)
-    sweep.save(first.runtime.runs_dir, beside_older=bool(first.average_over))
-    board = Board(first.runtime.runs_dir, runs)
+    searching = bool(first.average_over)
+    with sweep.claimed(first.runtime.runs_dir, runs, beside_older=searching) as named:
+        _work_and_tell(named, first, runs, load_table)
+    return [_returned(job, _objective(job)) for _, job in asked]
+
+
+def _work_and_tell(
+    sweep: Sweep, first: Planned, runs: dict[str, RunSpec], load_table: LoadTable
+) -> None:
+    """Run what is not finished; where that is waited for, print what failed and the table."""
+    runs_dir = first.runtime.runs_dir
+    board = Board(runs_dir, runs)
     _announce(board, first)
     wait = first.launch.wait or first.slurm is None
-    work_off(sweep, board, wait=wait)
-    if wait:
-        print_failures(board, first.runtime.runs_dir)
-        if not first.average_over:
-            from analysis.tables import print_sweep_table
-
-            print_sweep_table(first.runtime.runs_dir, first.sweep)
-            refuse_failures(board)
-    return [_returned(job, _objective(job)) for _, job in asked]
+    work_off(sweep, board, wait=wait, meanwhile=load_table)
+    if not wait:
+        return
+    print_failures(board, runs_dir)
+    if not first.average_over:
+        print_table = load_table()
+        print_table(runs_dir, sweep.name, sweep.shown_as(runs_dir))
+        refuse_failures(board)
 
 
 def _planned(
@@ -159,9 +176,8 @@ def print_failures(board: Board, runs_dir: Path) -> None:
         told = (folder.failure() or board.why.get(key) or "it left no word").strip().splitlines()
         shown = told[:2] + [line for line in told[2:][-TAIL_LINES:] if line]
         if state is State.BLOCKED:
-            shown = [
-                f"not started: {spec.needs.key if spec.needs else '?'}, which it needs, failed"
-            ]
+            cause = root_cause(spec, board.states)
+            shown = [not_started(cause) if cause else "not started: what it needs failed"]
         board.console.print(f"\n{key} {board.titles[key]} {state.value}:", style="bold red")
         board.console.print("\n".join(f"  {line}" for line in shown), markup=False, highlight=False)
         more = folder.failure_file if folder.failure_file.exists() else folder.log()
@@ -178,9 +194,11 @@ def refuse_failures(board: Board) -> None:
         )
 
 
-def work_off(sweep: Sweep, board: Board, *, wait: bool) -> None:
+def work_off(
+    sweep: Sweep, board: Board, *, wait: bool, meanwhile: Callable[[], object] = lambda: None
+) -> None:
     """Run what is not finished, where the sweep says; on a cluster, `wait` says whether to return
-    when it is over.
+    when it is over. `meanwhile` is called once while a cluster works.
     """
     assert sweep.runtime is not None
     if board.count(State.FINISHED) == len(board.runs):
@@ -206,7 +224,7 @@ def work_off(sweep: Sweep, board: Board, *, wait: bool) -> None:
             f"Look after it with: birds status {sweep.name}   (also logs, retry, cancel)"
         )
         return
-    watch_jobs(sweep, board, sweep.runtime.runs_dir)
+    watch_jobs(sweep, board, sweep.runtime.runs_dir, meanwhile)
 
 
 def _order(sweep: Sweep) -> Any:

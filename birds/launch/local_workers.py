@@ -13,8 +13,12 @@ import contextlib
 import dataclasses
 import glob
 import multiprocessing
+import multiprocessing.process
+import multiprocessing.util
 import os
 import signal
+import socket
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -23,11 +27,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from birds.core.machine import cores
-from birds.core.spec import RunSpec, Runtime, read_spec
+from birds.core.process import prepare_process
+from birds.core.spec import RunSpec, Runtime, UserError, read_spec
+from birds.core.state import State, is_finished, settle_death
 from birds.core.store import RunFolder
-from birds.core.triage import Kind, failure_of_death, kind_of, oom_kills
-from birds.launch.progress import Board, State
+from birds.core.triage import Kind, failure_of, oom_kills
+from birds.launch.progress import Board
 
+GPU_DEVICES = ("/dev/nvidia[0-9]*", "/dev/dxg", "/dev/nvhost-gpu")  # Linux, WSL, Jetson
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 REFRESH_SECONDS = 0.25
 ENDING_SECONDS = 10
 
@@ -42,10 +50,18 @@ def _work(spec: str, runtime: str, log: Path, environ: Mapping[str, str]) -> Non
         os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(environ)
+    prepare_process()
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     from birds.train.run import run
 
-    run(read_spec(spec), Runtime.model_validate_json(runtime))
+    asked, where = read_spec(spec), Runtime.model_validate_json(runtime)
+    try:
+        run(asked, where)
+    except Exception as error:
+        folder = RunFolder(where.runs_dir, asked)
+        if folder.failure() is None:  # it failed before the run was claimed
+            folder.fail(failure_of(error))
+        raise
 
 
 def _end_with_launcher() -> None:
@@ -113,6 +129,7 @@ class LocalSlots:
         folder.jobs.mkdir(parents=True, exist_ok=True)
         environ = dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else {})
         log = folder.jobs / f"{time.time_ns()}.log"
+        use_short_socket_paths()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(
             ["birds.train.run", "hydra"]
@@ -124,17 +141,12 @@ class LocalSlots:
 
     def _settle(self, board: Board, key: str, status: int) -> None:
         folder = RunFolder(self.runtime.runs_dir, key)
-        if folder.record() is not None:
+        if is_finished(folder):
             board.set(key, State.FINISHED)
             return
-        if folder.failure() is None:
-            log = folder.log()
-            tail = log.read_text(errors="replace").splitlines()[-20:] if log else []
-            short = oom_kills() > self.oom_kills
-            details = "\n".join([*tail, f"log: {log}"])
-            folder.fail(failure_of_death(status, memory_short=short, details=details))
+        kind = settle_death(folder, status, self.oom_kills)
         board.set(key, State.FAILED)
-        bug = kind_of(folder.failure() or "") is Kind.BUG and not board.count(State.FINISHED)
+        bug = kind is Kind.BUG and not board.count(State.FINISHED)
         if self.fail_fast or (self.canary and bug):
             board.give_up(State.HELD)
 
@@ -143,6 +155,9 @@ def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA names them (3, GPU-8a2..., MIG-...), without
     importing torch.
     """
+    devices = gpu_devices()
+    if not devices:  # a name alone is no GPU: the variable may come from a shell's start-up file
+        return []
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
         return [
@@ -150,7 +165,49 @@ def visible_gpus() -> list[str]:
             for name in allowed.split(",")
             if name.strip() not in ("", "-1", "NoDevFiles")
         ]
-    return [str(number) for number in range(len(glob.glob("/dev/nvidia[0-9]*")))]
+    return [str(number) for number in range(len(devices))]
+
+
+def gpu_devices() -> list[str]:
+    """The device files of NVIDIA's GPUs on this machine."""
+    return [path for pattern in GPU_DEVICES for path in sorted(glob.glob(pattern))]
+
+
+def use_short_socket_paths() -> None:
+    """Let multiprocessing keep its sockets in a folder that can hold one.
+
+    The path of a socket has about 100 characters at most, which job folders in TMPDIR exceed, and
+    some file systems hold no sockets. Raises UserError where no folder does.
+    """
+    settings: dict[str, object] = vars(multiprocessing.process.current_process())["_config"]
+    if settings.get("tempdir") is not None:
+        return
+    usual = tempfile.gettempdir()
+    for folder in (usual, *SHORT_FOLDERS):
+        if _holds_sockets(Path(folder)):
+            tempfile.tempdir = folder
+            try:
+                multiprocessing.util.get_temp_dir()  # made once, then kept by multiprocessing
+            finally:
+                tempfile.tempdir = usual
+            return
+    raise UserError(
+        f"no socket can be made in {usual}, /tmp or /dev/shm: set TMPDIR to a short path on a disk "
+        "of this machine, as in TMPDIR=/tmp"
+    )
+
+
+def _holds_sockets(folder: Path) -> bool:
+    """Whether a socket with a path as long as multiprocessing's can be made below the folder."""
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="pymp-", dir=folder) as made,
+            socket.socket(socket.AF_UNIX) as probe,
+        ):
+            probe.bind(str(Path(made) / "listener-12345678"))
+    except OSError:
+        return False
+    return True
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:

@@ -6,9 +6,10 @@ import argparse
 from typing import Any
 
 from birds.core.spec import UserError
+from birds.core.state import AGAIN, State
 from birds.core.store import find_run
 from birds.core.sweep import read_sweep
-from birds.launch.progress import Board, State
+from birds.launch.progress import Board
 
 
 def add_commands(commands: Any) -> None:
@@ -50,11 +51,11 @@ def _status(args: argparse.Namespace) -> None:
     sweep = read_sweep(args.runs_dir, args.sweep)
     runs = sweep.specs(args.runs_dir)
     if args.json:
-        print(as_json(sweep_status(args.runs_dir, args.sweep, runs)))
+        print(as_json(sweep_status(args.runs_dir, sweep.name, runs)))
     elif args.watch:
         watch_jobs(sweep, Board(args.runs_dir, runs), args.runs_dir)
     else:
-        _print(sweep_status(args.runs_dir, args.sweep, runs), args.sweep)
+        _print(sweep_status(args.runs_dir, sweep.name, runs), args.sweep)
 
 
 def _print(found: list[Any], sweep: str) -> None:
@@ -83,17 +84,13 @@ def _retry(args: argparse.Namespace) -> None:
         raise UserError(
             f"the sweep {args.sweep} was written by another version; ask for it with train.py again"
         )
-    again = (State.FAILED, State.LOST, State.BLOCKED, State.HELD)
-    chosen = [
-        one.key for one in sweep_status(args.runs_dir, args.sweep, runs) if one.state in again
-    ]
+    statuses = sweep_status(args.runs_dir, sweep.name, runs)
+    chosen = [status.key for status in statuses if status.state in AGAIN]
     if not chosen:
         print(f"{args.sweep}: nothing failed or was lost")
         return
-    needed = {spec.needs.key for key in chosen if (spec := runs[key]).needs is not None}
-    board = Board(
-        args.runs_dir, {key: spec for key, spec in runs.items() if key in needed or key in chosen}
-    )
+    wanted = {run.key for key in chosen for run in runs[key].lineage()}
+    board = Board(args.runs_dir, {key: spec for key, spec in runs.items() if key in wanted})
     work_off(sweep, board, wait=sweep.slurm is None)
     if sweep.slurm is None:
         print_failures(board, args.runs_dir)
@@ -104,9 +101,9 @@ def _cancel(args: argparse.Namespace) -> None:
     from birds.launch.slurm.client import cancel
     from birds.launch.slurm.submissions import settled, submitting
 
-    read_sweep(args.runs_dir, args.sweep)
+    sweep = read_sweep(args.runs_dir, args.sweep)
     with submitting(args.runs_dir):
-        living = [(s, own) for s, own in settled(args.runs_dir) if s.sweep == args.sweep]
+        living = [(s, own) for s, own in settled(args.runs_dir) if s.sweep == sweep.name]
         for submission, _ in living:
             submission.but(cancelled=True).save()  # first, so that no job goes back into the queue
         cancel([str(submission.job_id) for submission, _ in living])

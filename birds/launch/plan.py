@@ -1,7 +1,8 @@
 """From composed configurations to runs that may start: everything that can be refused is refused
 here, before any does.
 
-No torch: a sweep whose runs are all finished says so without importing it.
+No torch at import: a sweep that was planned before and is finished says so without it (see
+`birds.launch.memo`).
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from birds.core.files import known_files
 from birds.core.parts import chosen_part
 from birds.core.spec import Choices, RunSpec, Runtime, UserError, complaint
 from birds.core.store import RunFolder
@@ -24,9 +26,10 @@ from birds.data.images import Images
 from birds.data.pool import read_pool
 from birds.data.prepare import create_source, find_pool
 from birds.data.split import cut_of
-from birds.launch.chosen import spec_from_config
+from birds.launch.memo import memo_in
 
 C = TypeVar("C", bound=Choices)
+READER = ("skip_unreadable", "allow_untested", "join_alike")  # what it may do with files
 
 
 class Launch(Choices):
@@ -52,6 +55,7 @@ class Planned:
     launch: Launch
     slurm: dict[str, Any] | None
     average_over: tuple[int, ...]
+    notes: tuple[str, ...] = ()  # what the reader of images left out, joined or scaled
 
     @property
     def folder(self) -> RunFolder:
@@ -64,15 +68,17 @@ def plan_run(config: DictConfig) -> Planned:
     done.
     """
     values: Any = OmegaConf.to_container(config, resolve=True)
-    spec_from_config(values, "unknown")  # nonsense dies before images are read or a folder is made
+    memo = memo_in(Path(str(values["cache_dir"])).expanduser().resolve())
+    draft = memo.draft(values, _compose)  # nonsense dies before images are read or a folder is made
     _refuse_odd_runtime(values)
     launch, runtime = _valid(Launch, "launch.", values["launch"]), _runtime(values)
     _refuse_unwritable(runtime.runs_dir, "runs_dir")
     _refuse_unwritable(runtime.cache_dir, "cache_dir")
     data = json.dumps(values["data"], sort_keys=True)
     images = _images(data, runtime.cache_dir)
-    pool = _pool_digest(str(values["pool"]), data, runtime.cache_dir)
-    spec = spec_from_config(values, images.digest, pool)
+    pool = _pool(str(values["pool"]), data, runtime.cache_dir)
+    memo.keep(draft)
+    spec = draft.spec(images.digest, pool.digest if pool else "")
     cut = cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
     if not len(cut.unlabelled) and not pool:
         from birds.methods import refuse_without_unlabelled  # it imports torch
@@ -90,7 +96,15 @@ def plan_run(config: DictConfig) -> Planned:
         launch,
         values.get("slurm"),
         seeds,
+        notes=(*images.notes.lines(), *(pool.notes.lines() if pool else ())),
     )
+
+
+def _compose(values: Mapping[str, Any], data_digest: str, pool_digest: str) -> RunSpec:
+    """The run of a configuration that is not remembered: this imports its parts, and torch."""
+    from birds.launch.chosen import spec_from_config
+
+    return spec_from_config(values, data_digest, pool_digest)
 
 
 def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
@@ -124,8 +138,9 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
         "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),
         "source": chosen_part("source", values["data"]["source"], place="data.source"),
+        "files": known_files(),
         "pool_root": find_pool(str(values["pool"])),
-        "skip_unreadable": values["data"]["skip_unreadable"],
+        **{name: values["data"][name] for name in READER},
         "tracking": values["tracking"]["mode"],
         "precision": str(values["precision"]),
     }
@@ -155,15 +170,19 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
 def _images(data: str, cache_dir: Path) -> Images:
     values = json.loads(data)
     source = create_source(chosen_part("source", values["source"], place="data.source"))
-    chosen = {name: values[name] for name in ("classes", "test", "seed", "skip_unreadable")}
+    chosen = {name: values[name] for name in ("classes", "test", "seed", *READER)}
     return read_images(source, cache_dir, **chosen)
 
 
 @lru_cache(maxsize=8)
-def _pool_digest(pool: str, data: str, cache_dir: Path) -> str:
+def _pool(pool: str, data: str, cache_dir: Path) -> Images | None:
     skip = json.loads(data)["skip_unreadable"]
-    found = read_pool(pool, _images(data, cache_dir), cache_dir, skip_unreadable=skip)
-    return found.digest if found else ""
+    return read_pool(pool, _images(data, cache_dir), cache_dir, skip_unreadable=skip)
+
+
+def told_by_reader(planned: Sequence[Planned]) -> list[str]:
+    """What was left out, joined or scaled when images were read, each line once for a sweep."""
+    return list(dict.fromkeys(line for run in planned for line in run.notes))
 
 
 def how_tracked(runtime: Runtime) -> str | None:

@@ -4,7 +4,6 @@ elsewhere.
 
 from __future__ import annotations
 
-import enum
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,32 +13,10 @@ from rich.live import Live
 from rich.table import Table
 
 from birds.core.spec import RunSpec
+from birds.core.state import OVER, UNMET, State, is_finished
 from birds.core.store import RunFolder
 from birds.core.sweep import titles
 
-
-class State(enum.Enum):
-    """Where a run is."""
-
-    TODO = "to do"
-    WAITING = "waiting"
-    QUEUED = "queued"
-    HELD = "held"
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
-    LOST = "lost"
-    BLOCKED = "blocked"
-
-
-OVER = (
-    State.FINISHED,
-    State.FAILED,
-    State.LOST,
-    State.BLOCKED,
-    State.HELD,
-    State.TODO,
-)  # nothing more will happen
 STYLE = {
     State.RUNNING: "cyan",
     State.FINISHED: "green",
@@ -50,11 +27,13 @@ STYLE = {
 }
 
 
-def _length(spec: RunSpec) -> tuple[bool, bool, int]:
-    """Orders runs by how long they roughly take; a pretraining, on which others wait, comes before
-    them all.
-    """
-    return spec.stage == "pretrain", not getattr(spec, "frozen", False), spec.training.epochs
+def _levels_waiting(runs: Mapping[str, RunSpec]) -> dict[str, int]:
+    """How many levels of runs wait for each run, by key: 0 for one that none needs."""
+    levels = dict.fromkeys(runs, 0)
+    for spec in runs.values():
+        for run in spec.lineage():
+            levels[run.key] = max(levels.get(run.key, 0), spec.depth - run.depth)
+    return levels
 
 
 class Board:
@@ -62,10 +41,13 @@ class Board:
 
     def __init__(self, runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:
         self.runs, self.titles = dict(runs), titles(runs)
+        self._levels_waiting = _levels_waiting(self.runs)
         self.console = Console(stderr=True)
         self._folders = {key: RunFolder(runs_dir, key) for key in runs}
-        finished = {key: folder.record() is not None for key, folder in self._folders.items()}
-        self.states = {key: State.FINISHED if finished[key] else State.WAITING for key in runs}
+        self.states = {
+            key: State.FINISHED if is_finished(folder) else State.WAITING
+            for key, folder in self._folders.items()
+        }
         self.why: dict[str, str] = {}
         self._live: Live | None = None
         self._started = time.monotonic()
@@ -75,19 +57,27 @@ class Board:
         return sum(value is state for value in self.states.values())
 
     def next_ready(self) -> str | None:
-        """The longest waiting run whose needs are met, pretraining first; runs whose needs failed
-        are blocked.
+        """The waiting run to start next: one whose needs are all finished, None where there is none.
+
+        First come runs on which most levels of others wait, then the longest. Runs whose needs
+        failed are blocked.
         """
         ready = []
         for key, spec in self.runs.items():
             if self.states[key] is not State.WAITING:
                 continue
-            needed = self.states[spec.needs.key] if spec.needs else State.FINISHED
-            if needed is State.FINISHED:
+            needed = {self.states[run.key] for run in spec.needs}
+            if needed <= {State.FINISHED}:
                 ready.append(key)
-            if needed in (State.FAILED, State.BLOCKED):
+            if needed & set(UNMET):
                 self.set(key, State.BLOCKED)
-        return max(ready, key=lambda key: _length(self.runs[key]), default=None)
+        return max(ready, key=self._urgency, default=None)
+
+    def _urgency(self, key: str) -> tuple[int, bool, int]:
+        """Orders runs by how much depends on them, then by how long they roughly take."""
+        spec = self.runs[key]
+        trains_encoder = spec.views is None and spec.training is not None
+        return self._levels_waiting[key], trains_encoder, spec.epochs
 
     def look_for_records(self) -> bool:
         """Whether a run that was not over has left its record since."""

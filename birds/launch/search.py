@@ -5,14 +5,32 @@ runs have the same keys, so finished ones are found and killed ones go on. `n_tr
 finished trials of the whole study.
 """
 
+import contextlib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from birds.core.spec import UserError
-from birds.core.store import write_text
+from birds.core.store import claimed, write_text
+
+
+@contextlib.contextmanager
+def claimed_study(sweeper: Any) -> Iterator[None]:
+    """Hold a sweeper's study while its trials run: a second search would take the running trials
+    for interrupted ones. Raises UserError when another process holds it.
+    """
+    if not sweeper.storage:
+        yield
+        return
+    folder = Path(str(sweeper.storage).removeprefix("sqlite:///")).parent
+    refusal = (
+        f"the search {sweeper.study_name} is going on in another process: wait for it, or begin "
+        "another with sweep=OTHER"
+    )
+    with claimed(folder / "search.lock", refusal):
+        yield
 
 
 def resume(sweeper: Any, arguments: Sequence[str]) -> None:
@@ -50,6 +68,18 @@ def resume(sweeper: Any, arguments: Sequence[str]) -> None:
     sweeper.n_trials = max(0, sweeper.n_trials - done)
 
 
+def refuse_dry_run(sweeper: Any, arguments: Sequence[str]) -> None:
+    """Raise UserError where a search is asked what it would do: that depends on its results."""
+    config = getattr(sweeper, "config", None)
+    asked = [word.partition("=")[2].lower() for word in arguments if word.startswith("dry_run=")]
+    dry = asked[-1] in ("true", "1", "yes", "on") if asked else bool(config and config.dry_run)
+    if dry:
+        raise UserError(
+            "a search has no dry run: each trial is chosen by the results of those before. Leave "
+            "sweeps=search out to see one run, as in python train.py variant=B2 dry_run=true"
+        )
+
+
 def _study(storage: str, name: str) -> Any:
     import optuna
 
@@ -83,14 +113,14 @@ def print_trials(runs_dir: Path, sweep: str) -> None:
     """Print the trials of a search as a Markdown table, and write it as CSV."""
     import pandas as pd
 
-    from analysis.markdown import markdown
-
     table = pd.DataFrame(trials(runs_dir, sweep))
     file = runs_dir / "tables" / f"{sweep}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, table.to_csv(index=False))
     shown = table.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else str(cell))
-    print(markdown(list(shown.columns), shown.to_numpy().tolist()))
+    lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
+    for cells in lines:
+        print(f"| {' | '.join(cells)} |")
     print(f"\nvalue: mean validation accuracy over the seeds of a trial. Written: {file}")
 
 

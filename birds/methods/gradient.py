@@ -146,7 +146,7 @@ class GradientMethod(L.LightningModule):
         if last is not None and stopped_early(last):
             curves.load_state_dict(last["callbacks"]["Curves"])
             return
-        resumed = {"ckpt_path": path, "weights_only": True} if last else {}
+        resumed: dict[str, Any] = {"ckpt_path": path, "weights_only": True} if last else {}
         try:
             trainer.fit(self, job.data, **resumed)
         except BaseException as error:  # Ctrl-C: Lightning makes a SystemExit of it, or fails

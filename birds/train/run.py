@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from birds.core.errors import UserError
+from birds.core.files import remember_files
 from birds.core.machine import resolve
 from birds.core.record import Record, make_record
 from birds.core.spec import RunSpec, Runtime
@@ -62,6 +63,7 @@ def voice(spec: RunSpec) -> Callable[[str], None]:
 def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: ShouldStop) -> Record:
     """Load, fit, measure."""
     machine = resolve(runtime)
+    remember_files(runtime.files)
     started = time.perf_counter()
     data, split = opened(spec, runtime, folder.accumulate)
     refuse_without_unlabelled(spec, len(data.rows["unlabelled"]))

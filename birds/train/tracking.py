@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from birds.core.process import tracking_is_off
 from birds.core.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -25,7 +26,21 @@ PROJECT = "birds"
 
 def tracker(spec: RunSpec, folder: Path, mode: str) -> Tracker | None:
     """The tracker of a run, or None when tracking is off or cannot start (which is said)."""
-    return None if mode == "none" else Tracker(spec, folder, mode)
+    off = mode == "none" or tracking_is_off()
+    return None if off else Tracker(spec, folder, mode)
+
+
+def _keep_files_in(folder: Path) -> None:
+    """Have W&B keep what it writes beside a run in `folder`: a home may be missing or read-only.
+
+    Its settings stay where they are, if they are there: they name the server and the user.
+    """
+    kept = folder / "wandb-files"
+    for name in ("DATA", "CACHE", "ARTIFACT"):
+        os.environ.setdefault(f"WANDB_{name}_DIR", str(kept / name.lower()))
+    home = Path(os.path.expanduser("~"))  # stays `~` where there is none
+    if not (home / ".config" / "wandb").exists() and not os.access(home, os.W_OK):
+        os.environ.setdefault("WANDB_CONFIG_DIR", str(kept / "config"))
 
 
 def log_table(
@@ -34,11 +49,12 @@ def log_table(
     """Show a table of results in W&B, as a run of its own in the group of that name. A failure is
     said once.
     """
-    if mode == "none":
+    if mode == "none" or tracking_is_off():
         return
     try:
         import wandb
 
+        _keep_files_in(runs_dir / "tracking")
         (runs_dir / "tracking").mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("WANDB_SILENT", "true")
         project = os.environ.get("WANDB_PROJECT", PROJECT)
@@ -53,17 +69,21 @@ def log_table(
 
 
 class Tracker(Logger):
-    """Lightning's W&B logger behind a guard: after the first error it is silent."""
+    """Lightning's W&B logger behind a guard: after the first error it is silent, but for the final
+    numbers and the end of the run, which are tried all the same.
+    """
 
     def __init__(self, spec: RunSpec, folder: Path, mode: str) -> None:
         super().__init__()
         self._wandb: WandbLogger | None = None
+        self._begun: WandbLogger | None = None
         self._version = spec.key
         self._attempt(lambda: self._start(spec, folder, mode))
 
     def _start(self, spec: RunSpec, folder: Path, mode: str) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
         folder.mkdir(parents=True, exist_ok=True)
+        _keep_files_in(folder)
         self._wandb = WandbLogger(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=f"{spec.title} {spec.key[:6]}",
@@ -76,6 +96,7 @@ class Tracker(Logger):
             offline=mode == "offline",
             config=spec.model_dump(mode="json"),
         )
+        self._begun = self._wandb
         self._wandb.experiment.define_metric("*", step_metric="trainer/global_step")
 
     def _attempt(self, act: Callable[[], object]) -> None:
@@ -90,6 +111,11 @@ class Tracker(Logger):
 
     def _with(self, act: Callable[[WandbLogger], object]) -> None:
         logger = self._wandb
+        if logger is not None:
+            self._attempt(lambda: act(logger))
+
+    def _at_the_end(self, act: Callable[[WandbLogger], object]) -> None:
+        logger = self._begun
         if logger is not None:
             self._attempt(lambda: act(logger))
 
@@ -110,7 +136,7 @@ class Tracker(Logger):
 
     def summarize(self, values: Mapping[str, Any]) -> None:
         """The run's final numbers."""
-        self._with(lambda logger: logger.experiment.summary.update(dict(values)))
+        self._at_the_end(lambda logger: logger.experiment.summary.update(dict(values)))
 
     def picture(self, name: str, path: Path, caption: str) -> None:
         """A picture from the run folder."""
@@ -138,5 +164,5 @@ class Tracker(Logger):
 
     def finish(self) -> None:
         """Close the run."""
-        self._with(lambda logger: logger.experiment.finish())
-        self._wandb = None
+        self._at_the_end(lambda logger: logger.experiment.finish())
+        self._wandb = self._begun = None

@@ -40,7 +40,16 @@ class StagedLauncher(Launcher):
         from birds.launch.hydra_compose import Composer
         from birds.launch.launcher import launch
 
-        return launch(Composer(self._loader, self._config), job_overrides)
+        return launch(Composer(self._loader, self._config), job_overrides, _load_table)
+
+
+def _load_table() -> Any:
+    """What prints the table of a sweep; importing it takes about a second."""
+    import scipy.stats  # noqa: F401  (the table's intervals need it)
+
+    from analysis.tables import print_sweep_table
+
+    return print_sweep_table
 
 
 class StagedSweeper(BasicSweeper):
@@ -64,8 +73,10 @@ class ResumedOptunaSweeper(OptunaSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Do the trials that the study still lacks, interrupted ones first."""
-        from birds.launch.search import resume
+        from birds.launch.search import claimed_study, refuse_dry_run, resume
 
-        resume(self.sweeper, arguments)
-        super().sweep(arguments)
+        refuse_dry_run(self.sweeper, arguments)
+        with claimed_study(self.sweeper):
+            resume(self.sweeper, arguments)
+            super().sweep(arguments)
         print(f"The trials: birds table {self.sweeper.study_name}")

@@ -3,59 +3,36 @@ sentences.
 """
 
 import json
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from contracts.test_configs import spec
-from test_tables import finish, sweep
+from made_up import asked, finish, sweep
 
-from analysis.comparisons import (
-    HYPOTHESES,
-    PRETRAINING,
-    Verdict,
-    as_markdown,
-    compare_sweep,
-    print_comparisons,
-    sentence,
-    verdicts,
-)
+from analysis.comparisons import as_markdown, compare_sweep, print_comparisons
 from analysis.frame import command, refuse_mixed, sweep_frame
 from analysis.seeds import next_seeds
 from analysis.statistics import crossed
 from analysis.tables import noise_table, sweep_table
+from analysis.variants import described_variants, variant
+from analysis.verdicts import Verdict, sentence, sentences, verdicts
 from birds.core.errors import exit_status
-from birds.core.spec import ClassifySpec, UserError
+from birds.core.spec import UserError
 from birds.core.store import RunFolder
 
-PHOTOS = 400
-
-
-@cache
-def composed(words: str) -> ClassifySpec:
-    return spec(*words.split())
-
-
-def asked(words: str) -> ClassifySpec:
-    """The run that words ask for; composing takes long, so seeds are set without it."""
-    first, _, rest = words.partition(" seed=")
-    seed, _, rest = rest.partition(" ")
-    made = composed(f"{first} {rest}")
-    pretrained = made.pretrained and made.pretrained.model_copy(update={"seed": int(seed)})
-    return made.model_copy(update={"seed": int(seed), "pretrained": pretrained})
+IMAGES = 400
 
 
 def classify(
     runs_dir: Path,
     words: str,
     right: float,
-    photos: int = PHOTOS,
+    images: int = IMAGES,
     robust: tuple[str, ...] | None = None,
     **measured: object,
 ) -> str:
-    """A finished run that is right about `right` of the photos; the difficult photos are the same
+    """A finished run that is right about `right` of the images; the difficult images are the same
     for all runs.
 
     Where `robust` names variants, all are tested under noise too, and those lose less to it.
@@ -64,14 +41,14 @@ def classify(
     if (folder := RunFolder(runs_dir, made)).record() is not None:
         return folder.key
     key = finish(runs_dir, made, test_accuracy=right, test_macro_f1=right, **measured)
-    hard = np.random.default_rng(0).random(photos)
+    hard = np.random.default_rng(0).random(images)
     luck = np.random.default_rng([made.seed, len(made.variant) + ord(made.variant[0])]).normal(
-        0, 0.1, photos
+        0, 0.1, images
     )
-    label = np.arange(photos) % 2
+    label = np.arange(images) % 2
     said = np.where(hard + luck < right, label, 1 - label)
-    names = np.array([f"{n}.jpg" for n in range(photos)])
-    kept = {"test_label": label, "test_logits": np.eye(2)[said], "test_photo": names}
+    names = np.array([f"{n}.jpg" for n in range(images)])
+    kept = {"test_label": label, "test_logits": np.eye(2)[said], "test_image": names}
     if robust is not None:  # no noise, then three steps of it
         fall = np.arange(4) * (0.03 if made.variant in robust else 0.15)
         kept["test_hits_noise"] = (hard + luck)[:, None] < right - fall
@@ -110,7 +87,7 @@ def test_a_clear_gap_is_supported_and_its_opposite_refuted(tmp_path: Path) -> No
     grown(tmp_path, 3, {"A": 0.5, "B2": 0.8})
     table = compare_sweep(tmp_path, "exp")
     row = table.iloc[0]
-    assert (row["seeds"], row["photos"], row["variant"], row["against"]) == (3, PHOTOS, "B2", "A")
+    assert (row["seeds"], row["images"], row["variant"], row["against"]) == (3, IMAGES, "B2", "A")
     assert 0 < row["low"] < row["gap"] < row["high"]
     assert row["gap"] == pytest.approx(row["accuracy"] - row["accuracy_against"])
     assert (only(table).word, only(table).more_seeds, row["run"]) == ("supported", None, "")
@@ -146,15 +123,31 @@ def test_the_hypotheses_of_the_second_experiment(tmp_path: Path) -> None:
         ("B1", "B0"),
     ]
     assert (table["p_holm"] >= table["p"]).all()
-    assert len({verdict.hypothesis for verdict in verdicts(table)}) == 4
+    claims = {verdict.claims["en"]["supported"] for verdict in verdicts(table)}
+    assert len(claims) == 4
+    assert "A frozen pretrained encoder beats a frozen untrained one" in claims
+
+
+USUAL = ("pretraining pays", "it pays", "the other choice pays", "it makes robust")
+
+
+def every_claim() -> dict[str, dict[str, dict[str, str]]]:
+    """All that a comparison may claim: what is usual, and what a variant's YAML says."""
+    found = {}
+    for name in USUAL:
+        found[name] = {language: words[name] for language, words in sentences().items()}
+    for name in described_variants():
+        for other in variant(name).against:
+            if other.claim:
+                found[f"{name} against {other.variant}"] = other.claim
+    return found
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
-@pytest.mark.parametrize("hypothesis", sorted({PRETRAINING, *HYPOTHESES.values()}))
-def test_every_verdict_has_its_sentence(hypothesis: str, language: str) -> None:
-    known = Verdict(
-        hypothesis, "supported", 0.03, 0.01, 0.05, None, "B2", "A", "90/10", 3, 500, 0.01
-    )
+@pytest.mark.parametrize("name", every_claim())
+def test_every_verdict_has_its_sentence(name: str, language: str) -> None:
+    claims = every_claim()[name]
+    known = Verdict(claims, "supported", 0.03, 0.01, 0.05, None, "B2", "A", "90/10", 3, 500, 0.01)
     cases = [
         known,
         known._replace(word="refuted", gap=-0.03),
@@ -279,14 +272,14 @@ def test_the_comparisons_read_as_they_did(tmp_path: Path) -> None:
 def test_noise_has_comparisons_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """DAE is no better than A on clean photos, but loses less to noise: only the second is a
+    """DAE is no better than A on clean images, but loses less to noise: only the second is a
     verdict for it.
     """
     keys = grown(tmp_path, 3, {"A": 0.6, "DAE": 0.6}, robust=("DAE",))
     print_comparisons(tmp_path, "exp")
     said = capsys.readouterr().out
     assert "- Whether pretraining pays cannot be told: DAE against A" in said
-    assert "Under salt and pepper on the test photos, mean over" in said
+    assert "Under salt and pepper on the test images, mean over" in said
     assert "- Under salt and pepper it pays: DAE is above A at 90/10" in said
     clean, noisy = (compare_sweep(tmp_path, "exp", noisy=noisy) for noisy in (False, True))
     hits = [
@@ -306,7 +299,7 @@ def test_without_hits_under_noise_there_is_no_word_of_it(
 ) -> None:
     grown(tmp_path, 3, {"A": 0.6, "DAE": 0.6})
     print_comparisons(tmp_path, "exp")
-    assert "salt and pepper on the test photos" not in capsys.readouterr().out
+    assert "salt and pepper on the test images" not in capsys.readouterr().out
 
 
 def test_accuracy_under_noise_has_its_interval(tmp_path: Path) -> None:
@@ -331,14 +324,14 @@ def test_accuracy_under_noise_has_its_interval(tmp_path: Path) -> None:
     assert noise_table(sweep_table(tmp_path, "exp")[0]).iloc[0]["10 % noise"] == "40.0"
 
 
-def test_the_cells_interval_is_over_seeds_and_photos(tmp_path: Path) -> None:
+def test_the_cells_interval_is_over_seeds_and_images(tmp_path: Path) -> None:
     grown(tmp_path, 3, {"A": 0.6})
     row = sweep_table(tmp_path, "exp")[0].iloc[0]
-    assert row["interval_over"] == "seeds and test photos"
+    assert row["interval_over"] == "seeds and test images"
     for metric in ("accuracy", "macro_f1"):
         assert (
             0.04 < row[f"{metric}_high"] - row[metric] < 0.09
-        )  # photos alone: 1.96 sqrt(0.6 0.4 / 400) = 0.048
+        )  # images alone: 1.96 sqrt(0.6 0.4 / 400) = 0.048
 
 
 def test_further_seeds_come_as_a_command_until_it_is_done(tmp_path: Path) -> None:
@@ -348,7 +341,7 @@ def test_further_seeds_come_as_a_command_until_it_is_done(tmp_path: Path) -> Non
     assert wide.splitlines()[-1] == command(tmp_path, "exp", seeds=[3, 4])
     assert wide.splitlines()[-1].endswith("variant=A,B2 seed=0,1,2,3,4")
     assert next_seeds(tmp_path, "exp", 40).endswith("Done: every interval is within 40 points.")
-    assert "too few test photos" in next_seeds(tmp_path, "exp", 0.1)
+    assert "too few test images" in next_seeds(tmp_path, "exp", 0.1)
 
 
 def test_a_look_counts_the_lowest_seeds_only(tmp_path: Path) -> None:

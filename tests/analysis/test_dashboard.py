@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from contracts.test_configs import spec
+from made_up import reseeded, spec
 from PIL import Image
 
 from analysis.dashboard.content import content
 from analysis.dashboard.page import write_page
 from birds.core.record import make_record
-from birds.core.spec import ClassifySpec, Run, UserError
+from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder
 from birds.core.sweep import Asked, Sweep, leave_specs, with_needs
 
@@ -30,12 +31,7 @@ PHOTOS, SPECIES = 400, 20
 BAD = "bug in the code: </script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 
 
-def reseeded(made: ClassifySpec, seed: int) -> ClassifySpec:
-    before = made.pretrained.model_copy(update={"seed": seed}) if made.pretrained else None
-    return made.model_copy(update={"seed": seed, "pretrained": before})
-
-
-def finish(runs_dir: Path, made: Run, random: np.random.Generator, picture: bytes) -> None:
+def finish(runs_dir: Path, made: RunSpec, random: np.random.Generator, picture: bytes) -> None:
     """What a run leaves: record, curves, predictions of a classifier, pictures and a latent space
     of a pretraining.
     """
@@ -44,9 +40,9 @@ def finish(runs_dir: Path, made: Run, random: np.random.Generator, picture: byte
     said = np.where(random.random(PHOTOS) < skill, label, random.integers(0, SPECIES, PHOTOS))
     names = [f"Bird_{k:02}" for k in range(SPECIES)]
     measured: dict[str, Any] = {
-        "photos_labelled": 60,
-        "photos_unlabelled": 540,
-        "photos_test": PHOTOS,
+        "images_labelled": 60,
+        "images_unlabelled": 540,
+        "images_test": PHOTOS,
         "epochs": 30,
     }
     measured |= {
@@ -55,7 +51,7 @@ def finish(runs_dir: Path, made: Run, random: np.random.Generator, picture: byte
         "cost_seconds": 9.0,
         "best_epoch": 20,
     }
-    measured |= {"species": names, "runtime.data_root": str(runs_dir / "photos"), "precision": "32"}
+    measured |= {"classes": names, "runtime.data_root": str(runs_dir / "photos"), "precision": "32"}
     with folder.claimed(made):
         loss = 2 + random.random(30)
         rows = [
@@ -64,7 +60,7 @@ def finish(runs_dir: Path, made: Run, random: np.random.Generator, picture: byte
         folder.curves_file.write_text(
             "\n".join(["epoch,step,valid_loss,valid_accuracy,train_loss", *rows])
         )
-        if isinstance(made, ClassifySpec):
+        if made.stage == "classify":
             accuracy = float((said == label).mean())
             measured |= {
                 "test_accuracy": accuracy,
@@ -76,7 +72,7 @@ def finish(runs_dir: Path, made: Run, random: np.random.Generator, picture: byte
                 folder.predictions_file,
                 test_label=label,
                 test_logits=np.eye(SPECIES)[said],
-                test_photo=photos,
+                test_image=photos,
             )
         else:
             folder.pictures.mkdir()
@@ -89,7 +85,7 @@ def latent(folder: RunFolder, label: np.ndarray, random: np.random.Generator) ->
     folder.latent.mkdir()
     photo = np.array([f"{k}.jpg" for k in range(len(label))])
     around = random.normal(size=(SPECIES, 2))[label] * 9 + random.normal(size=(len(label), 2))
-    np.savez(folder.latent / "latent.npz", label=label, cluster=label, tsne=around, photo=photo)
+    np.savez(folder.latent / "latent.npz", label=label, cluster=label, tsne=around, image=photo)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +114,7 @@ def runs_dir(
     return runs
 
 
-def save(runs: Path, name: str, made: list[ClassifySpec]) -> None:
+def save(runs: Path, name: str, made: list[RunSpec]) -> None:
     asked = [
         Asked(key=m.key, overrides=(f"split={m.split}", f"variant={m.variant}", f"seed={m.seed}"))
         for m in made
@@ -326,7 +322,7 @@ def test_watching_shows_news_keeps_filters_and_ends_cleanly(
     watching = subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True)
     assert watching.stdout is not None
     address = watching.stdout.readline().split()[1]
-    port = address.rstrip("/").rpartition(":")[2]
+    port = str(urlsplit(address).port)
     second = subprocess.run([*command, port], capture_output=True, text=True, check=False)
     assert (second.returncode, second.stderr.count("\n")) == (2, 1)
     assert f"cannot serve on port {port}: Address already in use" in second.stderr

@@ -4,7 +4,6 @@ confuses.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,100 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from contracts.test_configs import spec
+from made_up import CLASSES, guesses, two_seeds
 from PIL import Image
-from test_tables import finish, sweep
 
-from analysis.closeups import calibration_error, confused_pairs, mistakes, reliability
+from analysis.errors import calibration_error, confused_pairs, mistakes, reliability
 from analysis.figures import FIGURES, save, write_figures
-from analysis.palette import OKABE_ITO, VARIANTS, look
+from analysis.palette import OKABE_ITO, look
+from analysis.variants import described_variants
 from birds.core.spec import UserError
-from birds.core.store import RunFolder
-
-SPECIES = ["ROBIN", "WREN", "FINCH"]
-
-
-def guesses(seed: int, photos: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and logits that are right for about two photos in three."""
-    random = np.random.default_rng(seed)
-    label = np.arange(photos) % 3
-    return label, (random.normal(0, 1.2, (photos, 3)) + 1.5 * np.eye(3)[label]).astype(np.float32)
-
-
-def finish_run(runs_dir: Path, *words: str, seed: int) -> str:
-    """A finished run with all that a real one leaves and figures read."""
-    made = spec(*words, f"seed={seed}")
-    label, logits = guesses(seed + 10 * len(words[0]))
-    said = logits.argmax(1)
-    accuracy = float((said == label).mean())
-    confusion = np.zeros((3, 3), int)
-    np.add.at(confusion, (label, said), 1)
-    measured = {
-        "test_accuracy": accuracy,
-        "test_macro_f1": accuracy,
-        "valid_accuracy": accuracy,
-        "species": SPECIES,
-    }
-    measured |= {
-        "test_noise": [0.0, 0.2, 0.4],
-        "test_accuracy_noise": [accuracy, accuracy / 2, 0.3],
-    }
-    measured |= {
-        "best_epoch": 1,
-        "epochs": 3,
-        "test_confusion": confusion.tolist(),
-        "runtime.data_root": "gone",
-    }
-    if made.pretrained is not None:
-        pretraining = RunFolder(runs_dir, finish(runs_dir, made.pretrained, best_epoch=2))
-        pretraining.curves_file.write_text("epoch,train_loss,valid_loss\n0,2,3\n1,1,2\n2,1,1\n")
-        pretraining.pictures.mkdir(exist_ok=True)
-        Image.new("RGB", (64, 32), "grey").save(pretraining.pictures / "reconstructions.png")
-        leave_latent(pretraining, label, seed)
-    folder = RunFolder(runs_dir, finish(runs_dir, made, **measured))
-    folder.curves_file.write_text(
-        "epoch,train_loss,valid_loss,valid_accuracy\n0,2,3,0.3\n1,1,2,0.6\n2,1,2.5,0.5\n"
-    )
-    photo = np.array([f"test/{SPECIES[k]}/{n}.jpg" for n, k in enumerate(label)])
-    arrays = {
-        "test_label": label,
-        "test_logits": logits,
-        "test_photo": photo,
-        "species": np.array(SPECIES),
-    }
-    np.savez(folder.predictions_file, **arrays)
-    return folder.key
-
-
-def leave_latent(folder: RunFolder, label: np.ndarray, seed: int) -> None:
-    """What `birds latent` writes: all photos of species 2 in cluster 1, one tight cloud a species."""
-    around = (
-        np.eye(3, 2)[label] * 9 + np.random.default_rng(seed).normal(size=(len(label), 2))
-    ).astype(np.float32)
-    folder.latent.mkdir(exist_ok=True)
-    cluster = np.where(label == 2, 1, label)
-    np.savez(
-        folder.latent / "latent.npz", vectors=around, label=label, cluster=cluster, tsne=around
-    )
-    measured = {
-        "accuracy": 2 / 3,
-        "accuracy_by_chance": 0.4,
-        "untrained_accuracy": 0.5,
-        "nmi": 0.6,
-        "ari": 0.7,
-    }
-    (folder.latent / "latent.json").write_text(
-        json.dumps(measured | {"silhouette": 0.8, "key": folder.key})
-    )
-
-
-def two_seeds(runs_dir: Path, *words: str, name: str = "exp1") -> None:
-    """A sweep of the given cells with two seeds each."""
-    keys = {
-        finish_run(runs_dir, *word.split(), seed=seed): word for word in words for seed in (0, 1)
-    }
-    sweep(runs_dir, name, list(keys), list(keys.values()))
-
 
 EXP1 = [f"variant={variant} split={split}" for variant in ("A", "B2") for split in (70, 90)]
 
@@ -172,9 +85,9 @@ def test_latent_spaces_are_drawn_by_species_and_by_cluster(tmp_path: Path) -> No
     titles = [axis.get_title() for axis in figure.axes]
     agree = "by cluster: 67 % agree\n(by chance 40 %)"
     assert titles == [
-        "autoencode 90/10\nby true species",
+        "autoencode 90/10\nby true class",
         agree,
-        "autoencode 70/30\nby true species",
+        "autoencode 70/30\nby true class",
         agree,
     ]
     assert [len(line.get_xdata()) for axis in figure.axes[:2] for line in axis.lines] == [
@@ -201,12 +114,13 @@ def test_lost_predictions_say_what_to_do(tmp_path: Path) -> None:
 
 
 def test_looks_differ_in_marker_and_hatch_and_in_grey() -> None:
-    assert len({one.marker for one in VARIANTS.values()}) == len(VARIANTS)
-    assert len({one.hatch for one in VARIANTS.values()}) == len(VARIANTS)
+    looks = [look(name) for name in described_variants()]
+    assert len({one.marker for one in looks}) == len(looks) >= 9
+    assert len({one.hatch for one in looks}) == len(looks)
     for a, b in combinations(("A", "B0", "B1", "B2", "DAE", "DVAE"), 2):
         assert abs(grey(look(a).colour) - grey(look(b).colour)) > 10, (a, b)
     assert look("MINE") == look("MINE")
-    assert look("MINE") not in VARIANTS.values()
+    assert look("MINE").colour not in {one.colour for one in looks}
 
 
 def grey(colour: str) -> float:
@@ -215,7 +129,7 @@ def grey(colour: str) -> float:
 
 def test_colours_differ_for_the_colour_blind() -> None:
     for matrix in BLIND.values():
-        for a, b in combinations(VARIANTS, 2):
+        for a, b in combinations(described_variants(), 2):
             assert np.linalg.norm(matrix @ (rgb(look(a).colour) - rgb(look(b).colour))) > 0.1, (
                 a,
                 b,
@@ -255,11 +169,11 @@ def test_mistakes_know_how_sure_the_model_was() -> None:
 
 
 def test_confused_pairs_leave_out_what_was_right() -> None:
-    pairs = confused_pairs(np.array([[9, 1, 0], [0, 8, 2], [0, 0, 10]]), SPECIES)
+    pairs = confused_pairs(np.array([[9, 1, 0], [0, 8, 2], [0, 0, 10]]), CLASSES)
     expected = {
         "true": ["WREN", "ROBIN"],
         "said": ["FINCH", "WREN"],
-        "photos": [2, 1],
+        "images": [2, 1],
         "share": [0.2, 0.1],
     }
     pd.testing.assert_frame_equal(pairs.reset_index(drop=True), pd.DataFrame(expected))

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
 from analysis.latent_space import (
     agreement,
-    clustered,
     explored,
     matched,
     nearest_first,
@@ -14,43 +14,47 @@ from analysis.latent_space import (
 )
 from birds.core.spec import UserError
 
-SPECIES = 4
+CLASSES = 4
 
 
 def far_apart(each: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Species as tight clouds, far from each other; photos in no order."""
+    """Species as tight clouds, far from each other; images in no order."""
     random = np.random.default_rng(0)
-    label = random.permutation(np.repeat(np.arange(SPECIES), each))
-    vectors = 10 * np.eye(SPECIES, 6)[label] + random.normal(0, 0.1, (len(label), 6))
+    label = random.permutation(np.repeat(np.arange(CLASSES), each))
+    vectors = 10 * np.eye(CLASSES, 6)[label] + random.normal(0, 0.1, (len(label), 6))
     return vectors.astype(np.float32), label
 
 
-def test_species_that_lie_apart_are_found_and_named() -> None:
+def clusters(vectors: np.ndarray) -> np.ndarray:
+    """As many k-means clusters as there are classes."""
+    return KMeans(CLASSES, n_init=10, random_state=0).fit_predict(vectors)
+
+
+def test_classes_that_lie_apart_are_found_and_named() -> None:
     vectors, label = far_apart()
-    space = explored(vectors, label, SPECIES, perplexity=10, seed=0)
+    space = explored(vectors, label, clusters(vectors), CLASSES, perplexity=10, seed=0)
     assert (space.cluster == label).all()
     assert [space.metrics[name] for name in ("accuracy", "nmi", "ari")] == pytest.approx([1, 1, 1])
-    assert space.metrics["silhouette"] == space.metrics["silhouette_species"] > 0.9
+    assert space.metrics["silhouette"] == space.metrics["silhouette_classes"] > 0.9
     assert space.metrics["accuracy_by_chance"] < 0.5
-    middle = np.stack([space.tsne[label == k].mean(0) for k in range(SPECIES)])
+    middle = np.stack([space.tsne[label == k].mean(0) for k in range(CLASSES)])
     nearest = np.linalg.norm(space.tsne[:, None] - middle, axis=2).argmin(1)
     assert (nearest == label).all(), "t-SNE mixes what lies apart"
 
 
 def test_vectors_that_know_nothing_do_as_well_as_chance() -> None:
     vectors = np.random.default_rng(1).normal(size=(400, 6)).astype(np.float32)
-    label = np.arange(400) % SPECIES
-    found = agreement(
-        vectors, label, matched(label, clustered(vectors, SPECIES, 0), SPECIES), SPECIES, 0
-    )
+    label = np.arange(400) % CLASSES
+    cluster = matched(label, clusters(vectors), CLASSES)
+    found = agreement(vectors, label, cluster, CLASSES, 0)
     assert found["accuracy"] == pytest.approx(found["accuracy_by_chance"], abs=0.06)
     assert abs(found["ari"]) < 0.02
     assert found["nmi"] < 0.05
-    assert abs(found["silhouette_species"]) < 0.05
+    assert abs(found["silhouette_classes"]) < 0.05
 
 
 def test_matching_takes_the_best_pairs_together_and_asks_the_labelled_alone() -> None:
-    """Cluster 0 alone would take species 0, too; together 0 -> 1 and 1 -> 0 agree on more photos."""
+    """Cluster 0 alone would take classes 0, too; together 0 -> 1 and 1 -> 0 agree on more images."""
     label = np.repeat([0, 1, 0], [4, 3, 9])
     cluster = np.repeat([0, 0, 1], [4, 3, 9])
     assert matched(label, cluster, 2).tolist() == [1] * 7 + [0] * 9
@@ -66,7 +70,7 @@ def test_the_same_seed_draws_the_same_picture() -> None:
 
 def test_a_cluster_is_shown_from_its_mean_outwards() -> None:
     vectors, label = far_apart()
-    space = explored(vectors, label, SPECIES, perplexity=10, seed=0)
+    space = explored(vectors, label, clusters(vectors), CLASSES, perplexity=10, seed=0)
     shown = nearest_first(space, 2)
     assert set(shown) == set(np.flatnonzero(label == 2))
     distance = np.linalg.norm(vectors[shown] - vectors[label == 2].mean(0), axis=1)
@@ -74,7 +78,7 @@ def test_a_cluster_is_shown_from_its_mean_outwards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("photos", "perplexity", "cure"),
+    ("images", "perplexity", "cure"),
     [
         (20, 5, "larger split"),
         (60, 20, "choose 2 to 19"),
@@ -82,9 +86,9 @@ def test_a_cluster_is_shown_from_its_mean_outwards() -> None:
         (60, float("nan"), "2 to 19"),
     ],
 )
-def test_too_few_photos_are_refused_with_the_cure(
-    photos: int, perplexity: float, cure: str
+def test_too_few_images_are_refused_with_the_cure(
+    images: int, perplexity: float, cure: str
 ) -> None:
     with pytest.raises(UserError, match=cure):
-        refuse_too_few(photos, 20, perplexity)
+        refuse_too_few(images, 20, perplexity)
     refuse_too_few(61, 20, 20)

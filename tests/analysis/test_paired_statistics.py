@@ -156,9 +156,9 @@ def test_a_gap_beyond_the_margin_is_rarely_called_none() -> None:
     assert equivalent(gap).mean() <= wrong_at_most(ALPHA, 1000)
 
 
-def by_hand(mean: float, by_seed: float, by_photo: float, seeds: int) -> Crossed:
+def by_hand(mean: float, by_seed: float, by_image: float, seeds: int) -> Crossed:
     return Crossed(
-        np.array(mean), np.array(by_seed), np.array(by_photo), np.array(0.0), seeds, PHOTOS
+        np.array(mean), np.array(by_seed), np.array(by_image), np.array(0.0), seeds, PHOTOS
     )
 
 
@@ -188,7 +188,7 @@ def test_variances_are_those_of_the_analysis_of_variance() -> None:
     made = crossed(values)
     assert float(made.mean) == 0.5
     assert float(made.by_seed) * 6 == pytest.approx(3 * 2 * (1 / 6) ** 2 / 1)
-    assert float(made.by_photo) * 6 == pytest.approx(2 * 0.5 / 2)
+    assert float(made.by_image) * 6 == pytest.approx(2 * 0.5 / 2)
     with pytest.raises(ValueError, match="two or more"):
         crossed(values[:1])
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from contracts.test_house import ROOT
+from made_up import ROOT, two_seeds
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from test_figures import two_seeds
 
 from analysis.figures import FIGURES
 from analysis.pareto import pareto_figure
@@ -35,7 +34,7 @@ LATEX = pytest.mark.skipif(
     not shutil.which("latexmk"), reason="no LaTeX here: .ci/latex.sh installs it"
 )
 CELLS = [f"variant={variant} split={split}" for split in (70, 90) for variant in ("A", "B2")]
-PROVENANCE = {"precision": "32", "device_name": "a CPU", "photos_valid": 20, "photos_test": 60}
+PROVENANCE = {"precision": "32", "device_name": "a CPU", "images_valid": 20, "images_test": 60}
 
 
 def records(runs_dir: Path, *cells: str, name: str = "exp1") -> None:
@@ -228,7 +227,7 @@ def race() -> pd.DataFrame:
     ]
     same = {
         "test_accuracy": 0.8,
-        "photos_test": 60,
+        "images_test": 60,
         "cpu": "CPU",
         "machine": "M",
         "device": "cpu",
@@ -255,7 +254,7 @@ def test_figures_and_names_of_the_spanish_article_are_spanish(runs_dir: Path) ->
         assert english
         assert english & words_of(translated(figure, spanish)) <= {"macro", "prior", "cpu"}, name
     assert spanish.shown({"model": "eager"}, "model") == "inmediato"
-    assert spanish.shown({"pretext": "variational"}, "pretext") == "variacional"
+    assert spanish.shown({"pretraining": "variational"}, "pretraining") == "variacional"
 
 
 def test_no_sweep_no_article(tmp_path: Path) -> None:

@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from contracts.test_configs import spec
+from made_up import finish, spec, sweep
 
-from analysis.intervals import macro_f1, photo_bootstrap, seed_interval
+from analysis.intervals import image_bootstrap, macro_f1, seed_interval
 from analysis.tables import as_markdown, sweep_table, write_and_print
-from birds.core.record import make_record
-from birds.core.spec import ClassifySpec, PretrainSpec, UserError
+from birds.core.spec import UserError
 from birds.core.store import RunFolder
-
-
-def finish(runs_dir: Path, made: ClassifySpec | PretrainSpec, **measured: object) -> str:
-    folder = RunFolder(runs_dir, made)
-    counts = {
-        "photos_labelled": 30,
-        "photos_unlabelled": 270,
-        "photos_test": 50,
-        "cost_parameters_trained": 7,
-    }
-    with folder.claimed(made):
-        folder.finish(
-            make_record(
-                made, "cut", {"cost_parameters": 1234, "cost_seconds": 9.0} | counts | measured
-            )
-        )
-    return made.key
-
-
-def sweep(runs_dir: Path, name: str, keys: list[str], words: list[str] | None = None) -> None:
-    """A sweep that asked for `keys`, each by its own words."""
-    asked = [word.split() for word in words or ["split=90"] * len(keys)]
-    folder = runs_dir / "sweeps" / name
-    folder.mkdir(parents=True)
-    runs = [{"key": key, "overrides": own} for key, own in zip(keys, asked, strict=True)]
-    (folder / "sweep.json").write_text(json.dumps({"runs": runs}))
 
 
 def three_seeds(runs_dir: Path) -> None:
     keys = []
     for seed, accuracy in enumerate((0.5, 0.6, 0.7)):
         made = spec("variant=B2", f"seed={seed}")
-        assert made.pretrained is not None
-        finish(runs_dir, made.pretrained, cost_seconds=100.0)
+        [needed] = made.needs
+        finish(runs_dir, needed, cost_seconds=100.0)
         keys.append(finish(runs_dir, made, test_accuracy=accuracy, test_macro_f1=accuracy - 0.1))
     sweep(runs_dir, "seeds", [*keys, spec("variant=A").key])
 
@@ -84,7 +56,7 @@ def test_latex_has_what_markdown_has(tmp_path: Path) -> None:
     assert latex.count("rule\n") == 3
 
 
-def test_one_seed_gets_the_interval_over_its_test_photos(tmp_path: Path) -> None:
+def test_one_seed_gets_the_interval_over_its_test_images(tmp_path: Path) -> None:
     made = spec("variant=A")
     key = finish(tmp_path, made, test_accuracy=0.8, test_macro_f1=0.8)
     label = np.arange(100) % 2
@@ -155,7 +127,7 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
     for _ in range(200):
         label = random.integers(0, 3, 150)
         predicted = np.where(random.random(150) < 0.7, label, (label + 1) % 3)
-        low, high = photo_bootstrap(label, predicted, 3)["accuracy"]
+        low, high = image_bootstrap(label, predicted, 3)["accuracy"]
         covered += low <= 0.7 <= high
     assert 180 <= covered <= 199
 

@@ -16,15 +16,13 @@ from small_data import write_idx, write_striped, write_table
 
 from birds.core.parts import chosen_part, options_of, part_class, part_names
 from birds.core.spec import ImageChoices, Part, UserError
-from birds.data.decode import Look, Unreadable
 from birds.data.deal import read_images
+from birds.data.decode import Look, Unreadable
 from birds.data.prepare import create_source
 from birds.encoders import create_encoder, seeded_encoder, sketched_encoder
 from birds.methods.classify.heads import create_head
 
-ENCODERS = [
-    (name, channels) for name in options("encoder") for channels in (1, 3)
-]
+ENCODERS = [(name, channels) for name in options("encoder") for channels in (1, 3)]
 
 
 def own_size(part: Part) -> int:

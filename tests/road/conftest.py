@@ -19,7 +19,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "data=folder",
-    "data.move_to_test=2",
+    "data.test=2",
     "budget=smoke",
     "encoder.widths=[8,16,24,32]",
     "tracking=none",

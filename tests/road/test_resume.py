@@ -60,8 +60,8 @@ def test_killed_and_asked_again_equals_undisturbed(road: Road, undisturbed: Road
 NEW = (
     "split=50",
     "variant=DVAE",
-    "pretext.hidden=0.3",
-    "transfer=joint",
+    "pretraining.hidden=0.3",
+    "extra_loss=joint",
     "ema=0.8",
     "lr_decay=0.8",
 )

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from road.conftest import Road
@@ -39,7 +40,7 @@ def test_six_classifiers_share_two_pretrainings_and_end_in_a_table(road: Road) -
         assert float(row["accuracy_low"]) <= float(row["accuracy"]) <= float(row["accuracy_high"])
     for record in records.values():
         assert record["cost_parameters"] >= record["cost_parameters_trained"] > 0
-        assert record["cost_flops_per_photo"] > 0
+        assert record["cost_flops_per_image"] > 0
         assert (road.runs_dir / record["key"] / "curves.csv").read_text().startswith("epoch,")
     by_split = {
         split: {r["split_digest"] for r in records.values() if r["split"] == split}
@@ -91,6 +92,52 @@ def test_what_needs_a_failed_pretraining_is_not_started(road: Road) -> None:
     )
     assert [r["variant"] for r in road.records().values()] == ["A"]
     assert said.count("not started:") == 2
+
+
+CHAIN = (
+    "-m",
+    "split=50",
+    "variant=A,B2",
+    "pretraining=simclr",
+    "+pretraining@pretraining.after=denoise",
+)
+
+
+def test_a_chain_of_three_works_as_one_of_two_does(road: Road) -> None:
+    dry = road.train(*CHAIN, "dry_run=true").splitlines()
+    chain = {line.split()[4]: line for line in dry if "  to do " in line}  # by variant
+    assert list(chain) == ["denoise", "simclr", "A", "B2"]
+    for needed, needing in (("denoise", "simclr"), ("simclr", "B2")):
+        assert chain[needing].endswith(f"after {chain[needed].split()[0]}")
+
+    said = road.train(*CHAIN)
+    records = {record["variant"]: record for record in road.records().values()}
+    assert "4 runs: 0 found finished, 4 to do" in said
+    assert set(records) == set(chain)
+    for variant, line in chain.items():
+        assert records[variant]["key"] == line.split()[0]
+    assert records["B2"]["needs_keys"] == [records["simclr"]["key"]]
+    assert records["simclr"]["needs_keys"] == [records["denoise"]["key"]]
+    starts = {v: attempt(road, record["key"])["started"] for v, record in records.items()}
+    assert starts["denoise"] < starts["simclr"] < starts["B2"]
+    assert "last: 4 finished" in road.birds("status")
+    assert "4 runs: 4 found finished, 0 to do" in road.train(*CHAIN)
+
+
+def test_a_chain_that_fails_at_its_bottom_names_it_at_every_level(road: Road) -> None:
+    road.train(*CHAIN, "budget.pretrain.weight_decay=1e35", status=1)
+    shown = road.birds("status").splitlines()
+    (failed,) = [line.split()[0] for line in shown if "  failed " in line]
+    blocked = [line for line in shown if "  blocked " in line]
+    assert len(blocked) == 2
+    assert all(f"{failed}, which it needs: failed" in line for line in blocked)
+    again = road.birds("retry", status=1)
+    assert again.count(f"not started: {failed} (denoise split=50 seed=0), which it needs") == 2
+    assert [record["variant"] for record in road.records().values()] == ["A"]
+
+
+def attempt(road: Road, key: str) -> dict[str, Any]:
+    return dict(json.loads((road.runs_dir / key / "attempt.json").read_text()))
 
 
 def children_of(group: int) -> list[int]:

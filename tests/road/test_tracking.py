@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from contracts.test_configs import spec
+from composing import spec
 from road.conftest import Road
 
 from birds.train.tracking import Tracker
@@ -63,7 +63,7 @@ def test_a_tracking_failure_ends_no_run(road: Road) -> None:
     )
     (road.runs_dir / pretraining / "record.json").unlink()
     (road.runs_dir / pretraining / "tracking").write_text("a file where W&B wants a folder")
-    said = road.train("split=50", "variant=DAE", "pretext=autoencode", "tracking=offline")
+    said = road.train("split=50", "variant=DAE", "pretraining=autoencode", "tracking=offline")
     assert "W&B tracking stopped, the run goes on" in said
     assert len(road.records()) == 3
 

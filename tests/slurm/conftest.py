@@ -22,7 +22,7 @@ from cluster import Cluster, missing  # noqa: E402
 
 SMALL = [
     "data=folder",
-    "data.move_to_test=2",
+    "data.test=2",
     "budget=smoke",
     "encoder.widths=[8,16]",
     "tracking=none",

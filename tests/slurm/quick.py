@@ -23,9 +23,9 @@ from birds.core.triage import failure_of
 BUG, HUNGRY, DIVERGES, KILLED, SLOW, ORPHAN, LONG = 901, 902, 903, 904, 905, 906, 907
 EPOCHS = 4
 RESULT = {
-    "photos_labelled": 6,
-    "photos_unlabelled": 6,
-    "photos_test": 6,
+    "images_labelled": 6,
+    "images_unlabelled": 6,
+    "images_test": 6,
     "cost_seconds": 0.1,
     "cost_parameters": 1,
 }

@@ -97,7 +97,7 @@ def submitter(site: Site, monkeypatch: pytest.MonkeyPatch) -> Submitter:
     sweep = read_sweep(site.runs_dir, "last")
     assert isinstance(sweep.runtime, Runtime)
     profile = Profile(name="cpu", mem_gb=0.2, additional_parameters={"begin": "now+1hour"})
-    return Submitter(site, Order("last", sweep.runtime, profile), sweep.specs(site.runs_dir))
+    return Submitter(site, Order(sweep.name, sweep.runtime, profile), sweep.specs(site.runs_dir))
 
 
 def test_a_submitter_killed_at_any_step_and_asked_again_submits_each_run_once(

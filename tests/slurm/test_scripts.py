@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from contracts.test_configs import spec
+from composing import spec
 
-from birds.core.spec import RunSpec, Runtime, UserError
+from birds.core.spec import Part, RunSpec, Runtime, UserError
 from birds.core.sweep import with_needs
 from birds.launch.slurm.doctor import load_profile, profiles
 from birds.launch.slurm.profile import Profile, read_profile
@@ -16,7 +16,9 @@ from birds.launch.slurm.submissions import Submission
 from birds.launch.slurm.submit import Array, Order, Place, lay_out, script_of
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-RUNTIME = Runtime(runs_dir=Path("/runs"), cache_dir=Path("/runs/cache"), data_root=Path("/photos"))
+SOURCE = Part(name="folder", options={"root": "/photos"})
+RUNTIME = Runtime(runs_dir=Path("/runs"), cache_dir=Path("/runs/cache"), source=SOURCE)
+CHAIN = ("variant=B2", "pretraining=simclr", "+pretraining@pretraining.after=denoise")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,9 +69,58 @@ def test_classifiers_stand_at_the_index_of_their_pretraining() -> None:
     ]
     for array in arrays[2:]:
         for index, (key,) in array.jobs.items():
-            needs = runs[key].needs
-            assert needs is not None
+            (needs,) = runs[key].needs
             assert arrays[0].jobs[index] == (needs.key,)
+
+
+def chains(seeds: int = 3) -> dict[str, RunSpec]:
+    """Chains of three, and the classifier without pretraining beside them."""
+    asked = [(f"seed={seed}", *words) for seed in range(seeds) for words in (CHAIN, ["variant=A"])]
+    return with_needs([spec(*words) for words in asked])
+
+
+def test_a_chain_of_three_is_an_array_a_depth_each_behind_the_one_before() -> None:
+    runs = chains()
+    arrays = laid_out(Profile(name="x"), runs)
+    assert [(a.stage, len(a.jobs), a.depends) for a in arrays] == [
+        ("pretrain", 3, ""),
+        ("classify", 3, ""),
+        ("pretrain", 3, "aftercorr:1"),
+        ("classify", 3, "aftercorr:3"),
+    ]
+    for below, above in ((0, 2), (2, 3)):
+        for index, (key,) in arrays[above].jobs.items():
+            assert arrays[below].jobs[index] == (runs[key].needs[0].key,)
+    stages = {"pretrain": {"time": 7}, "classify": {"time": 5}}
+    times = [a.resources.time for a in laid_out(Profile(name="x", **stages), runs)]
+    assert times == [7, 5, 7, 5]
+
+
+def test_a_chain_whose_jobs_hold_several_runs_waits_for_the_job_below() -> None:
+    runs = chains(seeds=4)
+    arrays = laid_out(Profile(name="x", runs_per_job=2), runs)
+    place = {
+        key: (str(number), index)
+        for number, array in enumerate(arrays, 1)
+        for index, keys in array.jobs.items()
+        for key in keys
+    }
+    assert sorted(place) == sorted(runs)
+    for array in arrays:
+        for key in (key for keys in array.jobs.values() for key in keys):
+            awaited = [place[needed.key] for needed in runs[key].needs]
+            assert array.depends == ",".join(f"afterany:{a}_{index}" for a, index in awaited)
+
+
+def test_a_run_that_needs_two_waits_for_both() -> None:
+    last = spec(*CHAIN)
+    other = spec("variant=B2", "pretraining=masked").needs[0]
+    both = last.model_copy(update={"needs": (*last.needs, other)})
+    arrays = laid_out(Profile(name="x"), with_needs([both]))
+    place = {keys[0]: f"{n}_{i}" for n, a in enumerate(arrays, 1) for i, keys in a.jobs.items()}
+    words = [f"afterok:{place[needed.key]}" for needed in both.needs]
+    assert arrays[-1].depends == ",".join(words)
+    assert arrays[-1].jobs == {0: (both.key,)}
 
 
 def test_no_array_is_longer_than_the_cluster_allows_and_every_run_is_in_one_job() -> None:

@@ -25,6 +25,30 @@ def test_a_sweep_ends_in_its_table_and_asked_again_submits_nothing(site: Site) -
     assert set(site.events("started").values()) == {1}
 
 
+CHAIN = ("variant=A,B2", "pretraining=simclr", "+pretraining@pretraining.after=denoise")
+
+
+def test_a_chain_of_three_goes_through_the_cluster(site: Site) -> None:
+    said = site.quick(*CHAIN, "seed=0,1")
+    site.all_done(8)
+    assert "8 jobs submitted in 4 arrays" in said
+    assert set(site.states().values()) == {"finished"}
+    assert "8 runs: 8 found finished" in site.quick(*CHAIN, "seed=0,1")
+
+
+def test_a_chain_that_fails_at_its_bottom_is_blocked_at_every_level(site: Site) -> None:
+    said = site.quick(*CHAIN, "seed=903", "launch.canary=false", status=1)
+    found = {one["title"].split()[0]: one for one in site.status()}
+    assert found["denoise"]["state"] == found["A"]["state"] == "failed"
+    for name in ("simclr", "B2"):
+        assert found[name]["state"] == "blocked"
+        assert found[name]["why"] == f"{found['denoise']['key']}, which it needs: failed"
+    assert said.count(f"not started: {found['denoise']['key']}") == 2
+    site.birds("retry")  # all levels again: nothing is left behind
+    site.until(lambda: not site.cluster.run("squeue", "-h").strip())
+    assert site.events("started")[found["denoise"]["key"]] == 2
+
+
 def test_submit_and_leave_then_come_back(site: Site) -> None:
     said = site.quick(*SWEEP, "seed=905", "launch.wait=false", "sweep=mine")
     assert "the sweep's name is mine" in said

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from birds.core.errors import nearest
-from birds.core.spec import Choices, ClassifySpec, RunSpec, UserError, complaint
+from birds.core.spec import Choices, RunSpec, UserError, complaint
 
 SHORTER = {"timeout_min": "time", "gpus_per_node": "gpus", "max_num_timeout": "max_requeues"}
 
@@ -97,7 +97,7 @@ class Profile(Resources):
 
     def resources(self, spec: RunSpec) -> Resources:
         """What a job of this run asks for: the cluster's, then the stage's, then the variant's."""
-        variant = self.variant.get(spec.variant, {}) if isinstance(spec, ClassifySpec) else {}
+        variant = self.variant.get(spec.variant, {}) if spec.stage == "classify" else {}
         return self.with_section(
             self.pretrain if spec.stage == "pretrain" else self.classify, variant
         )

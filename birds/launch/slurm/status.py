@@ -8,14 +8,14 @@ long as SLURM remembers it.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from birds.core.spec import RunSpec, UserError
-from birds.core.store import RunFolder, is_locked
+from birds.core.state import UNMET, State, state_of
+from birds.core.store import RunFolder
 from birds.core.sweep import titles
-from birds.launch.progress import State
 from birds.launch.slurm.client import Element
 from birds.launch.slurm.submissions import HELD, held_file, known_elements, read_submissions
 
@@ -51,7 +51,7 @@ def sweep_status(runs_dir: Path, sweep: str, runs: Mapping[str, RunSpec]) -> lis
     on_hold = held_file(runs_dir, sweep).exists()
     found: dict[str, RunStatus] = {}
     for key, spec in runs.items():
-        needed = found.get(spec.needs.key) if spec.needs else None
+        needed = [found[run.key] for run in spec.lineage() if run.key in found]
         own = _status(RunFolder(runs_dir, key), spec, jobs.get(key), needed, on_hold)
         found[key] = dataclasses.replace(own, title=named[key])
     return list(found.values())
@@ -79,7 +79,11 @@ def _jobs(runs_dir: Path) -> dict[str, Element]:
 
 
 def _status(
-    folder: RunFolder, spec: RunSpec, job: Element | None, needed: RunStatus | None, on_hold: bool
+    folder: RunFolder,
+    spec: RunSpec,
+    job: Element | None,
+    needed: Sequence[RunStatus],
+    on_hold: bool,
 ) -> RunStatus:
     log = folder.log()
     told: dict[str, Any] = {
@@ -90,20 +94,22 @@ def _status(
     }
     if job is not None and job.array:
         told |= {"job": job.id, "node": job.node}
-    if folder.record() is not None:
-        return RunStatus(**told, state=State.FINISHED)
-    if is_locked(folder.lock_file):
+    state = state_of(folder)
+    if state is State.FINISHED:
+        return RunStatus(**told, state=state)
+    if state is State.RUNNING:
         return _running(folder, told)
     if job is not None and job.alive and job.state != "UNKNOWN":
         return _queued(folder, told, job, needed, on_hold)
-    if (failure := folder.failure()) is not None:
-        return RunStatus(**told, state=State.FAILED, why=failure.splitlines()[0] if failure else "")
-    if needed is not None and needed.state in (State.FAILED, State.BLOCKED, State.LOST):
-        return RunStatus(
-            **told, state=State.BLOCKED, why=f"{needed.key}, which it needs: {needed.state.value}"
-        )
-    if job is None and not folder.attempt_file.exists():
-        return RunStatus(**told, state=State.TODO)
+    if state is State.FAILED:
+        failure = (folder.failure() or "").splitlines()
+        return RunStatus(**told, state=state, why=failure[0] if failure else "")
+    cause = next((run for run in needed if run.state in UNMET), None)  # the deepest comes first
+    if cause is not None:
+        why = f"{cause.key}, which it needs: {cause.state.value}"
+        return RunStatus(**told, state=State.BLOCKED, why=why)
+    if job is None and state is State.TODO:
+        return RunStatus(**told, state=state)
     return RunStatus(**told, state=State.LOST, why=_last_word(job))
 
 
@@ -128,7 +134,11 @@ def _running(folder: RunFolder, told: dict[str, Any]) -> RunStatus:
 
 
 def _queued(
-    folder: RunFolder, told: dict[str, Any], job: Element, needed: RunStatus | None, on_hold: bool
+    folder: RunFolder,
+    told: dict[str, Any],
+    job: Element,
+    needed: Sequence[RunStatus],
+    on_hold: bool,
 ) -> RunStatus:
     if job.state == "RUNNING" and folder.attempt().get("job") == job.id:
         return _running(folder, told)  # where locks do not reach over the file system
@@ -138,8 +148,9 @@ def _queued(
         return RunStatus(
             **told, state=State.HELD, why="the first run died of a bug; mend it, then birds retry"
         )
-    if needed is not None and needed.state is not State.FINISHED and job.reason == "Dependency":
-        return RunStatus(**told, state=State.WAITING, why=f"for {needed.key}")
+    awaited = next((run for run in needed if run.state is not State.FINISHED), None)
+    if awaited is not None and job.reason == "Dependency":
+        return RunStatus(**told, state=State.WAITING, why=f"for {awaited.key}")
     return RunStatus(**told, state=State.QUEUED, why=job.reason if job.reason != "None" else "")
 
 

@@ -1,9 +1,9 @@
-"""Runs to arrays: pretraining first, what needs it wired behind it, what needs nothing at once.
+"""Runs to arrays: one depth of the graph of needs after the other, each wired behind what it needs.
 
-A classifier's job stands at the index of the pretraining it needs, in an array that depends on it
-by `aftercorr`, so each starts the moment its own pretraining succeeded and is cancelled when it
-failed. Where a job holds several runs its status tells too little, so what needs one of them waits
-for its end (`afterany`) and looks for the record itself.
+A job stands at the index of the run that it needs, in an array that depends on that run's by
+`aftercorr`, so each starts the moment its own need succeeded and is cancelled when it failed. Where
+a job holds several runs its status tells too little, so what needs one of them waits for its end
+(`afterany`) and looks for the record itself. A run that needs several waits for each of them.
 """
 
 import dataclasses
@@ -18,13 +18,14 @@ from typing import NamedTuple, TypeVar
 import submitit
 
 from birds.core.spec import RunSpec, Runtime, UserError
+from birds.core.state import is_finished
 from birds.core.store import RunFolder, write_text
 from birds.launch.slurm import client
 from birds.launch.slurm.client import Silent
 from birds.launch.slurm.profile import Profile, Resources
 from birds.launch.slurm.submissions import HELD, Submission, held_file, places, settled, submitting
 
-HOME = Path(__file__).resolve().parents[2]
+HOME = Path(__file__).resolve().parents[3]
 WORK = "birds.train.run.run"  # what a job does with each run
 T = TypeVar("T")
 V = TypeVar("V")
@@ -91,7 +92,7 @@ def submit(order: Order, runs: Mapping[str, RunSpec]) -> list[Submission]:
 
 
 def _finished(order: Order, spec: RunSpec) -> bool:
-    return RunFolder(order.runtime.runs_dir, spec).record() is not None
+    return is_finished(RunFolder(order.runtime.runs_dir, spec))
 
 
 def _on_their_way(order: Order) -> dict[str, Place]:
@@ -137,10 +138,9 @@ def lay_out(
         send: submits an array.
     """
     where = dict(where)
-    for stage in ("pretrain", "classify"):
-        for resources, specs in _grouped(
-            [s for s in todo if s.stage == stage], order.profile.resources
-        ):
+    by_depth = sorted(todo, key=lambda spec: (spec.depth, spec.stage == "classify"))
+    for (_, stage), level in _grouped(by_depth, lambda spec: (spec.depth, spec.stage)):
+        for resources, specs in _grouped(level, order.profile.resources):
             for array in _arrays(stage, resources, specs, where, limit):
                 job = send(array)
                 for index, keys in array.jobs.items():
@@ -163,22 +163,19 @@ def _arrays(
     where: Mapping[str, Place],
     limit: int,
 ) -> Iterator[Array]:
-    awaited = {spec.key: where.get(spec.needs.key) if spec.needs else None for spec in specs}
     paired: dict[str, list[dict[int, tuple[str, ...]]]] = {}
     others: list[tuple[str, str]] = []
-    for key, place in awaited.items():
-        if place is None:
-            others.append(("", key))
-        elif resources.runs_per_job == 1 and not place.shared:
-            levels = paired.setdefault(place.array, [])
-            level = next((level for level in levels if place.at not in level), None)
+    for spec in specs:
+        places = [where[needed.key] for needed in spec.needs if needed.key in where]
+        alone = len(places) == 1 and not places[0].shared
+        if alone and resources.runs_per_job == 1:
+            levels = paired.setdefault(places[0].array, [])
+            level = next((level for level in levels if places[0].at not in level), None)
             if level is None:
                 levels.append(level := {})
-            level[place.at] = (key,)
+            level[places[0].at] = (spec.key,)
         else:
-            others.append(
-                (f"{'afterany' if place.shared else 'afterok'}:{place.array}_{place.at}", key)
-            )
+            others.append((",".join(_after(place) for place in places), spec.key))
     for depends, members in _grouped(others, lambda pair: pair[0]):
         jobs = [tuple(key for _, key in part) for part in _parts(members, resources.runs_per_job)]
         yield from (
@@ -186,6 +183,11 @@ def _arrays(
         )
     for array, levels in paired.items():
         yield from (Array(stage, level, resources, f"aftercorr:{array}") for level in levels)
+
+
+def _after(place: Place) -> str:
+    """sbatch's words for waiting for one job: for its end where other runs share it."""
+    return f"{'afterany' if place.shared else 'afterok'}:{place.array}_{place.at}"
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -3,26 +3,28 @@ alone.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from birds.core.state import OVER, State
 from birds.core.sweep import Sweep
-from birds.launch.progress import OVER, Board, State
+from birds.launch.progress import Board
 from birds.launch.slurm.status import sweep_status
 
 LOOK_SECONDS = 0.2  # at run folders
 ASK_SECONDS = 3.0  # SLURM
 
 
-def watch_jobs(sweep: Sweep, board: Board, runs_dir: Path) -> None:
+def watch_jobs(
+    sweep: Sweep, board: Board, runs_dir: Path, meanwhile: Callable[[], object] = lambda: None
+) -> None:
     """Keep the board true until nothing more will happen. On Ctrl-C it says how to come back, and
-    the error goes on.
+    the error goes on. `meanwhile` is called first, while there is time: it imports the table's
+    modules, which comes right after the last run.
     """
     asked = 0.0
     try:
-        import scipy.stats  # noqa: F401  (now, while there is time: the table comes right after the last run)
-
-        import analysis.tables  # noqa: F401
-
+        meanwhile()
         with board:
             while not all(state in OVER for state in board.states.values()):
                 finished = board.look_for_records()

@@ -23,8 +23,9 @@ from types import FrameType
 from typing import Any, Self
 
 from birds.core.spec import UserError, read_spec
+from birds.core.state import is_finished, settle_death, unfinished_need
 from birds.core.store import Orphaned, RunFolder, Stopped, write_text
-from birds.core.triage import Failure, Kind, failure_of_death, kind_of, oom_kills
+from birds.core.triage import Failure, Kind, kind_of, oom_kills
 from birds.launch.slurm import client
 from birds.launch.slurm.submissions import Submission, held_file, read_submissions
 
@@ -60,7 +61,7 @@ class Job:
         is to come back.
         """
         self.waiting = [
-            key for key in self.submission.jobs[self.index] if self.folder(key).record() is None
+            key for key in self.submission.jobs[self.index] if not is_finished(self.folder(key))
         ]
         while self.waiting or self.children:
             if self.warned_by is not None:
@@ -117,13 +118,12 @@ class Job:
     def _settle_failure(self, key: str, status: int) -> None:
         folder = self.folder(key)
         spec = read_spec(folder.spec_file.read_text())
-        if folder.failure() is None and not _needs_fail(folder):
-            short = oom_kills() > self.oom_kills
-            log = folder.log()
-            details = log.read_text(errors="replace")[-2000:] if log else ""
-            folder.fail(failure_of_death(status, memory_short=short, details=details))
-        kind = kind_of(folder.failure() or "")
-        if kind is Kind.MEMORY and folder.accumulate <= spec.training.batch // 2:
+        if unfinished_need(spec, self.submission.runtime.runs_dir) is not None:
+            kind = kind_of(folder.failure() or "")  # it was not started, so it did not fail
+        else:
+            kind = settle_death(folder, status, self.oom_kills)
+        batch = spec.training.batch if spec.training else 1
+        if kind is Kind.MEMORY and folder.accumulate <= batch // 2:
             print(
                 f"{key} was out of memory; again, with batches in {folder.accumulate} parts",
                 flush=True,
@@ -217,12 +217,6 @@ def _try(*command: str) -> None:
         print(refusal, file=sys.stderr, flush=True)
 
 
-def _needs_fail(folder: RunFolder) -> bool:
-    """Whether the run stands on one that left no record."""
-    needs = read_spec(folder.spec_file.read_text()).needs
-    return needs is not None and RunFolder(folder.path.parent, needs).record() is None
-
-
 def _do(folder: RunFolder, submission: Submission, work: Callable[..., object]) -> int:
     """In the child: one run, its words into its own log. Returns the exit status."""
     stop = threading.Event()
@@ -235,11 +229,9 @@ def _do(folder: RunFolder, submission: Submission, work: Callable[..., object]) 
     os.dup2(log, 1)
     os.dup2(log, 2)
     spec = read_spec(folder.spec_file.read_text())
-    if _needs_fail(folder):
-        print(
-            f"not started: {spec.needs.key if spec.needs else ''}, which it needs, is not finished",
-            flush=True,
-        )
+    needed = unfinished_need(spec, submission.runtime.runs_dir)
+    if needed is not None:
+        print(f"not started: {needed}, which it needs, is not finished", flush=True)
         return 1
     try:
         work(spec, submission.runtime, stop.is_set)

@@ -1,0 +1,180 @@
+"""Where a model errs, and how sure it is: which classes it confuses, how often it is right where it
+is so sure, and the images that it takes for another class.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from scipy.special import softmax
+
+from analysis.palette import OKABE_ITO, RIM, line, look, panels
+from birds.core.letters import labels
+from birds.core.spec import UserError
+
+BINS = 15  # of the reliability diagram: those of the record's calibration error
+PAIRS = 12
+IMAGES = 6
+LONGEST_NAME = 24  # letters of a class in these figures
+
+
+def confused_pairs(
+    confusion: NDArray[np.int64], classes: list[str], most: int = PAIRS
+) -> pd.DataFrame:
+    """The pairs most often taken for each other: true, said, images, share of the true class's
+    images.
+    """
+    wrong = confusion * (1 - np.eye(len(confusion), dtype=int))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    true, said = np.unravel_index(order, wrong.shape)
+    pairs = pd.DataFrame(
+        {
+            "true": np.array(classes)[true],
+            "said": np.array(classes)[said],
+            "images": wrong[true, said],
+        }
+    )
+    return pairs.assign(share=pairs["images"] / confusion.sum(1)[true]).query("images > 0")
+
+
+def confusion_figure(confusion: NDArray[np.int64], classes: list[str], title: str) -> Figure:
+    """Shares of each true class by what was said, and the most confused pairs beside them."""
+    pairs = confused_pairs(confusion, classes)
+    figure, [[left, right]] = panels(1, 2, 9.6, 4.6, width_ratios=(1.15, 1))
+    share = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    image = left.imshow(share, cmap="Greys", vmin=0, vmax=100, interpolation="nearest")
+    figure.colorbar(image, ax=left, label="% of the true class", shrink=0.8)
+    left.set(xlabel="said", ylabel="true", title=title)
+    left.grid(False)
+    if len(classes) <= 30:
+        names = labels(classes, LONGEST_NAME)
+        left.set_xticks(range(len(classes)), names, rotation=90, fontsize=6)
+        left.set_yticks(range(len(classes)), names, fontsize=6)
+    right.barh(range(len(pairs)), pairs["images"], color=OKABE_ITO[4], edgecolor=RIM, linewidth=0.6)
+    short = dict(zip(classes, labels(classes, LONGEST_NAME), strict=True))
+    words = [f"{short[p.true]} → {short[p.said]}" for p in pairs.itertuples()]
+    right.set_yticks(range(len(pairs)), words, fontsize=7)
+    right.set(xlabel="test images", title="most confused: true → said")
+    right.invert_yaxis()
+    return figure
+
+
+def reliability(
+    logits: NDArray[np.float32], label: NDArray[np.int64], bins: int = BINS
+) -> pd.DataFrame:
+    """Confidence, accuracy and images of each bin of equal width that holds images (Guo et al.
+    2017, 1706.04599).
+    """
+    probability = softmax(logits.astype(float), axis=1)
+    confidence, right = probability.max(1), probability.argmax(1) == label
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    rows = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right}).groupby("bin")
+    return rows.mean().assign(images=rows.size()).reset_index(drop=True)
+
+
+def calibration_error(bins: pd.DataFrame) -> float:
+    """The expected calibration error of a reliability table, a fraction of 1."""
+    return float(np.average((bins["accuracy"] - bins["confidence"]).abs(), weights=bins["images"]))
+
+
+def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
+    """A panel for each split: how often a variant is right where it is so sure; dots grow with the
+    number of images.
+    """
+    splits = sorted({split for split, _ in tables})
+    figure, axes = panels(1, len(splits), 0.8 + 3.2 * len(splits), 3.6, sharex=True, sharey=True)
+    for axis, split in zip(axes[0], splits, strict=True):
+        axis.plot([0, 100], [0, 100], color="0.5", linestyle=":", linewidth=1)
+        own = {variant: bins for (cut, variant), bins in tables.items() if cut == split}
+        for variant, bins in own.items():
+            x = 100 * bins["confidence"]
+            y = 100 * bins["accuracy"]
+            share = bins["images"] / bins["images"].sum()
+            axis.plot(x, y, color=look(variant).colour, zorder=2, **line(1.2))
+            shape: dict[str, Any] = {
+                "c": [look(variant).colour],
+                "marker": look(variant).marker,
+                "edgecolors": RIM,
+            }
+            axis.scatter(
+                x,
+                y,
+                6 + 90 * share,
+                **shape,
+                zorder=3,
+                label=f"{variant}, ECE {100 * calibration_error(bins):.1f} %",
+            )
+        axis.set(
+            title=f"{split}/{100 - split}",
+            xlabel="confidence, %",
+            xlim=(0, 100),
+            ylim=(0, 100),
+            aspect="equal",
+        )
+        axis.legend(fontsize=7, loc="upper left", frameon=False)
+    axes[0][0].set_ylabel("right, %")
+    return figure
+
+
+def mistakes(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFrame:
+    """The images a model gets wrong: row, true, said, confidence, margin over the second, and place
+    of the truth.
+    """
+    probability = softmax(logits.astype(float), axis=1)
+    ranked = np.argsort(-probability, axis=1, kind="stable")
+    sure = np.take_along_axis(probability, ranked[:, :2], axis=1)
+    place = (ranked == label[:, None]).argmax(1) + 1
+    frame = pd.DataFrame(
+        {
+            "row": np.arange(len(label)),
+            "true": label,
+            "said": ranked[:, 0],
+            "confidence": sure[:, 0],
+        }
+    )
+    return frame.assign(margin=sure[:, 0] - sure[:, 1], place=place)[place > 1].reset_index(
+        drop=True
+    )
+
+
+def errors_figure(saved: dict[str, NDArray[Any]], root: Path, title: str) -> Figure:
+    """Two rows of images that were taken for another class: where the model hesitated, and where
+    it was sure.
+    """
+    wrong = mistakes(saved["logits"], saved["label"])
+    classes = labels([str(name) for name in saved["classes"]], LONGEST_NAME)
+    if wrong.empty:
+        raise UserError("the best run makes no mistake on the test images")
+    rows = {
+        "hesitated": wrong.nsmallest(IMAGES, "margin"),
+        "sure": wrong.nlargest(IMAGES, "confidence"),
+    }
+    figure, axes = panels(2, IMAGES, 1.55 * IMAGES, 4.4)
+    for line_of, (name, shown) in zip(axes, rows.items(), strict=True):
+        for axis in line_of:
+            axis.set_axis_off()
+        for axis, one in zip(line_of, shown.itertuples(), strict=False):
+            axis.imshow(_image(root / str(saved["image"][one.row])))
+            said = f"said {classes[one.said]}\n{one.confidence:.0%}, ahead by {one.margin:.0%}"
+            axis.set_title(f"{classes[one.true]}\n{said}", fontsize=6.5)
+        line_of[0].text(
+            -0.08, 0.5, name, transform=line_of[0].transAxes, rotation=90, va="center", ha="right"
+        )
+    second, sure = (wrong["place"] == 2).mean(), (wrong["confidence"] > 0.8).mean()
+    count = f"of {len(wrong)} mistakes in {len(saved['label'])}"
+    about = f"{count}, {second:.0%} had the truth second, {sure:.0%} were sure (over 80 %)"
+    figure.suptitle(f"{title}: {about}", fontsize=9)
+    return figure
+
+
+def _image(path: Path, size: int = 128) -> Image.Image:
+    """The middle of an image, or a grey square where it is not on this machine."""
+    try:
+        with Image.open(path) as image:
+            return ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (size, size))
+    except OSError:
+        return Image.new("RGB", (size, size), "lightgrey")

@@ -1,0 +1,138 @@
+"""What a comparison says of its hypothesis: supported, refuted or cannot tell, and a sentence.
+
+What is claimed stands in the variant's YAML, or in `sentences.yaml`.
+"""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from analysis import statistics
+from analysis.variants import Claims, variant
+
+SENTENCES = Path(__file__).with_name("sentences.yaml")
+
+
+class Verdict(NamedTuple):
+    """What a comparison says of its hypothesis, which `claims` words. gap, low and high are
+    fractions; nan where they are not known.
+    """
+
+    claims: Claims
+    word: str
+    gap: float
+    low: float
+    high: float
+    more_seeds: int | None
+    variant: str = ""
+    against: str = ""
+    where: str = ""
+    seeds: int = 0
+    images: int = 0
+    p: float = np.nan
+    equivalent: bool = False
+    run: str = ""
+
+
+def verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
+    """A verdict a row: supported or refuted where the gap is shown (Holm's p at most 5 %), else
+    cannot tell.
+
+    A gap that is not shown, but shown to be smaller than two points either way, refutes as well: it
+    does not pay.
+    """
+    return [_verdict(row) for row in comparisons.to_dict("records")]
+
+
+def place(choices: dict[str, Any]) -> str:
+    """Where a comparison stands, in a few words: the split, and what else was swept."""
+    split, *swept = choices.items()
+    words = [f"{name}={value}" for name, value in swept if value != ""]
+    return " ".join([f"{split[1]}/{100 - split[1]}", *words])
+
+
+def _verdict(row: dict[str, Any]) -> Verdict:
+    shown = row["p_holm"] <= statistics.ALPHA
+    word = "cannot tell"
+    if shown and row["gap"] > 0:
+        word = "supported"
+    elif shown or row["equivalent"]:
+        word = "refuted"
+    columns = list(row)
+    swept = columns[columns.index("against") + 1 : columns.index("seeds")]
+    return Verdict(
+        claims=_claims(row),
+        word=word,
+        more_seeds=int(row["more_seeds"])
+        if word == "cannot tell" and np.isfinite(row["more_seeds"])
+        else None,
+        where=place({name: row[name] for name in ("split", *swept)}),
+        p=row["p_holm"],
+        equivalent=not shown and row["equivalent"],
+        against=opponent(row),
+        **{name: row[name] for name in ("gap", "low", "high", "variant", "seeds", "images", "run")},
+    )
+
+
+def opponent(row: dict[str, Any]) -> str:
+    """What a row's variant is compared with, and what that has otherwise than the row says."""
+    return f"{row['against']} ({row['other']})" if row["other"] else str(row["against"])
+
+
+def _claims(row: dict[str, Any]) -> Claims:
+    """What a comparison claims: what the variant's YAML says, or what is usual."""
+    own = {} if row["noisy"] else variant(row["variant"]).claim(row["against"])
+    usual = "pretraining pays" if row["pretrained"] else "it pays"
+    if row["variant"] == row["against"]:
+        usual = "the other choice pays"
+    if row["noisy"]:
+        usual = "it makes robust"
+    return {language: words[usual] for language, words in sentences().items()} | own
+
+
+@lru_cache
+def sentences() -> dict[Any, Any]:
+    """The sentences of the verdicts, by language (sentences.yaml)."""
+    return dict(yaml.safe_load(SENTENCES.read_text()))
+
+
+def sentence(verdict: Verdict, language: str = "en") -> str:
+    """A verdict for people, built from its numbers, in English (`en`) or Spanish (`es`)."""
+    words = sentences()[language]
+    about = verdict._replace(claims={})._asdict()
+    numbers = about | {
+        "by": f"{100 * abs(verdict.gap):.1f}",
+        "gap": f"{100 * verdict.gap:+.1f}",
+        "low": f"{100 * verdict.low:+.1f}",
+        "high": f"{100 * verdict.high:+.1f}",
+        "p": p_words(verdict.p, "= "),
+        "margin": f"{100 * statistics.MARGIN:g}",
+    }
+    point = words["point"]
+    numbers = {n: re.sub(r"(?<=\d)\.(?=\d)", point, str(value)) for n, value in numbers.items()}
+    evidence = words["evidence"].format(**numbers)
+    claim = verdict.claims[language][verdict.word].replace("{variant}", verdict.variant)
+    return f"{claim}: {words[_case(verdict)].format(**numbers, evidence=evidence)}"
+
+
+def _case(verdict: Verdict) -> str:
+    """Which sentence fits: what was shown, or why nothing can be."""
+    if verdict.word != "cannot tell":
+        return "within" if verdict.equivalent else "above" if verdict.gap > 0 else "below"
+    if verdict.seeds < 2:
+        return "one seed" if verdict.seeds else "no seed"
+    if verdict.images < 2:
+        return "one image"
+    return "few images" if verdict.more_seeds is None else "few seeds"
+
+
+def p_words(p: float, equals: str = "") -> str:
+    """A p value in a few signs; empty where it is not known."""
+    if np.isnan(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"

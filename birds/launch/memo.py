@@ -1,0 +1,192 @@
+"""The specs of configurations that were planned before, so that planning them again needs no torch.
+
+The options of encoders, methods and heads live in modules that import torch, which takes seconds.
+What a configuration asks for is therefore remembered in `cache_dir/plans-STAMP.jsonl`, one line a
+configuration. The stamp stands for the code and the installed packages: after any change nothing is
+remembered. What is kept was made without seed and digests, and these are put in when it is used.
+Only what was accepted is kept, and nothing that names a part outside the project.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import birds
+from birds.core.spec import RunSpec
+
+DATA, POOL = "data-digest", "pool-digest"  # what stands for digests that are not known yet
+NEVER_READ = (  # by what makes a spec of a configuration: where and how runs run
+    "seed",
+    "runs_dir",
+    "cache_dir",
+    "device",
+    "precision",
+    "threads",
+    "compile",
+    "features",
+    "slots",
+    "dry_run",
+    "sweep",
+    "launch",
+    "search",
+    "slurm",
+    "tracking",
+)
+KEPT_FILES = 4
+
+Compose = Callable[[Mapping[str, Any], str, str], RunSpec]
+
+
+class Memo:
+    """Drafts of specs by configuration, kept in a file that several processes may add to.
+
+    Args:
+        cache_dir: where the file lies; it need not exist before something is kept.
+        stamp: stands for the code that makes specs of configurations.
+    """
+
+    def __init__(self, cache_dir: Path, stamp: str) -> None:
+        self._file = cache_dir / f"plans-{stamp}.jsonl"
+        self._drafts = dict(_lines(self._file))
+
+    def draft(self, config: Mapping[str, Any], compose: Compose) -> "Draft":
+        """What a configuration asks for, remembered or composed. Raises what `compose` raises.
+
+        Args:
+            config: the resolved configuration as plain containers.
+            compose: makes a spec of a configuration and the digests of data and pool.
+        """
+        name = _name_of(config)
+        known = self._drafts.get(name)
+        seed = config["seed"]
+        if known is not None:
+            try:
+                remembered = RunSpec.model_validate(_filled(known, {"seed": seed}))
+                return Draft(remembered.model_dump(mode="json"), name, new=False)
+            except ValidationError:  # composing says what is wrong with it
+                pass
+        return Draft(compose(config, DATA, POOL).model_dump(mode="json"), name, new=True)
+
+    def keep(self, draft: "Draft") -> None:
+        """Remember a draft that was composed anew; the cache folder must exist."""
+        if not draft.new or draft.name in self._drafts or _from_outside(draft.values):
+            return
+        _forget_oldest(self._file)
+        self._drafts[draft.name] = draft.values
+        line = json.dumps([draft.name, draft.values], separators=(",", ":"))
+        with contextlib.suppress(OSError), self._file.open("a") as file:
+            file.write(line + "\n")  # one write a line: others may add theirs at the same time
+
+
+class Draft:
+    """A spec whose digests are not known yet."""
+
+    def __init__(self, values: dict[str, Any], name: str, *, new: bool) -> None:
+        self.values = values
+        self.name = name
+        self.new = new
+
+    def spec(self, data_digest: str, pool_digest: str) -> RunSpec:
+        """The run, now that the digests of its images and of its pool are known."""
+        digests = {DATA: data_digest, POOL: pool_digest}
+        return RunSpec.model_validate(_filled(self.values, {}, digests))
+
+
+def memo_in(cache_dir: Path) -> Memo:
+    """The memo of a cache folder for the code as it is; read once a process."""
+    return _memo(cache_dir, code_stamp(Path(birds.__file__).parent))
+
+
+@lru_cache(maxsize=4)
+def _memo(cache_dir: Path, stamp: str) -> Memo:
+    return Memo(cache_dir, stamp)
+
+
+@lru_cache(maxsize=4)
+def code_stamp(package: Path) -> str:
+    """Twelve hex digits for all Python files of a package and all installed packages.
+
+    A file counts with its path, its size and the moment of its last change.
+    """
+    digest = hashlib.sha256(sys.version.encode())
+    for file in sorted(package.rglob("*.py")):
+        found = file.stat()
+        place = file.relative_to(package)
+        digest.update(f"{place} {found.st_size} {found.st_mtime_ns}\n".encode())
+    for name in sorted(_installed()):
+        digest.update(f"{name}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _installed() -> set[str]:
+    """The packages that can be imported: their names and versions, as their folders say them."""
+    found = set()
+    for distribution in importlib.metadata.distributions():
+        place = getattr(distribution, "_path", None)
+        found.add(str(place) if place else distribution.metadata["Name"])
+    return found
+
+
+def _name_of(config: Mapping[str, Any]) -> str:
+    read = {name: value for name, value in config.items() if name not in NEVER_READ}
+    text = json.dumps(read, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _filled(
+    values: Mapping[str, Any], fields: Mapping[str, Any], digests: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A dumped spec with other values of its own fields, and digests in place of placeholders.
+
+    Both are put into the runs that it needs, too.
+    """
+    filled = {**values, **fields}
+    for name in ("data", "pool"):
+        digest = values[name]["digest"]
+        if digests and digest in digests:
+            filled[name] = {**values[name], "digest": digests[digest]}
+    filled["needs"] = [_filled(needed, fields, digests) for needed in values["needs"]]
+    return filled
+
+
+def _from_outside(value: Any) -> bool:
+    """Whether a dumped spec names a part `package.module:Class`, whose file has no stamp."""
+    if isinstance(value, Mapping):
+        outside = ":" in str(value.get("part", ""))
+        return outside or any(_from_outside(inner) for inner in value.values())
+    if isinstance(value, list):
+        return any(_from_outside(inner) for inner in value)
+    return False
+
+
+def _lines(file: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The drafts of a file; a line that was cut short is left out."""
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    found = []
+    for line in lines:
+        try:
+            name, values = json.loads(line)
+        except ValueError:
+            continue
+        found.append((name, values))
+    return found
+
+
+def _forget_oldest(own: Path) -> None:
+    """Remove files of code that was used longest ago, a few excepted."""
+    if own.exists():
+        return
+    others = sorted(own.parent.glob("plans-*.jsonl"), key=lambda file: file.stat().st_mtime)
+    for file in others[: -(KEPT_FILES - 1)]:
+        file.unlink(missing_ok=True)
