@@ -199,10 +199,13 @@ class Thing:
     class Options(Choices):
         pass
 """
-LOSS = PLAIN + """
+LOSS = (
+    PLAIN
+    + """
     learns = True
     def check(self): ...
 """
+)
 
 
 @pytest.mark.parametrize(
