@@ -2,9 +2,11 @@
 
 import contextlib
 import shlex
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from birds.core.spec import UserError, read_spec
 from birds.core.store import RunFolder
 from birds.core.sweep import Asked, read_sweep
 
+BROKEN = (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error)  # what a bad .npz raises
 SHOWN_ANYWAY = ("split", "variant", "seed")  # columns of every table
 NAMED_ALWAYS = ("data.labels_per_class",)  # a cut that the split does not tell
 ASKED = ("key", "split", "variant", "seed", "spec")  # columns of `asked_runs` beside what was swept
@@ -128,7 +131,7 @@ def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | N
     try:
         with np.load(RunFolder(runs_dir, key).predictions_file, allow_pickle=False) as saved:
             return [saved[name] for name in names]
-    except (OSError, ValueError, KeyError):
+    except BROKEN:
         return None
 
 

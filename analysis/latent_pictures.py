@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
+from analysis.frame import BROKEN
 from analysis.latent_space import Labels, Space, nearest_first
 from analysis.palette import OKABE_ITO, legend, panels
 from birds.core.letters import fitted, labels
@@ -63,7 +63,7 @@ def read_space(folder: Path) -> Space | None:
         with np.load(folder / "latent.npz", allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in ("vectors", "label", "cluster", "tsne")}
         return Space(**arrays, metrics=measured)
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except BROKEN:
         return None
 
 

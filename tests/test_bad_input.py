@@ -348,7 +348,7 @@ def test_unreadable_photos_found_by_the_check(photos, tmp_path):
     root = shutil.copytree(photos, tmp_path / "photos")
     (root / "train/ROBIN/004.jpg").write_bytes(b"")
     asked = birds(tmp_path, "data", "check", str(root))
-    assert_refused(asked, "1 unreadable photos", "data.skip_unreadable=true")
+    assert_refused(asked, "1 unreadable images", "data.skip_unreadable=true")
     assert "train/ROBIN/004.jpg" in asked.stdout
 
 

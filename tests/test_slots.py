@@ -17,6 +17,7 @@ from birds.launch.progress import Board
 
 SOURCE = Part(name="folder", options={"root": "/images"})
 
+
 @pytest.fixture(autouse=True)
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "gpu_devices", lambda: ["/dev/nvidia0", "/dev/nvidia1"])

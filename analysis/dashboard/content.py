@@ -20,7 +20,7 @@ import pandas as pd
 
 from analysis.comparisons import FOR_PROGRAMS, compare_sweep
 from analysis.dashboard.pictures import jpegs, sheet
-from analysis.frame import command, sweep_frame, sweep_keys
+from analysis.frame import BROKEN, command, sweep_frame, sweep_keys
 from analysis.latency import latency_table
 from analysis.palette import look
 from analysis.pareto import wilson
@@ -249,7 +249,7 @@ def _cloud(folder: RunFolder) -> Values | None:
         with np.load(folder.latent / "latent.npz", allow_pickle=False) as saved:
             lists = {name: saved[name].tolist() for name in ("label", "cluster", "image")}
             x, y = saved["tsne"].round(2).T.tolist()
-    except (OSError, ValueError, KeyError):
+    except BROKEN:
         return None
     return lists | {"key": folder.key, "x": x, "y": y, "classes": classes, "sheet": root}
 

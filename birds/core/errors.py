@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,7 +70,9 @@ def exit_status(command: Callable[[], object], elsewhere: str = ELSEWHERE) -> in
         if isinstance(error, BrokenPipeError) and reader_is_gone():
             drop_output()
             return READER_GONE
-        translated = _hydra_sentence(error) or _disk_sentence(error, elsewhere)
+        translated = (
+            _hydra_sentence(error) or _name_sentence(error) or _disk_sentence(error, elsewhere)
+        )
         if translated is None:
             raise
         return _say(translated, 2)
@@ -108,6 +110,18 @@ def _disk_sentence(error: Exception, elsewhere: str) -> str | None:
     cure = f"; {elsewhere}" if elsewhere else ""
     what = "find or make" if error.errno == errno.ENOENT else "write"
     return f"cannot {what} {place!s}: {error.strerror}{cure}"
+
+
+def _name_sentence(error: Exception) -> str | None:
+    """A file or folder whose name is not UTF-8, in a sentence; None for anything else."""
+    if not isinstance(error, UnicodeEncodeError) or error.reason != "surrogates not allowed":
+        return None
+    around = error.object[max(error.start - 20, 0) : error.end + 20]
+    meant = around.encode(errors="surrogateescape").decode("latin-1")
+    return (
+        f"the name {around!a} is not UTF-8 (perhaps {meant!r}, from an old zip): rename that "
+        "file or folder, as with: convmv -r -f latin1 -t utf8 --notest FOLDER"
+    )
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -159,7 +173,9 @@ def in_quotes(override: str) -> str:
     """An override whose value Hydra takes letter for letter, as it is typed in a shell."""
     key, _, value = override.partition("=")
     inner = value.strip("'\"") if value[:1] in ("'", '"') else value
-    escaped = inner.replace("'", "\\'")
+    escaped = re.sub(
+        r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), inner
+    )
     words = f"{key}='{escaped}'"
     return shlex.quote(words) if set('"$`!\\') & set(inner) else f'"{words}"'
 
@@ -222,3 +238,15 @@ def dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
         yield key, value
         if isinstance(value, dict):
             yield from dotted(value, key)
+
+
+def refuse_odd_file(path: Path, endings: Sequence[str]) -> None:
+    """Raise UserError unless a file of one of these endings can be written at `path`."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file in it, as in {path / 'NAME'}{endings[0]}")
+    if path.suffix.lower() not in endings:
+        raise UserError(
+            f"{path}: a file of that ending cannot be made; choose {', '.join(endings)}"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path.parent} is no folder: make it first, or choose another place")

@@ -59,10 +59,10 @@ def drawable(text: str, files: Sequence[Path] | None = None) -> str:
     known = [_letters(file) for file in (families().values() if files is None else files)]
     drawn = []
     for letter in text.replace("\n", " "):
-        if any(ord(letter) in letters for letters in known):
+        if letter.isprintable() and any(ord(letter) in letters for letters in known):
             drawn.append(letter)
         else:
-            drawn.append(letter.encode("ascii", errors="backslashreplace").decode())
+            drawn.append(letter.encode("unicode_escape").decode())
     return "".join(drawn)
 
 

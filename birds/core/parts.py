@@ -8,6 +8,7 @@ Nothing is registered anywhere: a file that is there can be asked for.
 import importlib
 import inspect
 import pkgutil
+import traceback
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -26,21 +27,36 @@ FOLDERS = {
     "extra_loss": "birds.methods.classify.losses",
 }
 REQUIRED = {  # what a part of each kind must have beside Options
-    "source": ("scan", "contents", "decode"),
-    "encoder": ("forward", "pool", "depth_groups", "check"),
+    "source": ("prepare", "scan", "contents", "decode"),
+    "encoder": (
+        "forward",
+        "pool",
+        "features",
+        "maps",
+        "latent_of",
+        "depth_groups",
+        "for_export",
+        "layers",
+        "check",
+    ),
     "pretraining": ("fit", "measure", "load", "check", "section"),
     "classifier": ("create", "load", "check", "section"),
-    "head": ("check",),
-    "extra_loss": ("check",),
+    "head": ("by_gradient", "check"),
+    "extra_loss": ("learns", "check"),
 }
+UNWRITTEN = "_forward_unimplemented"  # what torch calls the forward of a module without one
 
 
 @lru_cache
 def part_names(kind: str) -> tuple[str, ...]:
     """The names of the parts of one kind that come with the project."""
     package = importlib.import_module(FOLDERS[kind])
-    names = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return tuple(sorted(name for name in names if not name.startswith("_")))
+    names = []
+    for module in pkgutil.iter_modules(package.__path__):
+        holds_parts = f"{FOLDERS[kind]}.{module.name}" in FOLDERS.values()
+        if not holds_parts and not module.name.startswith("_"):
+            names.append(module.name)
+    return tuple(sorted(names))
 
 
 @lru_cache
@@ -54,7 +70,7 @@ def part_class(kind: str, place: str) -> Any:
     module_name, _, class_name = place.partition(":")
     if not class_name:
         if not place.isidentifier() or place not in part_names(kind):
-            known = [name for name in part_names(kind)]
+            known = part_names(kind)
             raise UserError(
                 f"{kind}={place}: there is no such {kind}{nearest(place, known)} "
                 f"There are: {', '.join(known)}, or package.module:Class"
@@ -76,9 +92,23 @@ def _imported(kind: str, place: str, module_name: str) -> Any:
     except Exception as error:
         first_line = str(error).splitlines()[0] if str(error) else ""
         raise UserError(
-            f"{kind}={place} cannot be imported from {module_name}: "
-            f"{type(error).__name__}: {first_line}"
+            f"{kind}={place} cannot be imported: {type(error).__name__}: {first_line} "
+            f"({_line_of(error) or module_name})"
         ) from error
+
+
+def _line_of(error: Exception) -> str | None:
+    """Where an import failed, as `file:line`; None where no file was found."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    files = [f"{frame.filename}:{frame.lineno}" for frame in frames if _is_own(frame.filename)]
+    return files[-1] if files else None
+
+
+def _is_own(file: str) -> bool:
+    """Whether a line of a traceback is no part of this module or of Python's import."""
+    return file != __file__ and "importlib" not in file
 
 
 def _own_class(module: Any) -> Any:
@@ -91,13 +121,41 @@ def _own_class(module: Any) -> Any:
 
 
 def _refuse_incomplete(kind: str, place: str, found: Any) -> None:
-    if not (inspect.isclass(getattr(found, "Options", None))):
-        raise UserError(f"{kind}={place}: {found.__name__} has no Options, a pydantic model")
-    missing = [name for name in REQUIRED[kind] if not hasattr(found, name)]
+    options = getattr(found, "Options", None)
+    if not (inspect.isclass(options) and issubclass(options, Choices)):
+        raise UserError(
+            f"{kind}={place}: {found.__name__} has no Options, a nested class that inherits "
+            "birds.core.spec.Choices"
+        )
+    missing = [name for name in _required(kind, found) if _is_missing(found, name)]
+    missing += [name for name in dir(found) if _is_abstract(found, name) and name not in missing]
     if missing:
         raise UserError(
-            f"{kind}={place}: {found.__name__} lacks {', '.join(missing)}, which a {kind} must have"
+            f"{kind}={place}: {found.__name__} lacks {', '.join(missing)}, which every {kind} must "
+            "have"
         )
+
+
+def _required(kind: str, found: Any) -> tuple[str, ...]:
+    """What a part of this kind must have, a head by how it learns."""
+    required = REQUIRED[kind]
+    if kind == "head" and hasattr(found, "by_gradient"):
+        required += ("forward",) if found.by_gradient else ("fit", "scores")
+    if kind == "extra_loss" and getattr(found, "learns", False):
+        required += ("loss",)
+    return required
+
+
+def _is_missing(found: Any, name: str) -> bool:
+    """Whether a class has no such attribute, or torch's placeholder for it."""
+    if not hasattr(found, name):
+        return True
+    return getattr(getattr(found, name), "__name__", "") == UNWRITTEN or _is_abstract(found, name)
+
+
+def _is_abstract(found: Any, name: str) -> bool:
+    """Whether a class has an attribute that its subclasses must write."""
+    return bool(getattr(getattr(found, name, None), "__isabstractmethod__", False))
 
 
 def chosen_part(kind: str, asked: Mapping[str, Any], *, place: str = "") -> Part:
@@ -117,18 +175,20 @@ def chosen_part(kind: str, asked: Mapping[str, Any], *, place: str = "") -> Part
     made_by = part_class(kind, part or name)
     try:
         complete = made_by.Options.model_validate(options)
+        if hasattr(made_by, "complete"):
+            complete = made_by.complete(complete)
     except ValidationError as error:
-        raise UserError(_wrong_option(kind, name, place or kind, error)) from None
+        raise UserError(_wrong_option(kind, part or name, name, place or kind, error)) from None
     own_place = part if part != name else ""
     return Part(name=name, part=own_place, options=complete.model_dump(mode="json"))
 
 
-def _wrong_option(kind: str, name: str, place: str, error: ValidationError) -> str:
+def _wrong_option(kind: str, made_by: str, name: str, place: str, error: ValidationError) -> str:
     first = error.errors()[0]
     option = ".".join(str(step) for step in first["loc"])
     if first["type"] != "extra_forbidden":
         return complaint(error, f"{place}.{option}")
-    own = list(part_class(kind, name).Options.model_fields) if name in part_names(kind) else []
+    own = list(part_class(kind, made_by).Options.model_fields)
     owners = _owners(option)
     if owners:
         return f"{place}.{option}: {kind}={name} has no such option; {' and '.join(owners)} has it"

@@ -73,7 +73,7 @@ def make_record(spec: RunSpec, split_digest: str, measured: Mapping[str, Any]) -
             "data_name": spec.data.name,
             "needs_keys": [needed.key for needed in spec.needs],
             "epochs_asked": spec.epochs,
-            **{k: v for k, v in _choices(spec)},
+            **dict(_choices(spec)),
             **measured,
             **_code_version(),
             "package_versions": package_versions(PACKAGES),

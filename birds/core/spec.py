@@ -38,7 +38,7 @@ class Part(Choices):
     """
 
     name: str
-    part: str = Field("", exclude_if=lambda value: value == "")
+    part: str = Field(default="", exclude_if=lambda value: value == "")
     options: dict[str, Any] = {}
 
     @property
@@ -209,13 +209,19 @@ def _without(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Runtime(Choices):
-    """Where and how a run runs: never hashed, always recorded. `source` says where images lie."""
+    """Where and how a run runs: never hashed, always recorded.
+
+    source: where images lie. files: where the files lie that choices name, by their SHA-256.
+    """
 
     runs_dir: Path
     cache_dir: Path
     source: Part
+    files: dict[str, Path] = {}
     pool_root: Path | None = None
     skip_unreadable: bool = False
+    allow_untested: bool = False
+    join_alike: bool | None = None
     device: str = "auto"
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     threads: int | Literal["auto"] = "auto"

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from birds.core.errors import UserError
 from birds.data.contents import Contents
 from birds.data.deal import scanned
 from birds.data.decode import Look as DecodeLook
 from birds.data.notes import Notes, printable
-from birds.data.sources import Item, Source
+from birds.data.sources import Item, Scan, Source
 
 NEAR = 3  # bits of 64 that may differ
 FLAT = 4.0  # grey levels; below this spread an image is a plain surface and its hash is noise
@@ -65,14 +66,17 @@ class Report:
     def crossing(self, groups: Iterable[Sequence[str]]) -> int:
         """How many groups have members in different parts."""
         part = {item.id: item.part for item in self.images}
-        return sum(len({part[name] for name in group}) > 1 for group in groups)
+        count = 0
+        for group in groups:
+            count += len({part[name] for name in group}) > 1
+        return count
 
 
 def check_source(
     source: Source, cache_dir: Path | None = None, *, join_alike: bool | None = None
 ) -> Report:
     """Look at every image of a source. Raises UserError when there are none."""
-    items, notes = scanned(source, join_alike=join_alike)
+    items, notes = _scanned(source, join_alike)
     ids = [item.id for item in items]
     contents = source.contents(ids, cache_dir)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -89,6 +93,15 @@ def check_source(
         near_duplicates(looks),
         csv_rows_without_file(Path(source.place), set(ids)),
     )
+
+
+def _scanned(source: Source, join_alike: bool | None) -> Scan:
+    """What `scanned` gives; names that a person has to decide on are noted and kept apart."""
+    try:
+        return scanned(source, join_alike=join_alike)
+    except UserError as question:
+        items, notes = scanned(source, join_alike=False)
+        return Scan(items, notes.having("undecided", [str(question)]))
 
 
 def _with_lonely_classes(items: Sequence[Item], notes: Notes) -> Notes:
@@ -117,7 +130,7 @@ def look_at(source: Source, name: str, contents: Contents) -> Look:
 
 
 def perceptual_hash(grey: NDArray[np.uint8]) -> int | None:
-    """64 bits of a grey image (32, 32), equal for images that look alike; None for plain surfaces."""
+    """64 bits of a grey image (32, 32), equal for images that look alike; None for a plain one."""
     from scipy.fft import dctn
 
     shades = grey.astype(np.float64)
@@ -154,18 +167,24 @@ def near_duplicates(looks: dict[str, Look]) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def csv_rows_without_file(root: Path, paths: set[str]) -> int | None:
-    """How many rows of the root's first CSV name an image that is not there; None without CSV.
+def csv_rows_without_file(root: Path, ids: set[str]) -> int | None:
+    """How many rows of the root's first CSV name an image that is not there; None without a CSV
+    that can be read.
+
     Headers are optional.
     """
     files = sorted(root.glob("*.csv"))
     if not files:
         return None
-    absent, parts = 0, {path.split("/")[0] for path in paths}
-    with files[0].open(newline="", encoding="utf-8", errors="replace") as file:
-        for row in csv.reader(file):
-            named = [cell for cell in row if "/" in cell and "." in cell]
-            absent += bool(named) and named[0].split("/")[0] in parts and named[0] not in paths
+    absent = 0
+    parts = {name.split("/")[0] for name in ids}
+    try:
+        with files[0].open(newline="", encoding="utf-8", errors="replace") as file:
+            for row in csv.reader(file):
+                named = [cell for cell in row if "/" in cell and "." in cell]
+                absent += bool(named) and named[0].split("/")[0] in parts and named[0] not in ids
+    except (csv.Error, OSError):  # a field longer than the reader takes, a folder called x.csv
+        return None
     return absent
 
 

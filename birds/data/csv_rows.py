@@ -23,18 +23,20 @@ class Rows(NamedTuple):
         """A hint where another delimiter than the one asked for would cut the table better."""
         if self.usual == self.delimiter:
             return ""
-        return f" (the delimiter seems to be {self.usual!r}: choose data.delimiter='{self.usual}')"
+        return f" (the delimiter seems to be {self.usual!r}: choose data.table.delimiter='{self.usual}')"
 
 
 def read_rows(file: Path, delimiter: str | None) -> Rows:
-    """The rows of a table; a delimiter of None is found. Raises UserError when it cannot be read."""
+    """The rows of a table; a delimiter of None is found. Raises UserError if unreadable."""
     if delimiter is not None and len(delimiter) != 1:
-        raise UserError(f"data.delimiter={delimiter!r}: a delimiter is one letter, such as ';'")
+        raise UserError(
+            f"data.table.delimiter={delimiter!r}: a delimiter is one letter, such as ';'"
+        )
     text = _text(file)
     usual = _usual_delimiter(text)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or usual)
-        cells = [row for row in reader if any(cell.strip() for cell in row)]
+        cells = [row for row in reader if "".join(row).strip()]
     except (csv.Error, ValueError, TypeError) as error:
         raise UserError(f"cannot read {file} as a table ({error}): write it as a CSV") from None
     if not cells:

@@ -5,6 +5,7 @@ No torch here: a sweep that finds all its runs finished never imports it.
 """
 
 import contextlib
+import dataclasses
 import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from birds.core.errors import UserError
 from birds.core.randomness import stream
 from birds.data.contents import Contents
 from birds.data.images import UNLABELLED, Images
-from birds.data.names import one_spelling, plain_name
+from birds.data.names import alike_pairs, one_spelling, plain_name
 from birds.data.notes import Notes, listed, printable
 from birds.data.sources import Item, Scan, Source
 
@@ -56,8 +57,6 @@ def read_images(
     """Read, select and deal out the images of a source.
 
     Args:
-        source: where they come from.
-        cache_dir: where hashes are remembered, and the names behind the notes.
         classes: how many classes are kept, those with most training images (ties by name).
         test: `auto` takes the source's own test part, else a fifth of each class by `seed`; a
             number moves so many seeded training images of each class to the test part.
@@ -65,25 +64,25 @@ def read_images(
         skip_unreadable: leave out what cannot be decoded.
         allow_untested: go on with classes that have no test image.
         join_alike: what happens to names that merely look alike, see `one_spelling`.
+        cache_dir: where hashes are remembered, and the names behind the notes.
 
     A copy of an image of a later part is dropped from train, then from valid. Images without a
     label are training images with the label -1. Raises UserError with the cure.
     """
     scan = scanned(source, join_alike=join_alike)
     kept, names, notes = _selected(scan, classes, source)
-    contents = source.contents([item.id for item in kept], cache_dir)
-    good = readable([item.id for item in kept], contents, source, skip=skip_unreadable)
-    notes = notes.having("unreadable_skipped", (item.id for item in kept if item.id not in good))
+    notes = notes.having("classes_alike", alike_pairs(names))
+    ids = [item.id for item in kept]
+    contents = source.contents(ids, cache_dir)
+    good = readable(ids, contents, source, skip=skip_unreadable)
+    notes = notes.having("unreadable_skipped", (name for name in ids if name not in good))
     kept = [item for item in kept if item.id in good]
-    own_test = any(item.part == "test" for item in scan.items)
-    dealt = _with_all_parts(kept, names, 0 if test == "auto" and own_test else test, seed)
+    dealt = _with_all_parts(kept, names, _moved(test, scan), seed)
     unleaked = without_leaks(dealt, contents)
-    left = {item.id for item in unleaked}
-    notes = notes.having("duplicates_dropped", (item.id for item in dealt if item.id not in left))
+    notes = notes.having("duplicates_dropped", _dropped(dealt, unleaked))
     notes = notes.having("scaled_greys", (item.id for item in unleaked if contents[item.id].scaled))
     notes = _judged(unleaked, names, notes, allow_untested)
-    images = _in_order(source, unleaked, names, contents, notes)
-    return _with_notes_kept(images, cache_dir)
+    return _with_notes_kept(_in_order(source, unleaked, names, contents, notes), cache_dir)
 
 
 def scanned(source: Source, *, join_alike: bool | None = None) -> Scan:
@@ -157,6 +156,12 @@ def _refuse_few_classes(count: Counter[str], items: Sequence[Item], source: Sour
     )
 
 
+def _moved(test: Test, scan: Scan) -> Test:
+    """What is moved to test: nothing where `auto` finds a test part."""
+    own_test = any(item.part == "test" for item in scan.items)
+    return 0 if test == "auto" and own_test else test
+
+
 def _with_all_parts(kept: list[Item], names: Sequence[str], test: Test, seed: int) -> list[Item]:
     """Cut a validation part where there is none, and move seeded training images of each class to
     the test part.
@@ -204,10 +209,15 @@ def without_leaks(items: Sequence[Item], contents: Mapping[str, Contents]) -> li
     return [item for item in items if contents[item.id].sha not in forbidden[item.part or "train"]]
 
 
+def _dropped(before: Sequence[Item], after: Sequence[Item]) -> list[str]:
+    left = {item.id for item in after}
+    return [item.id for item in before if item.id not in left]
+
+
 def _judged(
     items: Sequence[Item], names: Sequence[str], notes: Notes, allow_untested: bool
 ) -> Notes:
-    """Refuse classes without a test image unless they are allowed; note those without validation."""
+    """Refuse classes without a test image unless allowed; note those without validation."""
     tested = {item.label for item in items if item.part == "test"}
     valid = {item.label for item in items if item.part == "valid"}
     trained = {item.label for item in items if item.part == "train"}
@@ -256,6 +266,4 @@ def _in_order(
 def _with_notes_kept(images: Images, cache_dir: Path) -> Images:
     """The images, with every name behind their notes in a file of the cache folder."""
     notes = images.notes.written(cache_dir / f"notes-{images.digest}.txt")
-    return Images(
-        images.source, images.classes, images.ids, images.label, images.part, images.content, notes
-    )
+    return dataclasses.replace(images, notes=notes)

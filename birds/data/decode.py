@@ -19,7 +19,7 @@ from birds.core.errors import UserError
 
 HEIF = AVIF = False
 with contextlib.suppress(ImportError):  # where its plug-in is installed
-    from pillow_heif import register_heif_opener
+    from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
 
     register_heif_opener()
     HEIF = True
@@ -39,6 +39,7 @@ FORMATS = (
     *(("AVIF",) if AVIF else ()),
 )
 LARGE = 2**25  # pixels from which images are decoded one at a time, so that memory stays bounded
+EMPTY = 2000  # pixels a byte, beyond which a large image is a damaged header, not a picture
 TURNS = {  # by the EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -112,9 +113,13 @@ def decode(file: Path | bytes, look: Look, *, name: str | None = None) -> Decode
     called = name or (str(file) if isinstance(file, Path) else "the image")
     try:
         source = io.BytesIO(file) if isinstance(file, bytes) else file
+        length = len(file) if isinstance(file, bytes) else file.stat().st_size
         with Image.open(source, formats=FORMATS) as image:
-            if image.width * image.height < LARGE:
+            pixels = image.width * image.height
+            if pixels < LARGE:
                 return _decoded(image, look)
+            if pixels > EMPTY * length:
+                raise ValueError(f"{image.width}x{image.height} pixels in {length} bytes")
             with _one_large_image:
                 return _decoded(image, look)
     except Exception as complaint:  # Pillow raises anything from OSError to struct.error
@@ -145,7 +150,7 @@ def _resized(image: Image.Image, look: Look) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation asks; EXIF that cannot be read asks for nothing."""
     try:
-        turn = TURNS.get(image.getexif().get(0x0112))
+        turn = TURNS.get(int(image.getexif().get(0x0112, 1)))
     except Exception:  # a broken tag says nothing about the pixels
         return image
     return image if turn is None else image.transpose(turn)

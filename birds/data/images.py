@@ -41,7 +41,7 @@ class Images:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
     def rows(self, part: str) -> NDArray[np.int64]:
-        """The row numbers of one part, ascending; those without a label are of the training part."""
+        """The row numbers of one part, ascending; images without a label are of train."""
         return np.flatnonzero(self.part == part)
 
     def labelled_rows(self) -> NDArray[np.int64]:

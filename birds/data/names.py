@@ -28,6 +28,7 @@ EXTENSIONS = (
     *((".heic", ".heif") if HEIF else ()),
 )
 LITTER = ("$recycle.bin", "__macosx", "@eadir", "system volume information", "lost+found")
+SHORT = 5  # letters below which names that differ by one letter are just names
 ALIKE = 0.9  # similarity from which two names might be one class
 
 
@@ -103,13 +104,32 @@ def one_spelling(
     for part in ("valid", "test"):
         here = {plain for other, plain in spelled if other == part}
         for name in sorted(here - train):
-            match = _match(name, sorted(train - here), part, join_alike)
-            if match is not None:
-                joined[name] = match
+            match = _match(name, sorted(train - here), join_alike)
+            if match is None:
+                continue
+            if join_alike is None and not is_swap(name, match):
+                _refuse_alike(spelled[part, name][0], spelled["train", match][0], part)
+            joined[name] = match
     first: dict[str, str] = {}
     for (_, plain), names in sorted(spelled.items(), key=lambda pair: pair[0][0] != "train"):
         first.setdefault(plain, names[0])
     return _respelled(items, first, joined)
+
+
+def alike_pairs(names: Iterable[str]) -> list[str]:
+    """Pairs of classes whose names, of five letters or more, differ by one letter that was added,
+    left out, replaced or swapped with its neighbour: perhaps one class, mistyped.
+    """
+    having: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        plain = plain_name(name)
+        if len(plain) < SHORT:
+            continue
+        shortened = {plain[:k] + plain[k + 1 :] for k in range(len(plain)) if plain[k].isalpha()}
+        for key in (plain, *sorted(shortened)):
+            having[key].append(name)
+    pairs = {tuple(sorted(group)) for group in having.values() if len(group) == 2}
+    return sorted(" ~ ".join(pair) for pair in pairs)
 
 
 def _spellings(items: Iterable[Item]) -> dict[tuple[str, str], list[str]]:
@@ -122,19 +142,21 @@ def _spellings(items: Iterable[Item]) -> dict[tuple[str, str], list[str]]:
     return dict(spelled)
 
 
-def _match(name: str, lacking: list[str], part: str, join_alike: bool | None) -> str | None:
-    """The training class, of those that lack images in `part`, that `name` is another spelling of."""
+def _match(name: str, lacking: list[str], join_alike: bool | None) -> str | None:
+    """The training class, of those that lack images in a part, that `name` may be another spelling
+    of.
+    """
     swapped = [other for other in lacking if is_swap(name, other)]
     if len(swapped) == 1:
         return swapped[0]
     near = difflib.get_close_matches(name, lacking, n=1, cutoff=ALIKE)
-    if not near or join_alike is False:
-        return None
-    if join_alike:
-        return near[0]
+    return near[0] if near and join_alike is not False else None
+
+
+def _refuse_alike(name: str, other: str, part: str) -> None:
     raise UserError(
         f"the class {printable(name)!r} has {part} images and no training images, and "
-        f"{printable(near[0])!r} has training images and no {part} images: if they are one class, "
+        f"{printable(other)!r} has training images and no {part} images: if they are one class, "
         "choose data.join_alike=true or rename a folder; if they are two, data.join_alike=false"
     )
 

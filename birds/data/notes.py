@@ -22,6 +22,8 @@ WORDS = {
     "loops_left_out": "links to folders that were read already, left out",
     "names_changed": "names rewritten (composed accents, or a name that was not UTF-8)",
     "spellings_joined": "classes spelled in several ways, joined",
+    "classes_alike": "pairs of classes whose names differ by one letter, kept apart",
+    "undecided": "names that a sweep would ask about",
     "classes_untrained": "classes without training images, left out",
     "classes_untested": "classes without test images",
     "classes_unvalidated": "classes without validation images",

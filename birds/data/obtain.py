@@ -4,10 +4,11 @@
     pip install kagglehub
     python -c "import kagglehub; print(kagglehub.dataset_download('gpiosenka/100-bird-species'))"
 
-  If Kaggle no longer has it, from a mirror on the Hugging Face hub, with its own client: pip
-    install huggingface_hub hf download chriamue/bird-species-dataset --repo-type dataset --include
-    "data/*.tar.gz" --local-dir birds525 for part in train valid test; do tar xzf
-    birds525/data/$part.tar.gz -C birds525; done
+  If Kaggle no longer has it, from a mirror on the Hugging Face hub, with its own client:
+    pip install huggingface_hub
+    hf download chriamue/bird-species-dataset --repo-type dataset --include "data/*.tar.gz" \\
+      --local-dir birds525
+    for part in train valid test; do tar xzf birds525/data/$part.tar.gz -C birds525; done
 
 Then say where it is, once:
     export BIRDS525_ROOT=/the/folder/that/holds/train,valid,test

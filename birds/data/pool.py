@@ -7,17 +7,19 @@ set, selected or not.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from birds.core.errors import UserError
+from birds.data.contents import Contents
 from birds.data.deal import readable, scanned
 from birds.data.files import Files, id_of
 from birds.data.images import UNLABELLED, Images
 from birds.data.names import is_image, is_left_out
 from birds.data.notes import Notes, printable
-from birds.data.sources import Item, Scan
+from birds.data.sources import Item, Scan, Source
 
 
 def read_pool(
@@ -43,16 +45,33 @@ def read_pool(
     found = _not_selected(scan, images) if whole else source.scan()
     candidates = [item.id for item in found.items]
     contents = source.contents(candidates, cache_dir)
-    ids = readable(candidates, contents, source, skip=skip_unreadable)
+    good = readable(candidates, contents, source, skip=skip_unreadable)
+    skipped = [name for name in candidates if name not in good]
     judged = _judged(images, scan, cache_dir)
-    leaks = [name for name in ids if contents[name].sha in judged]
-    if leaks and not whole:
+    if not whole:
+        _refuse_judged(pool, [name for name in good if contents[name].sha in judged], images)
+    notes = found.notes.having("unreadable_skipped", skipped)
+    return _new(pool, source, list(good), contents, judged | set(images.content), notes)
+
+
+def _refuse_judged(pool: str, leaks: list[str], images: Images) -> None:
+    if leaks:
         raise UserError(
             f"pool={pool} holds {len(leaks)} validation or test images of {images.source.place} "
             f"({printable(leaks[0])} is one): take them out, since pretraining must not see what "
             "models are judged on"
         )
-    known = judged | set(images.content)
+
+
+def _new(
+    pool: str,
+    source: Source,
+    ids: list[str],
+    contents: Mapping[str, Contents],
+    known: set[str],
+    notes: Notes,
+) -> Images:
+    """The images whose content is not known, each content once, in the order of hashes."""
     # Of equal files the first is kept, so the last is written first.
     added = {contents[name].sha: name for name in reversed(ids) if contents[name].sha not in known}
     if not added:
@@ -60,9 +79,8 @@ def read_pool(
             f"pool={pool} adds no image to those of the split; choose pool=split, or another folder"
         )
     kept = frozenset(added.values())
-    notes = found.notes.having("unreadable_skipped", (n for n in candidates if n not in ids))
     notes = notes.having("pool_dropped", (name for name in ids if name not in kept))
-    notes = notes.having("scaled_greys", (name for name in kept if contents[name].scaled))
+    notes = notes.having("scaled_greys", (name for name in sorted(kept) if contents[name].scaled))
     shas = sorted(added)
     return Images(
         source=source,

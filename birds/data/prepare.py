@@ -11,13 +11,14 @@ from birds.data.cache import decoded_images
 from birds.data.deal import read_images
 from birds.data.images import Images
 from birds.data.pool import read_pool
+from birds.data.sources import Source
 
 NAMED_POOLS = ("split", "all_classes")
 
 
-def create_source(part: Part) -> object:
+def create_source(part: Part) -> Source:
     """The source of images that a part names, prepared: the embedded birds are rendered."""
-    source = part_class("source", part.place)(options_of("source", part))
+    source: Source = part_class("source", part.place)(options_of("source", part))
     source.prepare()
     return source
 
@@ -34,6 +35,8 @@ def load_images(data: DataChoices, runtime: Runtime) -> Images:
         test=data.test,
         seed=data.seed,
         skip_unreadable=runtime.skip_unreadable,
+        allow_untested=runtime.allow_untested,
+        join_alike=runtime.join_alike,
     )
     if images.digest != data.digest:
         raise UserError(

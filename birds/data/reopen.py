@@ -47,6 +47,8 @@ def reopened(
         cache_dir=cache or folder.path.parent / "cache",
         source=source,
         skip_unreadable=True,  # when the run did not skip any, the digest says so
+        allow_untested=True,
+        join_alike=recorded.get("runtime.join_alike"),
     )
     narrow = spec.model_copy(update={"pool": type(spec.pool)()})
     return opened(narrow, runtime)[0]

@@ -7,6 +7,7 @@ encoder's own file knows how it is built.
 Letters: B batch, C channels, H height, W width, F features, D latent values.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -40,6 +41,14 @@ class Encoder(nn.Module):
     def check(cls, options: Any, image: ImageChoices) -> None:
         """Raise ValueError for a size or channels that it cannot take, with the nearest it can."""
 
+    @classmethod
+    def sketch(cls, options: Any, image: ImageChoices) -> "Encoder":
+        """The encoder without memory for its weights; its shapes are what is asked for."""
+        with torch.device("meta"):
+            encoder: Encoder = cls(options, image)  # type: ignore[call-arg]
+        return encoder
+
+    @abstractmethod
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
         """Maps (B, widths[k], H / strides[k], W / strides[k]), then vectors (B, any length).
 
@@ -114,8 +123,9 @@ def seeded_encoder(spec: RunSpec) -> Encoder:
 
 
 def sketched_encoder(part: Part, image: ImageChoices) -> Encoder:
-    """The encoder without memory for its weights: what its shapes are. Raises as `create_encoder`
-    does.
-    """
-    with torch.device("meta"):
-        return create_encoder(part, image)
+    """The encoder without its weights: what its shapes are. Raises as `create_encoder` does."""
+    made_by = part_class("encoder", part.place)
+    options = options_of("encoder", part)
+    made_by.check(options, image)
+    encoder: Encoder = made_by.sketch(options, image)
+    return encoder

@@ -40,5 +40,16 @@ def mean_and_maximum(maps: Sequence[Tensor]) -> Float[Tensor, "B F"]:
     """Mean and maximum over space of every level, side by side: F is twice the sum of the levels'
     widths.
     """
+    if torch.compiler.is_exporting():
+        return _by_windows(maps)
     means, maxima = zip(*(_MeanAndMaximum.apply(level) for level in maps), strict=True)  # type: ignore[no-untyped-call]
     return torch.cat([*means, *maxima], dim=1)
+
+
+def _by_windows(maps: Sequence[Tensor]) -> Float[Tensor, "B F"]:
+    """The same by pooling with windows as large as the map: unlike a function with a gradient of
+    its own it can be exported, and unlike reductions it exists in int8.
+    """
+    means = [F.avg_pool2d(level, level.shape[-2:]) for level in maps]
+    maxima = [F.max_pool2d(level, level.shape[-2:]) for level in maps]
+    return torch.cat([*means, *maxima], dim=1).flatten(1)

@@ -7,7 +7,6 @@ sizes. The expanding half is `birds.methods.decoder`, which stands on any encode
 """
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -105,7 +104,7 @@ class StridedUNet(nn.Module):
         return _through(self.levels, pixels - 255 * PIXEL_MEAN)
 
 
-def _through(levels: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+def _through(levels: nn.ModuleList, x: Tensor) -> list[Tensor]:
     pyramid: list[Tensor] = []
     for level in levels:
         x = level(F.max_pool2d(x, 2) if pyramid else x)

@@ -179,7 +179,8 @@ def use_short_socket_paths() -> None:
     The path of a socket has about 100 characters at most, which job folders in TMPDIR exceed, and
     some file systems hold no sockets. Raises UserError where no folder does.
     """
-    if multiprocessing.process.current_process()._config.get("tempdir") is not None:
+    settings: dict[str, object] = vars(multiprocessing.process.current_process())["_config"]
+    if settings.get("tempdir") is not None:
         return
     usual = tempfile.gettempdir()
     for folder in (usual, *SHORT_FOLDERS):

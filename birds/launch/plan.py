@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from birds.core.files import known_files
 from birds.core.parts import chosen_part
 from birds.core.spec import Choices, RunSpec, Runtime, UserError, complaint
 from birds.core.store import RunFolder
@@ -28,6 +29,7 @@ from birds.data.split import cut_of
 from birds.launch.memo import memo_in
 
 C = TypeVar("C", bound=Choices)
+READER = ("skip_unreadable", "allow_untested", "join_alike")  # what it may do with files
 
 
 class Launch(Choices):
@@ -77,7 +79,11 @@ def plan_run(config: DictConfig) -> Planned:
     pool = _pool(str(values["pool"]), data, runtime.cache_dir)
     memo.keep(draft)
     spec = draft.spec(images.digest, pool.digest if pool else "")
-    cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
+    cut = cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
+    if not len(cut.unlabelled) and not pool:
+        from birds.methods import refuse_without_unlabelled  # it imports torch
+
+        refuse_without_unlabelled(spec, 0)
     for run in spec.lineage():
         RunFolder(runtime.runs_dir, run).record()  # refuses one of another recipe
     seeds = tuple(values["search"]["seeds"] or ())
@@ -132,8 +138,9 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
         "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),
         "source": chosen_part("source", values["data"]["source"], place="data.source"),
+        "files": known_files(),
         "pool_root": find_pool(str(values["pool"])),
-        "skip_unreadable": values["data"]["skip_unreadable"],
+        **{name: values["data"][name] for name in READER},
         "tracking": values["tracking"]["mode"],
         "precision": str(values["precision"]),
     }
@@ -163,7 +170,7 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
 def _images(data: str, cache_dir: Path) -> Images:
     values = json.loads(data)
     source = create_source(chosen_part("source", values["source"], place="data.source"))
-    chosen = {name: values[name] for name in ("classes", "test", "seed", "skip_unreadable")}
+    chosen = {name: values[name] for name in ("classes", "test", "seed", *READER)}
     return read_images(source, cache_dir, **chosen)
 
 

@@ -17,7 +17,6 @@ from birds.core.state import OVER, UNMET, State, is_finished
 from birds.core.store import RunFolder
 from birds.core.sweep import titles
 
-
 STYLE = {
     State.RUNNING: "cyan",
     State.FINISHED: "green",

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from birds.core.machine import Machine
-from birds.core.parts import part_class
-from birds.core.spec import RunSpec, Runtime
+from birds.core.parts import options_of, part_class
+from birds.core.spec import RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
 
 if TYPE_CHECKING:
@@ -66,3 +66,24 @@ def create_method(job: Job) -> Any:
 def load_method(spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -> Any:
     """A finished run's method as it was saved; raises UserError where that is missing."""
     return part_class(spec.kind, spec.method.place).load(spec, folder, classes)
+
+
+def refuse_without_unlabelled(spec: RunSpec, unlabelled: int) -> None:
+    """Raise UserError where a run, or one that it needs, learns from unlabelled images and there
+    are none.
+
+    Args:
+        spec: the run.
+        unlabelled: how many unlabelled images its cut and its wider pool have.
+    """
+    if unlabelled:
+        return
+    for run in spec.lineage():
+        made_by = part_class(run.kind, run.method.place)
+        reads = getattr(made_by, "reads_unlabelled", None)
+        if reads is None or reads(options_of(run.kind, run.method)):
+            cut = run.title.removeprefix(f"{run.variant} ")
+            raise UserError(
+                f"{run.variant} learns from unlabelled images, and {cut} leaves none; choose a "
+                "larger split, fewer data.labels_per_class, or pool=FOLDER"
+            )

@@ -58,6 +58,8 @@ class Curves(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._folder.assert_mine()
         self.fit_seconds += time.perf_counter() - self._epoch_started
+        if not trainer.enable_validation:  # else it was counted as validation began
+            self.train_seconds += time.perf_counter() - self._epoch_started
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         pl_module.log("lr", lr)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

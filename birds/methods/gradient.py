@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import lightning as L
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 from birds.core.checkpoint import read_checkpoint, saved_weights
@@ -49,6 +51,10 @@ class GradientMethod(L.LightningModule):
         """A generator on the method's device for one purpose, from the run's seed."""
         seed = stream_seed(self.spec.seed, purpose, *position)
         return torch.Generator(self.device).manual_seed(seed)
+
+    @abstractmethod
+    def training_step(self, batch: Any, index: int) -> Any:
+        """The loss of a batch; nothing where the method steps by hand."""
 
     def learning_groups(self) -> Groups:
         """Factors to the learning rate, and the parameters that each is for."""
@@ -87,8 +93,9 @@ class GradientMethod(L.LightningModule):
         }
 
     def measure(self, job: Job) -> dict[str, Any]:
-        """Test by the best checkpoint, then what `tested` and `pictures` make of it."""
-        self._tester.test(self, job.data, verbose=False)
+        """Test by the best checkpoint where there is a `test_step`, then what `tested` makes of it."""
+        if is_overridden("test_step", self):
+            self._tester.test(self, job.data, verbose=False)
         measured = self.tested(job)
         return measured | self.costs(job)
 
@@ -139,7 +146,7 @@ class GradientMethod(L.LightningModule):
         if last is not None and stopped_early(last):
             curves.load_state_dict(last["callbacks"]["Curves"])
             return
-        resumed = {"ckpt_path": path, "weights_only": True} if last else {}
+        resumed: dict[str, Any] = {"ckpt_path": path, "weights_only": True} if last else {}
         try:
             trainer.fit(self, job.data, **resumed)
         except BaseException as error:  # Ctrl-C: Lightning makes a SystemExit of it, or fails
@@ -152,6 +159,10 @@ class GradientPretraining(GradientMethod):
     """A pretraining by gradient descent: it has an `encoder`, and is loaded from its checkpoint."""
 
     encoder: Any
+
+    def forward(self, image: Tensor) -> Any:
+        """What the encoder gives; a pretraining with more of its own says so."""
+        return self.encoder(image)
 
     @classmethod
     def section(cls, options: Any) -> str | None:

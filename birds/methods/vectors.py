@@ -25,9 +25,12 @@ def unlabelled_vectors(encode: Callable[[Tensor], Tensor], data: ImageData) -> N
 
 
 def kmeans_clusters(vectors: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.int64]:
-    """The cluster of each vector by k-means, the best of ten starts."""
+    """The cluster of each vector by k-means, the best of ten starts; no more than there are
+    vectors.
+    """
     from sklearn.cluster import KMeans
 
     state = stream_seed(seed, "k-means") % 2**32
-    found: NDArray[np.int64] = KMeans(clusters, n_init=10, random_state=state).fit_predict(vectors)
+    kmeans = KMeans(min(clusters, len(vectors)), n_init=10, random_state=state)
+    found: NDArray[np.int64] = kmeans.fit_predict(vectors)
     return found.astype(np.int64)

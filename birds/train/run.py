@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from birds.core.errors import UserError
+from birds.core.files import remember_files
 from birds.core.machine import resolve
 from birds.core.record import Record, make_record
 from birds.core.spec import RunSpec, Runtime
@@ -14,7 +15,7 @@ from birds.core.triage import failure_of
 from birds.data.module import ImageData
 from birds.data.reopen import opened
 from birds.data.split import Split
-from birds.methods import Job, create_method, load_method
+from birds.methods import Job, create_method, load_method, refuse_without_unlabelled
 from birds.train.tracking import tracker
 
 ShouldStop = Callable[[], bool]
@@ -62,8 +63,10 @@ def voice(spec: RunSpec) -> Callable[[str], None]:
 def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: ShouldStop) -> Record:
     """Load, fit, measure."""
     machine = resolve(runtime)
+    remember_files(runtime.files)
     started = time.perf_counter()
     data, split = opened(spec, runtime, folder.accumulate)
+    refuse_without_unlabelled(spec, len(data.rows["unlabelled"]))
     if machine.device.type == "cuda":
         data.keep_on(machine.device)
     log = tracker(spec, folder.tracking, runtime.tracking)

@@ -1,94 +1,81 @@
-"""A finished classifier at work: photos to species with probabilities, and an annotated picture.
+"""A finished classifier at work: images to classes with probabilities, and an annotated picture.
 
-torch is imported only where a checkpoint is opened; `birds.use.quantize.predict` shares the rest
-and does without it.
+torch is imported only where a run is opened; `birds.use.quantize.predict` shares the rest and does
+without it.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL import Image, ImageDraw
 
 from birds.core.letters import fitted
-from birds.core.spec import UserError
+from birds.core.spec import ImageChoices
 from birds.core.store import RunFolder
-from birds.data.cache import decode_photo
+from birds.data.decode import decode_image
 
-if TYPE_CHECKING:
-    from birds.methods.classify.standard import Classify
+BATCH = 64  # images at once
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A photo and its likeliest species, best first, with probabilities."""
+    """An image and its likeliest classes, best first, with probabilities."""
 
     path: Path
     ranked: list[tuple[str, float]]
 
 
-def load_classifier(folder: RunFolder) -> tuple["Classify", list[str]]:
-    """The trained classifier in evaluation mode and its species. Raises UserError when the run is not
-    one.
-    """
-    from birds.core.checkpoint import finished_classifier
-    from birds.methods.classify.standard import Classify
-
-    spec, species, weights = finished_classifier(folder)
-    task = Classify(spec, len(species), steps_per_epoch=1)
-    task.load_state_dict(weights)
-    return task.eval(), species
-
-
 def predict(folder: RunFolder, paths: Sequence[Path], top: int = 5) -> list[Prediction]:
-    """The likeliest species of each photo. Raises UserError on a file that is no photo."""
+    """The likeliest classes of each image by a run's classifier.
+
+    Raises UserError when the run is no finished classifier, and on a file that is no image.
+    """
     import torch
 
-    task, species = load_classifier(folder)
-    photos = torch.from_numpy(read_square_photos(paths, task.spec.data.size))
-    with torch.no_grad():
-        logits = task(photos.permute(0, 3, 1, 2).float() / 255)
-    return ranked(paths, logits.numpy(), species, top)
+    from birds.use.networks import load_classifier
+
+    classifier, spec, classes = load_classifier(folder)
+    predictions = []
+    for start in range(0, len(paths), BATCH):
+        batch = paths[start : start + BATCH]
+        pixels = torch.from_numpy(read_images(batch, spec.image))
+        with torch.no_grad():
+            logits = classifier(pixels.permute(0, 3, 1, 2).float() / 255)
+        predictions += ranked(batch, logits.numpy(), classes, top)
+    return predictions
 
 
-def read_square_photos(paths: Sequence[Path], size: int) -> NDArray[np.uint8]:
-    """The photos as training saw them, uint8 (N, size, size, 3). Raises UserError on a file that is
-    no photo.
+def read_images(paths: Sequence[Path], image: ImageChoices) -> NDArray[np.uint8]:
+    """The images as training saw them, uint8 (N, size, size, channels). Raises UserError on a file
+    that is no image.
     """
-    return np.stack([_decoded(path, size) for path in paths])
-
-
-def _decoded(path: Path, size: int) -> NDArray[np.uint8]:
-    try:
-        return decode_photo(path, size)
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is not an image") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
+    chosen = image.model_dump()
+    return np.stack([decode_image(path, **chosen) for path in paths])
 
 
 def ranked(
-    paths: Sequence[Path], logits: NDArray[np.float32], species: Sequence[str], top: int = 5
+    paths: Sequence[Path], logits: NDArray[np.float32], classes: Sequence[str], top: int = 5
 ) -> list[Prediction]:
-    """Logits (N, S) of the photos as their `top` likeliest species with probabilities."""
+    """Logits (N, S) of the images as their `top` likeliest classes with probabilities."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     probability = odds / odds.sum(axis=1, keepdims=True)
     best = np.argsort(-probability, axis=1, kind="stable")[:, :top]
-    return [
-        Prediction(path, [(species[k], float(p[k])) for k in order])
-        for path, p, order in zip(paths, probability, best, strict=True)
-    ]
+    predictions = []
+    for path, chances, order in zip(paths, probability, best, strict=True):
+        named = [(classes[k], float(chances[k])) for k in order]
+        predictions.append(Prediction(path, named))
+    return predictions
 
 
 def annotated(predictions: Sequence[Prediction], width: int = 320) -> Image.Image:
-    """The photos side by side, each with its three likeliest species under it."""
+    """The images side by side, each with its three likeliest classes under it."""
     sheet = Image.new("RGB", (width * len(predictions), width + 64), "white")
     pen = ImageDraw.Draw(sheet)
     for column, prediction in enumerate(predictions):
-        sheet.paste(Image.fromarray(decode_photo(prediction.path, width)), (column * width, 0))
+        sheet.paste(Image.fromarray(decode_image(prediction.path, size=width)), (column * width, 0))
         for line, (name, probability) in enumerate(prediction.ranked[:3]):
             x, y = column * width + 8, width + 4 + 19 * line
             pen.rectangle((x, y, x + int((width - 16) * probability), y + 16), fill="#bfe3d0")

@@ -6,42 +6,38 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from composing import ROOT, needed, options, spec
 from omegaconf import OmegaConf
 
-from birds.core.spec import ClassifySpec, read_spec, spec_from_config
-from birds.encoders import build_encoder
-from birds.encoders.unet import UNet
-from birds.methods.pretraining import Passage, build_pretext
+from birds.core.parts import part_names
+from birds.core.spec import UserError, read_spec
+from birds.encoders import create_encoder
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "configs"
-
-
-def options(group: str) -> list[str]:
-    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
-
-
-def composed(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        values: Any = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
-    return dict(values)
+GROUPS = ("encoder", "pretraining", "head", "extra_loss", "variant", "budget", "tracking", "data")
+SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
+OF_28_PX = ("mnist", "fashion_mnist", "idx")
+NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
+    **{("data", name): ("encoder=unet_xs",) for name in OF_28_PX},
+    ("extra_loss", "joint"): ("variant=B2",),
+    ("extra_loss", "clusters"): ("variant=B2",),
+    ("extra_loss", "fixmatch"): ("label_smoothing=0",),
+}
 
 
-def spec(*overrides: str) -> ClassifySpec:
-    return spec_from_config(composed(*overrides), "0" * 12)
+def asked_with(group: str, option: str) -> tuple[str, ...]:
+    """The words that an option needs beside it."""
+    fitted = group == "head" and option not in ("linear", "mlp")
+    return ("train=head",) if fitted else NEEDS.get((group, option), ())
 
 
-GROUPS = ("encoder", "pretext", "variant", "budget", "tracking")
-
-
-@pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in options(g)])
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
+)
 def test_every_option_makes_a_spec_that_survives_its_file(group: str, option: str) -> None:
-    made = spec(f"{group}={option}")
+    made = spec(*asked_with(group, option), f"{group}={option}")
     assert read_spec(made.model_dump_json()) == made
     assert read_spec(made.model_dump_json()).key == made.key
 
@@ -51,41 +47,49 @@ def test_a_variant_is_named_after_its_file(option: str) -> None:
     assert spec(f"variant={option}").variant == option
 
 
+@pytest.mark.parametrize("group", ["head", "extra_loss", "encoder", "pretraining"])
+def test_every_part_has_a_configuration(group: str) -> None:
+    """A file of Python that no file of YAML chooses could not be asked for."""
+    places = set()
+    for option in options(group):
+        values = OmegaConf.load(ROOT / "configs" / group / f"{option}.yaml")
+        places.add(str(values.get("part", values["name"])))
+    assert places == set(part_names(group))
+
+
+@pytest.mark.parametrize("name", part_names("source"))
+def test_every_source_has_a_data_set(name: str) -> None:
+    files = (ROOT / "configs" / "data").glob("*.yaml")
+    assert name in {OmegaConf.load(file).source.name for file in files}
+
+
+@pytest.mark.parametrize("head", options("head"))
+@pytest.mark.parametrize("variant", options("variant"))
+def test_any_variant_with_any_head_is_a_run_or_is_refused_with_a_cure(
+    variant: str, head: str
+) -> None:
+    asked = (f"variant={variant}", f"head={head}")
+    if spec(f"variant={variant}").method.options["train"] == "head" or head in ("linear", "mlp"):
+        made = spec(*asked)
+        assert made.method.options["head"]["name"] == head
+        assert (made.training is None) is (head not in ("linear", "mlp"))
+        return
+    with pytest.raises(UserError, match="choose"):
+        spec(*asked)
+
+
 @pytest.mark.parametrize("option", options("encoder"))
-def test_every_encoder_gives_its_pyramid(option: str) -> None:
-    choices = spec(f"encoder={option}").encoder
-    size = max(2 * choices.stride, 32)
-    pyramid = build_encoder(choices).eval()(torch.rand(2, 3, size, size))
-    sides = [size // choices.stem // 2**k for k in range(len(choices.widths))]
-    assert [tuple(level.shape) for level in pyramid] == [
-        (2, w, s, s) for w, s in zip(choices.widths, sides, strict=True)
-    ]
-    assert sides[-1] == size // choices.stride
+def test_every_encoder_can_be_had_at_a_size_that_its_own_refusal_names(option: str) -> None:
+    """A size that does not divide is refused with one that does, and that one is taken."""
+    with pytest.raises(UserError, match=r"choose image\.size=") as refusal:
+        spec(f"encoder={option}", "image.size=131")
+    size = str(refusal.value).rpartition("image.size=")[2]
+    made = spec(f"encoder={option}", f"image.size={size}")
+    encoder = create_encoder(made.encoder, made.image).eval()
+    assert encoder.features(torch.rand(1, 3, int(size), int(size))).shape[1] == encoder.feature_dim
 
 
-@pytest.mark.parametrize("option", options("pretext"))
-def test_every_pretext_trains_the_u_net(option: str) -> None:
-    made = spec("variant=B2", f"pretext={option}")
-    assert made.pretrained is not None
-    if made.pretrained.pretext.contrastive:
-        pytest.skip("nothing is restored: tests/tasks/test_contrast.py")
-    unet = UNet(build_encoder(made.encoder))
-    pretext = build_pretext(made.pretrained.pretext, made.encoder.widths[-1])
-    photo, random = torch.rand(4, 3, 32, 32), torch.Generator().manual_seed(0)
-    shown = pretext.corrupt(photo, random)
-    pyramid = unet.encoder(shown)
-    latent, cost = pretext.latent(pyramid[-1], random)
-    restored = unet.decode([*pyramid[:-1], latent])
-    assert shown.shape == restored.shape == photo.shape
-    assert shown.min() >= 0
-    assert shown.max() <= 1
-    pretext.loss(Passage(photo, shown, restored, cost)).backward()
-    assert all(p.grad is not None for p in unet.parameters())
-
-
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem
-)
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 def test_every_sweep_says_question_price_and_expectation(file: Path) -> None:
     text = file.read_text()
     assert all(word in text for word in ("# Question:", "# Price:", "# Expect:"))
@@ -93,25 +97,23 @@ def test_every_sweep_says_question_price_and_expectation(file: Path) -> None:
 
 
 @pytest.mark.parametrize("budget", options("budget"))
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem
-)
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 def test_every_sweep_can_be_asked_at_every_budget(file: Path, budget: str) -> None:
     swept = OmegaConf.to_container(OmegaConf.load(file).hydra.sweeper.params)
     assert isinstance(swept, dict)
-    values = {
-        str(key): str(value).split(",") for key, value in swept.items() if "(" not in str(value)
-    }
-    cells = [
-        [f"{key}={value}" for key, value in zip(values, cell, strict=True)]
-        for cell in product(*values.values())
-    ]
-    specs = [spec(f"budget={budget}", *cell) for cell in cells]
-    variants = {one.variant for one in specs}
+    values: dict[str, list[str]] = {}
+    for key, value in swept.items():
+        if "(" not in str(value):
+            values[str(key)] = str(value).split(",")
+    variants = set()
+    for cell in product(*values.values()):
+        words = [f"{key}={value}" for key, value in zip(values, cell, strict=True)]
+        variants.add(spec(f"budget={budget}", *words).variant)
     assert variants == set(values.get("variant", [spec().variant]))
 
 
 def test_more_steps_stand_on_the_same_pretraining() -> None:
-    asked = [spec("variant=DAE", f"budget.classify.min_steps={steps}") for steps in (20, 80, 160)]
-    assert len({one.key for one in asked}) == 3
-    assert len({one.pretrained.key for one in asked if one.pretrained}) == 1
+    counts = (20, 80, 160)
+    words = [("variant=DAE", f"budget.classify.min_steps={steps}") for steps in counts]
+    assert len({spec(*asked).key for asked in words}) == 3
+    assert len({needed(*asked).key for asked in words}) == 1

@@ -1,12 +1,17 @@
-"""What the look at a folder finds: duplicates, unreadable files, rows of the CSV without a photo."""
+"""What the look at a folder finds: duplicates, unreadable files, rows of a CSV without a photo."""
 
 import shutil
 
 import pytest
 from PIL import Image, ImageEnhance
 
-from birds.core.spec import UserError
-from birds.data.check import Look, as_text, check_folder, csv_rows_without_file, near_duplicates
+from birds.core.errors import UserError
+from birds.data.check import Look, as_text, check_source, csv_rows_without_file, near_duplicates
+from birds.data.sources.folder import Folder
+
+
+def check_folder(root):
+    return check_source(Folder(Folder.Options(root=str(root))))
 
 
 @pytest.fixture
@@ -22,7 +27,7 @@ def root(tmp_path, draw_photo):
 
 def test_unrelated_photos_are_no_duplicates(root):
     report = check_folder(root)
-    assert len(report.photos) == 32
+    assert len(report.images) == 32
     assert (report.exact, report.near, report.unreadable, report.csv_rows_without_file) == (
         [],
         [],
@@ -116,14 +121,30 @@ def test_the_text_says_what_was_found(root, draw_photo):
     shutil.copy(root / "train/CROW/1.jpg", root / "valid/WREN/again.jpg")
     (root / "train/CROW/none.jpg").write_bytes(b"nothing")
     draw_photo(5, 64).convert("L").save(root / "train/WREN/grey.png")
-    text = as_text(check_folder(root), root)
-    assert "35 photos of 2 species" in text
-    assert "train      18 photos, 9 to 9 a species" in text
-    assert "96x96 px, 1 photos differ; not RGB: {'L': 1}" in text
+    text = as_text(check_folder(root))
+    assert "35 images of 2 classes" in text
+    assert "train      18 images, 9 to 9 a class" in text
+    assert "96x96 px, 1 images differ; not RGB: {'L': 1}" in text
     assert "unreadable: 1\n    train/CROW/none.jpg: not an image" in text
     assert "exact duplicates: 1 groups, 1 of them across parts" in text
 
 
 def test_a_folder_without_photos_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no photo"):
+    with pytest.raises(UserError, match="holds no image"):
         check_folder(tmp_path)
+
+
+def test_what_the_reader_leaves_out_or_asks_stands_in_the_text(root, draw_photo):
+    for part, name in (("train", "WESTERN BLUEBIRD"), ("valid", "EASTERN BLUEBIRD")):
+        (root / part / name).mkdir()
+        draw_photo(len(part), 96).save(root / part / name / "1.jpg")
+    (root / "train/CROW/a.txt").write_text("x")
+    text = as_text(check_folder(root))
+    assert "1 names that a sweep would ask about: the class 'EASTERN BLUEBIRD' has valid" in text
+    assert "train/CROW/a.txt" in text
+    assert "1 classes without training images, left out: EASTERN BLUEBIRD" in text
+
+
+def test_a_csv_with_a_long_field_is_no_hindrance(root):
+    (root / "birds.csv").write_text("x" * 200_000 + ",train/CROW/1.jpg\n")
+    assert check_folder(root).csv_rows_without_file is None

@@ -5,9 +5,13 @@ import os
 import pytest
 
 from birds.data import contents
-from birds.data.contents import contents_of, read_contents
+from birds.data.contents import contents_of
 
 PATHS = [f"train/CROW/{number:03d}.jpg" for number in range(1, 6)]
+
+
+def read_contents(root, ids, cache_dir):
+    return contents.read_contents(root, ids, cache_dir, root.joinpath)
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def test_a_file_of_equal_size_but_later_time_is_read_again(root, tmp_path, opene
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut short", "[]", '{"version": 1, "files": [1]}', "\xff", '{"version": 0}', ""]
+    "damage", ["cut short", "[]", '{"version": 2, "files": [1]}', "\xff", '{"version": 0}', ""]
 )
 def test_a_damaged_index_is_built_again(root, tmp_path, opened, damage):
     first = read_contents(root, PATHS, tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""A wider pool holds no photo that models are judged on, wherever it comes from, and is known by
+"""A wider pool holds no image that models are judged on, wherever it comes from, and is known by
 its contents.
 """
 
@@ -8,15 +8,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from contracts.test_configs import spec
 
-from birds.core.spec import UserError
-from birds.data.module import BirdsDataModule
-from birds.data.photos import Photos, read_photos
+from birds.core.errors import UserError
+from birds.data.cache import decoded_images
+from birds.data.deal import read_images
+from birds.data.images import Images
 from birds.data.pool import read_pool
-from birds.data.split import draw_split
+from birds.data.sources.folder import Folder
 
 COUNTS = {"train/CROW": 12, "train/ROBIN": 11, "train/WREN": 8, "train/STORK": 7} | {
     f"{part}/{name}": 2 for part in ("valid", "test") for name in ("CROW", "ROBIN", "WREN", "STORK")
@@ -46,12 +45,17 @@ def root(photos_in) -> Path:
     return photos_in(COUNTS)
 
 
-def selected(root: Path) -> Photos:
+def selected(root: Path) -> Images:
     """Crows and robins, the largest two species, two training photos of each moved to test."""
-    return read_photos(root, root.parent / "cache", species=2, move_to_test=2, seed=0)
+    return read(root, classes=2)
 
 
-def pool_of(root: Path, pool: str) -> Photos:
+def read(root: Path, classes: int) -> Images:
+    source = Folder(Folder.Options(root=str(root)))
+    return read_images(source, root.parent / "cache", classes=classes, test=2, seed=0)
+
+
+def pool_of(root: Path, pool: str) -> Images:
     found = read_pool(pool, selected(root), root.parent / "cache")
     assert found is not None
     return found
@@ -61,29 +65,29 @@ def test_the_split_alone_is_no_pool(root: Path) -> None:
     assert read_pool("split", selected(root), root.parent / "cache") is None
 
 
-def test_all_species_are_the_training_photos_of_those_that_were_not_selected(root: Path) -> None:
-    pool = pool_of(root, "all_species")
-    assert {path.rsplit("/", 1)[0] for path in pool.paths} == {"train/WREN", "train/STORK"}
-    assert len(pool.paths) == 15
+def test_all_classes_are_the_training_photos_of_those_that_were_not_selected(root: Path) -> None:
+    pool = pool_of(root, "all_classes")
+    assert {path.rsplit("/", 1)[0] for path in pool.ids} == {"train/WREN", "train/STORK"}
+    assert len(pool.ids) == 15
     assert set(pool.content).isdisjoint(selected(root).content)
 
 
-def test_all_species_leave_out_what_is_judged_anywhere_in_the_data_set(root: Path) -> None:
+def test_all_classes_leave_out_what_is_judged_anywhere_in_the_data_set(root: Path) -> None:
     shutil.copy(root / "test/CROW/001.jpg", root / "train/WREN/100.jpg")
     shutil.copy(root / "valid/STORK/001.jpg", root / "train/WREN/101.jpg")
     moved = next(
         path
-        for path, part in zip(selected(root).paths, selected(root).part, strict=True)
+        for path, part in zip(selected(root).ids, selected(root).part, strict=True)
         if part == "test"
     )
     shutil.copy(root / moved, root / "train/STORK/100.jpg")
-    pool = pool_of(root, "all_species")
-    assert len(pool.paths) == 15
-    assert pool.notes["pool_dropped"] == 3
+    pool = pool_of(root, "all_classes")
+    assert len(pool.ids) == 15
+    assert pool.notes.counts()["pool_dropped"] == 3
     judged = {root / p for part in ("valid", "test") for p in (root / part).rglob("*.jpg")} | {
         root / moved
     }
-    assert not {(root / path).read_bytes() for path in pool.paths} & {
+    assert not {(root / path).read_bytes() for path in pool.ids} & {
         path.read_bytes() for path in judged
     }
 
@@ -94,15 +98,15 @@ def test_a_folder_of_ones_own_is_read_to_any_depth_each_content_once(
     folder = own({"a/b": 3, ".": 2, "valid/OWL": 4})
     known = next(
         p
-        for p, part in zip(selected(root).paths, selected(root).part, strict=True)
+        for p, part in zip(selected(root).ids, selected(root).part, strict=True)
         if part == "train"
     )
     shutil.copy(folder / "a/b/001.jpg", folder / "again.jpg")
     shutil.copy(root / known, folder / "known.jpg")
     (folder / "notes.txt").write_text("no photo")
     pool = pool_of(root, str(folder))
-    assert len(pool.paths) == len(set(pool.content)) == 9
-    assert pool.notes["pool_dropped"] == 2
+    assert len(pool.ids) == len(set(pool.content)) == 9
+    assert pool.notes.counts()["pool_dropped"] == 2
     assert set(pool.content).isdisjoint(selected(root).content)
 
 
@@ -115,24 +119,24 @@ def test_a_folder_with_photos_that_are_judged_is_refused_with_their_count(
         shutil.copy(root / part / name / "001.jpg", folder / f"renamed-{name}.jpg")
     with pytest.raises(
         UserError,
-        match=r"holds 2 validation or test photos .*renamed-CROW.jpg is one.*take them out",
+        match=r"holds 2 validation or test images .*renamed-CROW.jpg is one.*take them out",
     ):
         pool_of(root, str(folder))
 
 
 def test_the_data_set_itself_is_no_pool(root: Path) -> None:
-    with pytest.raises(UserError, match="holds 20 validation or test photos"):
+    with pytest.raises(UserError, match="holds 20 validation or test images"):
         pool_of(root, str(root))
 
 
 def test_what_adds_nothing_is_refused(root: Path, tmp_path: Path) -> None:
-    every = read_photos(root, root.parent / "cache", species=4, move_to_test=2, seed=0)
-    with pytest.raises(UserError, match="adds no photo"):
-        read_pool("all_species", every, root.parent / "cache")
+    every = read(root, classes=4)
+    with pytest.raises(UserError, match="adds no image"):
+        read_pool("all_classes", every, root.parent / "cache")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no photo"):
+    with pytest.raises(UserError, match="holds no image"):
         pool_of(root, str(tmp_path / "empty"))
-    with pytest.raises(UserError, match="is no folder; choose split, all_species or a folder"):
+    with pytest.raises(UserError, match="is no folder; choose split, all_classes or a folder"):
         pool_of(root, str(tmp_path / "nowhere"))
 
 
@@ -146,25 +150,23 @@ def test_the_same_photos_elsewhere_are_the_same_pool(root: Path, own, tmp_path: 
     assert pool_of(root, str(tmp_path / "other")).digest != pools[0].digest
 
 
-def test_pretraining_sees_the_pool_beside_the_unlabelled_and_classifiers_do_not() -> None:
-    label = np.repeat(np.arange(2), 10)
-    part = np.array((["train"] * 8 + ["valid", "test"]) * 2)
-    names = tuple(f"{k}.jpg" for k in range(20))
-    table = Photos(Path("."), ("A", "B"), names, label, part, names, {})
-    pixels = (
-        np.zeros((20, 128, 128, 3), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None, None]
-    )
-    pool = (
-        np.full((5, 128, 128, 3), 200, np.uint8) + np.arange(5, dtype=np.uint8)[:, None, None, None]
-    )
-    made = spec("variant=B2", "budget=smoke", "split=50", "budget.pretrain.augment=0")
-    cut = draw_split(
-        table.rows("train"), label[table.rows("train")], split=50, seed=0, species=table.species
-    )
-    assert made.pretrained is not None
-    pretraining = BirdsDataModule(made.pretrained, table, pixels, cut, pool=pool)
-    shown = [int(p) for batch in pretraining.train_dataloader() for p in batch["photo"][:, 0, 0, 0]]
-    assert sorted(shown) == sorted([*cut.unlabelled.tolist(), 200, 201, 202, 203, 204])
-    classifier = BirdsDataModule(made, table, pixels, cut, pool=pool)
-    rows = {int(r) for batch in classifier.train_dataloader() for r in batch["row"]}
-    assert rows == set(cut.labelled.tolist())
+def test_linked_folders_are_followed_once_and_trash_is_left_out(root: Path, own, tmp_path) -> None:
+    folder = own({"a": 3, ".Trash-1000/files": 2, "@eaDir": 2, "$RECYCLE.BIN": 1})
+    store = tmp_path / "store"
+    (folder / "a").rename(store)
+    (folder / "linked").symlink_to(store)
+    (folder / "again").symlink_to(store)
+    (store / "loop").symlink_to(folder)
+    (folder / "notes.txt").write_text("x")
+    pool = pool_of(root, str(folder))
+    assert len(pool.ids) == 3
+    assert pool.notes.names("linked_folders") == ("again",)
+    assert pool.notes.names("loops_left_out") == ("linked", "again/loop")
+    assert len(pool.notes.names("folders_left_out")) == 3
+    assert pool.notes.names("stray_files") == ("notes.txt",)
+
+
+def test_a_pool_has_no_labels_and_is_decoded_as_any_other(root: Path, own, tmp_path) -> None:
+    pool = pool_of(root, str(own({"a": 3})))
+    assert pool.label.tolist() == [-1, -1, -1]
+    assert decoded_images(pool, tmp_path / "cache", 16).shape == (3, 16, 16, 3)

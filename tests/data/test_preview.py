@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from birds.data.preview import MARGIN, PHOTOS, THUMBNAIL, contact_sheet
+from birds.data.preview import IMAGES, MARGIN, THUMBNAIL
+from birds.data.preview import contact_sheet as sheet_of
+from birds.data.sources.folder import Folder
+
+
+def contact_sheet(root):
+    return sheet_of(Folder(Folder.Options(root=str(root))))
 
 
 def cell(sheet, row: int, column: int) -> np.ndarray:
@@ -15,9 +21,9 @@ def test_a_row_per_species_and_eight_photos_each(photos_in):
     sheet = contact_sheet(
         photos_in({"train/CROW": 20, "train/WREN": 3, "valid/CROW": 2, "test/ROBIN": 2})
     )
-    assert sheet.size == (MARGIN + PHOTOS * THUMBNAIL, 2 * THUMBNAIL)
+    assert sheet.size == (MARGIN + IMAGES * THUMBNAIL, 2 * THUMBNAIL)
     shown = [
-        [bool((cell(sheet, row, column) < 255).any()) for column in range(PHOTOS)]
+        [bool((cell(sheet, row, column) < 255).any()) for column in range(IMAGES)]
         for row in range(2)
     ]
     assert shown == [[True] * 8, [True] * 3 + [False] * 5]

@@ -5,11 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-WIDTHS = [8, 16]
-SPECIES = ["ROBIN", "WREN", "FINCH"]
+CLASSES = ["ROBIN", "WREN", "FINCH"]
+ABOUT = {
+    "variant": "A",
+    "split": 70,
+    "seed": 0,
+    "backend": "onnxruntime",
+    "image": {"size": 128},
+    "classes": CLASSES,
+    "test_accuracy": 0.9,
+    "test_macro_f1": 0.9,
+    "calibration": {},
+    "made_from": {},
+    "measured": {},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,41 +33,68 @@ class Sweep:
     key: str
 
 
+def _spec(head: str = "linear", train: str = "all") -> Any:
+    from birds.core.parts import chosen_part
+    from birds.core.spec import RunSpec
+
+    chosen = {"head": chosen_part("head", {"name": head}), "train": train, "start": "init"}
+    training = {
+        "epochs": 1,
+        "batch": 2,
+        "lr": 1e-3,
+        "weight_decay": 0,
+        "warmup": 0,
+        "augment": 0,
+    }
+    return RunSpec.model_validate(
+        {
+            "stage": "classify",
+            "variant": "A",
+            "data": {"name": "d", "digest": "0", "classes": 3},
+            "image": {"size": 128},
+            "split": 70,
+            "seed": 0,
+            "budget": "smoke",
+            "encoder": chosen_part("encoder", {"name": "unet", "stem": 2, "widths": (8, 16)}),
+            "method": chosen_part("classifier", {"name": "standard", **chosen}),
+            "training": training if train == "all" else None,
+        }
+    )
+
+
+def _leave_finished(runs_dir: Path, spec: Any, sweep: str) -> Any:
+    """The spec and a record of a run, and the sweep that asked for it; the run's folder."""
+    from birds.core.record import make_record
+    from birds.core.store import RunFolder
+
+    folder = RunFolder(runs_dir, spec)
+    folder.checkpoint("best").parent.mkdir(parents=True)
+    folder.spec_file.write_text(spec.model_dump_json())
+    measured = {"test_accuracy": 0.9, "test_macro_f1": 0.9, "images_test": 30, "classes": CLASSES}
+    folder.record_file.write_text(make_record(spec, "0", measured).to_json())
+    (runs_dir / "sweeps" / sweep).mkdir(parents=True)
+    asked = json.dumps({"runs": [{"key": spec.key}]})
+    (runs_dir / "sweeps" / sweep / "sweep.json").write_text(asked)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    """A run without models: spec, record, checkpoint, and the sweep that asked for it."""
+    """A run without models: spec, record, checkpoint, and the sweep that asked for it. Beside it
+    the sweep `fitted`, of one run whose head is fitted.
+    """
     import torch
 
-    from birds.core.record import make_record
-    from birds.core.spec import ClassifySpec
-    from birds.core.store import RunFolder
-    from birds.methods.classify.standard import Classify
+    from birds.methods.classify._by_gradient import GradientClassifier
 
     runs_dir = tmp_path_factory.mktemp("tiny") / "runs"
-    spec = ClassifySpec.model_validate(
-        {
-            "data": {"name": "d", "digest": "0", "size": 128, "species": 3, "move_to_test": 0, "seed": 0},
-            "encoder": {"name": "unet", "module": "unet", "stem": 2, "widths": WIDTHS},
-            "training": {
-                "epochs": 1, "batch": 2, "lr": 1e-3, "weight_decay": 0, "warmup": 0, "patience": 1, "augment": 0
-            },
-            "split": 70, "seed": 0, "budget": "smoke", "variant": "A", "transfer": "scratch", "pretrained": None,
-            "label_smoothing": 0, "dropout": 0,
-        }
-    )  # fmt: skip
-    folder, task = RunFolder(runs_dir, spec), Classify(spec, len(SPECIES), steps_per_epoch=1)
-    folder.checkpoint("best").parent.mkdir(parents=True)
-    torch.nn.init.normal_(
-        task.head.linear.weight
-    )  # the head starts at 0, and so would answer the same to all
-    torch.save({"state_dict": task.state_dict()}, folder.checkpoint("best"))
-    folder.spec_file.write_text(spec.model_dump_json())
-    measured = {"test_accuracy": 0.9, "test_macro_f1": 0.9, "photos_test": 30, "species": SPECIES}
-    folder.record_file.write_text(make_record(spec, "0", measured).to_json())
-    (runs_dir / "sweeps" / "tiny").mkdir(parents=True)
-    (runs_dir / "sweeps" / "tiny" / "sweep.json").write_text(
-        json.dumps({"runs": [{"key": spec.key}]})
-    )
+    spec = _spec()
+    folder = _leave_finished(runs_dir, spec, "tiny")
+    _leave_finished(runs_dir, _spec("svm", "head"), "fitted")
+    classifier = GradientClassifier(spec, CLASSES, 1)
+    # the head starts at 0, and so would answer the same to all
+    torch.nn.init.normal_(classifier.head.linear.weight)
+    torch.save({"state_dict": classifier.state_dict()}, folder.checkpoint("best"))
     return Sweep(runs_dir, spec.key)
 
 
@@ -64,34 +104,17 @@ def tiny_sweep(tiny_run: Sweep) -> Sweep:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     from birds.core.store import RunFolder
-    from birds.use.predict import load_classifier
+    from birds.use.networks import load_network
     from birds.use.quantize.export import exported
     from birds.use.quantize.models import Model
 
     folder = RunFolder(tiny_run.runs_dir, tiny_run.key)
     folder.models.mkdir()
-    data = exported(load_classifier(folder)[0], {})
+    network, spec, _ = load_network(folder)
+    data = exported(network, spec.image, {})
     for name in ("fp32", "int8"):
-        (folder.models / f"{name}.onnx").write_bytes(data)
-        about = {
-            "name": name,
-            "precision": name,
-            "file": f"{name}.onnx",
-            "bytes": len(data),
-            "size": 128,
-        }
-        about |= {
-            "key": folder.key,
-            "variant": "A",
-            "split": 70,
-            "seed": 0,
-            "backend": "onnxruntime",
-        }
-        about |= {
-            "species": tuple(SPECIES),
-            "test_accuracy": 0.9,
-            "test_macro_f1": 0.9,
-            "calibration": {},
-        }
-        Model(**about, made_from={}, measured={}, folder=folder.models).write()
+        file = folder.models / f"{name}.onnx"
+        file.write_bytes(data)
+        own = {"name": name, "precision": name, "file": file.name, "bytes": len(data)}
+        Model(**ABOUT, **own, key=folder.key, folder=folder.models).write()
     return tiny_run

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from birds.cli.latency import parsed_numbers, refuse_too_little
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
-from birds.use.latency.command import parsed_numbers, refuse_too_little
 
 COMMAND = """
 import argparse, sys
 from pathlib import Path
-from birds.use.latency.command import add_command
+from birds.cli.latency import add_command
 from birds.core.errors import exit_status
 top = argparse.ArgumentParser()
 top.add_argument("--runs-dir", type=Path)
@@ -75,7 +75,7 @@ def test_from_models_to_the_table(tiny_sweep, tmp_path: Path) -> None:  # type: 
     assert (tiny_sweep.runs_dir / "tables" / "latency.csv").exists()
 
 
-def test_eager_and_the_exported_model_see_the_same_photos(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
+def test_eager_and_the_exported_model_see_the_same_images(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
     from birds.use.latency.entries import entries, started
 
     kept = [
@@ -83,7 +83,7 @@ def test_eager_and_the_exported_model_see_the_same_photos(tiny_sweep) -> None:  
     ]
     given_up: list[str] = []
     working = started(kept, 1, 3, lambda entry, reason: given_up.append(reason))
-    logits = {one.name: one.classify(one.photos) for one in working}
+    logits = {one.name: one.classify(one.images) for one in working}
     assert not given_up
     assert logits["eager"].shape == (3, 3)
     assert np.allclose(logits["eager"], logits["fp32"], atol=1e-4)
@@ -96,9 +96,9 @@ def test_a_baseline_that_computes_something_else_is_left_out(tiny_sweep) -> None
     coarse = dataclasses.replace(
         eager,
         name="coarse",
-        start=lambda threads, photos: lambda seen: 1.01 * eager.start(threads, photos)(seen),
+        start=lambda threads, images: lambda seen: 1.01 * eager.start(threads, images)(seen),
     )
-    failing = dataclasses.replace(eager, name="failing", start=lambda threads, photos: 1 // 0)
+    failing = dataclasses.replace(eager, name="failing", start=lambda threads, images: 1 // 0)
     given_up: dict[str, str] = {}
     working = started(
         (eager, coarse, failing),
@@ -117,6 +117,23 @@ def test_no_models_names_the_command_that_makes_them(tiny_run, tmp_path: Path) -
             tiny_run.runs_dir / name, tmp_path / name, ignore=shutil.ignore_patterns("models")
         )
     assert "birds quantize tiny" in latency(tmp_path, "tiny", status=2)
+
+
+def test_a_sweep_of_fitted_heads_has_nothing_to_time(tiny_run) -> None:  # type: ignore[no-untyped-def]
+    said = latency(tiny_run.runs_dir, "fitted", status=2)
+    assert "has no network to export" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_eager_is_read_without_lightning(tiny_run) -> None:  # type: ignore[no-untyped-def]
+    code = (
+        "import sys; from pathlib import Path; from birds.core.store import RunFolder;"
+        "from birds.use.latency.entries import load_network;"
+        "load_network(RunFolder(Path(sys.argv[1]), sys.argv[2]));"
+        "sys.exit('lightning' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tiny_run.runs_dir), tiny_run.key]
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_an_unknown_sweep_names_the_nearest(tiny_run) -> None:  # type: ignore[no-untyped-def]
@@ -152,17 +169,17 @@ def test_torch_compile_computes_what_eager_computes_at_every_shape(tiny_run) -> 
     from birds.use.latency.entries import eager, load_network
 
     network = load_network(RunFolder(tiny_run.runs_dir, tiny_run.key))[0]
-    photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     try:
-        classify = eager(network, 1, photos, compiled=True)
-        classify(photos)
+        classify = eager(network, 1, images, compiled=True)
+        classify(images)
     except Exception as error:
         pytest.skip(f"torch.compile does not work here: {error}")
     import torch
 
     with torch.inference_mode():
-        expected = network(torch.from_numpy(photos)).numpy()
-    assert np.allclose(classify(photos), expected, atol=1e-4)
+        expected = network(torch.from_numpy(images)).numpy()
+    assert np.allclose(classify(images), expected, atol=1e-4)
 
 
 def test_the_gpu_entries_are_fp32_bf16_and_a_graph(tiny_sweep) -> None:  # type: ignore[no-untyped-def]
@@ -177,8 +194,8 @@ def test_the_gpu_entries_are_fp32_bf16_and_a_graph(tiny_sweep) -> None:  # type:
     ]
     assert moved["bf16"].about["test_accuracy"] is None  # it was not measured
     network = load_network(folder)[0]
-    photos = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     with plain_fp32():  # the same code on another device, as far as that goes
-        exact, coarse = (eager(network, 1, photos, bf16=bf16)(photos) for bf16 in (False, True))
+        exact, coarse = (eager(network, 1, images, bf16=bf16)(images) for bf16 in (False, True))
     assert exact.dtype == coarse.dtype == np.float32
     assert 0 < np.abs(exact - coarse).max() < 0.2 * np.abs(exact).max()

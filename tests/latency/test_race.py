@@ -20,14 +20,14 @@ from birds.use.latency.race import (
     WARM_UP_SECONDS,
     Classifier,
     Contestant,
-    Photos,
+    Images,
     orders,
     pinned,
     raced,
 )
 
 GROUPS = ["a", "a", "a", "b", "b", "c"]
-PHOTOS = np.zeros((1, 2, 2, 3), np.uint8)
+IMAGES = np.zeros((1, 2, 2, 3), np.uint8)
 pins = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin")
 
 
@@ -71,17 +71,17 @@ def test_the_order_is_random_and_depends_on_the_seed_alone() -> None:
 
 
 def waits(seconds: float) -> Classifier:
-    def classify(photos: Photos) -> np.ndarray:
+    def classify(images: Images) -> np.ndarray:
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
             pass
-        return np.zeros((len(photos), 2), np.float32)
+        return np.zeros((len(images), 2), np.float32)
 
     return classify
 
 
 def race(*seconds: float, rounds: int = 5) -> list[np.ndarray]:
-    ones = [Contestant("run", f"m{k}", waits(s), PHOTOS) for k, s in enumerate(seconds)]
+    ones = [Contestant("run", f"m{k}", waits(s), IMAGES) for k, s in enumerate(seconds)]
     found = raced(ones, rounds=rounds, seconds=0, random=np.random.default_rng(0))
     assert all(len(times.rounds) == rounds for times in found)
     return [times.calls for times in found]
@@ -96,7 +96,7 @@ def test_times_are_in_nanoseconds_and_belong_to_their_contestant() -> None:
 
 def counted(seconds: float, calls: list[str], name: str) -> Classifier:
     classify = waits(seconds)
-    return lambda photos: calls.append(name) or classify(photos)  # type: ignore[func-returns-value]
+    return lambda images: calls.append(name) or classify(images)  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize(("seconds", "each"), [(0.001, CALLS), (1.2 * LONG, 1)])
@@ -105,7 +105,7 @@ def test_all_are_called_alike_and_once_a_round_where_calls_are_long(
 ) -> None:
     calls: list[str] = []
     ones = [
-        Contestant("run", name, counted(s, calls, name), PHOTOS)
+        Contestant("run", name, counted(s, calls, name), IMAGES)
         for name, s in (("a", 0.001), ("b", seconds))
     ]
     raced(ones, rounds=7, seconds=0, random=np.random.default_rng(0))
@@ -117,13 +117,13 @@ def test_the_quickest_call_of_a_visit_is_compared_and_the_last_one_shown() -> No
     # small beside them
     took = iter([0.01] * 3 + [0.015, 0.04, 0.04, 0.015] * 10)
 
-    def classify(photos: Photos) -> np.ndarray:
-        return waits(next(took))(photos)
+    def classify(images: Images) -> np.ndarray:
+        return waits(next(took))(images)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("birds.use.latency.race.WARM_UP_SECONDS", 0)
         times = raced(
-            [Contestant("run", "m", classify, PHOTOS)],
+            [Contestant("run", "m", classify, IMAGES)],
             rounds=4,
             seconds=0,
             random=np.random.default_rng(0),
@@ -133,7 +133,7 @@ def test_the_quickest_call_of_a_visit_is_compared_and_the_last_one_shown() -> No
 
 
 def test_rounds_go_on_while_there_is_time() -> None:
-    one = Contestant("run", "m", waits(0.0005), PHOTOS)
+    one = Contestant("run", "m", waits(0.0005), IMAGES)
     times = raced([one], rounds=3, seconds=0.3, random=np.random.default_rng(0))[0]
     assert len(times.rounds) > 20
 
@@ -141,12 +141,12 @@ def test_rounds_go_on_while_there_is_time() -> None:
 def test_no_garbage_is_collected_inside_and_all_is_as_before_afterwards() -> None:
     seen: list[bool] = []
 
-    def classify(photos: Photos) -> np.ndarray:
+    def classify(images: Images) -> np.ndarray:
         seen.append(gc.isenabled())
         return np.zeros((1, 2), np.float32)
 
     raced(
-        [Contestant("run", "m", classify, PHOTOS)],
+        [Contestant("run", "m", classify, IMAGES)],
         rounds=2,
         seconds=0,
         random=np.random.default_rng(0),
@@ -215,12 +215,12 @@ def test_with_several_threads_a_model_settles_before_it_is_timed(
 ) -> None:
     began: list[float] = []
 
-    def classify(photos: Photos) -> np.ndarray:
+    def classify(images: Images) -> np.ndarray:
         began.append(time.perf_counter())
         time.sleep(0.001)
         return np.zeros((1, 2), np.float32)
 
-    one = Contestant("run", "m", classify, PHOTOS)
+    one = Contestant("run", "m", classify, IMAGES)
     times = raced([one], threads=threads, rounds=2, seconds=0, random=np.random.default_rng(0))[0]
     assert len(times.calls) == len(times.rounds) == 2
     assert began[-1] - began[0] >= WARM_UP_SECONDS + 2 * at_least

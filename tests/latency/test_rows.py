@@ -32,7 +32,7 @@ def row(**other: Any) -> dict[str, Any]:
         "split": 90,
         "seed": 0,
         "size": 128,
-        "photos_test": 560,
+        "images_test": 560,
     }
     of_host = {
         "machine": "11111111",

@@ -13,11 +13,11 @@ from birds.metrics.cost import forward_flops, parameter_counts
 from birds.metrics.reconstruction import photo_scores, reconstruction_metrics
 
 
-def predictions(species: int = 6, photos: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+def predictions(classes: int = 6, images: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
     random = torch.Generator().manual_seed(0)
-    label = torch.randint(0, species, (photos,), generator=random)
-    return torch.randn(photos, species, generator=random) + 2 * nn.functional.one_hot(
-        label, species
+    label = torch.randint(0, classes, (images,), generator=random)
+    return torch.randn(images, classes, generator=random) + 2 * nn.functional.one_hot(
+        label, classes
     ), label
 
 
@@ -55,8 +55,8 @@ def test_calibration_error_of_a_boaster() -> None:
     )
 
 
-def test_two_species_and_no_photos() -> None:
-    logits, label = predictions(species=2)
+def test_two_classes_and_no_images() -> None:
+    logits, label = predictions(classes=2)
     assert classification_metrics(logits, label)["top5"] == 1
     with pytest.raises(ValueError, match="no predictions"):
         classification_metrics(logits[:0], label[:0])
@@ -76,4 +76,7 @@ def test_costs_of_a_known_layer() -> None:
     assert parameter_counts(layer) == {"cost_parameters": 216, "cost_parameters_trained": 216}
     layer.requires_grad_(False)
     assert parameter_counts(layer)["cost_parameters_trained"] == 0
-    assert forward_flops(layer, 16, torch.device("cpu")) == 2 * 216 * 16 * 16
+    cpu = torch.device("cpu")
+    assert forward_flops(layer, (3, 16, 16), cpu) == 2 * 216 * 16 * 16
+    grey = nn.Conv2d(1, 8, 3, padding=1, bias=False)
+    assert forward_flops(grey, (1, 28, 28), cpu) == 2 * 72 * 28 * 28

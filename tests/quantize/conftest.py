@@ -1,5 +1,5 @@
-"""A small finished sweep: tinted photos of three species, three runs of two families, trained in
-this process.
+"""A small finished sweep: tinted pictures of three classes, three runs of two families, trained in
+this process; beside it a run on grey squashed images and one whose head is fitted.
 """
 
 from __future__ import annotations
@@ -8,17 +8,33 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from birds.core.spec import ClassifySpec, Runtime
+from birds.core.parts import chosen_part
+from birds.core.spec import Part, RunSpec, Runtime
 from birds.core.store import RunFolder
-from birds.data.photos import read_photos
+from birds.data.deal import read_images
+from birds.data.prepare import create_source
 from birds.train.run import run
-from birds.use.quantize.make import Order, quantize_run
+from birds.use.quantize.evidence import Order
+from birds.use.quantize.make import quantize_run
 
+TRAINING = {
+    "epochs": 3,
+    "min_steps": 6,
+    "batch": 8,
+    "lr": 0.01,
+    "weight_decay": 0.01,
+    "warmup": 0.1,
+    "patience": 5,
+    "augment": 0.0,
+}
+UNET = {"name": "tiny", "part": "unet", "stem": 2, "widths": (8, 12, 16)}
+SMALL_CNN = {"name": "simple_cnn", "widths": (8, 8), "dense": 16}
 TINTS = {"AMBER FINCH": (1.0, 0.7, 0.2), "BLUE TIT": (0.3, 0.5, 1.0), "GREEN WREN": (0.3, 0.9, 0.4)}
 PARTS = {"train": 16, "valid": 6, "test": 14}
 
@@ -37,62 +53,96 @@ def _write_photos(root: Path) -> Path:
     return root
 
 
+def classifier(head: str, train: str) -> Part:
+    """A classifier with that head; its encoder starts at random."""
+    chosen = {"head": chosen_part("head", {"name": head}), "train": train, "start": "init"}
+    return chosen_part("classifier", {"name": "standard", **chosen})
+
+
+class Tinted:
+    """Makes runs on one folder of tinted pictures."""
+
+    def __init__(self, root: Path) -> None:
+        self.runs_dir = root.parent / "runs"
+        source = chosen_part("source", {"name": "folder", "root": str(root)})
+        cache_dir = self.runs_dir / "cache"
+        images = read_images(create_source(source), cache_dir, classes=3, test=0, seed=0)
+        self.data = {"name": "folder", "digest": images.digest, "classes": 3, "test": 0}
+        self.runtime = Runtime(
+            runs_dir=self.runs_dir,
+            cache_dir=cache_dir,
+            source=source,
+            device="cpu",
+            precision="32",
+            tracking="none",
+        )
+
+    def trained(self, **other: Any) -> str:
+        """Train a run, A at 128 pixels unless told otherwise; its key."""
+        choices: dict[str, Any] = {
+            "stage": "classify",
+            "variant": "A",
+            "data": self.data,
+            "image": {"size": 128},
+            "split": 50,
+            "seed": 0,
+            "budget": "test",
+            "encoder": chosen_part("encoder", UNET),
+            "method": classifier("linear", "all"),
+            "training": TRAINING,
+            "noise_levels": (0.05, 0.2),
+        }
+        spec = RunSpec.model_validate(choices | other)
+        run(spec, self.runtime)
+        return spec.key
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """The finished sweep `tiny`: `runs_dir`, the photos' `root`, and `keys` of two seeds of one
-    family and another.
+    """The finished sweep `tiny`: `runs_dir`, the pictures' `root`, and `keys` of two seeds of one
+    family and another. Beside it the keys `grey` (28 pixels, squashed) and `fitted` (an SVM).
     """
     root = _write_photos(tmp_path_factory.mktemp("birds") / "photos")
-    runs_dir = root.parent / "runs"
-    where = {"runs_dir": runs_dir, "cache_dir": runs_dir / "cache", "data_root": root}
-    runtime = Runtime(**where, device="cpu", precision="32", tracking="none")
-    choice = {"species": 3, "move_to_test": 0, "seed": 0}
-    digest = read_photos(root, runtime.cache_dir, **choice).digest
-    training = {
-        "epochs": 3,
-        "min_steps": 6,
-        "batch": 8,
-        "lr": 0.01,
-        "weight_decay": 0.01,
-        "warmup": 0.1,
-    }
-    keys = []
-    for split, seed in ((50, 0), (50, 1), (75, 0)):
-        spec = ClassifySpec.model_validate(
-            {
-                "data": {"name": "folder", "digest": digest, "size": 128, **choice},
-                "encoder": {"name": "tiny", "module": "unet", "stem": 2, "widths": (8, 12, 16)},
-                "training": {**training, "patience": 5, "augment": 0.0},
-                **{
-                    "split": split,
-                    "seed": seed,
-                    "budget": "test",
-                    "variant": "A",
-                    "transfer": "scratch",
-                },
-                **{"pretrained": None, "label_smoothing": 0.1, "dropout": 0.0},
-            }
-        )
-        run(spec, runtime)
-        keys.append(spec.key)
-    sweep = runs_dir / "sweeps" / "tiny" / "sweep.json"
+    tinted = Tinted(root)
+    keys = [tinted.trained(split=split, seed=seed) for split, seed in ((50, 0), (50, 1), (75, 0))]
+    grey = tinted.trained(
+        image={"size": 28, "channels": 1, "resize": "squash"},
+        encoder=chosen_part("encoder", SMALL_CNN),
+        noise_levels=(),
+    )
+    fitted = tinted.trained(method=classifier("svm", "head"), training=None, noise_levels=())
+    _write_sweep(tinted.runs_dir, "tiny", keys, root)
+    _write_sweep(tinted.runs_dir, "mixed", [fitted, grey], root)
+    _write_sweep(tinted.runs_dir, "fitted", [fitted], root)
+    return SimpleNamespace(runs_dir=tinted.runs_dir, root=root, keys=keys, grey=grey, fitted=fitted)
+
+
+def _write_sweep(runs_dir: Path, name: str, keys: list[str], root: Path) -> None:
+    sweep = runs_dir / "sweeps" / name / "sweep.json"
     sweep.parent.mkdir(parents=True)
     asked = [{"key": key, "overrides": [f"data.root={root}"]} for key in keys]
-    sweep.write_text(json.dumps({"name": "tiny", "runs": asked}))
-    return SimpleNamespace(runs_dir=runs_dir, root=root, keys=keys)
+    sweep.write_text(json.dumps({"name": name, "runs": asked}))
+
+
+def _models(runs_dir: Path, key: str) -> dict[str, Any]:
+    made = quantize_run(RunFolder(runs_dir, key), Order(calibration=16))
+    return {model.precision: model for model in made}
 
 
 @pytest.fixture(scope="session")
-def models(trained: SimpleNamespace) -> dict[str, object]:
+def models(trained: SimpleNamespace) -> dict[str, Any]:
     """The models of the first run by precision."""
-    return {
-        m.precision: m
-        for m in quantize_run(RunFolder(trained.runs_dir, trained.keys[0]), Order(calibration=16))
-    }
+    return _models(trained.runs_dir, trained.keys[0])
+
+
+@pytest.fixture(scope="session")
+def grey_models(trained: SimpleNamespace) -> dict[str, Any]:
+    """The models of the run on grey squashed images by precision."""
+    return _models(trained.runs_dir, trained.grey)
 
 
 @pytest.fixture
 def copied(trained: SimpleNamespace, tmp_path: Path) -> SimpleNamespace:
     """The sweep again, to be spoiled."""
     shutil.copytree(trained.runs_dir, tmp_path / "runs", ignore=shutil.ignore_patterns("models"))
-    return SimpleNamespace(runs_dir=tmp_path / "runs", root=trained.root, keys=trained.keys)
+    return SimpleNamespace(**vars(trained) | {"runs_dir": tmp_path / "runs"})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from birds.use.quantize.compare import compared, falls, paired_interval
+from birds.use.quantize.compare import compared, falls, mcnemar, paired_interval
 
 
 def test_the_interval_is_centred_near_the_difference_and_narrows():
@@ -31,8 +31,8 @@ def test_flips_are_named_and_counted():
     assert (found["only_first_right"], found["only_second_right"]) == (1, 1)
     assert found["accuracy_difference"] == 0
     assert found["flips"] == [
-        {"photo": "b", "species": "ROBIN", "first": "ROBIN", "second": "WREN"},
-        {"photo": "d", "species": "ROBIN", "first": "WREN", "second": "ROBIN"},
+        {"image": "b", "class": "ROBIN", "first": "ROBIN", "second": "WREN"},
+        {"image": "d", "class": "ROBIN", "first": "WREN", "second": "ROBIN"},
     ]
 
 
@@ -62,3 +62,10 @@ def test_a_fall_must_be_more_than_a_point_and_more_than_chance():
     assert not falls(20, 5, 2500)  # surely a fall, but of 0.6 points
     assert falls(2, 0, 100, known=True)
     assert not falls(1, 0, 100, known=True)
+
+
+def test_the_exact_test_by_hand():
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(1, 9) == pytest.approx(2 * 11 / 1024)
+    assert mcnemar(9, 1, "greater") == pytest.approx(11 / 1024)
+    assert mcnemar(1, 9, "greater") > 0.99

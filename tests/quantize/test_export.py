@@ -1,17 +1,17 @@
-"""The exported model computes what the checkpoint computes, on any number of photos of any size."""
+"""The exported model computes what the checkpoint computes, on any number of images of any size."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from birds.core.spec import ImageChoices, Part
 from birds.core.store import RunFolder
-from birds.data.cache import decode_photo
-from birds.encoders.unet import Encoder
-from birds.use.predict import load_classifier
+from birds.data.decode import decode_image
+from birds.encoders import create_encoder
+from birds.use.networks import load_classifier
 from birds.use.quantize.export import (
     TOLERANCE,
-    StridedUNet,
     checkpoint_logits,
     compared_with_checkpoint,
     resized,
@@ -19,10 +19,11 @@ from birds.use.quantize.export import (
 from birds.use.quantize.models import open_model
 
 RANDOM = np.random.default_rng(0)
+CROPPED, SQUASHED = ImageChoices(size=128), ImageChoices(size=128, resize="squash")
 
 
-def photos(count, height=128, width=128):
-    return RANDOM.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+def photos(count, height=128, width=128, channels=3):
+    return RANDOM.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -39,29 +40,57 @@ def test_any_batch_predicts_what_the_checkpoint_predicts(task, models, count):
     assert np.abs(logits - checkpoint_logits(task, given)).max() < TOLERANCE
 
 
-def test_a_photo_of_the_models_size_passes_unchanged():
-    given = torch.from_numpy(photos(3))
-    assert torch.equal(resized(given, 128), given.permute(0, 3, 1, 2).float())
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_grey_model_of_another_encoder_predicts_what_its_checkpoint_predicts(
+    trained, grey_models, count
+):
+    checkpoint = load_classifier(RunFolder(trained.runs_dir, trained.grey))[0]
+    given = photos(count, 28, 28, 1)
+    logits = open_model(grey_models["fp32"], threads=1)(given)
+    assert np.abs(logits - checkpoint_logits(checkpoint, given)).max() < TOLERANCE
 
 
-def test_another_size_is_cut_and_resized_as_in_training(task, models, draw_photo, tmp_path):
+@pytest.mark.parametrize("choices", [CROPPED, SQUASHED])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_photo_of_the_models_size_passes_unchanged(choices, channels):
+    given = torch.from_numpy(photos(3, channels=channels))
+    assert torch.equal(resized(given, choices), given.permute(0, 3, 1, 2).float())
+
+
+@pytest.mark.parametrize("choices", [CROPPED, SQUASHED])
+def test_another_size_is_resized_as_in_training(choices, draw_photo, tmp_path):
     draw_photo(7, size=300).crop((0, 20, 300, 240)).save(tmp_path / "wide.png")
     wide = np.array(Image.open(tmp_path / "wide.png"))[None]
-    as_trained = decode_photo(tmp_path / "wide.png", 128)[None]
-    inside = resized(torch.from_numpy(wide), 128).permute(0, 2, 3, 1).numpy()
+    as_trained = decode_image(tmp_path / "wide.png", **choices.model_dump())
+    inside = resized(torch.from_numpy(wide), choices).permute(0, 2, 3, 1).numpy()
     assert np.abs(inside - as_trained).mean() < 1  # grey levels of 255: Pillow rounds to whole ones
-    logits = open_model(models["fp32"], threads=1)(wide)
-    assert np.abs(logits - checkpoint_logits(task, as_trained)).max() < 0.1
+
+
+def test_the_models_cut_and_resize_by_themselves(
+    trained, task, models, grey_models, draw_photo, tmp_path
+):
+    draw_photo(7, size=300).crop((0, 20, 300, 240)).save(tmp_path / "wide.png")
+    grey = load_classifier(RunFolder(trained.runs_dir, trained.grey))[0]
+    for model, checkpoint in ((models["fp32"], task), (grey_models["fp32"], grey)):
+        chosen = model.image.model_dump()
+        wide = decode_image(tmp_path / "wide.png", **chosen | {"size": None})[None]
+        as_trained = decode_image(tmp_path / "wide.png", **chosen)[None]
+        logits = open_model(model, threads=1)(wide)
+        assert np.abs(logits - checkpoint_logits(checkpoint, as_trained)).max() < 0.1
 
 
 @pytest.mark.parametrize("stem", [1, 2, 4])
-def test_the_strided_stem_is_the_same_function(stem):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_exported_is_the_same_function_of_pixels(stem, channels):
     torch.manual_seed(0)
-    encoder = Encoder(stem, (8, 12)).eval()
-    pixels = torch.randint(0, 256, (2, 3, 64, 64)).float()
+    part = Part(name="tiny", part="unet", options={"stem": stem, "widths": (8, 12)})
+    encoder = create_encoder(part, ImageChoices(size=64, channels=channels)).eval()
+    pixels = torch.randint(0, 256, (2, channels, 64, 64)).float()
     with torch.no_grad():
-        for ours, theirs in zip(StridedUNet(encoder)(pixels), encoder(pixels / 255), strict=True):
-            assert torch.allclose(ours, theirs, atol=1e-4)
+        ours, theirs = encoder.for_export()(pixels), encoder(pixels / 255)
+    assert len(ours) == len(theirs) == 2
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
 
 
 def test_an_export_that_predicts_something_else_is_not_accepted(task):

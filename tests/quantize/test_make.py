@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from birds.cli.quantize import models_table, notes
 from birds.core.spec import read_spec
 from birds.core.store import RunFolder
-from birds.data.photos import read_photos
-from birds.data.split import draw_split
+from birds.data.reopen import reopened
 from birds.use.quantize import make, onnx_int8
-from birds.use.quantize.command import models_table, notes
 from birds.use.quantize.compare import falls
-from birds.use.quantize.make import Order, evidence, quantize_run
+from birds.use.quantize.evidence import Evidence, Order
+from birds.use.quantize.make import quantize_run
 from birds.use.quantize.models import open_model, read_models
 from birds.use.quantize.predict import predict_with_model
 
@@ -22,7 +22,7 @@ ORDER = Order(calibration=16)
 def test_int8_is_smaller_and_says_nearly_the_same(models):
     twin = models["int8"].measured["against_fp32"]
     assert models["int8"].bytes < models["fp32"].bytes
-    assert twin["photos"] == 42
+    assert twin["images"] == 42
     assert twin["agreement"] >= 0.9
     assert not falls(twin["only_first_right"], twin["only_second_right"], 42)
     assert models["fp32"].measured["checkpoint"]["largest_logit_difference"] < 1e-3
@@ -54,9 +54,9 @@ def test_json_says_the_same_when_read_again(models, trained):
     assert {m.precision: m for m in read_models(folder)} == models
     said = json.loads((folder.models / "int8.json").read_text())
     assert said["file"] == "int8.onnx"
-    assert said["species"] == ["AMBER FINCH", "BLUE TIT", "GREEN WREN"]
+    assert said["classes"] == ["AMBER FINCH", "BLUE TIT", "GREEN WREN"]
     assert said["bytes"] == (folder.models / "int8.onnx").stat().st_size
-    assert said["calibration"]["photos"] == 16
+    assert said["calibration"]["images"] == 16
 
 
 def test_the_twin_takes_any_batch_and_predicts_each_photo_alone(models):
@@ -66,18 +66,41 @@ def test_the_twin_takes_any_batch_and_predicts_each_photo_alone(models):
     assert np.allclose(classify(given), alone, atol=1e-5)
 
 
-def test_calibration_photos_are_unlabelled_ones_of_the_runs_split(trained):
+def test_calibration_images_are_unlabelled_ones_of_the_runs_split(trained):
     folder = RunFolder(trained.runs_dir, trained.keys[2])
     spec = read_spec(folder.spec_file.read_text())
-    photos = read_photos(
-        trained.root, trained.runs_dir / "cache", species=3, move_to_test=0, seed=0
-    )
-    rows = photos.rows("train")
-    split = draw_split(rows, photos.label[rows], split=75, seed=0, species=photos.species)
-    few = evidence(folder, spec, Order(calibration=8))[1]
+    unlabelled = set(reopened(folder, spec).rows["unlabelled"].tolist())
+    assert len(unlabelled) == 36
+    few = Evidence(folder, spec, Order(calibration=8)).calibration.tolist()
     assert len(few) == 8
-    assert set(few) <= set(split.unlabelled)
-    assert set(evidence(folder, spec, Order(calibration=10_000))[1]) == set(split.unlabelled)
+    assert set(few) < unlabelled
+    assert set(Evidence(folder, spec, Order(calibration=10_000)).calibration) == unlabelled
+
+
+def test_where_every_label_is_used_labelled_images_calibrate(trained):
+    folder = RunFolder(trained.runs_dir, trained.keys[0])
+    spec = read_spec(folder.spec_file.read_text()).model_copy(update={"split": 0})
+    evidence = Evidence(folder, spec, Order(calibration=10_000))
+    assert len(evidence.calibration) == 48
+    assert set(evidence.calibration) == set(evidence.data.rows["labelled"])
+
+
+def test_a_grey_run_without_a_test_under_noise_becomes_models_too(trained, grey_models):
+    record = RunFolder(trained.runs_dir, trained.grey).record()
+    assert grey_models["int8"].bytes < grey_models["fp32"].bytes
+    assert "test_accuracy_noise" not in grey_models["fp32"].measured
+    assert grey_models["fp32"].test_accuracy == pytest.approx(
+        record.value("test_accuracy"), abs=1 / 42 + 1e-9
+    )
+    assert grey_models["int8"].image.model_dump() == {
+        "size": 28,
+        "channels": 1,
+        "resize": "squash",
+    }
+    assert not any(
+        name.startswith(("Conv", "Gemm"))
+        for name in grey_models["int8"].measured["float_operations"]
+    )
 
 
 def test_asked_twice_it_works_once_and_what_was_cut_short_is_redone(models, copied, monkeypatch):
@@ -101,7 +124,7 @@ def test_asked_twice_it_works_once_and_what_was_cut_short_is_redone(models, copi
     assert [model.precision for model in read_models(folder)] == ["fp32"]
     quantize_run(folder, Order(calibration=8))
     assert len(exports) == 3
-    assert {m.precision: m.calibration.get("photos") for m in read_models(folder)} == {
+    assert {m.precision: m.calibration.get("images") for m in read_models(folder)} == {
         "fp32": None,
         "int8": 8,
     }
@@ -159,5 +182,5 @@ def test_the_table_names_every_model(models):
     text = models_table(list(models.values()))
     assert len(text.splitlines()) == 4
     assert "A split=50 seed=0 int8" in text
-    assert "Over the 42 test photos" in notes(list(models.values()))
+    assert "Over the 42 test images" in notes(list(models.values()))
     assert "neither bf16 nor fp16" in notes(list(models.values()))

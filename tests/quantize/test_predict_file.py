@@ -1,4 +1,4 @@
-"""Species of photos by a model file alone: no torch, little time."""
+"""Classes of images by a model file alone: no torch, little time."""
 
 import os
 import shutil
@@ -54,11 +54,29 @@ def test_the_file_and_the_run_give_the_same_probabilities(models, trained):
         assert sum(p for _, p in one.ranked) == pytest.approx(1)
 
 
+def test_a_grey_models_file_and_its_run_give_the_same_probabilities(grey_models, trained):
+    paths = sorted((trained.root / "test").glob("*/00[0-2].png"))
+    by_run = predict(RunFolder(trained.runs_dir, trained.grey), paths)
+    by_file = predict_with_model(grey_models["fp32"].path, paths)
+    for one, other in zip(by_run, by_file, strict=True):
+        assert np.allclose([p for _, p in one.ranked], [p for _, p in other.ranked], atol=1e-3)
+
+
+def test_a_run_whose_head_is_fitted_predicts_as_its_record_says(trained):
+    folder = RunFolder(trained.runs_dir, trained.fitted)
+    paths = sorted((trained.root / "test").glob("*/*.png"))
+    found = predict(folder, paths)
+    right = [one.ranked[0][0] == one.path.parent.name for one in found]
+    assert len(right) == 42
+    assert np.mean(right) == pytest.approx(folder.record().value("test_accuracy"))
+    assert sum(chance for _, chance in found[0].ranked) == pytest.approx(1)
+
+
 def test_a_photo_that_is_none_is_refused(models, tmp_path):
     (tmp_path / "photo.jpg").write_text("no photo")
-    with pytest.raises(UserError, match=r"photo\.jpg is not an image"):
+    with pytest.raises(UserError, match=r"photo\.jpg cannot be read as an image \(not an image\)"):
         predict_with_model(models["int8"].path, [tmp_path / "photo.jpg"])
-    with pytest.raises(UserError, match=r"gone\.jpg cannot be read"):
+    with pytest.raises(UserError, match=r"gone\.jpg cannot be read as an image \(No such file"):
         predict_with_model(models["int8"].path, [tmp_path / "gone.jpg"])
 
 

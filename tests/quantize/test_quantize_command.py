@@ -1,15 +1,16 @@
 """`birds quantize` on the command line, and what it refuses before any work."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from birds.cli.quantize import add_command
 from birds.core import machine
 from birds.core.errors import exit_status
 from birds.core.store import RunFolder
-from birds.use.quantize.command import add_command
 from birds.use.quantize.models import warn_without_int8
 
 
@@ -87,15 +88,28 @@ def test_a_backend_that_is_not_installed(quantize, copied, monkeypatch):
     assert_refused(quantize("--runs", copied.keys[0]), "not installed", "[quantize]")
 
 
-def test_photos_that_are_gone_or_changed(quantize, copied, tmp_path):
+def test_images_that_are_gone_or_changed(quantize, copied):
     for file in copied.runs_dir.glob("*/record.json"):
-        file.write_text(
-            file.read_text().replace('"runtime.data_root": "', '"runtime.data_root": "/moved')
-        )
-    assert_refused(
-        quantize("--runs", copied.keys[0]), "cannot find the photos", "--data-root FOLDER"
-    )
+        moved = json.loads(file.read_text())
+        moved["runtime.source"]["options"]["root"] = "/moved"
+        file.write_text(json.dumps(moved))
+    asked = quantize("--runs", copied.keys[0])
+    assert_refused(asked, "cannot find the images", "--data-root FOLDER")
     assert quantize("--runs", copied.keys[0], "--data-root", str(copied.root / "train"))[0] == 2
+
+
+def test_a_head_that_is_fitted_has_no_network_to_export(quantize, copied):
+    asked = quantize("--runs", copied.fitted)
+    assert_refused(asked, f"run {copied.fitted}", "has no network to export", "head=linear")
+    assert_refused(quantize("fitted"), "has no network to export")
+    assert not RunFolder(copied.runs_dir, copied.fitted).models.exists()
+
+
+def test_of_a_sweep_the_best_that_can_be_exported_become_models(quantize, copied):
+    status, out, err = quantize("mixed", "--calibration", "16")
+    assert status == 0, err
+    assert f"Left out: {copied.fitted}" in err
+    assert f"models/ of {copied.grey}" in out
 
 
 def test_a_criterion_that_is_none(quantize):

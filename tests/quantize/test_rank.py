@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from birds.cli.quantize import best_of_sweep
 from birds.core.spec import UserError
 from birds.use.quantize.rank import best_runs, ranking
 
@@ -37,13 +38,19 @@ def test_an_unknown_criterion_is_refused_with_those_there_are():
         ranking(FRAME, "valid_acuracy")
 
 
+def test_no_more_than_asked_for_and_only_what_can_be_used():
+    assert best_runs(FRAME, best=2)["key"].tolist() == ["a", "d"]
+    assert best_runs(FRAME, best=2, usable=lambda key: key != "a")["key"].tolist() == ["d", "c"]
+    assert best_runs(FRAME, usable=lambda key: False).empty
+
+
 def test_a_sweep_gives_its_distinct_models_and_says_when_they_are_fewer(trained, capsys):
-    found = best_runs(trained.runs_dir, "tiny", best=3)
+    found = best_of_sweep(trained.runs_dir, "tiny", best=3, by="valid_accuracy")
     assert len(found) == 2
     assert trained.keys[2] in {folder.key for folder in found}
     assert "2 distinct finished models, not 3" in capsys.readouterr().err
 
 
-def test_the_test_part_ranks_nothing(trained):
+def test_the_test_part_ranks_nothing():
     with pytest.raises(UserError, match="spoil the test"):
-        best_runs(trained.runs_dir, "tiny", by="test_accuracy")
+        best_runs(FRAME, by="test_accuracy")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts.test_configs import spec
+from composing import spec
 from PIL import Image
 from stand_in import KEY, StandIn
 

@@ -3,148 +3,34 @@ seed.
 
 Every part of a bird is a smooth outline in the frame of that part (head, body, wing, tail), and a
 frame is an affine map into the photo. A species is one of eight shapes in one of six palettes, each
-palette on four shapes (`bird_photos.yaml` has the tables), so neither colour nor outline alone
-tells it; the seed deals colours to parts and picks marks. All else (pose, size, place, light,
-scene, twigs, blur) says nothing of the species: 8x8 thumbnails must stay poor features while a
-small network can learn the birds; measure both after a change. Any change that alters a pixel must
-raise RENDERER, or folders of an older renderer would pass for new ones.
+palette on four shapes (`looks.py` has them, `bird_photos.yaml` the tables), so neither colour nor
+outline alone tells it; the seed deals colours to parts and picks marks. All else (pose, size,
+place, light, scene, twigs, blur) says nothing of the species: 8x8 thumbnails must stay poor
+features while a small network can learn the birds; measure both after a change. Any change that
+alters a pixel must raise RENDERER, or folders of an older renderer would pass for new ones.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
-
 import numpy as np
-import yaml
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from birds.data.rendering.looks import (
+    MARKS,
+    PARTS,
+    Floats,
+    Frame,
+    Look,
+    Points,
+    any_colour,
+    blot,
+    frame_at,
+    near_colour,
+    smooth,
+    species_look,
+    wings_of,
+)
+
 RENDERER = 1
-Points = NDArray[np.float64]
-Floats = NDArray[np.float32]
-
-TABLES: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
-# Catmull-Rom: how the four corners around a stretch of a curve share in its five points.
-CUBIC = np.array([[0, 1, 0, 0], [-0.5, 0, 0.5, 0], [1, -2.5, 2, -0.5], [-0.5, 1.5, -1.5, 0.5]])
-WEIGHTS = (np.arange(5)[:, None] / 5) ** np.arange(4) @ CUBIC
-
-
-def _smooth(corners: Points) -> Points:
-    """The closed smooth curve (5 n, 2) through n corners (n, 2)."""
-    stretches = np.stack([np.roll(corners, shift, 0) for shift in (1, 0, -1, -2)])
-    return np.asarray(np.einsum("kc,cnd->nkd", WEIGHTS, stretches).reshape(-1, 2))
-
-
-def _blot(x: float, y: float, rx: float, ry: float) -> Points:
-    turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    return np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], 1)
-
-
-def _flecks(rx: float, ry: float, columns: int, *rows: float) -> list[Points]:
-    return [_blot(x + y / 8, y, rx, ry) for y in rows for x in np.linspace(-0.36, 0.4, columns)]
-
-
-def _marks() -> dict[str, dict[str, list[Points]]]:
-    """By kind and name, the outlines of a mark in its frame."""
-    marks: dict[str, dict[str, list[Points]]] = {}
-    for kind, named in TABLES["outlines"].items():
-        corners = {name: np.reshape(numbers, (-1, 2)) / 100 for name, numbers in named.items()}
-        marks[kind] = {name: [_smooth(own)] if len(own) else [] for name, own in corners.items()}
-    marks["wing"]["two bars"] = [marks["wing"]["bar"][0] * scale for scale in (1, 0.6)]
-    streaks, spots = (
-        _flecks(*size, 0.18, 0.42, 0.66, 0.9) for size in ((0.055, 0.05, 7), (0.026, 0.08, 8))
-    )
-    bars = _flecks(0.016, 0.6, 9, 0.54)
-    return marks | {"flank": {"none": [], "bars": bars, "streaks": streaks, "spots": spots}}
-
-
-def _colours(text: str) -> list[Points]:
-    return [np.array(list(bytes.fromhex(code)), dtype=float) for code in text.split()]
-
-
-MARKS = _marks()
-PARTS = {name: outlines[0] for name, outlines in MARKS["part"].items()}
-KINDS: dict[str, dict[str, Any]] = TABLES["shapes"]
-EPITHETS: dict[str, str] = {
-    name: own for own, palette in TABLES["palettes"].items() for name in palette["species"]
-}
-COLOURS = {epithet: _colours(palette["colours"]) for epithet, palette in TABLES["palettes"].items()}
-SPECIES: tuple[str, ...] = tuple(sorted(EPITHETS))
-
-
-@dataclass(frozen=True)
-class Look:
-    """What all birds of a species share: proportions, a colour for each part, and the marks worn."""
-
-    shape: dict[str, Any]
-    colours: dict[str, Points]
-    marks: dict[str, list[Points]]
-    ringed: bool
-
-
-def species_look(species: int, seed: int = 0) -> Look:
-    """The look of species 0..23; the same in every photo. Raises IndexError beyond the last
-    species.
-    """
-    # The closing 1 keeps this stream apart from those of photos: numpy ignores trailing zeros of a
-    # seed.
-    rng = np.random.default_rng([seed, species, 0, 1])
-    palette = [COLOURS[EPITHETS[SPECIES[species]]][i] for i in rng.permutation(5)]
-    colours = dict(zip(("back", "belly", "wing", "head", "front"), palette, strict=True))
-    for part in ("bill", "legs"):
-        colours[part] = _colours("302C2C D6963C 967864")[rng.integers(3)]
-    colours["bar"] = _colours("ECE8DC 282426")[int(colours["wing"].sum() >= 420)]
-    kinds = ("head", "front", "flank", "wing", "tail")
-    worn = {kind: MARKS[kind][rng.choice(list(MARKS[kind]))] for kind in kinds}
-    return Look(KINDS[SPECIES[species].split()[1]], colours, worn, bool(rng.random() < 0.4))
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An affine map: the columns of `axes` (2, 2) are the images of the unit vectors, `origin` (2,)
-    of 0.
-    """
-
-    axes: Points
-    origin: Points
-
-    def __call__(self, points: ArrayLike) -> Points:
-        return np.asarray(np.asarray(points) @ self.axes.T + self.origin)
-
-    def inside(self, outer: Self) -> Self:
-        return type(self)(outer.axes @ self.axes, outer(self.origin))
-
-
-def _frame(origin: ArrayLike, angle: float, along: float, across: float) -> Frame:
-    c, s = np.cos(angle), np.sin(angle)
-    return Frame(np.array([[c * along, -s * across], [s * along, c * across]]), np.asarray(origin))
-
-
-def _wings(depth: float, rng: np.random.Generator) -> list[Frame]:
-    """The near wing, and before it the far one when they are open: a fifth of the birds stretch or
-    fly.
-    """
-    shoulder = (0.34, -0.45 * depth)
-    if rng.random() < 0.8:
-        return [_frame(shoulder, np.pi - rng.uniform(0.08, 0.3), 0.98, -1.15 * depth)]
-    lift = np.pi + rng.uniform(0.6, 2.0)
-    far = _frame((0.3, -0.7 * depth), lift + rng.uniform(-0.3, 0.5), 0.85, -0.45)
-    return [far, _frame(shoulder, lift, rng.uniform(0.8, 1.1), -rng.uniform(0.4, 0.6))]
-
-
-def _near(colour: ArrayLike, rng: np.random.Generator, spread: float) -> Points:
-    """A colour like the given one, in 0..255: brightness strays by `spread`, each channel by half
-    of it.
-    """
-    strayed = np.asarray(colour) * rng.lognormal(0, spread) * rng.lognormal(0, spread / 2, 3)
-    return np.asarray(np.clip(strayed, 0, 255))
-
-
-def _any_colour(rng: np.random.Generator) -> Points:
-    """A colour of leaf, earth or sky, or else of any plumage, so that no scene betrays its bird."""
-    pools = [_colours(TABLES["scenery"])] * 4 + list(COLOURS.values())
-    pool = pools[rng.integers(len(pools))]
-    return _near(pool[rng.integers(len(pool))], rng, 0.18)
 
 
 class Painter:
@@ -158,7 +44,7 @@ class Painter:
         self.pen = ImageDraw.Draw(self.image)
         self.colours: list[int] = [0, 0, 0]
         self.settle()
-        shades = {part: _near(colour, rng, 0.06) for part, colour in look.colours.items()}
+        shades = {part: near_colour(colour, rng, 0.06) for part, colour in look.colours.items()}
         shades["coverts"] = 0.6 * shades["wing"] + 0.4 * shades["back"]
         shades |= {
             "quill": shades["wing"] * 0.6,
@@ -179,21 +65,21 @@ class Painter:
         lean, nod = shape["lean"] + rng.normal(0, 0.22), rng.normal(0.9, 0.2)
         reach = 0.55 * shape["head"] + shape["neck"] * rng.uniform(0.6, 1.2)
         neck = (0.34 + reach * np.cos(nod), -0.5 * depth - reach * np.sin(nod))
-        body = _frame((0, 0), 0, 1, depth)
-        head = _frame(neck, 0.7 * lean + rng.normal(0, 0.2), radius, radius)
+        body = frame_at((0, 0), 0, 1, depth)
+        head = frame_at(neck, 0.7 * lean + rng.normal(0, 0.2), radius, radius)
         # The face narrows as the head turns to the camera; some birds look back over the shoulder.
         face = Frame(
             head.axes * [rng.uniform(0.75, 1) * rng.choice([-1, 1], p=[0.1, 0.9]), 1], head.origin
         )
         cock = np.pi + shape["cock"] + rng.normal(0, 0.15)
-        tail = _frame((-0.48, -0.12 * depth), cock, shape["tail"], rng.uniform(0.06, 0.12))
+        tail = frame_at((-0.48, -0.12 * depth), cock, shape["tail"], rng.uniform(0.06, 0.12))
         back = body([(-0.58, -0.15), (-0.3, -0.75), (0.05, -1.0)])
         skull = head([(-0.95, 0.45), (-0.8, -0.6), (0, -1), (0.75, -0.66), (1, 0.05), (0.75, 0.7)])
         front = body([(0.5, -0.2), (0.43, 0.5), (0.1, 1.0), (-0.3, 0.75), (-0.56, 0.15)])
-        outline = _smooth(np.concatenate([back, skull, front]))
+        outline = smooth(np.concatenate([back, skull, front]))
 
         mirror = np.diag([rng.uniform(0.8, 1) * rng.choice([-1, 1]), 1])
-        turn = Frame(mirror @ _frame((0, 0), -lean, 1, 1).axes, np.zeros(2))
+        turn = Frame(mirror @ frame_at((0, 0), -lean, 1, 1).axes, np.zeros(2))
         extent = turn(np.concatenate([outline, tail([(1, 0)]), face([(1.8, 0)])]))
         low, span = extent.min(0), np.ptp(extent, 0)
         self.unit = self.side * float(0.45 + 0.4 * np.sqrt(rng.random())) / float(span.max())
@@ -201,7 +87,7 @@ class Painter:
             turn.axes * self.unit, (self.side - self.unit * span) * rng.random(2) - self.unit * low
         )
         self.body, self.face, self.tail = (part.inside(photo) for part in (body, face, tail))
-        self.wings = [wing.inside(photo) for wing in _wings(depth, rng)]
+        self.wings = [wing.inside(photo) for wing in wings_of(depth, rng)]
         self.outline = photo(outline)
 
     def mixed(self, colour: Points) -> int:
@@ -247,10 +133,10 @@ class Painter:
             if rng.random() < 0.75
             else rng.choice([-1, 1]) * rng.uniform(0.8, 1.3)
         )
-        perch = _frame(feet.mean(0), angle, 2 * self.side, self.unit * rng.uniform(0.02, 0.07))
+        perch = frame_at(feet.mean(0), angle, 2 * self.side, self.unit * rng.uniform(0.02, 0.07))
         along, thick = np.linspace(-1, 1, 9), rng.uniform(1.4, 2.6, 9)
         bark = np.stack([np.r_[along, along[::-1]], np.r_[thick * 0, thick]], 1)
-        self.fill(perch(bark), self.mixed(_any_colour(rng)))
+        self.fill(perch(bark), self.mixed(any_colour(rng)))
         for hip, foot in zip(hips, feet, strict=True):
             toes = foot + np.array([(-0.05, 0.02), (0, 0), (0.06, 0.02)]) * self.unit
             self.line(np.stack([hip, foot]), self.inks["legs"], 0.03 * self.unit)
@@ -281,8 +167,8 @@ class Painter:
         self.fill(face(MARKS["bill"][self.look.shape["bill"]][0]), self.inks["bill"])
         self.line(face([(0.8, 0.1), (1.4, 0.1)]), dark, 0.01 * self.unit)
         for radius, ink in ((0.32 * self.look.ringed, pale), (0.22, dark)):
-            self.fill(face(_blot(0.36, -0.14, radius, radius)), ink)
-        self.fill(face(_blot(0.42, -0.22, 0.07, 0.07)), pale)
+            self.fill(face(blot(0.36, -0.14, radius, radius)), ink)
+        self.fill(face(blot(0.42, -0.22, 0.07, 0.07)), pale)
 
     def paint_wing(self, wing: Frame) -> None:
         feathers = wing(PARTS["wing"])
@@ -299,13 +185,13 @@ class Painter:
         """Twigs and leaves before the bird, in more than half of the photos."""
         side, rng = self.side, self.rng
         for _ in range(rng.poisson(0.3)):
-            twig = _frame(rng.uniform(0, side, 2), rng.uniform(0, np.pi), side, side)
+            twig = frame_at(rng.uniform(0, side, 2), rng.uniform(0, np.pi), side, side)
             bent = twig([(-1.5, 0), (0, rng.normal(0, 0.06)), (1.5, 0)])
-            self.line(bent, self.mixed(_any_colour(rng)), side * rng.uniform(0.006, 0.03))
+            self.line(bent, self.mixed(any_colour(rng)), side * rng.uniform(0.006, 0.03))
         for _ in range(rng.poisson(0.6)):
             length, breadth = side * rng.uniform(0.06, 0.2), side * 0.05
-            leaf = _frame(rng.uniform(0, side, 2), rng.uniform(0, 6.3), length, breadth)
-            self.fill(leaf(PARTS["leaf"]), self.mixed(_any_colour(rng)))
+            leaf = frame_at(rng.uniform(0, side, 2), rng.uniform(0, 6.3), length, breadth)
+            self.fill(leaf(PARTS["leaf"]), self.mixed(any_colour(rng)))
 
     def layer(self) -> tuple[Floats, Floats]:
         """Colours (side/2, side/2, 3) in 0..255, weighted by the coverage (side/2, side/2, 1) in
@@ -332,13 +218,13 @@ def _scene(size: int, rng: np.random.Generator) -> Floats:
     focus.
     """
     side = max(8, size // 2)
-    top, bottom, *family = (_any_colour(rng) for _ in range(6))
+    top, bottom, *family = (any_colour(rng) for _ in range(6))
     ramp = top + (bottom - top) * np.linspace(0, 1, side)[:, None, None]
     image = Image.fromarray(np.broadcast_to(ramp, (side, side, 3)).astype(np.uint8))
     pen = ImageDraw.Draw(image)
     kind = rng.integers(3)
     for _ in range(int(rng.choice([0, 6, 15, 30]))):
-        paint = tuple(_near(family[rng.integers(4)], rng, 0.12).astype(int).tolist())
+        paint = tuple(near_colour(family[rng.integers(4)], rng, 0.12).astype(int).tolist())
         (x, y), r, slant = (
             rng.uniform(0, side, 2),
             side * rng.uniform(0.03, 0.2),

@@ -1,7 +1,7 @@
 """Writes the drawn birds as a folder in the layout of BIRDS 525 SPECIES, whole or not at all.
 
-The photos come from `birds.data.rendering.bird_photos`; a marker file tells the renderer, seed and size of a
-folder.
+The photos come from `birds.data.rendering.bird_photos`; a marker file tells the renderer, seed and
+size of a folder.
 """
 
 import json
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from birds.data.rendering.bird_photos import EPITHETS, KINDS, RENDERER, SPECIES, render_bird
+from birds.data.rendering.bird_photos import RENDERER, render_bird
+from birds.data.rendering.looks import EPITHETS, KINDS, SPECIES
 
 HEADER = "class id,filepaths,labels,data set,scientific name"
 
@@ -43,7 +44,7 @@ def _write_species(folder: Path, species: int, seed: int, size: int) -> list[str
 
 
 def is_complete(root: Path, *, seed: int = 0, size: int = 160) -> bool:
-    """Whether `root` holds this very data set; ValueError if it holds another one or other files."""
+    """Whether `root` holds this data set; ValueError if it holds another one or other files."""
     if not root.exists() or not any(root.iterdir()):
         return False
     wanted = {"renderer": RENDERER, "seed": seed, "size": size}

@@ -132,9 +132,9 @@ class _Reader:
         if folders and "train" in likely.values():
             name = folders[0]
             raise UserError(
-                f"{self.root} has a folder {id_of(name)!r}, which looks like a part of the data set "
-                f"and would be read as a class: rename it to {likely[name]} (parts are train, valid "
-                "and test, each with a folder per class)"
+                f"{self.root} has a folder {id_of(name)!r}, which looks like a part of the "
+                f"data set and would be read as a class: rename it to {likely[name]} (parts are "
+                "train, valid and test, each with a folder per class)"
             )
 
     def _read_part(self, folder: str, part: str) -> None:

@@ -33,7 +33,7 @@ class Idx:
     """The images of idx files, uint8 of shape (N, h, w, 1) or (N, h, w, 3)."""
 
     class Options(Choices):
-        """The folder of the files, and the names of labels 0, 1, ... where digits say too little."""
+        """The folder of the files, and names of the labels 0, 1, ... to use instead of digits."""
 
         root: str | None = None
         names: tuple[str, ...] = ()
@@ -129,13 +129,13 @@ class Idx:
         names = np.array(ids)
         for part, images in self._images.items():
             here = np.flatnonzero(np.char.startswith(names, f"{part}/"))
-            rows = [int(ids[k].partition("/")[2]) for k in here]
+            rows = [int(ids[k].partition("/")[2]) for k in here.tolist()]
             gathered[here] = images[rows]
         return _seen(gathered, look)
 
     def _image(self, id: str) -> NDArray[np.uint8]:
         part, _, row = id.partition("/")
-        return self._images[part][int(row)]
+        return np.asarray(self._images[part][int(row)])
 
 
 def _fits(image: NDArray[np.uint8], look: Look) -> bool:
@@ -161,7 +161,7 @@ def _resized(image: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
     else:
         picture = picture.resize(square, Image.Resampling.BICUBIC)
     pixels = np.asarray(picture).reshape(1, look.size, look.size, image.shape[-1])
-    return _seen(pixels, look)[0]
+    return np.asarray(_seen(pixels, look)[0])
 
 
 def _find(root: Path, stem: str, dimensions: int) -> Path | None:
@@ -193,8 +193,8 @@ def _as_images(file: Path, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
         values = values[..., None]
     if values.ndim != 4 or values.shape[-1] not in (1, 3) or 0 in values.shape[1:]:
         raise UserError(
-            f"{file} has the shape {values.shape}: images have (count, height, width), or these and "
-            "1 or 3 channels"
+            f"{file} has the shape {values.shape}: images have (count, height, width), or these "
+            "and 1 or 3 channels"
         )
     return values
 

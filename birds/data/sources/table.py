@@ -23,7 +23,7 @@ USUAL = {  # the names under which a column is found that was not chosen
 }
 
 
-class Columns(Choices):
+class _Columns(Choices):
     """Which column is which: a name, a number from 1, or null to find it."""
 
     file: Column = None
@@ -34,7 +34,6 @@ class Columns(Choices):
 class Table(Files):
     """The images that a CSV names, below a root."""
 
-    # Choices forbids unknown options; a nested model keeps columns.file=... short to say.
     class Options(Choices):
         """The table and how to read it.
 
@@ -45,7 +44,7 @@ class Table(Files):
 
         root: str | None = None
         file: str | None = None
-        columns: Columns = Columns()
+        columns: _Columns = _Columns()
         delimiter: str | None = None
         header: bool = True
         suffix: str = ""
@@ -71,13 +70,13 @@ class Table(Files):
         if not self.options.file:
             found = sorted(path.name for path in self.root.glob("*.csv"))
             hint = f" (there is {listed(found)})" if found else ""
-            raise UserError(f"data=table needs data.file=FILE.csv, the table of images{hint}")
+            raise UserError(f"data=table needs data.table.file=FILE.csv, the table of images{hint}")
         given = Path(self.options.file).expanduser()
         for path in (self.root / given, given.absolute()):
             if path.is_file():
                 return path
         raise UserError(
-            f"data.file={self.options.file} is no file, neither here nor in {self.root}"
+            f"data.table.file={self.options.file} is no file, neither here nor in {self.root}"
         )
 
     def _columns(self, rows: Rows, table: Path) -> dict[str, int]:
@@ -91,7 +90,9 @@ class Table(Files):
         if "file" not in found:
             self._refuse_header(rows, table)
         if len(set(found.values())) < len(found):
-            raise UserError(f"data.columns gives one column of {table} two meanings: {chosen}")
+            raise UserError(
+                f"data.table.columns gives one column of {table} two meanings: {chosen}"
+            )
         return found
 
     def _place(self, meaning: str, column: Column, rows: Rows, table: Path) -> int | None:
@@ -100,8 +101,8 @@ class Table(Files):
         if isinstance(column, int) and not isinstance(column, bool):
             if not 1 <= column <= len(names):
                 raise UserError(
-                    f"data.columns.{meaning}={column}: {table} has {len(names)} columns when cut at "
-                    f"{rows.delimiter!r}; columns are counted from 1"
+                    f"data.table.columns.{meaning}={column}: {table} has {len(names)} columns when cut "
+                    f"at {rows.delimiter!r}; columns are counted from 1"
                 )
             return column - 1
         if not self.options.header:
@@ -111,7 +112,7 @@ class Table(Files):
             return usual[0] if usual else None
         if str(column).strip().casefold() not in names:
             raise UserError(
-                f"data.columns.{meaning}={column}: {table} has no such column"
+                f"data.table.columns.{meaning}={column}: {table} has no such column"
                 f"{nearest(str(column), rows.cells[0])} Cut at {rows.delimiter!r}, it has: "
                 f"{listed(rows.cells[0])}{rows.other_delimiter()}"
             )
@@ -121,7 +122,7 @@ class Table(Files):
         """Without a header: the file first, then its label, then nothing that is known."""
         if column is not None:
             raise UserError(
-                f"data.columns.{meaning}={column}: with data.header=false columns have no names; "
+                f"data.table.columns.{meaning}={column}: with data.table.header=false columns have no names; "
                 "give a number, 1 for the first"
             )
         place = {"file": 0, "label": 1, "part": None}[meaning]
@@ -132,12 +133,12 @@ class Table(Files):
         if any(self._exists(cell) for cell in first):
             raise UserError(
                 f"the first row of {table} names an image, so the table has no header: choose "
-                "data.header=false"
+                "data.table.header=false"
             )
         raise UserError(
             f"{table} has no column of files that is known by its name; cut at "
             f"{rows.delimiter!r} it has: {listed(first)}{rows.other_delimiter()}. Say which one: "
-            "data.columns.file=NAME"
+            "data.table.columns.file=NAME"
         )
 
     def _exists(self, cell: str) -> bool:
@@ -177,7 +178,7 @@ class Table(Files):
         if text and part is None:
             raise UserError(
                 f"{table} has the part {text!r} for {values['file']}: parts are train, valid and "
-                "test; mend it, or choose another data.columns.part"
+                "test; mend it, or choose another data.table.columns.part"
             )
         return part
 
@@ -213,13 +214,13 @@ class Table(Files):
     def _refuse_missing(self, missing: list[str], names: list[str], table: Path) -> None:
         if not self.options.header and missing == names[:1] and len(names) > 1:
             raise UserError(
-                f"the first row of {table} names no image ({missing[0]}): if it is a header, choose "
-                "data.header=true"
+                f"the first row of {table} names no image ({missing[0]}): if it is a header, "
+                "choose data.table.header=true"
             )
         raise UserError(
             f"{table} names {len(missing)} of {len(names)} images that are not below "
             f"data.root={self.root}: {listed(missing)}. Choose another data.root, "
-            "data.columns.file or data.suffix, or leave such rows out with data.skip_missing=true"
+            "data.table.columns.file or data.table.suffix, or leave such rows out with data.table.skip_missing=true"
         )
 
 

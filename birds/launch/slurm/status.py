@@ -79,7 +79,11 @@ def _jobs(runs_dir: Path) -> dict[str, Element]:
 
 
 def _status(
-    folder: RunFolder, spec: RunSpec, job: Element | None, needed: Sequence[RunStatus], on_hold: bool
+    folder: RunFolder,
+    spec: RunSpec,
+    job: Element | None,
+    needed: Sequence[RunStatus],
+    on_hold: bool,
 ) -> RunStatus:
     log = folder.log()
     told: dict[str, Any] = {
@@ -130,7 +134,11 @@ def _running(folder: RunFolder, told: dict[str, Any]) -> RunStatus:
 
 
 def _queued(
-    folder: RunFolder, told: dict[str, Any], job: Element, needed: Sequence[RunStatus], on_hold: bool
+    folder: RunFolder,
+    told: dict[str, Any],
+    job: Element,
+    needed: Sequence[RunStatus],
+    on_hold: bool,
 ) -> RunStatus:
     if job.state == "RUNNING" and folder.attempt().get("job") == job.id:
         return _running(folder, told)  # where locks do not reach over the file system

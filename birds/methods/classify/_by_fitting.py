@@ -24,8 +24,8 @@ from birds.core.store import RunFolder, write_atomically
 from birds.encoders import create_encoder, seeded_encoder
 from birds.methods import Job
 from birds.methods.classify._predictions import Predictions, measured_predictions
-from birds.methods.classify._robustness import noisy_images
 from birds.methods.classify.heads import create_head
+from birds.methods.features import features_of
 from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
 
 PARTS = ("labelled", "valid", "test")
@@ -67,18 +67,25 @@ class FittedClassifier(nn.Module):
         classifier.load_state_dict(saved_weights(folder))
         try:
             with np.load(folder.features_file, allow_pickle=False) as saved:
-                features, label = saved["features"], saved["label"]
+                arrays = {name: saved[name] for name in saved.files}
+                classifier._fit_head(arrays)
         except (OSError, ValueError, KeyError):
             raise UserError(
                 f"{folder.features_file}, which run {folder.key} was fitted on, is missing or was "
                 f"cut short: remove {folder.record_file} and ask for the run again with train.py"
             ) from None
-        classifier.head.fit(features, label, spec.seed)
         return classifier
+
+    def _fit_head(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Fit the head on what was or will be saved: the same arrays give the same head."""
+        unlabelled = arrays.get("unlabelled")
+        extra = {} if unlabelled is None else {"unlabelled": unlabelled}
+        self.head.fit(arrays["features"], arrays["label"], self.spec.seed, **extra)
 
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         """The latent vectors of images as fractions."""
-        return self.encoder.latent_of(self.encoder(image))
+        vectors: Tensor = self.encoder.latent_of(self.encoder(image))
+        return vectors
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B S"]:
         """Scores of images as fractions."""
@@ -89,15 +96,14 @@ class FittedClassifier(nn.Module):
         """Encode every image once, fit the head on the labelled ones, and save both."""
         started = time.perf_counter()
         job.folder.report(state="running", epoch=0, epochs=0)
-        self.to(job.machine.device)
-        with torch.no_grad(), job.machine.autocast():
-            for part in PARTS:
-                encode = self.encoder.features
-                self._features[part] = job.data.encoded(part, encode, job.machine.device).numpy()
+        for part in PARTS:
+            self._features[part] = features_of(self.encoder, job, part)
         label = job.data.label[job.data.rows["labelled"]]
-        self.head.fit(self._features["labelled"], label, self.spec.seed)
-        job.folder.assert_mine()
         arrays = {"features": self._features["labelled"], "label": label}
+        if self.head.learns_from_unlabelled:
+            arrays["unlabelled"] = features_of(self.encoder, job, "unlabelled")
+        self._fit_head(arrays)
+        job.folder.assert_mine()
         write_atomically(job.folder.features_file, partial(np.savez_compressed, **arrays))
         weights = {"state_dict": self.state_dict(), "epoch": 0}
         best = job.folder.checkpoint("best")
@@ -130,13 +136,9 @@ class FittedClassifier(nn.Module):
         }
 
     def _noisy_hits(self, job: Job) -> Tensor:
+        label = job.data.label[job.data.rows["test"]]
         hits = []
-        levels, seed = job.spec.noise_levels, job.spec.data.seed
-        with torch.no_grad(), job.machine.autocast():
-            for batch in job.data.evaluation_batches("test", job.machine.device):
-                label = batch["label"].cpu()
-                found = [
-                    self(noisy).argmax(1) == label for noisy in noisy_images(batch, levels, seed)
-                ]
-                hits.append(torch.stack(found, dim=1))
-        return torch.cat(hits)
+        for level in job.spec.noise_levels:
+            scores = self.head.scores(features_of(self.encoder, job, "test", noise=level))
+            hits.append(torch.from_numpy(scores.argmax(1) == label))
+        return torch.stack(hits, dim=1)

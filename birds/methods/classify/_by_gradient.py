@@ -146,7 +146,8 @@ class GradientClassifier(GradientMethod):
         with untracked(self.encoder, self.head):
             beside: Tensor = self.beside.loss(self, self.trainer.datamodule)  # type: ignore[attr-defined]
         self.log("train_beside_loss", beside, on_step=False, on_epoch=True, batch_size=count)
-        return loss + self.beside.weight * beside
+        total: Tensor = loss + self.beside.weight * beside
+        return total
 
     def validation_step(self, batch: Batch, index: int) -> None:
         logits, label = self._logits(batch), batch["label"]

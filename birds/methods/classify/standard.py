@@ -18,6 +18,7 @@ from birds.core.spec import Choices, Part, RunSpec
 from birds.core.store import RunFolder
 from birds.encoders import sketched_encoder
 from birds.methods import Job
+from birds.methods.classify._network import Network, finished_network
 
 
 class Standard:
@@ -67,7 +68,9 @@ class Standard:
     @classmethod
     def reads_unlabelled(cls, options: Any) -> bool:
         """Whether it learns from unlabelled images itself, so that a wider pool matters to it."""
-        return bool(part_class("extra_loss", options.extra_loss.place).learns)
+        head = part_class("head", options.head.place)
+        loss = part_class("extra_loss", options.extra_loss.place)
+        return bool(loss.learns or getattr(head, "learns_from_unlabelled", False))
 
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
@@ -97,6 +100,14 @@ class Standard:
     def load(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -> Any:
         """The finished classifier in evaluation mode."""
         return _made_by(options_of("classifier", spec.method)).load(spec, folder, classes)
+
+    @classmethod
+    def network(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
+        """The finished classifier as one network; None for a head that is fitted, which is none."""
+        options = options_of("classifier", spec.method)
+        if not by_gradient(options):
+            return None
+        return finished_network(spec, options.head, folder, len(classes))
 
 
 def by_gradient(options: Any) -> bool:

@@ -198,7 +198,8 @@ class Autoencoder(GradientPretraining):
             return error
         warmup = self.choices.kl_warmup
         weight = self.choices.kl * min(1.0, progress / warmup if warmup else 1.0)
-        return error + weight * with_free_bits(passage.cost, self.choices.free_bits)
+        total: Tensor = error + weight * with_free_bits(passage.cost, self.choices.free_bits)
+        return total
 
     def training_loss(self, image: Tensor, random: torch.Generator, progress: float) -> Tensor:
         """The loss on these images when the share `progress` of training is over."""

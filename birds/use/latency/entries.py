@@ -4,13 +4,13 @@ left, alike to call.
 On a GPU it is PyTorch in fp32, in bf16 and in fp32 as a CUDA graph, and ONNX Runtime where it has
 its CUDA provider.
 
-All get the same uint8 photos in host memory and answer with float32 logits in host memory, so
+All get the same uint8 images in host memory and answer with float32 logits in host memory, so
 scaling, copying and layout are part of the time of each. The baselines are as strong as a few lines
 make them: inference mode, channels_last, a graph compiled for its very shape with the weights as
 constants. One that computes something else than eager fp32 (a runtime that goes to bf16 by itself)
 is left out, with the reason.
 
-Letters: B photos, H height, W width, S species.
+Letters: B images, C channels, H height, W width, S classes.
 """
 
 import contextlib
@@ -24,51 +24,44 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from birds.core.checkpoint import finished_classifier
+from birds.core.record import Record
+from birds.core.spec import ImageChoices
 from birds.core.store import RunFolder
-from birds.encoders import build_encoder
-from birds.methods.classify.head import Head, pooled
-from birds.use.latency.race import Classifier, Contestant, Photos
+from birds.use import networks
+from birds.use.latency.race import Classifier, Contestant, Images
 from birds.use.quantize.models import Model, by_onnxruntime, installed, open_model, read_models
 
 EAGER, COMPILED, CUDA = "eager", "compiled", "cuda"
 ON_CUDA = "CUDAExecutionProvider"
-TOLERANCE = (
-    1e-3  # of the largest logit: float32 in another order stays 100 times below, bf16 does not
-)
+TOLERANCE = 1e-3  # of the largest logit: float32 in another order stays 100 times below, bf16 not
 
-Start = Callable[[int, Photos], Classifier]
+Start = Callable[[int, Images], Classifier]
 
 
-class Network(nn.Module):
-    """A run's classifier without its training: photos, uint8 (B, H, W, 3), to logits, float32 (B,
-    S).
+class OnPixels(nn.Module):
+    """A run's network on images as they come out of a decoder, uint8 (B, H, W, C); logits, float32
+    (B, S).
     """
 
-    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.head = head
+        self.network = network
 
-    def forward(self, photos: Tensor) -> Tensor:
-        fractions = photos.permute(0, 3, 1, 2).float() / 255
-        logits: Tensor = self.head(pooled(self.encoder(fractions)))
-        return logits.float()
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits."""
+        logits: Tensor = self.network(images.permute(0, 3, 1, 2).float() / 255)
+        return logits
 
 
-def load_network(folder: RunFolder) -> tuple[Network, int]:
-    """The trained network of a run and the side of its photos. Raises UserError when the run is no
-    finished classifier.
+def load_network(folder: RunFolder) -> tuple[OnPixels, ImageChoices]:
+    """The trained network of a run, and how it is given images. Raises UserError when the run is no
+    finished classifier, or has no network.
 
     It is read without Lightning, whose import would count as memory that PyTorch needs.
     """
-    spec, species, weights = finished_classifier(folder)
-    network = Network(
-        build_encoder(spec.encoder), Head(2 * sum(spec.encoder.widths), len(species), spec.dropout)
-    )
-    network.load_state_dict(weights)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.eval(), spec.data.size
+    network, spec, _ = networks.load_network(folder)
+    network.to(memory_format=torch.channels_last)
+    return OnPixels(network).eval(), spec.image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +70,14 @@ class Entry:
 
     `about` holds the columns of its row that say which model it is, of what precision, size and
     accuracy; what is not known of it is None; `baseline` marks the fp32 models, the fastest of
-    which is to be beaten. `start(threads, photos)` loads it, and compiles it for photos of that
-    shape where it is one that is compiled.
+    which is to be beaten. `shape` is that of an image, (H, W, C). `start(threads, images)` loads
+    it, and compiles it for images of that shape where it is one that is compiled.
     """
 
     key: str
     name: str
     about: dict[str, Any]
+    shape: tuple[int, int, int]
     start: Start
 
 
@@ -95,51 +89,67 @@ def entries(folder: RunFolder, device: str = "cpu") -> list[Entry]:
     models, record = read_models(folder), folder.record()
     if not models or record is None:
         return []
-    network, size = load_network(folder)
-    run = {
-        name: record.value(name) for name in ("key", "variant", "split", "seed", "photos_test")
-    } | {"size": size}
-    score = {name: record.value(name) for name in ("test_accuracy", "test_macro_f1")}
-    of_torch = {"backend": "torch", "bytes": folder.checkpoint("best").stat().st_size} | score
+    return _Entries(folder, record).on(device, models)
 
-    def entry(name: str, start: Start, precision: str = "fp32", **other: Any) -> Entry:
-        about = (
-            run
-            | {"model": name, "precision": precision, "baseline": precision == "fp32"}
-            | of_torch
-            | other
-        )
-        return Entry(folder.key, name, about, start)
 
-    def exported(model: Model, name: str, start: Start) -> Entry:
-        return entry(
-            name, start, model.precision, **{column: getattr(model, column) for column in of_torch}
-        )
+class _Entries:
+    """Makes the entries of one run."""
 
-    if device == "cpu":
+    def __init__(self, folder: RunFolder, record: Record) -> None:
+        self.network, self.image = load_network(folder)
+        self.run = {
+            name: record.value(name) for name in ("key", "variant", "split", "seed", "images_test")
+        }
+        self.run["size"] = self.image.size
+        self.of_torch: dict[str, Any] = {
+            "backend": "torch",
+            "bytes": folder.checkpoint("best").stat().st_size,
+            "test_accuracy": record.value("test_accuracy"),
+            "test_macro_f1": record.value("test_macro_f1"),
+        }
+
+    def on(self, device: str, models: Sequence[Model]) -> list[Entry]:
+        """The entries for this device."""
+        return self._on_cpu(models) if device == "cpu" else self._on_gpu(device, models)
+
+    def _on_cpu(self, models: Sequence[Model]) -> list[Entry]:
         found = [
-            entry(EAGER, partial(eager, network)),
-            entry(COMPILED, partial(eager, network, compiled=True)),
+            self._of_torch(EAGER, partial(eager, self.network)),
+            self._of_torch(COMPILED, partial(eager, self.network, compiled=True)),
         ]
-        return found + [exported(model, model.name, partial(_opened, model)) for model in models]
-    on_gpu = partial(eager, network, device=device)
-    half = entry(
-        "bf16", partial(on_gpu, bf16=True), "bf16", **dict.fromkeys(score)
-    )  # nobody measured its accuracy
-    found = [entry(EAGER, on_gpu), half, entry("graph", partial(cuda_graph, network))]
-    plain = [
-        model for model in models if (model.backend, model.precision) == ("onnxruntime", "fp32")
-    ]
-    served = plain and ON_CUDA in installed("onnxruntime").get_available_providers()
-    return found + [
-        exported(model, f"{model.name} cuda", partial(_on_cuda, model)) for model in plain if served
-    ]
+        for model in models:
+            found.append(self._exported(model, model.name, partial(_opened, model)))
+        return found
+
+    def _on_gpu(self, device: str, models: Sequence[Model]) -> list[Entry]:
+        on_gpu = partial(eager, self.network, device=device)
+        unknown = {"test_accuracy": None, "test_macro_f1": None}  # nobody measured bf16's
+        found = [
+            self._of_torch(EAGER, on_gpu),
+            self._of_torch("bf16", partial(on_gpu, bf16=True), "bf16", **unknown),
+            self._of_torch("graph", partial(cuda_graph, self.network)),
+        ]
+        for model in models:
+            is_plain = (model.backend, model.precision) == ("onnxruntime", "fp32")
+            if is_plain and ON_CUDA in installed("onnxruntime").get_available_providers():
+                found.append(self._exported(model, f"{model.name} cuda", partial(_on_cuda, model)))
+        return found
+
+    def _of_torch(self, name: str, start: Start, precision: str = "fp32", **other: Any) -> Entry:
+        about = {"model": name, "precision": precision, "baseline": precision == "fp32"}
+        about = self.run | about | self.of_torch | other
+        shape = (self.image.size, self.image.size, self.image.channels)
+        return Entry(self.run["key"], name, about, shape, start)
+
+    def _exported(self, model: Model, name: str, start: Start) -> Entry:
+        own = {column: getattr(model, column) for column in self.of_torch}
+        return self._of_torch(name, start, model.precision, **own)
 
 
 def eager(
-    network: Network,
+    network: nn.Module,
     threads: int,
-    photos: Photos,
+    images: Images,
     *,
     device: str = "cpu",
     bf16: bool = False,
@@ -156,18 +166,19 @@ def eager(
         own = torch.compile(own, fullgraph=True, dynamic=False, options={"freezing": True})
     precision = torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
 
-    def classify(photos: Photos) -> np.ndarray:
+    def classify(images: Images) -> np.ndarray:
         with torch.inference_mode(), precision:
-            return own(torch.from_numpy(photos).to(device)).cpu().numpy()
+            return own(torch.from_numpy(images).to(device)).cpu().numpy()
 
     return classify
 
 
-def cuda_graph(network: Network, threads: int, photos: Photos) -> Classifier:
+def cuda_graph(network: nn.Module, threads: int, images: Images) -> Classifier:
     """The kernels of one forward pass, recorded once and replayed: the GPU's own time and the
     copies are left.
     """
-    moved, shown = copy.deepcopy(network).to(CUDA), torch.from_numpy(photos).to(CUDA)
+    moved = copy.deepcopy(network).to(CUDA)
+    shown = torch.from_numpy(images).to(CUDA)
     with torch.no_grad():
         torch.cuda.synchronize()
         with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
@@ -177,8 +188,8 @@ def cuda_graph(network: Network, threads: int, photos: Photos) -> Classifier:
         with torch.cuda.graph(graph):
             recorded = moved(shown)
 
-    def classify(photos: Photos) -> np.ndarray:
-        shown.copy_(torch.from_numpy(photos))
+    def classify(images: Images) -> np.ndarray:
+        shown.copy_(torch.from_numpy(images))
         graph.replay()
         logits: np.ndarray = recorded.cpu().numpy()
         return logits
@@ -186,11 +197,11 @@ def cuda_graph(network: Network, threads: int, photos: Photos) -> Classifier:
     return classify
 
 
-def _opened(model: Model, threads: int, photos: Photos) -> Classifier:
+def _opened(model: Model, threads: int, images: Images) -> Classifier:
     return open_model(model, threads)
 
 
-def _on_cuda(model: Model, threads: int, photos: Photos) -> Classifier:
+def _on_cuda(model: Model, threads: int, images: Images) -> Classifier:
     providers = [(ON_CUDA, {"use_tf32": 0}), "CPUExecutionProvider"]
     session = installed("onnxruntime").InferenceSession(str(model.path), providers=providers)
     if session.get_providers()[0] != ON_CUDA:
@@ -211,23 +222,28 @@ def started(
     chosen: Sequence[Entry], threads: int, batch: int, give_up: Callable[[Entry, str], object]
 ) -> list[Contestant]:
     """The entries of a run that work here; calls `give_up(entry, reason)` for the others."""
-    size = chosen[0].about["size"]
-    photos = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
+    shape = (batch, *chosen[0].shape)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     working: list[Contestant] = []
     expected: np.ndarray | None = None
     for entry in chosen:
         try:
-            classify = entry.start(threads, photos)
-            logits = classify(photos)
+            classify = entry.start(threads, images)
+            logits = classify(images)
             if entry.about["baseline"]:
                 expected = logits if expected is None else expected
-                away = float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
-                if away > TOLERANCE:
-                    why = f"off by {away:.1%} of the largest logit"
-                    raise RuntimeError(f"it does not compute what eager fp32 computes: {why}")
-            working.append(Contestant(entry.key, entry.name, classify, photos, entry.about))
-        except (
-            Exception
-        ) as error:  # a compiler or runtime that fails here is a line in the report, not the end
+                refuse_other_logits(logits, expected)
+        except Exception as error:  # a compiler or runtime that fails is a line in the report
             give_up(entry, next(iter(str(error).strip().splitlines()), type(error).__name__))
+        else:
+            working.append(Contestant(entry.key, entry.name, classify, images, entry.about))
     return working
+
+
+def refuse_other_logits(logits: np.ndarray, expected: np.ndarray) -> None:
+    """Raise RuntimeError when a baseline does not compute what eager fp32 computes."""
+    away = float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
+    if away > TOLERANCE:
+        raise RuntimeError(
+            f"it does not compute what eager fp32 computes: off by {away:.1%} of the largest logit"
+        )

@@ -1,4 +1,4 @@
-"""What a model costs before its first photo: seconds and memory, each measured in a process that
+"""What a model costs before its first image: seconds and memory, each measured in a process that
 does nothing else.
 
 `python -m birds.use.latency.footprint RUNS_DIR KEY NAME` prints it as JSON. It imports little
@@ -16,7 +16,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from birds.core.spec import ImageChoices
 from birds.core.store import RunFolder
 from birds.use.quantize.models import Classifier, open_model, read_models
 
@@ -31,7 +33,7 @@ def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
     """The footprint of one model of a run, median of several fresh processes; `eager` is its
     checkpoint in PyTorch.
 
-    import_ms imports the runtime; load_ms opens the model and answers for one photo; load_mb is by
+    import_ms imports the runtime; load_ms opens the model and answers for one image; load_mb is by
     how much the resident memory has grown since before the import, in MiB. None or NaN: could not
     be measured.
     """
@@ -52,18 +54,25 @@ def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
             found.append(json.loads(done.stdout.splitlines()[-1]))
     except (subprocess.SubprocessError, ValueError, IndexError):
         return UNKNOWN
-    return {column: statistics.median(one[column] for one in found) for column in UNKNOWN}
+    medians: Footprint = {}
+    for column in UNKNOWN:
+        medians[column] = statistics.median([one[column] for one in found])
+    return medians
 
 
 def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:
     """Import, open and answer once in this process: only a fresh one gives the truth."""
     folder = RunFolder(runs_dir, key)
     model = next((model for model in read_models(folder) if model.name == name), None)
-    before, began = resident_mb(), time.perf_counter()
+    before = resident_mb()
+    began = time.perf_counter()
     importlib.import_module(model.backend if model else "torch")
     imported = time.perf_counter()
-    size, classify = (model.size, open_model(model, 1)) if model else _eager(folder)
-    classify(np.zeros((1, size, size, 3), np.uint8))
+    if model is None:
+        image, classify = _eager(folder)
+    else:
+        image, classify = model.image, open_model(model, 1)
+    classify(_black(image))
     load_ms = 1000 * (time.perf_counter() - imported)
     return {
         "import_ms": 1000 * (imported - began),
@@ -72,11 +81,15 @@ def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:
     }
 
 
-def _eager(folder: RunFolder) -> tuple[int, Classifier]:
+def _eager(folder: RunFolder) -> tuple[ImageChoices, Classifier]:
     from birds.use.latency.entries import eager, load_network
 
-    network, size = load_network(folder)
-    return size, eager(network, 1, np.zeros((1, size, size, 3), np.uint8))
+    network, image = load_network(folder)
+    return image, eager(network, 1, _black(image))
+
+
+def _black(image: ImageChoices) -> NDArray[np.uint8]:
+    return np.zeros((1, image.size, image.size, image.channels), np.uint8)
 
 
 def resident_mb() -> float:

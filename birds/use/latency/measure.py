@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.latency import cell_title
 from birds.core.randomness import stream
 from birds.use.latency.entries import EAGER, Entry, plain_fp32, started
 from birds.use.latency.host import seconds_of_others
@@ -25,18 +24,25 @@ Row = dict[str, Any]
 
 
 def raced_rows(
-    runs: Sequence[Sequence[Entry]], cell: Row, *, rounds: int, seconds: float, say: Say
+    runs: Sequence[Sequence[Entry]],
+    cell: Row,
+    title: str,
+    *,
+    rounds: int,
+    seconds: float,
+    say: Say,
 ) -> list[Row]:
     """Start all models of the runs, race them, compare each with those of its run.
 
     Args:
         runs: the entries of each run.
         cell: device, threads and batch.
+        title: the same in a few words.
         rounds: how many at least.
         seconds: more rounds until this is spent.
         say: told what happens.
     """
-    title, left_out = cell_title(**cell), {own[0].key: dict[str, str]() for own in runs}
+    left_out: dict[str, dict[str, str]] = {own[0].key: {} for own in runs}
 
     def give_up(entry: Entry, reason: str) -> None:
         left_out[entry.key][entry.name] = reason
@@ -45,21 +51,25 @@ def raced_rows(
     torch.compiler.reset()  # it allows only a few graphs of one function
     with plain_fp32(), pinned(cell["threads"]) as pinned_to:
         say(f"{title}: starting, compiling")
-        working = [
-            one for own in runs for one in started(own, cell["threads"], cell["batch"], give_up)
-        ]
+        working: list[Contestant] = []
+        for own_entries in runs:
+            working += started(own_entries, cell["threads"], cell["batch"], give_up)
         contestants = working + twins(working)
         say(f"{title}: racing {len(contestants)} contestants")
         state, times = _watched(contestants, cell, rounds, seconds)
-    rows = []
+    rows: list[Row] = []
     for key, reasons in left_out.items():
-        own = {c.name: t for c, t in zip(contestants, times, strict=True) if c.group == key}
         known = cell | state | {"pinned_to": pinned_to, "left_out": reasons}
-        rows += [
-            known | row
-            for row in compared([c for c in working if c.group == key], own, cell["batch"])
-        ]
+        own = [one for one in working if one.group == key]
+        taken = _taken(key, contestants, times)
+        rows += [known | row for row in compared(own, taken, cell["batch"])]
     return rows
+
+
+def _taken(key: str, contestants: Sequence[Contestant], times: Sequence[Times]) -> dict[str, Times]:
+    """The times of one run's contestants by their names."""
+    pairs = zip(contestants, times, strict=True)
+    return {one.name: taken for one, taken in pairs if one.group == key}
 
 
 def _watched(

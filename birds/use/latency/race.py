@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Photos = NDArray[np.uint8]
-Classifier = Callable[[Photos], NDArray[np.float32]]
+Images = NDArray[np.uint8]
+Classifier = Callable[[Images], NDArray[np.float32]]
 
 LONG = 0.05  # seconds
 CALLS = 2
@@ -43,17 +43,17 @@ MOST_ROUNDS = 1001
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """A model under a name: `classify` maps photos, uint8 (B, H, W, 3), to logits, float32 (B, S),
+    """A model under a name: `classify` maps images, uint8 (B, H, W, C), to logits, float32 (B, S),
     on the host.
 
     group is the key of its run; contestants of one group are compared with each other. Each call
-    gets the same photos. about holds the columns of its row that say which model it is.
+    gets the same images. about holds the columns of its row that say which model it is.
     """
 
     group: str
     name: str
     classify: Classifier
-    photos: Photos
+    images: Images
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def called(self, *, calls: int = 0, seconds: float = 0.0) -> list[int]:
@@ -62,7 +62,7 @@ class Contestant:
         until = time.perf_counter() + seconds
         while len(took) < calls or time.perf_counter() < until:
             started = time.perf_counter_ns()
-            self.classify(self.photos)
+            self.classify(self.images)
             took.append(time.perf_counter_ns() - started)
         return took
 
@@ -91,11 +91,13 @@ def orders(groups: Sequence[str], rounds: int, random: np.random.Generator) -> I
 
 def _shuffled(groups: Sequence[str], random: np.random.Generator) -> list[int]:
     names = list(dict.fromkeys(groups))
-    members = [
-        [k for k, group in enumerate(groups) if group == names[g]]
-        for g in random.permutation(len(names))
-    ]
-    return [int(k) for group in members for k in random.permutation(group)]
+    order: list[int] = []
+    members = []
+    for number in random.permutation(len(names)):
+        members.append([k for k, group in enumerate(groups) if group == names[number]])
+    for group in members:
+        order += random.permutation(group).tolist()
+    return order
 
 
 def raced(

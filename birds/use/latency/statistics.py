@@ -52,7 +52,7 @@ def summary(nanoseconds: NDArray[np.int64], batch: int) -> dict[str, float]:
 
     Args:
         nanoseconds: time of each call, in any shape.
-        batch: photos a call.
+        batch: images a call.
     """
     ms = np.asarray(nanoseconds, dtype=np.float64).ravel() / 1e6
     quantiles = dict(
@@ -82,7 +82,8 @@ def ratio_interval(first: NDArray[Any], second: NDArray[Any]) -> Interval:
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.ndim != 1 or first.shape != second.shape or not len(first):
         raise ValueError(
-            f"times of two models in the same rounds are needed, not {first.shape} and {second.shape}"
+            "times of two models in the same rounds are needed, not "
+            f"{first.shape} and {second.shape}"
         )
     if not (
         np.isfinite(first).all()
@@ -140,11 +141,21 @@ class SameAgainstSame:
     @property
     def verdict(self) -> str:
         """The sentence for people."""
-        shown = f"a model against itself: {self.interval.ratio:.3f} [{self.interval.low:.3f}, {self.interval.high:.3f}]"
+        interval = self.interval
+        shown = (
+            f"a model against itself: {interval.ratio:.3f} "
+            f"[{interval.low:.3f}, {interval.high:.3f}]"
+        )
         if not self.fair:
-            return f"{shown} does not cover 1: this machine is too noisy to rank any two models; measure again"
+            return (
+                f"{shown} does not cover 1: this machine is too noisy to rank any two models; "
+                "measure again"
+            )
         if self.noisy:
-            return f"{shown}: this machine is too noisy to rank models that differ by less than {self.resolution:.1%}"
+            return (
+                f"{shown}: this machine is too noisy to rank models that differ by less than "
+                f"{self.resolution:.1%}"
+            )
         return f"{shown}: differences above {self.resolution:.1%} can be told"
 
 

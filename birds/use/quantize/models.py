@@ -5,7 +5,7 @@ Neither torch nor a runtime is imported here; `open_model` imports the one it ne
 when its JSON can be read whole and its file has the size that the JSON says: what was cut short is
 as good as absent.
 
-Letters: B photos, H height, W width, S species.
+Letters: B images, C channels, H height, W width, S classes.
 """
 
 import importlib
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from birds.core.machine import INT8_INSTRUCTIONS, cpu_name, int8_instructions
-from birds.core.spec import UserError
+from birds.core.spec import ImageChoices, UserError
 from birds.core.store import RunFolder, write_text
 
-INPUT, OUTPUT = "photo", "logits"
+INPUT, OUTPUT = "image", "logits"
 NEEDS = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf")}
 BACKENDS = tuple(NEEDS)
 NOT_OURS = (
@@ -35,12 +35,12 @@ Classifier = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Model(BaseModel, frozen=True):
-    """One exported model. It maps `photo`, uint8 (B, H, W, 3) of any B, to `logits`, float32 (B,
+    """One exported model. It maps `image`, uint8 (B, H, W, C) of any B, to `logits`, float32 (B,
     S).
 
-    precision is fp32, int8, bf16 or fp16; bytes is the size on disk, all files together; size the
-    side in px of the photos it was trained on (others are resized inside); test_accuracy and
-    test_macro_f1 are fractions over the whole test part; calibration says which photos set the
+    precision is fp32, int8, bf16 or fp16; bytes is the size on disk, all files together; image how
+    images were given to it in training (others are resized inside); test_accuracy and
+    test_macro_f1 are fractions over the whole test part; calibration says which images set the
     ranges of the integers (empty for floats); made_from is all that went in, so that equal work is
     not done twice; measured holds the rest: every metric, the comparison with fp32, the layers left
     in float, seconds.
@@ -55,8 +55,8 @@ class Model(BaseModel, frozen=True):
     precision: str
     file: str
     bytes: int
-    size: int
-    species: tuple[str, ...]
+    image: ImageChoices
+    classes: tuple[str, ...]
     test_accuracy: float
     test_macro_f1: float
     calibration: dict[str, Any]
@@ -109,7 +109,7 @@ def size_on_disk(path: Path) -> int:
 
 
 def warn_without_int8() -> None:
-    """Say aloud that no speed is to be expected where the CPU names no 8-bit instructions."""
+    """Warn: a CPU without 8-bit instructions makes int8 models smaller, not faster."""
     if not int8_instructions():
         lacking = f"{cpu_name()} names no int8 instructions ({', '.join(INT8_INSTRUCTIONS)})"
         print(
@@ -129,25 +129,25 @@ def installed(package: str) -> Any:
 
 
 def open_model(model: Model, threads: int) -> Classifier:
-    """The model loaded and ready: photos, uint8 (B, H, W, 3), to logits, float32 (B, S).
+    """The model loaded and ready: images, uint8 (B, H, W, C), to logits, float32 (B, S).
 
     Raises UserError when its runtime is not installed or cannot read the file.
     """
-    return open_file(model.path, threads, model.precision, model.size)
+    return open_file(model.path, threads, model.precision, model.image)
 
 
-def open_file(path: Path, threads: int, precision: str, size: int) -> Classifier:
+def open_file(path: Path, threads: int, precision: str, image: ImageChoices) -> Classifier:
     """A model's file on the CPU, like `open_model`: .xml by OpenVINO, .onnx by ONNX Runtime, which
     needs no more.
     """
     if path.suffix == ".xml":
-        return _by_openvino(path, threads, precision, size)
+        return _by_openvino(path, threads, precision, image)
     return by_onnxruntime(onnx_session(path, threads))
 
 
 def by_onnxruntime(session: Any) -> Classifier:
-    """An `InferenceSession` as something that maps photos to logits."""
-    return lambda photos: session.run([OUTPUT], {INPUT: photos})[0]
+    """An `InferenceSession` as something that maps images to logits."""
+    return lambda images: session.run([OUTPUT], {INPUT: images})[0]
 
 
 def onnx_session(path: Path, threads: int) -> Any:
@@ -164,13 +164,13 @@ def onnx_session(path: Path, threads: int) -> Any:
         raise UserError(f"{path} {NOT_OURS}") from None
 
 
-def _by_openvino(path: Path, threads: int, precision: str, size: int) -> Classifier:
-    """A model for photos whose side was `size` in training.
+def _by_openvino(path: Path, threads: int, precision: str, image: ImageChoices) -> Classifier:
+    """A model for images that were given to it as `image` says in training.
 
     `precision` is said to OpenVINO, which else computes an fp32 model in bf16 on CPUs that can. The
     hint concerns what is left in float: for int8 that stays fp32. OpenVINO resizes even what has
-    its size already, which takes longer than all of an int8 network, so photos of `size` have a
-    compilation without the resizing.
+    its size already, which takes longer than all of an int8 network, so images of the model's own
+    size have a compilation without the resizing.
     """
     core = installed("openvino").Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
@@ -182,18 +182,24 @@ def _by_openvino(path: Path, threads: int, precision: str, size: int) -> Classif
 
     @lru_cache
     def request(own_size: bool) -> Any:
-        chosen = _without_resizing(model.clone(), size) if own_size else model
+        chosen = _without_resizing(model.clone(), image) if own_size else model
         return core.compile_model(chosen, "CPU", settings).create_infer_request()
 
-    request(True)  # opened means ready for photos of its size
-    return lambda photos: request(photos.shape[1:3] == (size, size)).infer({INPUT: photos})[OUTPUT]
+    request(True)  # opened means ready for images of its size
+
+    def classify(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        own_size = images.shape[1:3] == (image.size, image.size)
+        logits: NDArray[np.float32] = request(own_size).infer({INPUT: images})[OUTPUT]
+        return logits
+
+    return classify
 
 
-def _without_resizing(model: Any, size: int) -> Any:
-    """An OpenVINO model for photos of `size` alone, its resizing, which would change nothing, taken
-    out.
+def _without_resizing(model: Any, image: ImageChoices) -> Any:
+    """An OpenVINO model for images of its own size alone, its resizing, which would change nothing,
+    taken out.
     """
-    model.reshape({INPUT: [-1, size, size, 3]})
+    model.reshape({INPUT: [-1, image.size, image.size, image.channels]})
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Interpolate":
             node.output(0).replace(node.input_value(0))

@@ -75,7 +75,7 @@ def quantize(
 
     Args:
         model: what `prepared` returned.
-        batches: photos that set the ranges of the activations, uint8 (B, size, size, 3); no labels.
+        batches: images that set the ranges of the activations, uint8 (B, size, size, C); no labels.
         target: where the twin goes.
         in_float: layers, as `layers` names them, that stay in float.
     """
@@ -118,7 +118,8 @@ def float_operations(model: Path) -> list[str]:
     options.enable_profiling, options.profile_file_prefix = True, str(model.with_suffix(""))
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    session.run(None, {INPUT: np.zeros((1, 64, 64, 3), np.uint8)})
+    channels = session.get_inputs()[0].shape[3]
+    session.run(None, {INPUT: np.zeros((1, 64, 64, channels), np.uint8)})
     events = [event["args"] for event in json.loads(Path(session.end_profiling()).read_text())]
     ran = [
         (event["op_name"], event["input_type_shape"])

@@ -42,29 +42,34 @@ def half_precisions() -> list[str]:
 
 
 def prepared(exported: Path, folder: Path) -> Path:
-    """As in `onnx_int8`; photos are resized as Pillow does: OpenVINO drops the antialiasing of
+    """As in `onnx_int8`; images are resized as Pillow does: OpenVINO drops the antialiasing of
     ONNX's cubic Resize.
     """
-    model, target = openvino.Core().read_model(exported), folder / "fp32.xml"
+    model = openvino.Core().read_model(exported)
+    target = folder / "fp32.xml"
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Interpolate":
-            side = node.output(0).partial_shape[-1].get_length()
-            sizes, axes = (
-                opset11.constant(np.array(v, dtype=np.int64)) for v in ([side, side], [2, 3])
-            )
-            like_pillow = opset11.interpolate(
-                node.input_value(0),
-                sizes,
-                "bicubic_pillow",
-                "sizes",
-                [0] * 4,
-                [0] * 4,
-                cube_coeff=-0.5,
-                axes=axes,
-            )
-            node.output(0).replace(like_pillow.output(0))
+            node.output(0).replace(_like_pillow(node).output(0))
     openvino.save_model(model, target, compress_to_fp16=False)
     return target
+
+
+def _like_pillow(node: Any) -> Any:
+    """A resizing in place of ONNX's."""
+    side = node.output(0).partial_shape[-1].get_length()
+    sizes = opset11.constant(np.array([side, side], dtype=np.int64))
+    axes = opset11.constant(np.array([2, 3], dtype=np.int64))
+    unpadded = [0] * 4
+    return opset11.interpolate(
+        node.input_value(0),
+        sizes,
+        "bicubic_pillow",
+        "sizes",
+        unpadded,
+        unpadded,
+        cube_coeff=-0.5,
+        axes=axes,
+    )
 
 
 def layers(model: Path) -> list[str]:

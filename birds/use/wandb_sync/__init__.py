@@ -1,1 +1,1 @@
-"""What is done with W&B after the runs: sending what was tracked offline, and dashboards as code."""
+"""What is done with W&B after the runs: sending what was tracked offline, dashboards as code."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made while running
+from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made at import
 
 HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 FRAME = struct.Struct("<IHB")  # crc32 of type and data, length of data, type; LevelDB's log format
@@ -64,27 +64,35 @@ def joined(attempts: Sequence[Sequence[Record]]) -> list[Record]:
     """One log of all attempts of a run, the oldest first; steps go on. Empty when no attempt's log
     can be read.
     """
+    readable = [records for records in attempts if _began(records)]
     whole: list[Record] = []
-    attempts = [
-        records for records in attempts if any(record.HasField("run") for record in records)
-    ]
-    for number, records in enumerate(attempts):
-        first, last = number == 0, number == len(attempts) - 1
-        shift = sum(record.HasField("history") for record in whole)
+    for number, records in enumerate(readable):
+        left_out: tuple[str, ...] = ()
+        if number > 0:
+            left_out += ("header", "run")
+        if number < len(readable) - 1:
+            left_out += ("exit", "final", "footer")
+        points = sum(record.HasField("history") for record in whole)
         for record in records:
-            kind = record.WhichOneof("record_type")
-            if not (
-                (kind in ("header", "run") and not first)
-                or (kind in ("exit", "final", "footer") and not last)
-            ):
-                for item in (item for item in _items(record) if _name(item) == "_step"):
-                    item.value_json = str(int(item.value_json) + shift)
-                if kind == "history":
-                    record.history.step.num += shift
-                if kind == "run":
-                    record.run.resume = False  # or the lines of the console are appended, too
+            if record.WhichOneof("record_type") not in left_out:
+                _go_on_from(record, points)
                 whole.append(record)
     return whole
+
+
+def _began(records: Sequence[Record]) -> bool:
+    return any(record.HasField("run") for record in records)
+
+
+def _go_on_from(record: Record, points: int) -> None:
+    """Make a record's steps follow so many points."""
+    for item in _items(record):
+        if _name(item) == "_step":
+            item.value_json = str(int(item.value_json) + points)
+    if record.HasField("history"):
+        record.history.step.num += points
+    if record.HasField("run"):
+        record.run.resume = False  # or the lines of the console are appended, too
 
 
 def without(records: Sequence[Record], points: int) -> list[Record]:
@@ -95,7 +103,10 @@ def without(records: Sequence[Record], points: int) -> list[Record]:
 
 def names_in(records: Iterable[Record]) -> set[str]:
     """The names of all that was logged, as a point or in the summary."""
-    return {_name(item) for record in records for item in _items(record)}
+    names: set[str] = set()
+    for record in records:
+        names |= {_name(item) for item in _items(record)}
+    return names
 
 
 def _items(record: Record) -> Sequence[Any]:

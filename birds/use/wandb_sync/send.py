@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -62,8 +62,10 @@ class Account:
                 )
             data = answer.json()["data"] if answer.ok else {"viewer": None}
         except (requests.RequestException, KeyError) as error:
-            said = f"cannot reach W&B at {self.url} ({type(error).__name__}): nothing is lost, ask again later"
-            raise UserError(said) from None
+            raise UserError(
+                f"cannot reach W&B at {self.url} ({type(error).__name__}): nothing is lost, ask "
+                "again later"
+            ) from None
         if data.get("viewer", True) is None:
             raise UserError(f"{self.url} does not accept the W&B key: wandb login --relogin")
         return data
@@ -98,20 +100,23 @@ def tracked_runs(runs_dir: Path, keys: Collection[str] | None) -> list[Tracked]:
     """The runs that were tracked offline, in the order in which they are sent; `keys` keeps those
     runs only.
     """
-    logs = [
-        p
-        for where in ("*/tracking", "tracking")
-        for p in runs_dir.glob(f"{where}/wandb/offline-run-*/*.wandb")
-    ]
-    found: dict[str, list[Path]] = {}
+    logs: list[Path] = []
+    for where in ("*/tracking", "tracking"):
+        logs += runs_dir.glob(f"{where}/wandb/offline-run-*/*.wandb")
+    attempts: dict[str, list[Path]] = {}
     for path in sorted(logs, key=lambda path: path.parent.name):
-        found.setdefault(path.stem.removeprefix("run-"), []).append(path)
-    runs = []
-    for name in found if keys is None else found.keys() & keys:
-        started = [r.run for path in found[name] for r in read_log(path) if r.HasField("run")]
-        about = (started[0].job_type, started[0].project) if started else ("", "")
-        runs.append(Tracked(name, tuple(found[name]), *about))
+        attempts.setdefault(path.stem.removeprefix("run-"), []).append(path)
+    names = attempts if keys is None else attempts.keys() & keys
+    runs = [_tracked(name, attempts[name]) for name in names]
     return sorted(runs, key=lambda run: (TURN.get(run.stage, 2), run.attempts[0].parent.name))
+
+
+def _tracked(name: str, attempts: Sequence[Path]) -> Tracked:
+    for path in attempts:
+        for record in read_log(path):
+            if record.HasField("run"):
+                return Tracked(name, tuple(attempts), record.run.job_type, record.run.project)
+    return Tracked(name, tuple(attempts), "", "")
 
 
 def send(
@@ -184,13 +189,7 @@ def _lacking(run: Tracked, points: int, account: Account, *waits: int) -> tuple[
     Asks again after `waits` (seconds): it may need a moment to show what it got.
     """
     given = {"project": account.project or run.project, "entity": account.entity, "name": run.name}
-    folders = [path.parent / "files" for path in run.attempts]
-    media = {
-        (str(p.relative_to(f)), p.stat().st_size)
-        for f in folders
-        for p in f.glob("media/**/*")
-        if p.is_file()
-    }
+    media = _media(run)
     held = (account.ask(HELD, **given)["model"] or {}).get("bucket")
     files = (
         {(e["node"]["name"], e["node"]["sizeBytes"]) for e in held["files"]["edges"]}
@@ -207,3 +206,14 @@ def _lacking(run: Tracked, points: int, account: Account, *waits: int) -> tuple[
         f"W&B has {count} of {points} points, lacks {len(media - files)} of {len(media)} files",
         count,
     )
+
+
+def _media(run: Tracked) -> set[tuple[str, int]]:
+    """The pictures that a run logged, by their path on W&B, and their sizes."""
+    media = set()
+    for attempt in run.attempts:
+        files = attempt.parent / "files"
+        for path in files.glob("media/**/*"):
+            if path.is_file():
+                media.add((str(path.relative_to(files)), path.stat().st_size))
+    return media

@@ -5,6 +5,7 @@ logits. One with `by_gradient = False` has `fit(features, label, seed)` and `sco
 on numpy arrays.
 """
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,11 @@ def create_head(part: Part, features: int, classes: int) -> Any:
     return made_by(options_of("head", part), features, classes)
 
 
-class FittedHead:
-    """A head that scikit-learn fits on standardised features. Subclasses give the estimator."""
+class FrozenHead:
+    """A head on frozen features that needs no gradient. Subclasses give `fit` and `scores`."""
 
     by_gradient = False
+    learns_from_unlabelled = False
 
     def __init__(self, options: Any, features: int, classes: int) -> None:
         self.options = options
@@ -41,6 +43,11 @@ class FittedHead:
                 f"head={classifier.head.name} is fitted without gradients; choose head=linear"
             )
 
+
+class FittedHead(FrozenHead):
+    """A head that scikit-learn fits on standardised features. Subclasses give the estimator."""
+
+    @abstractmethod
     def estimator(self, seed: int) -> Any:
         """scikit-learn's untrained estimator."""
         raise NotImplementedError
@@ -62,4 +69,5 @@ class FittedHead:
         """Logarithms of probabilities (N, classes) of features (N, F)."""
         probability = np.full((len(features), self.classes), LEAST)
         probability[:, self.model.classes_] = self.model.predict_proba(features)
-        return np.log(probability.clip(LEAST)).astype(np.float32)
+        scores: NDArray[np.float32] = np.log(probability.clip(LEAST)).astype(np.float32)
+        return scores

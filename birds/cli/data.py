@@ -1,0 +1,96 @@
+"""`birds data`: obtain, check and preview images."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from birds.cli.predict import PICTURES
+from birds.core.errors import refuse_odd_file
+from birds.core.spec import UserError
+
+
+def add_command(commands: Any) -> None:
+    """Add `data` to what `add_subparsers()` returned."""
+    what = commands.add_parser("data", help="obtain, check and preview images")
+    data = what.add_subparsers(required=True, metavar="WHAT")
+    obtain = data.add_parser("obtain", help="how to obtain BIRDS 525 SPECIES")
+    obtain.set_defaults(act=_obtain)
+    check = data.add_parser("check", help="count; list unreadable files, exact and near duplicates")
+    check.add_argument("root", type=Path, help="the folder of the images")
+    check.set_defaults(act=_check)
+    preview = data.add_parser("preview", help="write a contact sheet")
+    preview.add_argument(
+        "root", type=Path, nargs="?", help="the folder of the images (default: the embedded birds)"
+    )
+    preview.add_argument("--out", type=Path, default=Path("preview.png"))
+    preview.set_defaults(act=_preview)
+    for command in (check, preview):
+        command.add_argument(
+            "--source",
+            metavar="NAME",
+            default="folder",
+            help="how they are read: folder (of classes), table, idx, or package.module:Class "
+            "(default: folder)",
+        )
+        command.add_argument(
+            "--option",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="an option of that source, such as columns.label=species; may be given again",
+        )
+
+
+def chosen_source(root: Path, name: str, words: list[str]) -> Any:
+    """The source of that name over a folder, with options as `key=value`.
+
+    Raises UserError for an unknown source or option.
+    """
+    import yaml
+
+    from birds.core.parts import chosen_part
+    from birds.data.prepare import create_source
+
+    options: dict[str, Any] = {"name": name, "root": str(root)}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise UserError(f"--option {word}: expected KEY=VALUE, as in --option delimiter=;")
+        *groups, last = key.split(".")
+        place = options
+        for group in groups:
+            place = place.setdefault(group, {})
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            place[last] = value
+    return create_source(chosen_part("source", options))
+
+
+def _obtain(args: argparse.Namespace) -> None:
+    from birds.data import obtain
+
+    print(obtain.__doc__)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from birds.data.check import as_text, check_source
+
+    report = check_source(chosen_source(args.root, args.source, args.option))
+    print(as_text(report))
+    if count := len(report.unreadable):
+        raise UserError(
+            f"{count} unreadable images: repair them or train with data.skip_unreadable=true"
+        )
+
+
+def _preview(args: argparse.Namespace) -> None:
+    from birds.data.preview import contact_sheet
+
+    refuse_odd_file(args.out, PICTURES)
+    if args.root is None:
+        source = chosen_source(args.runs_dir / "synthetic", "rendered", [])
+    else:
+        source = chosen_source(args.root, args.source, args.option)
+    contact_sheet(source).save(args.out)
+    print(f"Written: {args.out}")

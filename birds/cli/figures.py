@@ -1,0 +1,25 @@
+"""`birds figures SWEEP`: everything that a sweep's records allow to be drawn."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_command(commands: Any) -> None:
+    """Add `figures` to what `add_subparsers()` returned."""
+    figures = commands.add_parser(
+        "figures", help="draw all that a sweep's records allow, as PNG, PDF and SVG"
+    )
+    figures.add_argument(
+        "sweep", nargs="?", default="last", help="its name, such as exp1 (default: last)"
+    )
+    figures.add_argument(
+        "--out", type=Path, help="the folder for them (default: RUNS_DIR/figures/SWEEP)"
+    )
+    figures.set_defaults(act=_figures)
+
+
+def _figures(args: argparse.Namespace) -> None:
+    from analysis.figures import write_figures
+
+    write_figures(args.runs_dir, args.sweep, args.out)

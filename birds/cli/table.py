@@ -1,0 +1,32 @@
+"""`birds table SWEEP`: a sweep's results on the terminal and as files."""
+
+import argparse
+from typing import Any
+
+
+def add_command(commands: Any) -> None:
+    """Add `table` to what `add_subparsers()` returned."""
+    table = commands.add_parser(
+        "table", help="print a sweep's result table, write it as Markdown, CSV and LaTeX"
+    )
+    table.add_argument(
+        "sweep", nargs="?", default="last", help="such as exp1, search, or latency (default: last)"
+    )
+    table.set_defaults(act=_table)
+
+
+def _table(args: argparse.Namespace) -> None:
+    if args.sweep == "latency":
+        from analysis.latency import print_latency_table
+
+        return print_latency_table(args.runs_dir)
+    from birds.launch.search import print_trials, study_file
+
+    if study_file(args.runs_dir, args.sweep).exists():
+        return print_trials(args.runs_dir, args.sweep)
+    from analysis.comparisons import print_comparisons
+    from analysis.tables import sweep_table, write_and_print
+
+    table, missing = sweep_table(args.runs_dir, args.sweep)
+    write_and_print(args.runs_dir, args.sweep, table, missing)
+    print_comparisons(args.runs_dir, args.sweep)

@@ -1,0 +1,63 @@
+"""Label spreading: labels flow along a graph of nearest neighbours in feature space.
+
+Zhou et al. (2003, "Learning with local and global consistency"), by scikit-learn. New images get
+the label distribution of their nearest neighbours in that graph.
+"""
+
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from birds.core.spec import Choices
+from birds.methods.classify.heads import LEAST, FrozenHead
+
+
+class LabelSpreading(FrozenHead):
+    """Label spreading over labelled and unlabelled images."""
+
+    learns_from_unlabelled = True
+
+    class Options(Choices):
+        """neighbours: of an image in the graph; alpha: how much a label may change; iterations."""
+
+        neighbours: Annotated[int, Field(ge=1)] = 10
+        alpha: Annotated[float, Field(gt=0, lt=1)] = 0.2
+        iterations: Annotated[int, Field(ge=1)] = 100
+
+    def fit(
+        self,
+        features: NDArray[np.float32],
+        label: NDArray[np.int64],
+        seed: int,
+        unlabelled: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Spread the labels of (N, F) over them and unlabelled features (M, F)."""
+        from sklearn.semi_supervised import LabelSpreading as Spreading
+
+        every, labels = features, label
+        if unlabelled is not None and len(unlabelled):
+            every = np.concatenate([features, unlabelled])
+            labels = np.concatenate([label, np.full(len(unlabelled), -1)])
+        self.model = Spreading(
+            kernel="knn",
+            n_neighbors=min(self.options.neighbours, len(every)),
+            alpha=self.options.alpha,
+            max_iter=self.options.iterations,
+        )
+        self.model.fit(self._on_the_sphere(every), labels)
+
+    def _on_the_sphere(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Rows of length one: neighbours by the cosine."""
+        length = np.linalg.norm(features, axis=1, keepdims=True)
+        scaled: NDArray[Any] = features / np.maximum(length, LEAST)
+        return scaled
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logarithms of label distributions (N, classes)."""
+        probability = np.full((len(features), self.classes), LEAST)
+        found = np.nan_to_num(self.model.predict_proba(self._on_the_sphere(features)))
+        probability[:, self.model.classes_] = found
+        scores: NDArray[np.float32] = np.log(probability.clip(LEAST)).astype(np.float32)
+        return scores

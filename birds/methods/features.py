@@ -1,0 +1,105 @@
+"""Features of a frozen encoder: computed once, kept on disk, shared by seeds, cuts and heads.
+
+A file's name is a hash of the encoder's weights, of the images and of how they are given to it, so
+whatever would change a feature changes the name. Processes that need the same features at once
+compute them once.
+"""
+
+import hashlib
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from birds.core.randomness import stream
+from birds.core.store import locked, write_atomically
+from birds.data.augmentation import to_float
+from birds.encoders import Encoder
+from birds.methods import Job
+from birds.methods.corruption import seasoned
+
+VERSION = 1
+BATCH = 64
+
+
+def features_of(
+    encoder: Encoder, job: Job, part: str, *, noise: float = 0.0
+) -> NDArray[np.float32]:
+    """The pooled features (N, F) of the images of a part, in the order of `job.data.rows[part]`.
+
+    The training images of a data set are encoded together, so that every cut of them shares one
+    file. With `noise` that fraction of pixels is replaced, by the data set's own draw.
+    """
+    data = job.data
+    training = part in ("labelled", "unlabelled", "train")
+    asked = data.rows[part]
+    own = len(data.images.label)
+    rows = data.images.rows("train") if training else asked
+    features = _shared(encoder, job, rows, noise)
+    inside = asked[asked < own]
+    found = features[np.searchsorted(rows, inside)]
+    from_pool = asked[asked >= own]
+    if len(from_pool):
+        found = np.concatenate([found, _shared(encoder, job, from_pool, noise)])
+    return found
+
+
+def _shared(
+    encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float
+) -> NDArray[np.float32]:
+    file = job.runtime.cache_dir / f"features-{_name(encoder, job, rows, noise)}.npy"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with locked(file.with_suffix(".lock")):
+            if not file.exists():
+                features = _encoded(encoder, job, rows, noise)
+                write_atomically(file, partial(np.save, arr=features, allow_pickle=False))
+    found: NDArray[np.float32] = np.load(file, allow_pickle=False)
+    return found
+
+
+def _name(encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float) -> str:
+    digest = hashlib.sha256()
+    about = [str(VERSION), job.spec.encoder.model_dump_json(), job.spec.image.model_dump_json()]
+    about += [job.machine.precision, job.machine.device.type, str(noise), str(job.spec.data.seed)]
+    digest.update("\n".join(about).encode())
+    for name, value in encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(value.detach().cpu().float().numpy()).tobytes())
+    own = rows[rows < len(job.data.images.content)]
+    for row in own:
+        digest.update(job.data.images.content[row].encode())
+    if len(own) < len(rows):
+        digest.update(job.spec.pool.digest.encode())
+    if noise:
+        digest.update(rows.tobytes())
+    return digest.hexdigest()[:20]
+
+
+@torch.no_grad()
+def _encoded(
+    encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float
+) -> NDArray[np.float32]:
+    device = job.machine.device
+    encoder.to(device).eval()
+    features = []
+    with job.machine.autocast():
+        for start in range(0, len(rows), BATCH):
+            chunk = rows[start : start + BATCH]
+            pixels = torch.from_numpy(job.data.decoded(chunk)).to(device)
+            image = to_float(pixels.permute(0, 3, 1, 2))
+            if noise:
+                image = seasoned(image, noise, _draws(job, chunk, image.shape[2:]).to(device))
+            features.append(encoder.features(image).float().cpu())
+    encoded: NDArray[np.float32] = torch.cat(features).numpy()
+    return encoded
+
+
+def _draws(job: Job, rows: NDArray[np.int64], sides: torch.Size) -> torch.Tensor:
+    """One uniform draw (B, 1, H, W) for each image, from the data set's seed and its row."""
+    draws = []
+    for row in rows.tolist():
+        random = stream(job.spec.data.seed, "test noise", row)
+        draws.append(random.random((1, *sides), dtype=np.float32))
+    return torch.from_numpy(np.stack(draws))

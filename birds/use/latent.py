@@ -1,0 +1,119 @@
+"""Finished runs opened for their latent spaces: what turns images into vectors, and the images.
+
+A latent vector is what a run's method says it is (`method.latent`); the encoder that a run started
+from is opened beside it, as it comes: random, or with weights of its own.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from birds.core.spec import RunSpec, UserError, read_spec
+from birds.core.store import RunFolder
+from birds.data.module import ImageData
+from birds.data.reopen import reopened
+from birds.encoders import seeded_encoder
+from birds.methods import load_method
+from birds.methods.vectors import unlabelled_vectors
+
+# What decides which encoder a run starts from, and on which images it is looked at.
+START = {"data", "image", "split", "labels_per_class", "seed", "encoder"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A finished run with its images. `words` say for people which encoder it has."""
+
+    folder: RunFolder
+    spec: RunSpec
+    data: ImageData
+    words: str
+    encode: Callable[[Tensor], Float[Tensor, "B D"]]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The rows of its unlabelled images, which are the ones looked at."""
+        return self.data.rows["unlabelled"]
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """Their true classes; -1 for an image whose class nobody knows."""
+        return self.data.label[self.rows]
+
+    @property
+    def start(self) -> str:
+        """Equal for runs that start from the same encoder and look at the same images."""
+        return self.spec.model_dump_json(include=START)
+
+    def vectors(self) -> NDArray[np.float32]:
+        """The latent vectors (N, D) of its unlabelled images."""
+        return unlabelled_vectors(self.encode, self.data)
+
+    def vectors_at_start(self) -> NDArray[np.float32]:
+        """The same by the encoder that it started from."""
+        encoder = seeded_encoder(self.spec).eval()
+        return unlabelled_vectors(lambda image: encoder.latent_of(encoder(image)), self.data)
+
+    def images(self) -> list[NDArray[np.uint8]]:
+        """The unlabelled images, uint8 (H, W, C), to be shown."""
+        return [self.data.pixels[row] for row in self.rows]
+
+
+def open_run(
+    folder: RunFolder, data_root: Path | None = None, cache_dir: Path | None = None
+) -> Opened:
+    """The run, its encoder and its images.
+
+    `data_root` and `cache_dir` say where they lie by now, where that differs from the record.
+    Raises UserError when the run is not finished, or its checkpoint or its images are missing.
+    """
+    spec, method = _finished(folder)
+    words = f"pretrained ({spec.variant})"
+    if spec.stage == "classify":
+        words = "its own, frozen" if _only_head(method) else "its own, trained with labels"
+    data = reopened(folder, spec, data_root, cache_dir)
+    return Opened(folder, spec, data, words, method.latent)
+
+
+def _finished(folder: RunFolder) -> tuple[RunSpec, Any]:
+    record = folder.record()
+    if record is None:
+        raise UserError(f"run {folder.key} is not finished; ask for it again with train.py")
+    spec = read_spec(folder.spec_file.read_text())
+    return spec, load_method(spec, folder, record.value("classes"))
+
+
+def _only_head(method: Any) -> bool:
+    return bool(getattr(method, "head_alone", False))
+
+
+def with_needs(folders: Sequence[RunFolder]) -> list[RunFolder]:
+    """The runs, each once, and before each the runs that it needs, where they are still there."""
+    found: dict[str, RunFolder] = {}
+    for folder in folders:
+        spec = read_spec(folder.spec_file.read_text())
+        for needed in spec.lineage():
+            known = RunFolder(folder.path.parent, needed)
+            is_asked_for = needed.key == folder.key
+            if is_asked_for or known.checkpoint("best").exists():
+                found[needed.key] = folder if is_asked_for else known
+    return list(found.values())
+
+
+def with_own_encoder(folders: Sequence[RunFolder]) -> list[RunFolder]:
+    """The runs whose encoder learned; a classifier that trained its head alone gives way to the
+    runs that it stands on, since its encoder is theirs.
+    """
+    found: dict[str, RunFolder] = {}
+    for folder in folders:
+        spec, method = _finished(folder)
+        own = [RunFolder(folder.path.parent, needed) for needed in spec.needs]
+        for one in own if _only_head(method) else [folder]:
+            found[one.key] = one
+    return list(found.values())

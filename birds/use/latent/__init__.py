@@ -1,3 +1,0 @@
-"""What an encoder learned, looked at without a classifier: latent vectors, their clusters, pictures
-of both.
-"""

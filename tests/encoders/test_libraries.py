@@ -1,0 +1,103 @@
+"""Encoders of torchvision and timm, where the libraries are installed (make test-encoders)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("timm", exc_type=ImportError)
+pytest.importorskip("torchvision", exc_type=ImportError)
+
+from birds.core.errors import UserError
+from birds.core.parts import chosen_part
+from birds.core.spec import ImageChoices
+from birds.encoders import create_encoder
+
+ROOT = Path(__file__).resolve().parents[2]
+NETWORKS = [
+    ("torchvision", "mobilenet_v2", 96),
+    ("torchvision", "resnet18", 96),
+    ("torchvision", "alexnet", 128),
+    ("timm", "resnet10t", 96),
+    ("timm", "mobilenetv2_100", 96),
+    ("timm", "vit_tiny_patch16_224", 224),
+]
+
+
+def built(name: str, model: str, size: int, **options: Any) -> Any:
+    part = chosen_part("encoder", {"name": name, "model": model, **options})
+    return create_encoder(part, ImageChoices(size=size)).eval()
+
+
+@pytest.mark.parametrize(("name", "model", "size"), NETWORKS)
+def test_shapes_are_those_declared(name: str, model: str, size: int) -> None:
+    encoder = built(name, model, size)
+    with torch.no_grad():
+        outputs = encoder(torch.rand(2, 3, size, size))
+        features = encoder.pool(outputs)
+    maps = encoder.maps(outputs)
+    assert tuple(level.shape[1] for level in maps) == encoder.map_widths
+    assert tuple(round(size / level.shape[2]) for level in maps) == encoder.map_strides
+    assert features.shape == (2, encoder.feature_dim)
+    grouped = [id(p) for group in encoder.depth_groups() for p in group]
+    assert sorted(grouped) == sorted(id(p) for p in encoder.parameters())
+
+
+@pytest.mark.parametrize(("name", "model", "size"), NETWORKS[:2] + NETWORKS[3:5])
+def test_weights_come_from_a_file_to_the_bit(
+    name: str, model: str, size: int, tmp_path: Path
+) -> None:
+    source = built(name, model, size)
+    network = getattr(source, "network", None)
+    if network is None:
+        from torchvision import models
+
+        network = models.get_model(model, weights=None)
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    first, second = (
+        built(name, model, size, weights=str(tmp_path / "weights.pth")) for _ in range(2)
+    )
+    image = torch.rand(2, 3, size, size)
+    with torch.no_grad():
+        assert torch.equal(first.features(image), second.features(image))
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    from torchvision import models
+
+    torch.save(models.get_model("resnet18", weights=None).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(UserError, match="do not fit the encoder: the file lacks"):
+        built("torchvision", "mobilenet_v2", 96, weights=str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize(("name", "near"), [("torchvision", "resnet50"), ("timm", "resnet50")])
+def test_an_unknown_model_has_a_nearest_name(name: str, near: str) -> None:
+    with pytest.raises(UserError, match=f"no such model.*{near}"):
+        built(name, "resnet5O", 96)
+
+
+def test_frozen_features_go_the_whole_road(tmp_path: Path, write_photos: Any) -> None:
+    from torchvision import models
+
+    counts = {
+        f"{part}/{name}": n for name in ("A", "B") for part, n in (("train", 10), ("test", 4))
+    }
+    root = write_photos(tmp_path / "photos", counts)
+    torch.save(models.get_model("mobilenet_v2", weights=None).state_dict(), tmp_path / "w.pth")
+    command = [sys.executable, str(ROOT / "train.py"), f"runs_dir={tmp_path}/runs"]
+    command += ["data=folder", f"data.root={root}", "encoder=torchvision", "image.size=64"]
+    command += [f"encoder.weights={tmp_path}/w.pth", "variant=B0", "split=50", "tracking=none"]
+    for head in ("logistic", "self_training"):
+        subprocess.run([*command, f"head={head}"], check=True, env=os.environ | {"CI": "1"})
+    records = [json.loads(f.read_text()) for f in tmp_path.glob("runs/*/record.json")]
+    assert len(records) == 2
+    assert {r["choice.encoder.options.weights"][:7] for r in records} == {"sha256:"}
+    shared = list((tmp_path / "runs" / "cache").glob("features-*.npy"))
+    assert len(shared) == 3 + 5  # training, validation and test images; five levels of noise

@@ -1,0 +1,111 @@
+"""No reader of checkpoints, predictions, latent spaces or studies executes what is in a file, and
+none ends in a traceback of a file that is broken.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.dashboard.content import _cloud
+from analysis.frame import predictions
+from analysis.latent_pictures import read_space
+from birds.core.checkpoint import read_checkpoint
+from birds.core.store import RunFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Malicious:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.made,)
+
+
+def as_pickle(made: Path) -> bytes:
+    return pickle.dumps(Malicious(made))
+
+
+def as_checkpoint(made: Path) -> bytes:
+    file = io.BytesIO()
+    torch.save({"state_dict": Malicious(made)}, file)
+    return file.getvalue()
+
+
+def as_arrays(made: Path) -> bytes:
+    """Every array that a reader asks for is an object array."""
+    names = ("species", "test_label", "vectors", "label", "cluster", "photo", "tsne")
+    trap = np.empty(1, dtype=object)
+    trap[0] = Malicious(made)
+    file = io.BytesIO()
+    np.savez(file, **dict.fromkeys(names, trap))
+    return file.getvalue()
+
+
+def as_broken_zip(made: Path) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("label.npy", bytes(1000))
+    whole = file.getvalue()
+    return whole[: len(whole) // 2]
+
+
+def read_run(folder: RunFolder) -> list[object]:
+    """What each reader makes of its file."""
+    return [
+        read_checkpoint(folder.checkpoint("best")),
+        predictions(folder.path.parent, folder.key, "species", "test_label"),
+        read_space(folder.latent),
+        _cloud(folder),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", [as_pickle, as_checkpoint, as_arrays, as_broken_zip, lambda made: b""]
+)
+def test_what_is_in_a_file_is_not_executed(
+    tmp_path: Path, content: Callable[[Path], bytes]
+) -> None:
+    folder, made = RunFolder(tmp_path, "0" * 12), tmp_path / "executed"
+    files = (
+        folder.checkpoint("best"),
+        folder.predictions_file,
+        folder.latent / "latent.npz",
+    )
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content(made))
+    (folder.latent / "latent.json").write_text("{}")
+    about = {"species": ["A", "B"], "runtime.data_root": "gone"}
+    folder.record_file.write_text(json.dumps(about))
+    assert read_run(folder) == [None] * 4
+    assert not made.exists()
+
+
+def test_the_trap_works(tmp_path: Path) -> None:
+    pickle.loads(as_pickle(tmp_path / "executed"))
+    assert (tmp_path / "executed").exists()
+
+
+def test_no_other_reader_could_execute_anything() -> None:
+    """Whoever adds a reader says that nothing is unpickled, and adds it to the test above."""
+    for file in [*ROOT.glob("birds/**/*.py"), *ROOT.glob("analysis/**/*.py")]:
+        for line in file.read_text().splitlines():
+            if "np.load(" in line:
+                assert "allow_pickle=False" in line, f"{file}: {line}"
+            if "torch.load(" in line:
+                assert "weights_only=True" in line, f"{file}: {line}"
+            assert "pickle.load" not in line, f"{file}: {line}"
+            assert "joblib.load" not in line, f"{file}: {line}"
