@@ -98,7 +98,10 @@ WRONG_WORDS = [
     ),
     (
         ["data=flder"],
-        ["unknown data=flder; did you mean folder?", "There are: birds525, fashion_mnist, folder, idx, mnist, synthetic, table"],
+        [
+            "unknown data=flder; did you mean folder?",
+            "There are: birds525, fashion_mnist, folder, idx, mnist, synthetic, table",
+        ],
     ),
     (["budget=huge"], ["unknown budget=huge", "There are: full, laptop, smoke"]),
     (["split"], ["cannot read 'split': expected key=value"]),
@@ -108,7 +111,10 @@ WRONG_WORDS = [
 ]
 OLD_WORDS = [
     (["transfer=frozen"], ["transfer is now start=", "transfer=frozen is start=run train=head"]),
-    (["variant.transfer=joint"], ["variant.transfer=joint is start=run train=all extra_loss=joint"]),
+    (
+        ["variant.transfer=joint"],
+        ["variant.transfer=joint is start=run train=all extra_loss=joint"],
+    ),
     (["-m", "transfer=frozen,clusters"], ["transfer is now start=init|run, train=head"]),
     (["+transfer=finetune"], ["transfer=finetune is start=run train=all"]),
     (["pretext=denoise"], ["pretext is now pretraining: pretraining=denoise"]),
@@ -138,7 +144,10 @@ WRONG_VALUES = [
     (["seed=-1"], ["seed=-1", "0 or more"]),
     (["noise=-0.1", "variant=DAE"], ["noise=-0.1", "greater than or equal to 0"]),
     (["noise=2", "variant=DAE"], ["noise=2", "less than or equal to 1"]),
-    (["noise=0.1", "variant=DVAE", "pretraining.noise=1.2"], ["noise=1.2", "less than or equal to 1"]),
+    (
+        ["noise=0.1", "variant=DVAE", "pretraining.noise=1.2"],
+        ["noise=1.2", "less than or equal to 1"],
+    ),
     (["variant=DVAE", "skips=plain"], ["skips=plain", "bypass the latent", "choose skips=dropout"]),
     (
         ["variant=DVAE", "skips=narrow"],
@@ -160,7 +169,10 @@ WRONG_VALUES = [
         ["variant=B2", "pretraining=masked", "pretraining.patch=0"],
         ["pretraining.patch=0", "greater than or equal to 1"],
     ),
-    (["variant=B2", "pretraining=masked", "pretraining.loss=some"], ["pretraining.loss=some", "'all' or 'hidden'"]),
+    (
+        ["variant=B2", "pretraining=masked", "pretraining.loss=some"],
+        ["pretraining.loss=some", "'all' or 'hidden'"],
+    ),
     (["variant=DAE", "train=thawed"], ["train=thawed", "'head', 'last_stages' or 'all'"]),
     (["start=run", "variant=A", "start=never"], ["start=never", "'init' or 'run'"]),
     (["head=svm"], ["head=svm is fitted on frozen features", "choose train=head"]),
@@ -169,7 +181,10 @@ WRONG_VALUES = [
     (["head=forst"], ["unknown head=forst; did you mean forest?"]),
     (["encoder.part=unett"], ["encoder=unett: there is no such encoder; did you mean unet?"]),
     (["+pretraining.hiddn=0.4", "variant=B2"], ["unknown key pretraining.hiddn"]),
-    (["variant=SimCLR", "pretraining.temperature=0"], ["pretraining.temperature=0", "greater than or equal to 0.01"]),
+    (
+        ["variant=SimCLR", "pretraining.temperature=0"],
+        ["pretraining.temperature=0", "greater than or equal to 0.01"],
+    ),
     (["lr_decay=0"], ["lr_decay=0", "greater than 0"]),
     (["ema=1"], ["ema=1", "less than 1"]),
     (["batchnorm=off"], ["batchnorm=", "'train' or 'frozen'"]),
@@ -204,7 +219,9 @@ WRONG_VALUES = [
 
 
 @pytest.mark.parametrize(
-    ("words", "phrases"), WRONG_WORDS + OLD_WORDS + WRONG_VALUES, ids=lambda given: " ".join(given)[:40]
+    ("words", "phrases"),
+    WRONG_WORDS + OLD_WORDS + WRONG_VALUES,
+    ids=lambda given: " ".join(given)[:40],
 )
 def test_what_cannot_be_had_is_refused_with_the_cure(photos, tmp_path, words, phrases):
     assert_refused(train(tmp_path, *these(photos), *words), *phrases)
