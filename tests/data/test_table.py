@@ -95,9 +95,9 @@ def test_unlabelled_images_are_training_images_and_come_last(root, tmp_path):
     ("text", "options", "sentence"),
     [
         ("", {}, "is an empty table"),
-        (rows(header=""), {}, r"no header: choose data\.header=false"),
-        (rows(), {"header": False}, r"a header, choose data\.header=true"),
-        (rows(";"), {"delimiter": ","}, r"no column of files.*choose data\.delimiter=';'"),
+        (rows(header=""), {}, r"no header: choose data\.table\.header=false"),
+        (rows(), {"header": False}, r"a header, choose data\.table\.header=true"),
+        (rows(";"), {"delimiter": ","}, r"no column of files.*choose data\.table\.delimiter=';'"),
         (rows(), {"delimiter": ", "}, "a delimiter is one letter"),
         (rows(), {"columns": {"label": "lable"}}, "no such column; did you mean label"),
         (rows(), {"columns": {"label": 4}}, "has 3 columns"),
@@ -136,7 +136,7 @@ def test_a_suffix_and_the_paths_of_windows(scan, root):
 
 def test_a_table_that_is_not_there_or_not_said(root):
     for options in ({"file": "other.csv"}, {}):
-        with pytest.raises(UserError, match=r"data\.file="):
+        with pytest.raises(UserError, match=r"data\.table\.file="):
             Table(Table.Options(root=str(root), **options)).scan()
     with pytest.raises(UserError, match=r"data=table needs data\.root=FOLDER: ask Eva"):
         Table(Table.Options(hint="ask Eva"))
