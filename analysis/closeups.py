@@ -148,6 +148,8 @@ def _pretraining(runs_dir: Path, sweep: str) -> pd.DataFrame:
     if not stands_on:
         raise UserError("nothing was pretrained in this sweep; make sweep-exp1")
     pretraining = needed_records(runs_dir, records).rename(columns={"variant": "pretraining"})
+    if pretraining.empty:
+        raise UserError("the records of its pretraining are gone; ask for the sweep again")
     for run in pretraining.to_dict("records"):
         for key in run["needs_keys"]:
             stands_on.setdefault(key, stands_on.get(run["key"], run["pretraining"]))

@@ -22,8 +22,8 @@ from birds.core.spec import UserError, complaint
 REFERENCE = "A"  # what every variant is compared with that does not say otherwise
 WORDS = ("supported", "refuted", "cannot tell")  # a claim says how each verdict on it reads
 Claims = dict[str, dict[str, str]]  # by language and verdict
-# Colours that described variants do not have (Tol 2021, "Colour Schemes"), markers, and hatches.
-FURTHER_COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499", "#117733", "#332288")
+# What others are drawn with: colours (Tol 2021, "Colour Schemes"), markers, and hatches.
+FURTHER_COLOURS = ("#332288", "#EE3377", "#77AADD", "#225522", "#EEDD88", "#994455", "#6699CC")
 FURTHER_MARKERS = ("h", ">", "p", "d", "8")
 FURTHER_HATCHES = ("||", "o", "**", "\\\\", "--", "xx")
 
@@ -73,7 +73,9 @@ class Variant(BaseModel):
 
     @property
     def look(self) -> Look:
-        """What it is drawn with; where the YAML does not say it, a choice by its name."""
+        """What it is drawn with; where the YAML does not say it, a choice by its name, which no
+        variant of the project has.
+        """
         looks = list(itertools.product(FURTHER_COLOURS, FURTHER_MARKERS))
         number = zlib.crc32(self.name.encode())
         colour, marker = looks[number % len(looks)]

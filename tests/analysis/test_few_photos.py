@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contracts.test_configs import spec
+from made_up import spec
 from PIL import Image
 
 from analysis.closeups import confusion_figure, reconstructions_figure, reliability
@@ -36,7 +36,7 @@ def finish(runs_dir: Path, variant: str, seed: int, photos: int) -> str:
     confusion = np.zeros((2, 2), int)
     np.add.at(confusion, (label, logits.argmax(1)), 1)
     measured = {
-        "species": ["CROW", "WREN"],
+        "classes": ["CROW", "WREN"],
         "test_accuracy": float(right.mean()),
         "test_macro_f1": float(right.mean()),
         "valid_accuracy": 0.5,
@@ -44,9 +44,9 @@ def finish(runs_dir: Path, variant: str, seed: int, photos: int) -> str:
         "test_noise": [0.0, 0.2],
         "test_accuracy_noise": [float(right.mean()), 0.0],
         "best_epoch": 0,
-        "photos_labelled": 2,
-        "photos_unlabelled": 2,
-        "photos_test": photos,
+        "images_labelled": 2,
+        "images_unlabelled": 2,
+        "images_test": photos,
         "cost_parameters": 7,
         "cost_parameters_trained": 7,
         "cost_seconds": 1.0,
@@ -54,10 +54,10 @@ def finish(runs_dir: Path, variant: str, seed: int, photos: int) -> str:
         "precision": "32",
     }
     arrays = {
-        "species": np.array(["CROW", "WREN"]),
+        "classes": np.array(["CROW", "WREN"]),
         "test_label": label,
         "test_logits": logits,
-        "test_photo": np.array([f"{k}.jpg" for k in range(photos)]),
+        "test_image": np.array([f"{k}.jpg" for k in range(photos)]),
         "test_hits_noise": np.stack([right, np.zeros(photos, bool)], axis=1),
     }
     folder = RunFolder(runs_dir, made)
@@ -102,12 +102,12 @@ def test_one_photo_gives_no_interval_and_says_so(
 ) -> None:
     sweep_of(tmp_path, photos=1, seeds=3)
     print_sweep_table(tmp_path, "few")
-    assert "No interval where there is a single test photo" in capsys.readouterr().out
+    assert "No interval where there is a single test image" in capsys.readouterr().out
     [verdict] = verdicts(compare_sweep(tmp_path, "few"))
     assert verdict.word == "cannot tell"
-    assert "single test photo" in sentence(verdict)
-    assert "sola foto" in sentence(verdict, "es")
-    with pytest.raises(UserError, match="single test photo"):
+    assert "single test image" in sentence(verdict)
+    assert "sola imagen" in sentence(verdict, "es")
+    with pytest.raises(UserError, match="single test image"):
         next_seeds(tmp_path, "few", 2)
 
 
@@ -118,7 +118,7 @@ def test_the_ends_of_an_interval_stay_proportions() -> None:
 
 @pytest.mark.parametrize("photos", [1, 2, 4, 5, 7, 8])
 @pytest.mark.parametrize("rows", [4, 5])
-def test_restored_photos_however_few(photos: int, rows: int) -> None:
+def test_restored_images_however_few(photos: int, rows: int) -> None:
     picture = Image.new("RGB", (128 * photos, 128 * rows))
     figure = reconstructions_figure({"autoencode": picture}, {"autoencode": 128})
     [axis] = figure.axes
@@ -126,7 +126,7 @@ def test_restored_photos_however_few(photos: int, rows: int) -> None:
     assert figure.get_figheight() < 6
 
 
-def test_a_species_without_test_photos_and_a_single_bin() -> None:
+def test_a_species_without_test_images_and_a_single_bin() -> None:
     confusion_figure(np.array([[1, 0], [0, 0]]), ["CROW", "WREN"], "A").draw_without_rendering()
     bins = reliability(np.array([[3.0, 0.0]], np.float32), np.array([0]))
     assert len(bins) == 1

@@ -113,11 +113,13 @@ def test_lost_predictions_say_what_to_do(tmp_path: Path) -> None:
         FIGURES["reliability"](tmp_path, "exp1")
 
 
-def test_looks_differ_in_marker_and_hatch_and_in_grey() -> None:
+def test_looks_differ_in_hatch_and_in_marker_or_grey() -> None:
     looks = [look(name) for name in described_variants()]
-    assert len({one.marker for one in looks}) == len(looks) >= 9
-    assert len({one.hatch for one in looks}) == len(looks)
+    assert len({one.hatch for one in looks}) == len(looks) >= 9
+    for one, two in combinations(looks, 2):
+        assert one.marker != two.marker or abs(grey(one.colour) - grey(two.colour)) > 10, (one, two)
     for a, b in combinations(("A", "B0", "B1", "B2", "DAE", "DVAE"), 2):
+        assert look(a).marker != look(b).marker
         assert abs(grey(look(a).colour) - grey(look(b).colour)) > 10, (a, b)
     assert look("MINE") == look("MINE")
     assert look("MINE").colour not in {one.colour for one in looks}
@@ -127,13 +129,14 @@ def grey(colour: str) -> float:
     return float(np.asarray(Image.new("RGB", (1, 1), colour).convert("L"))[0, 0])
 
 
-def test_colours_differ_for_the_colour_blind() -> None:
+def test_colours_or_markers_differ_for_the_colour_blind() -> None:
+    """Of two variants with one marker, and of any two of the autoencoders' study, the colours."""
+    study = {"A", "B0", "B1", "B2", "DAE", "DVAE", "SimCLR", "KM", "FixMatch"}
     for matrix in BLIND.values():
         for a, b in combinations(described_variants(), 2):
-            assert np.linalg.norm(matrix @ (rgb(look(a).colour) - rgb(look(b).colour))) > 0.1, (
-                a,
-                b,
-            )
+            distance = np.linalg.norm(matrix @ (rgb(look(a).colour) - rgb(look(b).colour)))
+            has_own_marker = look(a).marker != look(b).marker
+            assert distance > 0.1 or (has_own_marker and not study >= {a, b}), (a, b)
 
 
 def rgb(colour: str) -> np.ndarray:

@@ -77,8 +77,8 @@ def test_figures_with_such_names(species: list[str], tmp_path: Path) -> None:
     saved = {
         "label": np.arange(count),
         "logits": np.eye(count)[::-1].astype(np.float32),
-        "photo": np.array(["gone.jpg"] * count),
-        "species": np.array(species),
+        "image": np.array(["gone.jpg"] * count),
+        "classes": np.array(species),
     }
     drawn(errors_figure(saved, tmp_path, "A 90/10"))
     places = np.random.default_rng(0).normal(size=(count, 2)).astype(np.float32)

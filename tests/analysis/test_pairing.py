@@ -9,7 +9,7 @@ from made_up import asked, finish, sweep
 from analysis.comparisons import as_markdown, compare_sweep, print_comparisons
 from analysis.palette import look
 from analysis.tables import sweep_table
-from analysis.variants import REFERENCE, described_variants, variant
+from analysis.variants import FURTHER_COLOURS, REFERENCE, described_variants, variant
 from analysis.verdicts import sentence, verdicts
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
@@ -161,7 +161,9 @@ def test_a_variant_that_nobody_foresaw_is_compared_with_a_and_has_a_look(tmp_pat
     assert rows(tmp_path, "mine") == [("MINE", "A", "", 3)]
     said = sentence(verdicts(compare_sweep(tmp_path, "mine"))[0])
     assert said.startswith("MINE pays: MINE is above A")
-    assert look("MINE").colour not in {look(name).colour for name in described_variants()}
+    described = {look(name).colour for name in described_variants()}
+    assert look("MINE").colour in set(FURTHER_COLOURS) - described
+    assert not described & set(FURTHER_COLOURS)
 
 
 MINE = """
