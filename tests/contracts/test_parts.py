@@ -149,11 +149,15 @@ def head_part(name: str, *words: str) -> Part:
 def learnt_scores(
     part: Part, features: torch.Tensor, label: torch.Tensor, classes: int, shown: torch.Tensor
 ) -> torch.Tensor:
-    """The scores of `shown` by a head that learnt from features and labels."""
+    """The scores of `shown` by a head that learnt from features and labels, and, where it reads
+    them, from the features that are shown.
+    """
     torch.manual_seed(0)
     head = create_head(part, features.shape[1], classes)
     if not part_class("head", part.place).by_gradient:
-        head.fit(features.numpy(), label.numpy(), 0)
+        reads = getattr(head, "learns_from_unlabelled", False)
+        unlabelled = {"unlabelled": shown.numpy()} if reads else {}
+        head.fit(features.numpy(), label.numpy(), 0, **unlabelled)
         return torch.from_numpy(head.scores(shown.numpy()))
     optimizer = torch.optim.AdamW(head.parameters(), 0.02)
     for _ in range(60):
