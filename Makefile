@@ -30,7 +30,7 @@ sweep-noise: $(READY)  ## how much salt and pepper DAE should remove, and how ro
 sweep-unet: $(READY)  ## what the U-Net's skip connections should let through (docs/unet.md)
 	@$(RUN) train.py -m sweeps=unet $(ARGS)
 
-sweep-pool: $(READY)  ## do unlabelled photos of other species make pretraining pay? (ARGS="data=birds525 data.root=FOLDER ...")
+sweep-pool: $(READY)  ## do unlabelled images of other classes make pretraining pay? (ARGS="data=birds525 data.root=FOLDER ...")
 	@$(RUN) train.py -m sweeps=pool $(ARGS)
 
 sweep-steps: $(READY)  ## is what pretraining gives more than a start? A, B2 and DAE with 20, 80 and 160 steps an epoch
@@ -66,7 +66,7 @@ quantize: $(READY)  ## the three best models of experiment 1 as ONNX, float and 
 latency: $(READY)  ## time those models against the best fp32 can do (SWEEP=name)
 	@$(VENV)/bin/birds latency $(or $(SWEEP),exp1)
 
-latent: $(READY)  ## what encoders make of unlabelled photos: t-SNE, clusters, pages (SWEEP=name, or KEYS="key key")
+latent: $(READY)  ## what encoders make of unlabelled images: t-SNE, clusters, pages (SWEEP=name, or KEYS="key key")
 	@$(VENV)/bin/birds latent $(or $(KEYS),$(SWEEP),exp1)
 
 status: $(READY)  ## where every run of a sweep is, why, and how far (SWEEP=name)

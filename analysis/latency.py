@@ -103,9 +103,9 @@ NOTE = (
     "Times are of one call, from uint8 images in memory to logits in memory. x eager, x best fp32: "
     "how many times as fast,\nwith a 98 % bootstrap interval over rounds, paired by round; = "
     "cannot be told apart; * is the best fp32 itself.\nTimes are of warm calls, ratios of the "
-    "quickest call of each visit. ~: 99th percentile of fewer than 100 calls. Opened:\nfrom a file to the "
-    "first answer, in a fresh process with its runtime imported; memory: what that process grew "
-    "by,\nruntime included."
+    "quickest call of each visit. ~: 99th percentile of fewer than 100 calls. Opened:\nfrom a file "
+    "to the first answer, in a fresh process with its runtime imported; memory: what that process "
+    "grew by,\nruntime included."
 )
 
 

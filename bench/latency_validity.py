@@ -92,20 +92,26 @@ def slowed(classify: Classifier, by: float = 0.1) -> Classifier:
 
 
 def small_network() -> tuple[Classifier, Images]:
-    """The encoder `unet_s` with untrained weights on one photo of 128 px, by PyTorch on one thread."""
+    """The encoder `unet_s` with random weights and a linear head, on one image of 128 pixels, by
+    PyTorch on one thread.
+    """
     import torch
-    from birds.methods.classify.head import Head
 
-    from birds.encoders.unet import Encoder
-    from birds.use.latency.entries import Network
+    from birds.core.spec import ImageChoices, Part
+    from birds.encoders import create_encoder
+    from birds.methods.classify._network import Network
+    from birds.methods.classify.heads import create_head
+    from birds.use.latency.entries import OnPixels
 
-    widths = (24, 48, 96, 192)
     torch.set_num_threads(1)
-    network = Network(Encoder(2, widths), Head(2 * sum(widths), 24, 0.0)).eval()
+    part = Part(name="unet_s", part="unet", options={"stem": 2, "widths": (24, 48, 96, 192)})
+    encoder = create_encoder(part, ImageChoices(size=128))
+    head = create_head(Part(name="linear", part=""), encoder.feature_dim, 24)
+    network = OnPixels(Network(encoder, head)).eval()
 
-    def classify(photos: Images) -> NDArray[np.float32]:
+    def classify(images: Images) -> NDArray[np.float32]:
         with torch.inference_mode():
-            logits: NDArray[np.float32] = network(torch.from_numpy(photos)).numpy()
+            logits: NDArray[np.float32] = network(torch.from_numpy(images)).numpy()
         return logits
 
     return classify, np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), dtype=np.uint8)

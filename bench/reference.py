@@ -299,7 +299,7 @@ class Best(ModelCheckpoint):
     """Keeps the weights of the best epoch, of those from the recipe's `best_from` on."""
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        recipe = pl_module.recipe
+        recipe: Any = pl_module.recipe
         if trainer.current_epoch >= int(recipe.best_from * recipe.epochs):
             super().on_validation_end(trainer, pl_module)
 

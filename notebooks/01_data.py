@@ -46,23 +46,22 @@ from IPython.display import Image as Picture
 from IPython.display import Markdown, display
 
 from analysis.palette import OKABE_ITO
-from birds.data.cache import decoded_photos
-from birds.data.check import as_text, check_folder
-from birds.data.photos import read_photos
-from birds.data.prepare import ensure_rendered
+from birds.core.parts import chosen_part
+from birds.data.cache import decoded_images
+from birds.data.check import as_text, check_source
+from birds.data.deal import read_images
+from birds.data.prepare import create_source
 from birds.data.preview import contact_sheet
-from birds.data.split import draw_split
+from birds.data.split import cut_of
 
 RUNS = Path(os.environ.get("RUNS", "runs/notebook"))
 RUNS.mkdir(parents=True, exist_ok=True)
 DATA = os.environ.get("DATA", "")
 SPECIES = int(os.environ.get("SPECIES", 20))  # those with most training photos
-MOVE_TO_TEST = int(
-    os.environ.get("MOVE_TO_TEST", 20)
-)  # training photos of each species that join the test part
+TEST = os.environ.get("TEST", "20")  # auto, or how many training photos a species gives to the test
 root = Path(DATA) if DATA else RUNS / "synthetic"
-if not DATA:
-    ensure_rendered({"name": "synthetic", "root": str(root), "seed": 0})
+kind = "folder" if DATA else "rendered"
+source = create_source(chosen_part("source", {"name": kind, "root": str(root)}))
 
 # %% [markdown]
 # ## What the folder holds
@@ -70,8 +69,8 @@ if not DATA:
 # of 64 at most).
 
 # %%
-report = check_folder(root)
-print(as_text(report, Path(root.name)))
+report = check_source(source)
+print(as_text(report).replace(str(root.parent.resolve()), "..."))
 
 # %% [markdown]
 # ## What is used of it
@@ -79,10 +78,15 @@ print(as_text(report, Path(root.name)))
 # photos.
 
 # %%
-photos = read_photos(
-    root, RUNS / "cache", species=SPECIES, move_to_test=MOVE_TO_TEST, seed=0, skip_unreadable=True
+photos = read_images(
+    source,
+    RUNS / "cache",
+    classes=SPECIES,
+    test=TEST if TEST == "auto" else int(TEST),
+    seed=0,
+    skip_unreadable=True,
 )
-table = pd.DataFrame({"species": np.array(photos.species)[photos.label], "part": photos.part})
+table = pd.DataFrame({"species": np.array(photos.classes)[photos.label], "part": photos.part})
 counts = table.value_counts().unstack(fill_value=0)[["train", "valid", "test"]].sort_values("train")
 axes = counts.plot.barh(
     stacked=True, figsize=(7, 4.6), color=OKABE_ITO[:3], width=0.8, edgecolor="white"
@@ -92,9 +96,9 @@ axes.tick_params(axis="y", labelsize=7)
 plt.show()
 display(
     Markdown(
-        f"{len(photos.paths)} photos of {len(photos.species)} species; a species has {counts['train'].min()} to {counts['train'].max()} "
+        f"{len(photos.ids)} photos of {len(photos.classes)} species; a species has {counts['train'].min()} to {counts['train'].max()} "
         f"training photos, {counts['valid'].min()} to {counts['valid'].max()} for validation and {counts['test'].min()} to "
-        f"{counts['test'].max()} for the test. {photos.notes['duplicates_dropped']} copies were dropped. "
+        f"{counts['test'].max()} for the test. {photos.notes.counts()['duplicates_dropped']} copies were dropped. "
         f"The largest species has {counts['train'].max() / counts['train'].min():.1f} times the photos of the smallest, so accuracy is "
         f"reported beside macro F1, in which species weigh the same."
     )
@@ -117,7 +121,7 @@ display(
 # A row a species: would a person tell them apart?
 
 # %%
-sheet = contact_sheet(root)
+sheet = contact_sheet(source)
 small = sheet.crop((0, 0, sheet.width, min(sheet.height, 960))).reduce(2)
 small.convert("RGB").save(RUNS / "sheet.png")
 Picture(RUNS / "sheet.png")
@@ -129,15 +133,15 @@ Picture(RUNS / "sheet.png")
 # colour on the test photos. What a classifier gains beyond that it owes to shape and pattern.
 
 # %%
-pixels = decoded_photos(photos, RUNS / "cache", 128)
+pixels = decoded_images(photos, RUNS / "cache", 128)
 colour = np.stack(
-    [pixels[k, 32:96, 32:96].mean((0, 1)) for k in range(len(photos.paths))]
+    [pixels[k, 32:96, 32:96].mean((0, 1)) for k in range(len(photos.ids))]
 )  # the middle, where the bird is
 train, test = photos.rows("train"), photos.rows("test")
 mean = pd.DataFrame(colour[train]).groupby(photos.label[train]).mean().to_numpy()
 figure, axis = plt.subplots(figsize=(7, 1.2))
 axis.imshow(mean[None].round().astype(np.uint8), aspect="auto")
-axis.set_xticks(range(len(mean)), photos.species, rotation=90, fontsize=6)
+axis.set_xticks(range(len(mean)), photos.classes, rotation=90, fontsize=6)
 axis.set_yticks([])
 axis.grid(False)
 plt.show()
@@ -157,10 +161,7 @@ display(
 # differences paired.
 
 # %%
-cuts = {
-    s: draw_split(train, photos.label[train], split=s, seed=0, species=photos.species)
-    for s in (70, 90)
-}
+cuts = {s: cut_of(photos, split=s, seed=0) for s in (70, 90)}
 rows = {
     f"{s}/{100 - s}": {"unlabelled": len(c.unlabelled), "labelled": len(c.labelled)}
     for s, c in cuts.items()

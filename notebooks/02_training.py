@@ -46,9 +46,9 @@ SWEEPS = os.environ.get("SWEEPS", "exp1 exp2").split()
 RUNS = Path(os.environ.get("RUNS", "runs/notebook"))
 DATA = os.environ.get("DATA", "")  # a folder of photos; empty for the embedded birds
 MORE = os.environ.get("OVERRIDES", "")  # any other choice, such as encoder=unet_m
-SPECIES, MOVE_TO_TEST = os.environ.get("SPECIES", 20), os.environ.get("MOVE_TO_TEST", 20)
+SPECIES, TEST = os.environ.get("SPECIES", 20), os.environ.get("TEST", 20)
 data = f"data=folder data.root={DATA}" if DATA else "data=synthetic"
-data += f" data.species={SPECIES} data.move_to_test={MOVE_TO_TEST}"
+data += f" data.classes={SPECIES} data.test={TEST}"
 settings = f"budget={BUDGET} seed={SEEDS} runs_dir={RUNS} tracking=none {data} {MORE}"
 python = sys.executable
 print(settings)

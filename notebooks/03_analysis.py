@@ -54,9 +54,10 @@ from analysis.closeups import (
     predictions,
     reliability,
 )
-from analysis.comparisons import compare_sweep, sentence, verdicts
+from analysis.comparisons import compare_sweep
 from analysis.figures import FIGURES, cells
 from analysis.tables import as_markdown, noise_table
+from analysis.verdicts import sentence, verdicts
 from birds.core.spec import UserError
 
 table, runs = cells(RUNS, EXP1)
@@ -65,7 +66,7 @@ saved = predictions(RUNS, best["key"])
 display(
     Markdown(
         f"{len(runs)} runs of experiment 1 at budget {best['choice.budget']}, data {best['data_name']} (digest {best['data_digest']}), "
-        f"{best['photos_test']} test photos of {len(best['species'])} species."
+        f"{best['images_test']} test photos of {len(best['classes'])} species."
     )
 )
 
@@ -80,7 +81,7 @@ display(Markdown(as_markdown(table)))
 display(FIGURES["accuracy"](RUNS, EXP1))
 for split, rows in table.groupby("split"):
     top = rows.loc[rows["accuracy"].idxmax()]
-    chance = 1 / len(best["species"])
+    chance = 1 / len(best["classes"])
     display(
         Markdown(
             f"At {split}/{100 - split}, {top['variant']} is ahead with {top['accuracy']:.1%} "
@@ -182,11 +183,11 @@ FIGURES["pretraining"](RUNS, EXP1)
 # %%
 display(FIGURES["confusion"](RUNS, EXP1))
 own = runs[runs["family"] == best["family"]]
-pairs = confused_pairs(sum(map(pd.DataFrame, own["test_confusion"])).to_numpy(), best["species"])
+pairs = confused_pairs(sum(map(pd.DataFrame, own["test_confusion"])).to_numpy(), best["classes"])
 worst = pairs.iloc[0]
 display(
     Markdown(
-        f"Most often {worst['true']} was taken for {worst['said']}: {worst['photos']} photos, {worst['share']:.0%} of that species'."
+        f"Most often {worst['true']} was taken for {worst['said']}: {worst['images']} photos, {worst['share']:.0%} of that species'."
     )
 )
 
@@ -196,7 +197,7 @@ display(
 # %%
 display(FIGURES["reliability"](RUNS, EXP1))
 bins = reliability(saved["logits"], saved["label"])
-bias = ((bins["confidence"] - bins["accuracy"]) * bins["photos"]).sum() / bins["photos"].sum()
+bias = ((bins["confidence"] - bins["accuracy"]) * bins["images"]).sum() / bins["images"].sum()
 display(
     Markdown(
         f"The best run by validation ({best['variant']} {best['split']}/{100 - best['split']}) has an expected calibration error of {calibration_error(bins):.1%} "

@@ -83,8 +83,8 @@ WRONG_WORDS = [
     (["data.rot=x"], ["unknown key data.rot; did you mean data.root?"]),
     (["budget.clasify.lr=1"], ["unknown key budget.clasify.lr; did you mean budget.classify.lr?"]),
     (
-        ["variant=DAE", "pretext.hidden=0.6"],
-        ["unknown key pretext.hidden: only pretext=masked and pretext=variational"],
+        ["variant=DAE", "pretraining.hiden=0.6"],
+        ["unknown key pretraining.hiden; did you mean pretraining.hidden?"],
     ),
     (["variants=A"], ["unknown key variants; did you mean variant?"]),
     (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp", "exp1, exp2, noise"]),
@@ -98,7 +98,10 @@ WRONG_WORDS = [
     ),
     (
         ["data=flder"],
-        ["unknown data=flder; did you mean folder?", "There are: birds525, folder, synthetic"],
+        [
+            "unknown data=flder; did you mean folder?",
+            "There are: birds525, fashion_mnist, folder, idx, mnist, synthetic, table",
+        ],
     ),
     (["budget=huge"], ["unknown budget=huge", "There are: full, laptop, smoke"]),
     (["split"], ["cannot read 'split': expected key=value"]),
@@ -106,70 +109,101 @@ WRONG_WORDS = [
     (["split=70,90"], ["several runs: put -m first", "python train.py -m split=70,90"]),
     (["split=${nothing}"], ["Interpolation key 'nothing' not found"]),
 ]
+OLD_WORDS = [
+    (["transfer=frozen"], ["transfer is now start=", "transfer=frozen is start=run train=head"]),
+    (
+        ["variant.transfer=joint"],
+        ["variant.transfer=joint is start=run train=all extra_loss=joint"],
+    ),
+    (["-m", "transfer=frozen,clusters"], ["transfer is now start=init|run, train=head"]),
+    (["+transfer=finetune"], ["transfer=finetune is start=run train=all"]),
+    (["pretext=denoise"], ["pretext is now pretraining: pretraining=denoise"]),
+    (["pretext.noise=0.3"], ["pretext.noise is now pretraining.noise"]),
+    (["pool=all_species"], ["pool=all_species is now pool=all_classes"]),
+    (["data.species=3"], ["data.species is now data.classes: data.classes=3"]),
+    (["data.size=64"], ["data.size is now image.size: image.size=64"]),
+    (["data.move_to_test=2"], ["data.move_to_test is now data.test: data.test=2"]),
+    (["encoder.module=unet"], ["encoder.module is now encoder.part: encoder.part=unet"]),
+    (["joint_weight=2"], ["joint_weight is now extra_loss.weight"]),
+    (["threshold=0.9"], ["threshold is now extra_loss.threshold, beside extra_loss=fixmatch"]),
+    (["views=3"], ["views is now budget.views: budget.views=3"]),
+]
 WRONG_VALUES = [
-    (["split=0"], ["split=0", "choose 1 to 99"]),
-    (["split=100"], ["split=100", "choose 1 to 99"]),
-    (["split=170"], ["split=170", "choose 1 to 99"]),
-    (["split=abc"], ["split=abc", "choose 1 to 99"]),
+    (["split=-1"], ["split=-1", "choose 0 to 99"]),
+    (["split=100"], ["split=100", "choose 0 to 99"]),
+    (["split=170"], ["split=170", "choose 0 to 99"]),
+    (["split=abc"], ["split=abc", "choose 0 to 99"]),
     (
         ["split=99"],
-        ["split=99 leaves CROW with no labelled photo out of its 10", "choose a smaller split"],
+        ["split=99 leaves CROW with no labelled image out of its 10", "choose a smaller split"],
     ),
     (
         ["split=2"],
-        ["split=2 leaves CROW with no unlabelled photo out of its 10", "choose a larger split"],
+        ["split=2 leaves CROW with no unlabelled image out of its 10", "choose a larger split"],
     ),
     (["seed=-1"], ["seed=-1", "0 or more"]),
-    (["noise=-0.1"], ["noise=-0.1", "choose 0 to 1"]),
-    (["noise=2", "variant=DAE"], ["noise=2", "choose 0 to 1"]),
-    (["noise=0.1", "variant=DVAE", "pretext.noise=1.2"], ["noise=1.2", "choose 0 to 1"]),
+    (["noise=-0.1", "variant=DAE"], ["noise=-0.1", "greater than or equal to 0"]),
+    (["noise=2", "variant=DAE"], ["noise=2", "less than or equal to 1"]),
+    (
+        ["noise=0.1", "variant=DVAE", "pretraining.noise=1.2"],
+        ["noise=1.2", "less than or equal to 1"],
+    ),
     (["variant=DVAE", "skips=plain"], ["skips=plain", "bypass the latent", "choose skips=dropout"]),
     (
         ["variant=DVAE", "skips=narrow"],
         ["skips=narrow", "bypass the latent", "choose skips=dropout"],
     ),
     (
-        ["variant=DVAE", "pretext.free_bits=-1"],
-        ["free_bits=-1", "nats a latent value may cost", "choose 0 to 10"],
+        ["variant=DVAE", "pretraining.free_bits=-1"],
+        ["pretraining.free_bits=-1", "greater than or equal to 0"],
     ),
     (
-        ["variant=B2", "pretext=masked", "pretext.hidden=1"],
-        ["hidden=1", "fraction of patches", "choose 0 to 0.95"],
+        ["variant=B2", "pretraining=masked", "pretraining.hidden=1"],
+        ["pretraining.hidden=1", "less than or equal to 0.95"],
     ),
     (
-        ["variant=B2", "pretext=masked", "pretext.patch=20"],
-        ["patch=20", "photos of 128 px", "choose 16"],
+        ["variant=B2", "pretraining=masked", "pretraining.patch=20"],
+        ["patch=20", "images of 128 px", "choose 16"],
     ),
     (
-        ["variant=B2", "pretext=masked", "pretext.patch=0"],
-        ["patch=0", "side of a hidden patch", "choose 1 to 64"],
+        ["variant=B2", "pretraining=masked", "pretraining.patch=0"],
+        ["pretraining.patch=0", "greater than or equal to 1"],
     ),
-    (["variant=B2", "pretext=masked", "pretext.loss=some"], ["loss=some", "choose all or hidden"]),
-    (["transfer=frozen"], ["transfer=frozen", "variant=A is transfer=scratch", "B2, DAE and DVAE"]),
-    (["variant=DAE", "transfer=thawed"], ["transfer=thawed", "'joint', 'clusters' or 'fixmatch'"]),
     (
-        ["variant=SimCLR", "transfer=joint"],
-        ["transfer=joint goes on restoring photos", "choose finetune or frozen"],
+        ["variant=B2", "pretraining=masked", "pretraining.loss=some"],
+        ["pretraining.loss=some", "'all' or 'hidden'"],
     ),
-    (["variant=SimCLR", "pretext.temperature=0"], ["temperature=0", "choose 0.01 to 1"]),
+    (["variant=DAE", "train=thawed"], ["train=thawed", "'head', 'last_stages' or 'all'"]),
+    (["start=run", "variant=A", "start=never"], ["start=never", "'init' or 'run'"]),
+    (["head=svm"], ["head=svm is fitted on frozen features", "choose train=head"]),
+    (["extra_loss=joint"], ["extra_loss=joint"]),
+    (["variant=SimCLR", "extra_loss=joint"], ["extra_loss=joint"]),
+    (["head=forst"], ["unknown head=forst; did you mean forest?"]),
+    (["encoder.part=unett"], ["encoder=unett: there is no such encoder; did you mean unet?"]),
+    (["+pretraining.hiddn=0.4", "variant=B2"], ["unknown key pretraining.hiddn"]),
+    (
+        ["variant=SimCLR", "pretraining.temperature=0"],
+        ["pretraining.temperature=0", "greater than or equal to 0.01"],
+    ),
     (["lr_decay=0"], ["lr_decay=0", "greater than 0"]),
     (["ema=1"], ["ema=1", "less than 1"]),
     (["batchnorm=off"], ["batchnorm=", "'train' or 'frozen'"]),
     (
-        ["variant=B2", "transfer=joint", "joint_weight=-1"],
-        ["joint_weight=-1", "greater than or equal to 0"],
+        ["variant=B2", "extra_loss=joint", "extra_loss.weight=-1"],
+        ["extra_loss.weight=-1", "greater than or equal to 0"],
     ),
     (["encoder.norm=layer"], ["encoder.norm=layer", "'batch' or 'group'"]),
-    (["pool=nowhere"], ["nowhere is no folder; choose split, all_species or a folder of photos"]),
-    (["pool=all_species"], ["pool=all_species adds no photo to those of the split"]),
-    (["data.size=100"], ["data.size=100: smaller photos lose", "choose 128 or more"]),
-    (["data.size=136"], ["data.size=136 is not a multiple of 16", "encoder=unet_s", "choose 128"]),
-    (["data.size=big"], ["data.size=big"]),
+    (["pool=nowhere"], ["nowhere is no folder; choose split, all_classes or a folder of images"]),
+    (["pool=all_classes"], ["pool=all_classes adds no image to those of the split"]),
+    (["image.size=100"], ["image.size=100 is not a multiple of 16", "choose image.size=96"]),
+    (["image.size=136"], ["image.size=136 is not a multiple of 16", "choose image.size=128"]),
+    (["image.size=big"], ["image.size=big"]),
+    (["image.channels=2"], ["image.channels=2", "choose 3 for colour or 1 for grey"]),
     (
-        ["data.move_to_test=11"],
-        ["CROW has 12 training photos", "choose a smaller data.move_to_test"],
+        ["data.test=11"],
+        ["CROW has 12 training images", "choose a smaller data.test"],
     ),
-    (["data.species=1"], ["data.species=1", "greater than or equal to 2"]),
+    (["data.classes=1"], ["data.classes=1", "greater than or equal to 2"]),
     (["data.skip_unreadable=perhaps"], ["data.skip_unreadable=perhaps: choose true or false"]),
     (["budget.classify.patience_from=1"], ["budget.classify.patience_from=1", "less than 1"]),
     (["budget.classify.lr=-1"], ["budget.classify.lr=-1", "greater than 0"]),
@@ -185,7 +219,9 @@ WRONG_VALUES = [
 
 
 @pytest.mark.parametrize(
-    ("words", "phrases"), WRONG_WORDS + WRONG_VALUES, ids=lambda given: " ".join(given)[:40]
+    ("words", "phrases"),
+    WRONG_WORDS + OLD_WORDS + WRONG_VALUES,
+    ids=lambda given: " ".join(given)[:40],
 )
 def test_what_cannot_be_had_is_refused_with_the_cure(photos, tmp_path, words, phrases):
     assert_refused(train(tmp_path, *these(photos), *words), *phrases)
@@ -194,7 +230,7 @@ def test_what_cannot_be_had_is_refused_with_the_cure(photos, tmp_path, words, ph
 
 def test_a_bad_value_inside_a_sweep_stops_all_of_it(photos, tmp_path):
     asked = train(tmp_path, "-m", *these(photos), "split=70,170", "variant=A,B1")
-    assert_refused(asked, "split=170", "choose 1 to 99", "asked by: ", "split=170 variant=A")
+    assert_refused(asked, "split=170", "choose 0 to 99", "asked by: ", "split=170 variant=A")
     assert started(tmp_path) == []
 
 
@@ -329,7 +365,7 @@ def test_unreadable_photos_found_by_the_check(photos, tmp_path):
     root = shutil.copytree(photos, tmp_path / "photos")
     (root / "train/ROBIN/004.jpg").write_bytes(b"")
     asked = birds(tmp_path, "data", "check", str(root))
-    assert_refused(asked, "1 unreadable photos", "data.skip_unreadable=true")
+    assert_refused(asked, "1 unreadable images", "data.skip_unreadable=true")
     assert "train/ROBIN/004.jpg" in asked.stdout
 
 

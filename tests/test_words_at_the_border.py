@@ -15,10 +15,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birds.core.errors import exit_status, in_quotes, refuse_unknown_additions
+from birds.core.errors import exit_status, in_quotes, refuse_odd_file, refuse_unknown_additions
 from birds.core.process import prepare_process
 from birds.core.spec import UserError
-from birds.core.store import RunFolder, find_run, refuse_odd_file
+from birds.core.store import RunFolder, find_run
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from birds.core.store import refuse_odd_file
+from birds.core.errors import refuse_odd_file
 
 
 def add_commands(commands: Any) -> None:

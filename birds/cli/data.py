@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from birds.cli.predict import PICTURES
+from birds.core.errors import refuse_odd_file
 from birds.core.spec import UserError
-from birds.core.store import refuse_odd_file
 
 
 def add_command(commands: Any) -> None:

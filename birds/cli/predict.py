@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from birds.core.errors import refuse_odd_file
 from birds.core.spec import UserError
-from birds.core.store import find_run, refuse_odd_file
+from birds.core.store import find_run
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # what pictures are written as
 

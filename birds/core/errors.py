@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -238,3 +238,15 @@ def dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
         yield key, value
         if isinstance(value, dict):
             yield from dotted(value, key)
+
+
+def refuse_odd_file(path: Path, endings: Sequence[str]) -> None:
+    """Raise UserError unless a file of one of these endings can be written at `path`."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file in it, as in {path / 'NAME'}{endings[0]}")
+    if path.suffix.lower() not in endings:
+        raise UserError(
+            f"{path}: a file of that ending cannot be made; choose {', '.join(endings)}"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path.parent} is no folder: make it first, or choose another place")

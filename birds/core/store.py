@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,18 +62,6 @@ def disk_full(path: Path) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, as UTF-8; what is no text in a name, as its escape."""
     write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
-
-
-def refuse_odd_file(path: Path, endings: Sequence[str]) -> None:
-    """Raise UserError unless a file of one of these endings can be written at `path`."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: name a file in it, as in {path / 'NAME'}{endings[0]}")
-    if path.suffix.lower() not in endings:
-        raise UserError(
-            f"{path}: a file of that ending cannot be made; choose {', '.join(endings)}"
-        )
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"{path.parent} is no folder: make it first, or choose another place")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,9 @@ Letters: B batch, C channels, H height, W width, F features, D latent values.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +21,8 @@ from birds.core.parts import options_of, part_class
 from birds.core.randomness import stream_seed
 from birds.core.spec import Choices, ImageChoices, Part, RunSpec
 from birds.encoders._pooling import mean_and_maximum
+
+_BLANK: ContextVar[bool] = ContextVar("blank", default=False)
 
 
 class Encoder(nn.Module):
@@ -40,6 +44,12 @@ class Encoder(nn.Module):
     @classmethod
     def check(cls, options: Any, image: ImageChoices) -> None:
         """Raise ValueError for a size or channels that it cannot take, with the nearest it can."""
+
+    @classmethod
+    def blank(cls, options: Any, image: ImageChoices) -> "Encoder":
+        """The encoder with weights of no meaning, which others will replace."""
+        encoder: Encoder = cls(options, image)  # type: ignore[call-arg]
+        return encoder
 
     @classmethod
     def sketch(cls, options: Any, image: ImageChoices) -> "Encoder":
@@ -109,8 +119,19 @@ def create_encoder(part: Part, image: ImageChoices) -> Encoder:
     made_by = part_class("encoder", part.place)
     options = options_of("encoder", part)
     made_by.check(options, image)
-    encoder: Encoder = made_by(options, image)
+    make = made_by.blank if _BLANK.get() else made_by
+    encoder: Encoder = make(options, image)
     return encoder
+
+
+@contextmanager
+def blank_encoders() -> Iterator[None]:
+    """Within, encoders are made without their own weights, because a checkpoint's will follow."""
+    token = _BLANK.set(True)
+    try:
+        yield
+    finally:
+        _BLANK.reset(token)
 
 
 def seeded_encoder(spec: RunSpec) -> Encoder:

@@ -45,6 +45,11 @@ class Backbone(Encoder):
     @classmethod
     def sketch(cls, options: Any, image: ImageChoices) -> Encoder:
         """The encoder with random weights: not every library can build without memory."""
+        return cls.blank(options, image)
+
+    @classmethod
+    def blank(cls, options: Any, image: ImageChoices) -> Encoder:
+        """The encoder with random weights; no file is read."""
         without = options.model_copy(update={"weights": "none"})
         encoder: Encoder = cls(without, image)  # type: ignore[call-arg]
         return encoder

@@ -37,6 +37,7 @@ def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: s
         shared = _shared(config, data_digest)
         pool = _pool(config, pool_digest)
         method = _classifier(config)
+        chosen_part("pretraining", _without_before(config["pretraining"]))  # though it is not read
         needs = _needs(config, shared, pool) if config["start"] == "run" else ()
         return _built(
             "classifier",
@@ -70,6 +71,11 @@ def _shared(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
     }
 
 
+def _without_before(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A pretraining's own options, without the one that it goes on from."""
+    return {name: value for name, value in asked.items() if name != "after"}
+
+
 def _needs(config: Mapping[str, Any], shared: Mapping[str, Any], pool: Pool) -> tuple[RunSpec, ...]:
     """The pretraining that is asked for, behind the one that it goes on from, if any."""
     return (_pretraining(config["pretraining"], config["budget"], shared, pool),)
@@ -78,10 +84,9 @@ def _needs(config: Mapping[str, Any], shared: Mapping[str, Any], pool: Pool) -> 
 def _pretraining(
     asked: Mapping[str, Any], budget: Mapping[str, Any], shared: Mapping[str, Any], pool: Pool
 ) -> RunSpec:
-    options = dict(asked)
-    after = options.pop("after", None)
+    after = asked.get("after")
     needs = (_pretraining(after, budget, shared, pool),) if after else ()
-    part = chosen_part("pretraining", options)
+    part = chosen_part("pretraining", _without_before(asked))
     own = {**shared, "needs": needs, "pool": pool}
     return _built("pretraining", part.name, part, budget, own)
 

@@ -65,7 +65,10 @@ def create_method(job: Job) -> Any:
 
 def load_method(spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -> Any:
     """A finished run's method as it was saved; raises UserError where that is missing."""
-    return part_class(spec.kind, spec.method.place).load(spec, folder, classes)
+    from birds.encoders import blank_encoders
+
+    with blank_encoders():
+        return part_class(spec.kind, spec.method.place).load(spec, folder, classes)
 
 
 def refuse_without_unlabelled(spec: RunSpec, unlabelled: int) -> None:

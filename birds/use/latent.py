@@ -61,9 +61,8 @@ class Opened:
         return unlabelled_vectors(lambda image: encoder.latent_of(encoder(image)), self.data)
 
     def images(self) -> list[NDArray[np.uint8]]:
-        """The unlabelled images in colour, uint8 (H, W, 3), to be shown."""
-        in_colour = (1, 1, 3 // self.data.pixels.shape[-1])
-        return [np.tile(self.data.pixels[row], in_colour) for row in self.rows]
+        """The unlabelled images, uint8 (H, W, C), to be shown."""
+        return [self.data.pixels[row] for row in self.rows]
 
 
 def open_run(

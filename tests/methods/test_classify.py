@@ -37,7 +37,7 @@ def test_features_once_equal_the_encoder_every_step(tmp_path: Path) -> None:
         method, _ = fitted(job)
         logits[features] = method.predictions()["test"]["logits"]
         assert (job.data._features is None) is (features == "live")
-    assert (logits["live"] - logits["live"].mean()).abs().max() > 0.1
+    assert (logits["live"] - logits["live"].mean()).abs().max() > 0.05, "it learned nothing"
     torch.testing.assert_close(logits["cached"], logits["live"], atol=2e-3, rtol=1e-3)
 
 

@@ -17,8 +17,10 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from analysis.comparisons import compare_sweep, sentence, verdicts
-from birds.data.bird_photos import SPECIES, render_bird
+from analysis.comparisons import compare_sweep
+from analysis.verdicts import sentence, verdicts
+from birds.data.rendering.bird_photos import render_bird
+from birds.data.rendering.looks import SPECIES
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("01_data", "02_training", "03_analysis")
@@ -77,7 +79,7 @@ def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.Mo
     }
     chosen |= {
         "SPECIES": KINDS,
-        "MOVE_TO_TEST": 0,
+        "TEST": "auto",
         "OVERRIDES": SMALL,
         "SWEEPS": "exp1 exp2",
         "OMP_NUM_THREADS": 1,
@@ -110,7 +112,7 @@ def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs
     """
     said = text_of(analysis)
     for one in records:
-        cell = f"| {one['split']}/{100 - one['split']} | {one['variant']} | 1 | {one['photos_labelled']} | "
+        cell = f"| {one['split']}/{100 - one['split']} | {one['variant']} | 1 | {one['images_labelled']} | "
         assert f"{cell}{100 * one['test_accuracy']:.1f} [" in said
     for sweep in ("exp1", "exp2"):
         for verdict in verdicts(compare_sweep(runs_dir, sweep)):

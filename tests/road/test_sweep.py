@@ -213,7 +213,7 @@ def test_photos_to_species(road: Road, tmp_path_factory: pytest.TempPathFactory)
     assert sum(shares) == pytest.approx(100, abs=0.3)
     assert shares == sorted(shares, reverse=True)
     assert (road.runs_dir / "p.png").stat().st_size > 1000
-    assert "is not an image" in road.birds("predict", key[:8], __file__, status=2)
+    assert "cannot be read as an image" in road.birds("predict", key[:8], __file__, status=2)
 
 
 def _working(road: Road) -> list[int]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from birds.core.checkpoint import saved_weights
 from birds.core.spec import Part, RunSpec
 from birds.core.store import RunFolder
-from birds.encoders import Encoder, create_encoder
+from birds.encoders import Encoder, blank_encoders, create_encoder
 from birds.methods.classify.heads import create_head
 
 
@@ -31,7 +31,8 @@ def finished_network(spec: RunSpec, head: Part, folder: RunFolder, classes: int)
 
     Raises UserError when the checkpoint is missing or was cut short.
     """
-    encoder = create_encoder(spec.encoder, spec.image)
+    with blank_encoders():
+        encoder = create_encoder(spec.encoder, spec.image)
     network = Network(encoder, create_head(head, encoder.feature_dim, classes))
     network.load_state_dict(saved_weights(folder))
     return network.requires_grad_(False).eval()
