@@ -1,4 +1,4 @@
-"""Configurations and runs as `train.py` composes them from `configs/`, without reading any image."""
+"""Configurations and runs as `train.py` composes them from `configs/`; no image is read."""
 
 from __future__ import annotations
 

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from birds.core.parts import options_of
-from birds.core.spec import Choices, ImageChoices, Part, RunSpec
+from birds.core.spec import Choices, ImageChoices, Part, RunSpec, UserError
 from birds.encoders import create_encoder, seeded_encoder
 from birds.methods.gradient import GradientPretraining
 
 WIDTHS = (8, 12, 16)
+
+
+@contextlib.contextmanager
+def skipping_what_is_not_installed() -> Iterator[None]:
+    """Skip a test of a part whose library is not on this machine; it says so itself."""
+    try:
+        yield
+    except UserError as refusal:
+        if "needs the package" not in str(refusal):
+            raise
+        pytest.skip(str(refusal))
 
 
 def unet(

@@ -88,7 +88,7 @@ def striped_data_for(run: RunSpec) -> ImageData:
 
 
 def write_striped(root: Path, size: int = 16, counts: dict[str, int] | None = None) -> Path:
-    """A folder `part/CLASS/NNN.png` of striped images, so that a file holds every pixel as it is."""
+    """A folder `part/CLASS/NNN.png` of striped images; PNG keeps every pixel as it is."""
     table = images(counts)
     pixels = striped_pixels(table, size)
     for row, name in enumerate(table.ids):

@@ -191,7 +191,9 @@ def _wrong_option(kind: str, made_by: str, name: str, place: str, error: Validat
     own = list(part_class(kind, made_by).Options.model_fields)
     owners = _owners(option)
     if owners:
-        return f"{place}.{option}: {kind}={name} has no such option; {' and '.join(owners)} has it"
+        have = "has" if len(owners) == 1 else "have"
+        owned = f"{' and '.join(owners)} {have} it"
+        return f"{place}.{option}: {kind}={name} has no such option; {owned}"
     there = f" It has: {', '.join(own)}" if own else ""
     return f"{place}.{option}: {kind}={name} has no such option{nearest(option, own)}{there}"
 

@@ -86,7 +86,7 @@ class Curves(Callback):
 
 
 class Stopping(Callback):
-    """Ends a training between two epochs, when the last one is saved, once `should_stop` says so."""
+    """Ends a training between two epochs, after a checkpoint, once `should_stop` says so."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop

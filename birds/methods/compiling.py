@@ -60,17 +60,19 @@ def speedup(encoder: nn.Module, image: Float[Tensor, "B C H W"]) -> float:
     ways = [copy.deepcopy(encoder).to(image.device) for _ in range(2)]
     ways[1].compile()  # type: ignore[no-untyped-call]
     try:
-        took = np.array([[_seconds(own, image) for own in ways] for _ in range(UNTIMED + ROUNDS)])[
-            UNTIMED:
-        ]
+        rounds = []
+        for _ in range(UNTIMED + ROUNDS):
+            rounds.append([_seconds(own, image) for own in ways])
     except Exception:  # no compiler, or one that fails: eager does
         return 0.0
+    took = np.array(rounds[UNTIMED:])
     return float(np.median(took[:, 0] / took[:, 1]))
 
 
 def _seconds(encoder: nn.Module, image: Tensor) -> float:
     started = time.perf_counter()
-    torch.stack([level.float().mean() for level in encoder(image)]).sum().backward()  # type: ignore[no-untyped-call]
+    total = torch.stack([level.float().mean() for level in encoder(image)]).sum()
+    total.backward()  # type: ignore[no-untyped-call]
     if image.is_cuda:
         torch.cuda.synchronize(image.device)
     return time.perf_counter() - started

@@ -93,7 +93,7 @@ class GradientMethod(L.LightningModule):
         }
 
     def measure(self, job: Job) -> dict[str, Any]:
-        """Test by the best checkpoint where there is a `test_step`, then what `tested` makes of it."""
+        """Test by the best checkpoint where there is a `test_step`, then measure what was found."""
         if is_overridden("test_step", self):
             self._tester.test(self, job.data, verbose=False)
         measured = self.tested(job)

@@ -8,13 +8,12 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-import torch
 from composing import ROOT, needed, options, spec
+from made_parts import skipping_what_is_not_installed
 from omegaconf import OmegaConf
 
-from birds.core.parts import part_names
+from birds.core.parts import part_class, part_names
 from birds.core.spec import UserError, read_spec
-from birds.encoders import create_encoder
 
 GROUPS = ("encoder", "pretraining", "head", "extra_loss", "variant", "budget", "tracking", "data")
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
@@ -29,7 +28,7 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
 
 def asked_with(group: str, option: str) -> tuple[str, ...]:
     """The words that an option needs beside it."""
-    fitted = group == "head" and option not in ("linear", "mlp")
+    fitted = group == "head" and not part_class("head", option).by_gradient
     return ("train=head",) if fitted else NEEDS.get((group, option), ())
 
 
@@ -37,7 +36,8 @@ def asked_with(group: str, option: str) -> tuple[str, ...]:
     ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
 )
 def test_every_option_makes_a_spec_that_survives_its_file(group: str, option: str) -> None:
-    made = spec(*asked_with(group, option), f"{group}={option}")
+    with skipping_what_is_not_installed():
+        made = spec(*asked_with(group, option), f"{group}={option}")
     assert read_spec(made.model_dump_json()) == made
     assert read_spec(made.model_dump_json()).key == made.key
 
@@ -52,7 +52,8 @@ def test_every_part_has_a_configuration(group: str) -> None:
     """A file of Python that no file of YAML chooses could not be asked for."""
     places = set()
     for option in options(group):
-        values = OmegaConf.load(ROOT / "configs" / group / f"{option}.yaml")
+        whole = OmegaConf.load(ROOT / "configs" / group / f"{option}.yaml")
+        values = whole.get(group, whole)
         places.add(str(values.get("part", values["name"])))
     assert places == set(part_names(group))
 
@@ -69,24 +70,14 @@ def test_any_variant_with_any_head_is_a_run_or_is_refused_with_a_cure(
     variant: str, head: str
 ) -> None:
     asked = (f"variant={variant}", f"head={head}")
-    if spec(f"variant={variant}").method.options["train"] == "head" or head in ("linear", "mlp"):
+    by_gradient = part_class("head", head).by_gradient
+    if by_gradient or spec(f"variant={variant}").method.options["train"] == "head":
         made = spec(*asked)
         assert made.method.options["head"]["name"] == head
-        assert (made.training is None) is (head not in ("linear", "mlp"))
+        assert (made.training is not None) is by_gradient
         return
     with pytest.raises(UserError, match="choose"):
         spec(*asked)
-
-
-@pytest.mark.parametrize("option", options("encoder"))
-def test_every_encoder_can_be_had_at_a_size_that_its_own_refusal_names(option: str) -> None:
-    """A size that does not divide is refused with one that does, and that one is taken."""
-    with pytest.raises(UserError, match=r"choose image\.size=") as refusal:
-        spec(f"encoder={option}", "image.size=131")
-    size = str(refusal.value).rpartition("image.size=")[2]
-    made = spec(f"encoder={option}", f"image.size={size}")
-    encoder = create_encoder(made.encoder, made.image).eval()
-    assert encoder.features(torch.rand(1, 3, int(size), int(size))).shape[1] == encoder.feature_dim
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)

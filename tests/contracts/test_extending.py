@@ -1,4 +1,4 @@
-"""`docs/extending.md` is executed: its files are written where it says, and its commands are run."""
+"""`docs/extending.md` is executed: its files are written where it says, its commands are run."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ step.
 
 from __future__ import annotations
 
-import functools
-import operator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +37,7 @@ def test_features_once_equal_the_encoder_every_step(tmp_path: Path) -> None:
         method, _ = fitted(job)
         logits[features] = method.predictions()["test"]["logits"]
         assert (job.data._features is None) is (features == "live")
-    assert (logits["live"] - logits["live"].mean()).abs().max() > 0.1
+    assert (logits["live"] - logits["live"].mean()).abs().max() > 0.05, "it learned nothing"
     torch.testing.assert_close(logits["cached"], logits["live"], atol=2e-3, rtol=1e-3)
 
 
@@ -104,7 +102,7 @@ def test_an_epoch_shows_every_image_once_a_pass_and_the_same_again() -> None:
     data = data_for(made)
     shown = [batch["row"].tolist() for batch in data.train_dataloader()]
     assert len(shown) == data.steps_per_epoch == 3
-    rows = functools.reduce(operator.iadd, shown, [])
+    rows = [row for batch in shown for row in batch]
     assert sorted(rows) == sorted(3 * data.rows["train"].tolist())
     assert shown == [batch["row"].tolist() for batch in data_for(made).train_dataloader()]
 

@@ -100,7 +100,7 @@ class FittedClassifier(nn.Module):
             self._features[part] = features_of(self.encoder, job, part)
         label = job.data.label[job.data.rows["labelled"]]
         arrays = {"features": self._features["labelled"], "label": label}
-        if self.head.learns_from_unlabelled:
+        if getattr(self.head, "learns_from_unlabelled", False):
             arrays["unlabelled"] = features_of(self.encoder, job, "unlabelled")
         self._fit_head(arrays)
         job.folder.assert_mine()

@@ -143,8 +143,9 @@ class GradientClassifier(GradientMethod):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=count)
         if self.beside is None:
             return loss
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         with untracked(self.encoder, self.head):
-            beside: Tensor = self.beside.loss(self, self.trainer.datamodule)  # type: ignore[attr-defined]
+            beside: Tensor = self.beside.loss(self, data)
         self.log("train_beside_loss", beside, on_step=False, on_epoch=True, batch_size=count)
         total: Tensor = loss + self.beside.weight * beside
         return total
@@ -172,10 +173,9 @@ class GradientClassifier(GradientMethod):
         """logits (N, S), label (N,) and row (N,) of each part of the last test."""
         found: Predictions = {}
         for part, batches in self._predicted.items():
-            found[part] = {
-                name: torch.cat([batch[name] for batch in batches])
-                for name in ("logits", "label", "row")
-            }
+            found[part] = {}
+            for name in ("logits", "label", "row"):
+                found[part][name] = torch.cat([batch[name] for batch in batches])
         return found
 
     def tested(self, job: Job) -> dict[str, Any]:
