@@ -1,5 +1,6 @@
 """The embedded birds: 24 invented species, drawn by code on first use and read as a folder."""
 
+import dataclasses
 from typing import Annotated
 
 from pydantic import Field
@@ -9,6 +10,8 @@ from birds.core.spec import Choices
 from birds.data.files import Files, root_folder
 from birds.data.sources import Scan
 from birds.data.sources.folder import Folder
+
+ITS_OWN = ("birds.csv", "synthetic.json")  # written beside the drawn birds
 
 
 class Rendered(Files):
@@ -35,5 +38,8 @@ class Rendered(Files):
             raise UserError(str(error)) from None
 
     def scan(self) -> Scan:
-        """Every image with its class and part."""
-        return Folder(Folder.Options(root=str(self.root))).scan()
+        """Every image with its class and part; the two files of the drawing are nothing to note."""
+        items, notes = Folder(Folder.Options(root=str(self.root))).scan()
+        stray = tuple(name for name in notes.names("stray_files") if name not in ITS_OWN)
+        found = {**notes.found, "stray_files": stray}
+        return Scan(items, dataclasses.replace(notes, found=found))

@@ -71,7 +71,7 @@ def submit(order: Order, runs: Mapping[str, RunSpec]) -> list[Submission]:
     """
     settings = client.settings()
     with submitting(order.runtime.runs_dir) as lock:
-        where = _on_their_way(order)
+        where = _on_their_way(order, runs)
         todo = [
             spec for key, spec in runs.items() if key not in where and not _finished(order, spec)
         ]
@@ -95,24 +95,26 @@ def _finished(order: Order, spec: RunSpec) -> bool:
     return is_finished(RunFolder(order.runtime.runs_dir, spec))
 
 
-def _on_their_way(order: Order) -> dict[str, Place]:
-    """Where living runs are. Jobs that a canary put on hold are cancelled: asking again means to go
-    on.
+def _on_their_way(order: Order, runs: Mapping[str, RunSpec]) -> dict[str, Place]:
+    """Where living runs are. Jobs of these runs that a canary put on hold are cancelled, whichever
+    sweep asked for them: asking again means to go on.
     """
     living = settled(order.runtime.runs_dir)
-    held_mark = held_file(order.runtime.runs_dir, order.sweep)
-    if held_mark.exists():
-        held = [
-            e
-            for s, own in living
-            if s.sweep == order.sweep
-            for e in own
-            if e.reason.startswith(HELD)
-        ]
-        client.cancel([element.id for element in held])
-        gone = {element.id for element in held}
-        living = [(s, [element for element in own if element.id not in gone]) for s, own in living]
-        held_mark.unlink(missing_ok=True)
+    marks = {s.sweep: held_file(order.runtime.runs_dir, s.sweep) for s, _ in living}
+    marked = {sweep for sweep, mark in marks.items() if mark.exists()}
+    gone: set[str] = set()
+    still_held: set[str] = set()
+    for submission, own in living:
+        held = [e for e in own if e.reason.startswith(HELD)] if submission.sweep in marked else []
+        for element in held:
+            if set(submission.jobs[element.index]) & set(runs):
+                gone.add(element.id)
+            else:
+                still_held.add(submission.sweep)
+    for sweep in marked - still_held:
+        marks[sweep].unlink(missing_ok=True)
+    client.cancel(sorted(gone))
+    living = [(s, [element for element in own if element.id not in gone]) for s, own in living]
     jobs = {(s.job_id, index): keys for s, _ in living for index, keys in s.jobs.items()}
     return {
         key: Place(str(element.array), element.index, len(jobs[element.array, element.index]) > 1)
