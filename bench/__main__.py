@@ -143,7 +143,10 @@ def _line(row: Row) -> str:
     interval = f" [{row.low:.3g}, {row.high:.3g}]" if row.low is not None else ""
     aim = f"aim {'>=' if row.more else '<='} {row.aim:g}"
     unit = "" if row.unit == "ratio" else f" {row.unit}"
-    return f"{row.name}: {row.value:.3g}{interval}{unit} ({aim}{'' if row.reached else ', not reached'}; {row.shown})"
+    return (
+        f"{row.name}: {row.value:.3g}{interval}{unit} "
+        f"({aim}{'' if row.reached else ', not reached'}; {row.shown})"
+    )
 
 
 def _out_of_bounds(rows: list[Row]) -> list[Row]:
@@ -174,7 +177,8 @@ def table() -> str:
         )
         where = f"{row['cpu']}, {row['cores']} cores, {row['date']}, {row['git']}"
         lines.append(
-            f"| {row['name']} | {row['value']:.3g}{interval}{unit} | {aim} | {reached} | {row['shown']} | {where} |"
+            f"| {row['name']} | {row['value']:.3g}{interval}{unit} | {aim} | {reached} | "
+            f"{row['shown']} | {where} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -103,7 +103,10 @@ def rows(result: dict[str, Any]) -> list[Row]:
     reference repeats.
     """
     epochs = "/".join(str(count) for count in result["epochs"].values())
-    seconds = "epochs {}, {} cores: reference {:.0f} s, ours {:.0f} s (summed over runs {:.0f} training, {:.0f} around it)"
+    seconds = (
+        "epochs {}, {} cores: reference {:.0f} s, ours {:.0f} s (summed over runs {:.0f} "
+        "training, {:.0f} around it)"
+    )
     own = [result[name] for name in ("ours_seconds", "ours_training_seconds", "ours_other_seconds")]
     return [
         Row(

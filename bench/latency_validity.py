@@ -171,11 +171,13 @@ def main() -> None:
     else:
         result = judged(asked.repetitions, lambda random: simulated(RATIOS, asked.rounds, random))
     print(
-        f"{'measured' if asked.real else 'simulated'}, {asked.rounds} rounds, {asked.repetitions} repetitions"
+        f"{'measured' if asked.real else 'simulated'}, {asked.rounds} rounds, {asked.repetitions} "
+        "repetitions"
     )
     expected = coverage(asked.rounds)
     print(
-        f"model against itself covers 1: {result.covered} (in theory {expected:.1%}); mean width {result.width:.3f}"
+        f"model against itself covers 1: {result.covered} (in theory {expected:.1%}); mean width "
+        f"{result.width:.3f}"
     )
     print(f"slowdown of 10 % found: {result.found}")
     print(f"called too noisy to rank models within 5 %: {result.noisy}")

@@ -227,11 +227,13 @@ def report(rows: dict[str, list[dict[str, float]]], thousand: dict[str, float]) 
             values = [row[name] / (RUNS if name == "composing" else 1) for row in own]
             label = "composing, a run" if name == "composing" else name
             print(
-                f"  {label:22} {statistics.median(values):8.3f} [{min(values):.3f}, {max(values):.3f}]"
+                f"  {label:22} {statistics.median(values):8.3f} [{min(values):.3f}, "
+                f"{max(values):.3f}]"
             )
         ratios = [row["makespan"] / other for row, other in zip(own, stock, strict=True)]
         print(
-            f"  {'makespan / stock':22} {statistics.median(ratios):8.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+            f"  {'makespan / stock':22} {statistics.median(ratios):8.2f} [{min(ratios):.2f}, "
+            f"{max(ratios):.2f}]"
         )
     print("\n1,002 runs submitted and left")
     print("\n".join(f"  {name:22} {value:8.2f}" for name, value in thousand.items()))

@@ -1,4 +1,6 @@
-"""Does the cost per photo and per record stay flat, and does the photo cache keep up with decoding?"""
+"""Does the cost per photo and per record stay flat, and does the photo cache keep up with
+decoding?
+"""
 
 from __future__ import annotations
 

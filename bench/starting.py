@@ -1,4 +1,6 @@
-"""What stands around the training: start-up, warm starts, memory, and how full the slots are kept."""
+"""What stands around the training: start-up, warm starts, memory, and how full the slots are
+kept.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +168,10 @@ def makespan(runs_count: int) -> list[Row]:
         memory = max(float(record["cost_peak_memory_mb"]) for record in records)
     slots = cores()
     around = float(np.median(attempts)) - trained / len(records)
-    shown = f"{len(records)} runs of {trained / len(records):.1f} s training, {around:.1f} s around it, {slots} slots"
+    shown = (
+        f"{len(records)} runs of {trained / len(records):.1f} s training, {around:.1f} s around "
+        f"it, {slots} slots"
+    )
     return [
         Row(
             "sweep of short runs: makespan / (training / slots)",

@@ -1,4 +1,6 @@
-"""What many tests need: small folders of photos, and the real photos where this machine has them."""
+"""What many tests need: small folders of photos, and the real photos where this machine has
+them.
+"""
 
 import os
 import signal

@@ -375,7 +375,10 @@ def test_a_disk_that_fills_up_loses_nothing(photos, tmp_path):
     """
     for limit in (200_000, 3_000_000):
         words = [sys.executable, str(TRAIN), *these(photos)]
-        limited = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+        limited = (
+            f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, "
+            f"{limit}))"
+        )
         asked = call(
             [sys.executable, "-c", f"{limited}; os.execv(sys.argv[1], sys.argv[1:])", *words],
             tmp_path,

@@ -18,7 +18,8 @@ ERRORS = [
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), Kind.MEMORY),
     (
         RuntimeError(
-            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 "
+            "bytes"
         ),
         Kind.MEMORY,
     ),

@@ -216,7 +216,9 @@ def _where(key: str) -> str:
 
 
 def _known_keys() -> Iterator[tuple[str, str]]:
-    """Every key of every configuration file, dotted, groups included, behind the name of its file."""
+    """Every key of every configuration file, dotted, groups included, behind the name of its
+    file.
+    """
     import yaml
 
     configs = Path(os.environ["BIRDS_HOME"]) / "configs"  # set by train.py

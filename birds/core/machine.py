@@ -62,8 +62,8 @@ class Machine:
 
 
 def resolve(runtime: Runtime) -> Machine:
-    """The machine a run gets, and the process set up for it. Raises UserError on a device that is not
-    here.
+    """The machine a run gets, and the process set up for it. Raises UserError on a device that is
+    not here.
 
     One thread a process on a CPU: two processes side by side beat one with two threads, and one
     thread adds in a fixed order.

@@ -47,7 +47,9 @@ def is_finished(folder: RunFolder) -> bool:
 
 
 def state_of(folder: RunFolder) -> State:
-    """What the folder alone says: FINISHED, RUNNING, FAILED, LOST, or TODO before the first start."""
+    """What the folder alone says: FINISHED, RUNNING, FAILED, LOST, or TODO before the first
+    start.
+    """
     if is_finished(folder):
         return State.FINISHED
     if is_locked(folder.lock_file):
@@ -86,7 +88,8 @@ def not_started(cause: RunSpec) -> str:
 
 
 def settle_death(folder: RunFolder, status: int, oom_kills_before: int) -> Kind | None:
-    """Leave why a run's process died in its folder, unless the run said so itself; returns the kind.
+    """Leave why a run's process died in its folder, unless the run said so itself; returns the
+    kind.
 
     Args:
         folder: of a run without a record, whose process has ended.

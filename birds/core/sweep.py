@@ -126,7 +126,8 @@ def refuse_long_name(name: str) -> None:
     length = len(os.fsencode(name))
     if length > LONGEST_NAME:
         raise UserError(
-            f"sweep={name[:20]}...: its name has {length} bytes; choose one of {LONGEST_NAME} at most"
+            f"sweep={name[:20]}...: its name has {length} bytes; choose one of {LONGEST_NAME} at "
+            "most"
         )
 
 

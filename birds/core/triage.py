@@ -142,7 +142,9 @@ def kind_of(text: str) -> Kind | None:
 
 
 def oom_kills() -> int:
-    """How many processes the kernel of this machine has ended for want of memory since it started."""
+    """How many processes the kernel of this machine has ended for want of memory since it
+    started.
+    """
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:

@@ -23,7 +23,10 @@ class Rows(NamedTuple):
         """A hint where another delimiter than the one asked for would cut the table better."""
         if self.usual == self.delimiter:
             return ""
-        return f" (the delimiter seems to be {self.usual!r}: choose data.table.delimiter='{self.usual}')"
+        return (
+            f" (the delimiter seems to be {self.usual!r}: choose "
+            f"data.table.delimiter='{self.usual}')"
+        )
 
 
 def read_rows(file: Path, delimiter: str | None) -> Rows:

@@ -114,7 +114,8 @@ def _hub_file(name: str) -> str:
         return identity_of(Path(hf_hub_download(config.hf_hub_id, "model.safetensors")))
     except Exception as error:
         raise UserError(
-            f"encoder.weights=pretrained: the weights {config.hf_hub_id} are not in the hub's cache "
+            f"encoder.weights=pretrained: the weights {config.hf_hub_id} are not in the hub's "
+            "cache "
             f"and could not be fetched ({type(error).__name__}). Where there is a network, run "
             f"hf download {config.hf_hub_id} model.safetensors, copy the file, and choose "
             "encoder.weights=FILE"

@@ -19,7 +19,8 @@ def conduct(config: DictConfig) -> float | None:
     planned = plan_run(config)
     if planned.slurm is not None:
         raise UserError(
-            f"slurm={planned.slurm['name']} submits sweeps: put -m first, as in python train.py -m slurm=..."
+            f"slurm={planned.slurm['name']} submits sweeps: put -m first, as in python train.py "
+            "-m slurm=..."
         )
     for line in told_by_reader([planned]):
         print(f"images: {line}", file=sys.stderr)
@@ -32,6 +33,7 @@ def conduct(config: DictConfig) -> float | None:
         print(words)
     record = run(planned.spec, planned.runtime)
     print(
-        f"{planned.spec.title}: test accuracy {record.value('test_accuracy'):.3f}, {planned.folder.record_file}"
+        f"{planned.spec.title}: test accuracy {record.value('test_accuracy'):.3f}, "
+        f"{planned.folder.record_file}"
     )
     return float(record.value("valid_accuracy"))

@@ -126,7 +126,8 @@ def _doctor(args: argparse.Namespace) -> None:
 
     if args.write:
         print(
-            f"Written: {write_profile(args.write)}; look it through, then: python train.py -m slurm={args.write} ..."
+            f"Written: {write_profile(args.write)}; look it through, then: python train.py -m "
+            f"slurm={args.write} ..."
         )
     lines, wrong = examine(args.name, args.runs_dir)
     print("\n".join(lines))

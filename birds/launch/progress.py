@@ -57,7 +57,8 @@ class Board:
         return sum(value is state for value in self.states.values())
 
     def next_ready(self) -> str | None:
-        """The waiting run to start next: one whose needs are all finished, None where there is none.
+        """The waiting run to start next: one whose needs are all finished, None where there is
+        none.
 
         First come runs on which most levels of others wait, then the longest. Runs whose needs
         failed are blocked.

@@ -44,7 +44,8 @@ def resume(sweeper: Any, arguments: Sequence[str]) -> None:
     asked = [f"{name}={value}" for name, value in (sweeper.params or {}).items()] + list(arguments)
     if any(re.match(r"seed=.*[^\d]", word) for word in asked):
         raise UserError(
-            "a seed is not searched over: it would pick the luckiest; average with search.seeds=[0,1,2]"
+            "a seed is not searched over: it would pick the luckiest; average with "
+            "search.seeds=[0,1,2]"
         )
     if not sweeper.storage:
         return

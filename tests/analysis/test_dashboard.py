@@ -28,7 +28,10 @@ from birds.core.sweep import Asked, Sweep, leave_specs, with_needs
 
 VARIANTS, SPLITS, SEEDS = ("A", "B1", "B2", "DAE"), (70, 90), 17
 PHOTOS, SPECIES = 400, 20
-BAD = "bug in the code: </script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+BAD = (
+    "bug in the code: </script><script>window.hacked = 1</script><img src=x "
+    "onerror='window.hacked = 1'>"
+)
 
 
 def finish(runs_dir: Path, made: RunSpec, random: np.random.Generator, picture: bytes) -> None:
@@ -205,7 +208,8 @@ def test_204_runs_make_a_small_page_soon_that_is_soon_usable(
     )
     megabytes = file.stat().st_size / 1e6
     print(
-        f"\n204 runs: {megabytes:.2f} MB in {seconds:.1f} CPU s; usable after {usable:.0f} ms, drawn {drawn:.0f} ms"
+        f"\n204 runs: {megabytes:.2f} MB in {seconds:.1f} CPU s; usable after {usable:.0f} ms, "
+        f"drawn {drawn:.0f} ms"
     )
     assert megabytes < 8
     assert seconds < 10
@@ -269,7 +273,10 @@ def test_filters_by_keyboard_change_what_is_shown(
     press_until(page, "button[type=reset]")
     page.keyboard.press("Enter")
     assert shown_rows(page, "cells") == before
-    names = "[...document.querySelectorAll('input, select, button')].every(e => e.labels?.length || e.textContent)"
+    names = (
+        "[...document.querySelectorAll('input, select, button')].every(e => e.labels?.length || "
+        "e.textContent)"
+    )
     assert page.evaluate(names), "a control without a name"
 
 

@@ -54,7 +54,9 @@ def test_vectors_that_know_nothing_do_as_well_as_chance() -> None:
 
 
 def test_matching_takes_the_best_pairs_together_and_asks_the_labelled_alone() -> None:
-    """Cluster 0 alone would take classes 0, too; together 0 -> 1 and 1 -> 0 agree on more images."""
+    """Cluster 0 alone would take classes 0, too; together 0 -> 1 and 1 -> 0 agree on more
+    images.
+    """
     label = np.repeat([0, 1, 0], [4, 3, 9])
     cluster = np.repeat([0, 0, 1], [4, 3, 9])
     assert matched(label, cluster, 2).tolist() == [1] * 7 + [0] * 9

@@ -105,7 +105,9 @@ def test_photos_alone_would_be_wrong_far_more_often() -> None:
 
 
 def bootstrap_coverage(truth: Truth, seeds: int) -> float:
-    """How often the percentiles of a gap over resampled seeds and resampled photos hold the truth."""
+    """How often the percentiles of a gap over resampled seeds and resampled photos hold the
+    truth.
+    """
     random, held, sweeps = np.random.default_rng(3), 0, 1000
     right, (first, second) = truth.draw(seeds, sweeps, random)
     photos = (random.multinomial(PHOTOS, np.full(PHOTOS, 1 / PHOTOS), 200) / PHOTOS).astype(

@@ -1,4 +1,6 @@
-"""What is compared with what, where encoders, sizes and sweeps differ; and variants nobody foresaw."""
+"""What is compared with what, where encoders, sizes and sweeps differ; and variants nobody
+foresaw.
+"""
 
 from pathlib import Path
 

@@ -38,7 +38,9 @@ PROVENANCE = {"precision": "32", "device_name": "a CPU", "images_valid": 20, "im
 
 
 def records(runs_dir: Path, *cells: str, name: str = "exp1") -> None:
-    """A sweep of the given cells with two seeds each, with all that the article reads of a record."""
+    """A sweep of the given cells with two seeds each, with all that the article reads of a
+    record.
+    """
     two_seeds(runs_dir, *cells, name=name)
     for file in runs_dir.glob("*/record.json"):
         record = (
@@ -104,7 +106,9 @@ def test_what_is_missing_says_what_to_run(without_latex: Path, tmp_path: Path) -
 
 
 def mutated(dice: random.Random, runs_dir: Path, out: Path) -> tuple[str, Path, bytes | None]:
-    """One planted change: what must be named, the file, and what it now holds (None: it is gone)."""
+    """One planted change: what must be named, the file, and what it now holds (None: it is
+    gone).
+    """
     kind = dice.choice(["metric", "run", "macro", "cell"])
     if kind in ("metric", "run"):
         file = dice.choice(sorted(runs_dir.glob("*/record.json")))

@@ -1,4 +1,6 @@
-"""Weights from files: those that were asked for, or a sentence; never random ones in their place."""
+"""Weights from files: those that were asked for, or a sentence; never random ones in their
+place.
+"""
 
 from __future__ import annotations
 

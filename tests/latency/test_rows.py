@@ -240,7 +240,8 @@ def test_tables_need_neither_torch_nor_a_runtime(tmp_path: Path) -> None:
     append_rows(tmp_path, [fp32(), row()])
     code = (
         "import sys; from pathlib import Path; from analysis.latency import print_latency_table;"
-        "print_latency_table(Path(sys.argv[1])); sys.exit(bool({'torch', 'onnxruntime', 'wandb'} & set(sys.modules)))"
+        "print_latency_table(Path(sys.argv[1])); sys.exit(bool({'torch', 'onnxruntime', 'wandb'} "
+        "& set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],

@@ -112,7 +112,10 @@ def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs
     """
     said = text_of(analysis)
     for one in records:
-        cell = f"| {one['split']}/{100 - one['split']} | {one['variant']} | 1 | {one['images_labelled']} | "
+        cell = (
+            f"| {one['split']}/{100 - one['split']} | {one['variant']} | 1 | "
+            f"{one['images_labelled']} | "
+        )
         assert f"{cell}{100 * one['test_accuracy']:.1f} [" in said
     for sweep in ("exp1", "exp2"):
         for verdict in verdicts(compare_sweep(runs_dir, sweep)):

@@ -78,7 +78,9 @@ def test_from_runs_to_numbers_and_pictures(road: Road) -> None:
 
 
 def vectors_are_the_means(folder: RunFolder) -> None:
-    """Of a variational pretraining: the latent's mean, over positions, of the images as they are."""
+    """Of a variational pretraining: the latent's mean, over positions, of the images as they
+    are.
+    """
     from birds.methods.pretraining.autoencoder import Autoencoder
 
     spec = read_spec(folder.spec_file.read_text())

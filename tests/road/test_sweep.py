@@ -141,7 +141,9 @@ def attempt(road: Road, key: str) -> dict[str, Any]:
 
 
 def children_of(group: int) -> list[int]:
-    """The living processes of a group; dead ones that nobody has waited for have no command line."""
+    """The living processes of a group; dead ones that nobody has waited for have no command
+    line.
+    """
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():

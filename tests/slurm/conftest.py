@@ -35,7 +35,8 @@ QUICK = (str(ROOT / "tests" / "slurm" / "quick_main.py"), "train")
 def slurm_is_installed() -> None:
     if lacking := missing():
         pytest.skip(
-            f"no SLURM on this machine ({', '.join(lacking)}): install it with slurm/testbed/install.sh"
+            f"no SLURM on this machine ({', '.join(lacking)}): install it with "
+            "slurm/testbed/install.sh"
         )
 
 

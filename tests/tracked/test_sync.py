@@ -179,7 +179,8 @@ def test_killed_half_way_and_told_to_wait_no_run_is_lost_and_none_doubled(
         assert [point["_step"] for point in run.history] == list(range(len(run.history)))
         assert any(name.startswith("media/images/reconstructions") for name in run.files)
     print(
-        f"{RUNS} runs, {len(server.order)} on the server, {server.refused[429]} answers of 429, {said}",
+        f"{RUNS} runs, {len(server.order)} on the server, {server.refused[429]} answers of 429, "
+        f"{said}",
         *server.asked.items(),
     )
 

@@ -29,6 +29,7 @@ def smooth(corners: Points) -> Points:
 
 
 def blot(x: float, y: float, rx: float, ry: float) -> Points:
+    """Twelve corners (12, 2) of an ellipse around (x, y) with radii rx and ry."""
     turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     return np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], 1)
 

@@ -101,7 +101,8 @@ class Table(Files):
         if isinstance(column, int) and not isinstance(column, bool):
             if not 1 <= column <= len(names):
                 raise UserError(
-                    f"data.table.columns.{meaning}={column}: {table} has {len(names)} columns when cut "
+                    f"data.table.columns.{meaning}={column}: {table} has {len(names)} columns "
+                    "when cut "
                     f"at {rows.delimiter!r}; columns are counted from 1"
                 )
             return column - 1
@@ -122,7 +123,8 @@ class Table(Files):
         """Without a header: the file first, then its label, then nothing that is known."""
         if column is not None:
             raise UserError(
-                f"data.table.columns.{meaning}={column}: with data.table.header=false columns have no names; "
+                f"data.table.columns.{meaning}={column}: with data.table.header=false columns "
+                "have no names; "
                 "give a number, 1 for the first"
             )
         place = {"file": 0, "label": 1, "part": None}[meaning]
@@ -220,7 +222,8 @@ class Table(Files):
         raise UserError(
             f"{table} names {len(missing)} of {len(names)} images that are not below "
             f"data.root={self.root}: {listed(missing)}. Choose another data.root, "
-            "data.table.columns.file or data.table.suffix, or leave such rows out with data.table.skip_missing=true"
+            "data.table.columns.file or data.table.suffix, or leave such rows out with "
+            "data.table.skip_missing=true"
         )
 
 

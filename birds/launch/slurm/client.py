@@ -83,7 +83,8 @@ def ask(*command: str, keep_open: Sequence[int] = (), patience: float = PATIENCE
         done = subprocess.run(command, env=outside(os.environ), pass_fds=keep_open, **how)
     except FileNotFoundError:
         raise UserError(
-            f"{command[0]} is not on this machine: slurm=NAME works where SLURM's commands are, such as a login node"
+            f"{command[0]} is not on this machine: slurm=NAME works where SLURM's commands are, "
+            "such as a login node"
         ) from None
     except subprocess.TimeoutExpired:
         raise Silent(

@@ -1,4 +1,6 @@
-"""What a cluster is like, what will go wrong on it with a given profile, and what to do about each."""
+"""What a cluster is like, what will go wrong on it with a given profile, and what to do about
+each.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +27,8 @@ def load_profile(name: str) -> Profile:
 
     if name not in profiles():
         raise UserError(
-            f"no profile slurm/{name}.yaml{nearest(name, profiles())} There are: {', '.join(profiles())}"
+            f"no profile slurm/{name}.yaml{nearest(name, profiles())} There are: "
+            f"{', '.join(profiles())}"
         )
     with initialize_config_dir(str(HOME), version_base="1.3"):
         values: Any = OmegaConf.to_container(compose(f"slurm/{name}"), resolve=True)
@@ -62,7 +65,10 @@ def examine(name: str | None, runs_dir: Path) -> tuple[list[str], int]:
 def _told(part: Partition) -> str:
     longest = "no time limit" if part.minutes is None else f"at most {part.minutes} minutes"
     has = f"{part.cpus} CPUs, {part.memory / 1024:.0f} GB, {part.gpus} GPUs a node at most"
-    return f"  partition {part.name}{' (default)' * part.default}: {part.nodes} nodes, {has}, {longest}"
+    return (
+        f"  partition {part.name}{' (default)' * part.default}: {part.nodes} nodes, {has}, "
+        f"{longest}"
+    )
 
 
 def _worries(settings: Mapping[str, str], runs_dir: Path) -> Iterator[str]:
@@ -70,27 +76,45 @@ def _worries(settings: Mapping[str, str], runs_dir: Path) -> Iterator[str]:
     largest = int(settings.get("MaxArraySize", 0))
     yield f"MaxArraySize is {largest}: sweeps with more jobs go as several arrays"
     if "none" in settings.get("AccountingStorageType", ""):
-        yield "there is no accounting: after an hour or less SLURM forgets why a job ended; run folders remember"
+        yield (
+            "there is no accounting: after an hour or less SLURM forgets why a job ended; run "
+            "folders remember"
+        )
     mode = settings.get("PreemptMode", "OFF")
     if "OFF" not in mode.upper():
-        yield f"jobs can be preempted (PreemptMode={mode}): runs stop between two epochs and go on when they come back"
+        yield (
+            f"jobs can be preempted (PreemptMode={mode}): runs stop between two epochs and go on "
+            "when they come back"
+        )
     if settings.get("JobRequeue") == "0":
         yield "JobRequeue is 0: jobs of a lost node do not come back by themselves; use birds retry"
     if (wait := client.number(settings.get("KillWait", ""))) < 15:
         yield f"KillWait is {wait} s: on SIGTERM an epoch longer than that is done again"
     if (kept := client.number(settings.get("MinJobAge", ""))) < 60:
-        yield f"MinJobAge is {kept} s: SLURM forgets ended jobs at once, so what became of a lost one is not told"
+        yield (
+            f"MinJobAge is {kept} s: SLURM forgets ended jobs at once, so what became of a lost "
+            "one is not told"
+        )
     if words := unshared(runs_dir):
         yield words
 
 
 def _worries_of(profile: Profile, settings: Mapping[str, str]) -> Iterator[str]:
     if profile.time * 60 <= 2 * profile.signal_delay_s:
-        yield f"slurm.time={profile.time} min leaves little beside signal_delay_s={profile.signal_delay_s}"
+        yield (
+            f"slurm.time={profile.time} min leaves little beside "
+            f"signal_delay_s={profile.signal_delay_s}"
+        )
     if profile.account is None and "associations" in settings.get("AccountingStorageEnforce", ""):
-        yield "jobs need an account here; set slurm.account unless you have a default one (sacctmgr show assoc)"
+        yield (
+            "jobs need an account here; set slurm.account unless you have a default one (sacctmgr "
+            "show assoc)"
+        )
     if profile.side_by_side > profile.runs_per_job:
-        yield f"slurm.side_by_side={profile.side_by_side} has no effect with runs_per_job={profile.runs_per_job}"
+        yield (
+            f"slurm.side_by_side={profile.side_by_side} has no effect with "
+            f"runs_per_job={profile.runs_per_job}"
+        )
 
 
 def write_profile(name: str) -> Path:

@@ -92,17 +92,26 @@ def _impossible(place: str, asked: Resources, known: Mapping[str, Partition]) ->
     key = f"slurm.{place}"
     name = asked.partition or next((part.name for part in known.values() if part.default), None)
     if name is None:
-        yield f"{key}partition is not set, and the cluster has no default; choose one of {', '.join(known)}"
+        yield (
+            f"{key}partition is not set, and the cluster has no default; choose one of "
+            f"{', '.join(known)}"
+        )
         return
     several = [part for part in name.split(",") if part not in known]
     if several:
-        yield f"{key}partition={name}: no such partition{nearest(several[0], known)} There are: {', '.join(known)}"
+        yield (
+            f"{key}partition={name}: no such partition{nearest(several[0], known)} There are: "
+            f"{', '.join(known)}"
+        )
         return
     parts = [known[part] for part in name.split(",")]
     for what, unit in (("gpus", "GPUs"), ("cpus", "CPUs"), ("memory", "MB")):
         wanted, most = _wanted(asked, what), max(getattr(part, what) for part in parts)
         if wanted > most:
-            yield f"{key}{NAMES[what]} asks for {wanted} {unit} on a node of {name}, whose largest has {most}"
+            yield (
+                f"{key}{NAMES[what]} asks for {wanted} {unit} on a node of {name}, whose largest "
+                f"has {most}"
+            )
     longest = max(part.minutes or math.inf for part in parts)
     if asked.time > longest:
         yield f"{key}time={asked.time} minutes is longer than {name} allows: {longest}"
@@ -123,7 +132,9 @@ def _wanted(asked: Resources, what: str) -> int:
 
 
 def refuse_impossible(profile: Profile) -> None:
-    """Raise UserError with everything that the cluster cannot give, before anything is submitted."""
+    """Raise UserError with everything that the cluster cannot give, before anything is
+    submitted.
+    """
     if found := impossible(profile, partitions()):
         raise UserError("; ".join(found))
 

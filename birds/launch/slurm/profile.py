@@ -104,8 +104,8 @@ class Profile(Resources):
 
 
 def read_profile(config: Mapping[str, Any]) -> Profile:
-    """The profile of a composed configuration's `slurm` group. Raises UserError, with the key and the
-    cure.
+    """The profile of a composed configuration's `slurm` group. Raises UserError, with the key and
+    the cure.
     """
     values = _plain(config)
     try:

@@ -46,7 +46,9 @@ class RunStatus:
 
 
 def sweep_status(runs_dir: Path, sweep: str, runs: Mapping[str, RunSpec]) -> list[RunStatus]:
-    """The status of each run, in their order. Works without SLURM, too, from the run folders alone."""
+    """The status of each run, in their order. Works without SLURM, too, from the run folders
+    alone.
+    """
     jobs, named = _jobs(runs_dir), titles(runs)
     on_hold = held_file(runs_dir, sweep).exists()
     found: dict[str, RunStatus] = {}

@@ -39,7 +39,8 @@ def watch_jobs(
             state in (State.RUNNING, State.QUEUED, State.WAITING) for state in board.states.values()
         )
         board.console.print(
-            f"\n{left} runs go on without us. Look after them with: birds status {sweep.name}; the same command waits "
+            f"\n{left} runs go on without us. Look after them with: birds status {sweep.name}; "
+            "the same command waits "
             f"for them again; birds cancel {sweep.name} ends them."
         )
         raise

@@ -38,8 +38,7 @@ def raced_rows(
         runs: the entries of each run.
         cell: device, threads and batch.
         title: the same in a few words.
-        rounds: how many at least.
-        seconds: more rounds until this is spent.
+        rounds, seconds: how many at least, and more until this is spent.
         say: told what happens.
     """
     left_out: dict[str, dict[str, str]] = {own[0].key: {} for own in runs}
@@ -57,13 +56,16 @@ def raced_rows(
         contestants = working + twins(working)
         say(f"{title}: racing {len(contestants)} contestants")
         state, times = _watched(contestants, cell, rounds, seconds)
-    rows: list[Row] = []
+    rows = []
     for key, reasons in left_out.items():
         known = cell | state | {"pinned_to": pinned_to, "left_out": reasons}
         own = [one for one in working if one.group == key]
-        taken = _taken(key, contestants, times)
-        rows += [known | row for row in compared(own, taken, cell["batch"])]
+        rows += _rows_of(known, compared(own, _taken(key, contestants, times), cell["batch"]))
     return rows
+
+
+def _rows_of(known: Row, measured: Sequence[Row]) -> list[Row]:
+    return [known | row for row in measured]
 
 
 def _taken(key: str, contestants: Sequence[Contestant], times: Sequence[Times]) -> dict[str, Times]:
