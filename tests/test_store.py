@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from contracts.test_configs import spec
+from composing import spec
 
 from birds.core.record import Record, load_records, make_record
 from birds.core.spec import UserError

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contracts.test_configs import composed, spec
+from composing import composed, spec
 
 from birds.core.spec import ClassifySpec, UserError, spec_from_config
 from birds.core.store import locked

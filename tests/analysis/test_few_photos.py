@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contracts.test_configs import spec
+from composing import spec
 from PIL import Image
 
 from analysis.closeups import confusion_figure, reconstructions_figure, reliability
