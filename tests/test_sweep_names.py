@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from composing import composed, spec
 
-from birds.core.spec import ClassifySpec, UserError, spec_from_config
+from birds.core.spec import RunSpec, UserError
 from birds.core.store import locked
 from birds.core.sweep import LONGEST_NAME, Asked, Sweep, read_sweep, sweep_file, with_needs
+from birds.launch.chosen import spec_from_config
 from birds.launch.search import claimed_study
 
 
-def asked(name: str, *specs: ClassifySpec) -> tuple[Sweep, dict[str, Any]]:
+def asked(name: str, *specs: RunSpec) -> tuple[Sweep, dict[str, Any]]:
     """A sweep of these runs, and its runs by key."""
     return Sweep(name=name, runs=tuple(Asked(key=s.key) for s in specs)), with_needs(specs)
 

@@ -125,7 +125,7 @@ def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
         )
     switches = {
         "dry_run": values["dry_run"],
-        "data.skip_unreadable": values["data"]["skip_unreadable"],
+        "data.skip_unreadable": values["data"].get("skip_unreadable", False),
     }
     for name, switch in switches.items():
         if not isinstance(switch, bool):
@@ -140,11 +140,16 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
         "source": chosen_part("source", values["data"]["source"], place="data.source"),
         "files": known_files(),
         "pool_root": find_pool(str(values["pool"])),
-        **{name: values["data"][name] for name in READER},
+        **_reader(values["data"]),
         "tracking": values["tracking"]["mode"],
         "precision": str(values["precision"]),
     }
     return _valid(Runtime, "", chosen)
+
+
+def _reader(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the reader may do with files; a data set's YAML need not speak of it."""
+    return {name: data[name] for name in READER if name in data}
 
 
 def _valid(model: type[C], prefix: str, values: Mapping[str, Any]) -> C:
@@ -170,13 +175,13 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
 def _images(data: str, cache_dir: Path) -> Images:
     values = json.loads(data)
     source = create_source(chosen_part("source", values["source"], place="data.source"))
-    chosen = {name: values[name] for name in ("classes", "test", "seed", *READER)}
-    return read_images(source, cache_dir, **chosen)
+    chosen = {name: values[name] for name in ("classes", "test", "seed")}
+    return read_images(source, cache_dir, **chosen, **_reader(values))
 
 
 @lru_cache(maxsize=8)
 def _pool(pool: str, data: str, cache_dir: Path) -> Images | None:
-    skip = json.loads(data)["skip_unreadable"]
+    skip = json.loads(data).get("skip_unreadable", False)
     return read_pool(pool, _images(data, cache_dir), cache_dir, skip_unreadable=skip)
 
 

@@ -53,6 +53,7 @@ def _marks() -> dict[str, dict[str, list[Points]]]:
 
 
 def colours_of(text: str) -> list[Points]:
+    """Colours (3,) of 0 to 255 from hexadecimal codes with blanks between them."""
     return [np.array(list(bytes.fromhex(code)), dtype=float) for code in text.split()]
 
 
