@@ -9,6 +9,7 @@ from collections import defaultdict
 
 from PIL import Image, ImageDraw
 
+from birds.core.letters import fitted
 from birds.data.deal import scanned
 from birds.data.decode import Look, Unreadable
 from birds.data.notes import printable
@@ -17,6 +18,7 @@ from birds.data.sources import Item, Source
 IMAGES = 8
 THUMBNAIL = 96
 MARGIN = 150
+LETTERS = 13  # pixels high
 MOST_CLASSES = 60
 
 
@@ -30,8 +32,11 @@ def contact_sheet(source: Source, *, join_alike: bool | None = None) -> Image.Im
     sheet = Image.new("RGB", (MARGIN + IMAGES * THUMBNAIL, len(names) * THUMBNAIL), "white")
     pen = ImageDraw.Draw(sheet)
     for row, name in enumerate(names):
-        words = printable(name).replace("_", " ").replace(" ", "\n", 1)
-        pen.multiline_text((6, row * THUMBNAIL + 32), words, fill="black")
+        words = printable(name).replace("_", " ").split(" ", 1)
+        for line, text in enumerate(words):
+            font, drawn = fitted(text, LETTERS, MARGIN - 12)
+            place = (6, row * THUMBNAIL + 30 + line * (LETTERS + 4))
+            pen.text(place, drawn, font=font, fill="black")
         step = max(1, len(by_class[name]) // IMAGES)
         for column, id in enumerate(by_class[name][::step][:IMAGES]):
             thumbnail = _thumbnail(source, id)
