@@ -113,6 +113,7 @@ class Frame:
 
 
 def frame_at(origin: ArrayLike, angle: float, along: float, across: float) -> Frame:
+    """A frame at `origin`, turned by `angle` radians, with unit vectors of these two lengths."""
     c, s = np.cos(angle), np.sin(angle)
     return Frame(np.array([[c * along, -s * across], [s * along, c * across]]), np.asarray(origin))
 
