@@ -58,7 +58,9 @@ print(settings)
 # What will be run, what waits for what, and what is there already.
 
 # %%
-get_ipython().system(f"{python} train.py -m sweeps=exp1 dry_run=true {settings} 2>&1")
+get_ipython().system(
+    f'{python} train.py -m sweeps=exp1 dry_run=true {settings} 2>&1 | sed "s|$PWD/||"'
+)
 
 # %% [markdown]
 # ## Experiment 1
@@ -66,7 +68,7 @@ get_ipython().system(f"{python} train.py -m sweeps=exp1 dry_run=true {settings} 
 # tuned). The lines tell each epoch as it ends.
 
 # %%
-get_ipython().system(f"{python} train.py -m sweeps=exp1 {settings} 2>&1")
+get_ipython().system(f'{python} train.py -m sweeps=exp1 {settings} 2>&1 | sed "s|$PWD/||"')
 
 # %% [markdown]
 # ## Experiment 2
@@ -75,7 +77,7 @@ get_ipython().system(f"{python} train.py -m sweeps=exp1 {settings} 2>&1")
 
 # %%
 if "exp2" in SWEEPS:
-    get_ipython().system(f"{python} train.py -m sweeps=exp2 {settings} 2>&1")
+    get_ipython().system(f'{python} train.py -m sweeps=exp2 {settings} 2>&1 | sed "s|$PWD/||"')
 else:
     print("not asked for this time: SWEEPS='exp1 exp2' runs it")
 
