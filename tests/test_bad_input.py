@@ -122,7 +122,6 @@ OLD_WORDS = [
     (["pool=all_species"], ["pool=all_species is now pool=all_classes"]),
     (["data.species=3"], ["data.species is now data.classes: data.classes=3"]),
     (["data.size=64"], ["data.size is now image.size: image.size=64"]),
-    (["data.move_to_test=2"], ["data.move_to_test is now data.test: data.test=2"]),
     (["encoder.module=unet"], ["encoder.module is now encoder.part: encoder.part=unet"]),
     (["joint_weight=2"], ["joint_weight is now extra_loss.weight"]),
     (["threshold=0.9"], ["threshold is now extra_loss.threshold, beside extra_loss=fixmatch"]),

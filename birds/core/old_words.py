@@ -20,7 +20,6 @@ OLD_WORDS = {
     "pretext": "pretraining",
     "data.species": "data.classes",
     "data.size": "image.size",
-    "data.move_to_test": "data.test",
     "encoder.module": "encoder.part",
     "joint_weight": "extra_loss.weight, beside extra_loss=joint, clusters or fixmatch",
     "threshold": "extra_loss.threshold, beside extra_loss=fixmatch",

@@ -259,6 +259,13 @@ def complaint(error: ValidationError, place: str | None = None) -> str:
     return f"{key}={first['input']}: {MEANINGS.get(key, said[0].lower() + said[1:])}"
 
 
+def asked_test(data: Mapping[str, Any]) -> int | str:
+    """Where test images come from: `move_to_test` where it is given, else `test`."""
+    moved = data.get("move_to_test")
+    chosen: int | str = data["test"] if moved is None else moved
+    return chosen
+
+
 def read_spec(text: str) -> RunSpec:
     """The spec saved in a run folder. Raises ValidationError when the text is none."""
     values: Mapping[str, Any] = json.loads(text)

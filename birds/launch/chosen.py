@@ -19,6 +19,7 @@ from birds.core.spec import (
     RunSpec,
     Training,
     UserError,
+    asked_test,
     complaint,
 )
 
@@ -56,7 +57,8 @@ def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: s
 
 def _shared(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
     """What a classifier and the pretraining that it needs have in common."""
-    data = {name: config["data"][name] for name in ("name", "classes", "test", "seed")}
+    data = {name: config["data"][name] for name in ("name", "classes", "seed")}
+    data["test"] = asked_test(config["data"])
     looks = config["data"].get("looks") or {}
     image = _valid(ImageChoices, "image", config["image"])
     per_class = config["data"]["labels_per_class"]

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from birds.core.files import known_files
 from birds.core.parts import chosen_part
-from birds.core.spec import Choices, RunSpec, Runtime, UserError, complaint
+from birds.core.spec import Choices, RunSpec, Runtime, UserError, asked_test, complaint
 from birds.core.store import RunFolder
 from birds.core.sweep import titles, with_needs
 from birds.data.deal import read_images
@@ -175,7 +175,8 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
 def _images(data: str, cache_dir: Path) -> Images:
     values = json.loads(data)
     source = create_source(chosen_part("source", values["source"], place="data.source"))
-    chosen = {name: values[name] for name in ("classes", "test", "seed")}
+    chosen = {name: values[name] for name in ("classes", "seed")}
+    chosen["test"] = asked_test(values)
     return read_images(source, cache_dir, **chosen, **_reader(values))
 
 
