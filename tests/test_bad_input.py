@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from birds.core.spec import RECIPE
@@ -33,9 +34,7 @@ def photos(tmp_path_factory, write_photos) -> Path:
 def call(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("BIRDS", "HYDRA"))}
     environment["OMP_NUM_THREADS"] = "1"
-    return subprocess.run(
-        words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    return forked.call(words, cwd, environment)
 
 
 def train(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -249,11 +248,11 @@ def test_a_species_too_small_for_one_split_of_a_sweep_stops_all_of_it(photos, tm
         (["data=birds525"], ["data=birds525 needs data.root=FOLDER", "BIRDS525_ROOT", "make data"]),
         (
             ["data=folder", "data.root=nowhere"],
-            ["nowhere is no folder", "give the folder that holds the photos"],
+            ["nowhere is no folder", "give the folder that holds the images"],
         ),
         (
             ["data=folder", "data.root=empty"],
-            ["empty holds no photo: expected train|valid|test/<species>/"],
+            ["empty holds no image: expected train|valid|test/<class>/"],
         ),
         (["data=folder", "data.root=2024"], ["2024 is no folder"]),
         (
@@ -275,7 +274,7 @@ def test_a_class_with_no_photos(photos, tmp_path):
     (root / "train/ZEBRA FINCH").mkdir()
     assert_refused(
         train(tmp_path, *these(root)),
-        "class 'ZEBRA FINCH' has no photos",
+        "class 'ZEBRA FINCH' has no images",
         "fill its folder or remove it",
     )
     assert started(tmp_path) == []
@@ -286,7 +285,7 @@ def test_an_unreadable_photo_is_named_and_can_be_left_out(photos, tmp_path):
     (root / "train/ROBIN/004.jpg").write_bytes(b"\xff\xd8 cut short")
     asked = train(tmp_path, *these(root))
     assert_refused(
-        asked, f"unreadable photo {root}/train/ROBIN/004.jpg", "data.skip_unreadable=true"
+        asked, f"unreadable image {root}/train/ROBIN/004.jpg", "data.skip_unreadable=true"
     )
     asked = train(tmp_path, *these(root), "data.skip_unreadable=true", "dry_run=true")
     assert asked.returncode == 0, asked.stderr
@@ -304,7 +303,7 @@ def test_a_pool_that_holds_photos_to_be_judged_on(photos, tmp_path, draw_photo, 
     asked = train(tmp_path, *door, *these(photos), "variant=B2", f"pool={own}")
     assert_refused(
         asked,
-        f"pool={own} holds 3 validation or test photos of {photos}",
+        f"pool={own} holds 3 validation or test images of {photos}",
         "(1.jpg is one): take them out",
     )
     assert started(tmp_path) == []

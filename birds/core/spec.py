@@ -29,6 +29,10 @@ class Choices(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# A folder may be called 2024, which a command line reads as a number.
+NUMBERS_ARE_NAMES = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+
 class Part(Choices):
     """A part by its name, and its options.
 

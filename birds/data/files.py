@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from birds.core.errors import UserError
 from birds.data.contents import Contents, read_contents
 from birds.data.decode import Look, decode_image
+from birds.data.notes import printable
 
 ODD = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as Python reads them in names
 
@@ -65,7 +66,27 @@ def _letter(byte: int) -> str:
 
 
 def root_folder(root: str | None, *, name: str, hint: str = "") -> Path:
-    """The folder that `data.root` names. Raises UserError when it names none."""
+    """The folder that `data.root` names. Raises UserError when it names none.
+
+    A hint that is `NAME: words` says which data set was asked for, where that is not the source.
+    """
     if not root:
+        asked, colon, words = hint.partition(": ")
+        if colon and asked.isidentifier():
+            name, hint = asked, words
         raise UserError(f"data={name} needs data.root=FOLDER" + (f": {hint}" if hint else ""))
-    return Path(root).expanduser().resolve()
+    folder = Path(root).expanduser().resolve()
+    if _is_not_utf8(str(folder)):
+        raise UserError(
+            f"data.root={printable(str(folder))}: the folder's name is not UTF-8, so records and "
+            "tables cannot hold it; rename it, or give a link to it with another name"
+        )
+    return folder
+
+
+def _is_not_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

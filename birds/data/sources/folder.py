@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from birds.core.errors import UserError
-from birds.core.spec import Choices
+from birds.core.spec import NUMBERS_ARE_NAMES, Choices
 from birds.data.files import Files, id_of, root_folder
 from birds.data.names import class_name, is_image, is_left_out, part_of, part_within
 from birds.data.notes import Notes, listed
@@ -23,6 +23,8 @@ class Folder(Files):
 
     class Options(Choices):
         """Where the folder is; `hint` says how to obtain it where it is not given."""
+
+        model_config = NUMBERS_ARE_NAMES
 
         root: str | None = None
         hint: str = ""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from birds.core.errors import UserError
-from birds.core.spec import Choices
+from birds.core.spec import NUMBERS_ARE_NAMES, Choices
 from birds.data.contents import Contents
 from birds.data.decode import Look, Unreadable
 from birds.data.files import root_folder
@@ -34,6 +34,8 @@ class Idx:
 
     class Options(Choices):
         """The folder of the files, and names of the labels 0, 1, ... to use instead of digits."""
+
+        model_config = NUMBERS_ARE_NAMES
 
         root: str | None = None
         names: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from birds.core.errors import UserError
-from birds.core.spec import Choices
+from birds.core.spec import NUMBERS_ARE_NAMES, Choices
 from birds.data.files import Files, root_folder
 from birds.data.sources import Scan
 from birds.data.sources.folder import Folder
@@ -19,6 +19,8 @@ class Rendered(Files):
 
     class Options(Choices):
         """Where they are written, and the seed that deals colours and marks to species."""
+
+        model_config = NUMBERS_ARE_NAMES
 
         root: str | None = None
         seed: Annotated[int, Field(ge=0)] = 0

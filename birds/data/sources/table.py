@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from birds.core.errors import UserError, nearest
-from birds.core.spec import Choices
+from birds.core.spec import NUMBERS_ARE_NAMES, Choices
 from birds.data.csv_rows import Rows, read_rows
 from birds.data.files import Files, id_of, root_folder
 from birds.data.names import class_name, part_of
@@ -41,6 +41,8 @@ class Table(Files):
         behind each file's name (`.jpg` where the table leaves it out). `skip_missing` leaves out
         rows whose file is not there.
         """
+
+        model_config = NUMBERS_ARE_NAMES
 
         root: str | None = None
         file: str | None = None
