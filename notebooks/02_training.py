@@ -51,6 +51,7 @@ data = f"data=folder data.root={DATA}" if DATA else "data=synthetic"
 data += f" data.classes={SPECIES} data.test={TEST}"
 settings = f"budget={BUDGET} seed={SEEDS} runs_dir={RUNS} tracking=none {data} {MORE}"
 python = sys.executable
+os.environ["FORCE_COLOR"] = ""  # lines that follow each other, no table that is drawn again
 print(settings)
 
 # %% [markdown]
@@ -59,7 +60,7 @@ print(settings)
 
 # %%
 get_ipython().system(
-    f'{python} train.py -m sweeps=exp1 dry_run=true {settings} 2>&1 | sed "s|$PWD/||"'
+    f'{python} train.py -m sweeps=exp1 dry_run=true {settings} 2>&1 | sed "s|$PWD/||g"'
 )
 
 # %% [markdown]
@@ -68,7 +69,7 @@ get_ipython().system(
 # tuned). The lines tell each epoch as it ends.
 
 # %%
-get_ipython().system(f'{python} train.py -m sweeps=exp1 {settings} 2>&1 | sed "s|$PWD/||"')
+get_ipython().system(f'{python} train.py -m sweeps=exp1 {settings} 2>&1 | sed "s|$PWD/||g"')
 
 # %% [markdown]
 # ## Experiment 2
@@ -77,7 +78,7 @@ get_ipython().system(f'{python} train.py -m sweeps=exp1 {settings} 2>&1 | sed "s
 
 # %%
 if "exp2" in SWEEPS:
-    get_ipython().system(f'{python} train.py -m sweeps=exp2 {settings} 2>&1 | sed "s|$PWD/||"')
+    get_ipython().system(f'{python} train.py -m sweeps=exp2 {settings} 2>&1 | sed "s|$PWD/||g"')
 else:
     print("not asked for this time: SWEEPS='exp1 exp2' runs it")
 
