@@ -49,7 +49,7 @@ def train_here(site: Site, runs_dir: Path, *words: str) -> str:
 def test_records_equal_those_of_this_machine_even_after_a_warning(
     site: Site, tmp_path: Path
 ) -> None:
-    longer = ("budget.pretrain.epochs=12", "budget.pretrain.patience=12")
+    longer = ("budget.pretrain.epochs=80", "budget.pretrain.patience=80")
     process = site.start("variant=B2", *longer, script=[str(ROOT / "train.py")])
     site.until(lambda: site.epoch() >= 2)
     site.cluster.run("scancel", "--signal=USR2", site.status()[0]["job"])
@@ -60,7 +60,7 @@ def test_records_equal_those_of_this_machine_even_after_a_warning(
     assert results(site.runs_dir) == results(tmp_path / "here")
     log = site.birds("logs", site.status()[0]["key"][:8])
     assert "stopped before epoch" in log
-    assert log.count("epoch 1/12") == 1, "it began again instead of going on"
+    assert log.count("epoch 1/80") == 1, "it began again instead of going on"
 
 
 def test_a_requeued_run_stays_one_wandb_run(site: Site) -> None:
