@@ -125,7 +125,8 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
     axis.axvline(0, color="0.3", linewidth=0.8)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     axis.set_xlabel(
-        "difference in test accuracy, percentage points (grey: too small to be shown by this sweep)"
+        "difference in test accuracy, percentage points\n"
+        "(grey: too small to be shown by this sweep)"
     )
     return figure
 
