@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.markdown import markdown, write_table
+from analysis.markdown import markdown
 from birds.core.spec import UserError
 from birds.core.store import locked, write_text
 
@@ -204,21 +204,3 @@ def _weights(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 def _number(value: float | None, factor: float = 1, digits: int = 0) -> str:
     return "" if pd.isna(value) or value is None else f"{factor * value:.{digits}f}"
-
-
-def print_latency_table(runs_dir: Path) -> None:
-    """Print the table; write it as Markdown, CSV and LaTeX, and a Pareto picture for each machine,
-    under `tables/`.
-
-    Raises UserError when nothing was measured yet.
-    """
-    from analysis.figures import save
-    from analysis.pareto import pareto_figure
-
-    table = latency_table(runs_dir)
-    text, folder = as_markdown(table), runs_dir / "tables"
-    written = [write_table(folder / "latency", text, table.to_csv(index=False))]
-    for machine, rows in table.groupby("machine", sort=False):
-        with contextlib.suppress(UserError):  # of a machine whose models' accuracy is not known
-            written += map(str, save(pareto_figure(rows), folder / f"pareto-{machine}"))
-    print(f"\n{text}\nWritten: {', '.join(written)}")

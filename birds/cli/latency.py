@@ -49,7 +49,7 @@ def _latency(args: argparse.Namespace) -> None:
     keys = sweep_keys(args.runs_dir, args.sweep)
     batches = parsed_numbers("batches", args.batches)
     refuse_too_little(args.rounds, args.seconds)
-    from analysis.latency import print_latency_table
+    from analysis.latency_report import print_latency_table
     from birds.use.latency.entries import CUDA
     from birds.use.latency.host import this_host
     from birds.use.quantize.models import warn_without_int8

@@ -17,7 +17,7 @@ def add_command(commands: Any) -> None:
 
 def _table(args: argparse.Namespace) -> None:
     if args.sweep == "latency":
-        from analysis.latency import print_latency_table
+        from analysis.latency_report import print_latency_table
 
         return print_latency_table(args.runs_dir)
     from birds.launch.search import print_trials, study_file

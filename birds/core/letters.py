@@ -1,4 +1,4 @@
-"""Names of species in pictures: a font that has their letters, and a length that fits.
+"""Names of classes in pictures: a font that has their letters, and a length that fits.
 
 Fonts come from matplotlib, which brings DejaVu Sans along, and from this machine. A letter that no
 font has is written as its escape, such as \\u9ebb: an empty box would be the same for every letter.

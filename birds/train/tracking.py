@@ -151,13 +151,13 @@ class Tracker(Logger):
 
         self._with(log)
 
-    def confusion(self, label: list[int], predicted: list[int], species: list[str]) -> None:
-        """The confusion matrix of the test photos."""
+    def confusion(self, label: list[int], predicted: list[int], classes: list[str]) -> None:
+        """The confusion matrix of the test images."""
 
         def log(logger: WandbLogger) -> None:
             import wandb
 
-            matrix = wandb.plot.confusion_matrix(y_true=label, preds=predicted, class_names=species)
+            matrix = wandb.plot.confusion_matrix(y_true=label, preds=predicted, class_names=classes)
             logger.experiment.log({"test_confusion": matrix})
 
         self._with(log)

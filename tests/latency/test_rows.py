@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from analysis.latency import append_rows, latency_table, print_latency_table, read_rows, rows_file
+from analysis.latency import append_rows, latency_table, read_rows, rows_file
+from analysis.latency_report import print_latency_table
 from birds.core.spec import UserError
 
 WRITE = """
@@ -239,7 +240,7 @@ def test_a_busy_machine_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_tables_need_neither_torch_nor_a_runtime(tmp_path: Path) -> None:
     append_rows(tmp_path, [fp32(), row()])
     code = (
-        "import sys; from pathlib import Path; from analysis.latency import print_latency_table;"
+        "import sys; from pathlib import Path; from analysis.latency_report import print_latency_table;"
         "print_latency_table(Path(sys.argv[1])); sys.exit(bool({'torch', 'onnxruntime', 'wandb'} "
         "& set(sys.modules)))"
     )
