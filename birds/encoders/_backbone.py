@@ -1,6 +1,6 @@
 """What encoders of the libraries share: weights, their scaling of pixels, what is missing here."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,7 @@ class BackboneOptions(Choices):
 
     model: str
     weights: str = "none"
-    match: str = "names"
+    match: Literal["names", "order"] = "names"
     mean: tuple[float, float, float] | None = None
     spread: tuple[float, float, float] | None = None
 
@@ -71,8 +71,7 @@ def missing_library(library: str, error: Exception) -> UserError:
     if "torchvision::nms" in str(error):
         return UserError(
             f"{library} cannot be imported: torchvision was built for another PyTorch than the one "
-            "installed. Install the pair that belongs together, as pytorch.org says, or run "
-            "`birds doctor`"
+            "installed. Install the pair that belongs together, as pytorch.org says"
         )
     return UserError(
         f"encoder={library} needs the package {library}: pip install 'birds-sweeps[encoders]' "
