@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from birds.core.spec import UserError, complaint
+from birds.core.spec import UserError
+from birds.core.wrong_values import complaint
 
 REFERENCE = "A"  # what every variant is compared with that does not say otherwise
 WORDS = ("supported", "refuted", "cannot tell")  # a claim says how each verdict on it reads
@@ -134,8 +135,7 @@ def _read(file: Path, name: str) -> Variant:
         node = (yaml.safe_load(file.read_text()) or {}).get("variant") or {}
         return Variant.model_validate({"name": name} | node)
     except ValidationError as error:
-        place = ".".join(["variant", *map(str, error.errors()[0]["loc"])])
-        raise UserError(f"{file}: {complaint(error, place)}") from None
+        raise UserError(f"{file}: {complaint(error, Variant, 'variant.')}") from None
     except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
         first_line = str(error).partition("\n")[0]
         raise UserError(f"{file} cannot be read as a variant: {first_line}") from None

@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from birds.core.errors import nearest
-from birds.core.spec import Choices, Part, UserError, complaint
+from birds.core.spec import Choices, Part, UserError
+from birds.core.wrong_values import complaint
 
 FOLDERS = {
     "source": "birds.data.sources",
@@ -187,7 +188,7 @@ def _wrong_option(kind: str, made_by: str, name: str, place: str, error: Validat
     first = error.errors()[0]
     option = ".".join(str(step) for step in first["loc"])
     if first["type"] != "extra_forbidden":
-        return complaint(error, f"{place}.{option}")
+        return complaint(error, part_class(kind, made_by).Options, f"{place}.")
     own = list(part_class(kind, made_by).Options.model_fields)
     owners = _owners(option)
     if owners:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from birds.core.errors import UserError as UserError
 
@@ -238,29 +238,6 @@ class Runtime(Choices):
         """The folder that the images lie in, where the source has one."""
         root = self.source.options.get("root")
         return Path(str(root)) if root else None
-
-
-MEANINGS = {
-    "split": "split is the percentage of each class's training images treated as unlabelled; "
-    "choose 0 to 99",
-    "seed": "a seed is a whole number, 0 or more",
-    "image.size": "the side of an image in pixels; choose 8 to 4096",
-    "image.channels": "choose 3 for colour or 1 for grey",
-}
-
-
-def complaint(error: ValidationError, place: str | None = None) -> str:
-    """The first complaint of a pydantic error: `key=value: why not`.
-
-    `place` is the key as it was asked for, where that differs from the place in the model. What our
-    own validators say is a sentence already.
-    """
-    first = error.errors()[0]
-    said = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return said
-    key = ".".join(map(str, first["loc"])) if place is None else place
-    return f"{key}={first['input']}: {MEANINGS.get(key, said[0].lower() + said[1:])}"
 
 
 def asked_test(data: Mapping[str, Any]) -> int | str:

@@ -20,8 +20,8 @@ from birds.core.spec import (
     Training,
     UserError,
     asked_test,
-    complaint,
 )
+from birds.core.wrong_values import complaint
 
 NAMED_POOLS = ("split", "all_classes")
 
@@ -48,7 +48,7 @@ def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: s
             shared | {"needs": needs, "pool": pool, "noise_levels": _noise_levels(config)},
         )
     except ValidationError as error:
-        raise UserError(complaint(error)) from None
+        raise UserError(complaint(error, RunSpec)) from None
     except UserError:
         raise
     except ValueError as error:
@@ -154,5 +154,4 @@ def _valid(model: type[Choices], place: str, values: Mapping[str, Any]) -> Any:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        inside = ".".join(str(step) for step in error.errors()[0]["loc"])
-        raise UserError(complaint(error, f"{place}.{inside}")) from None
+        raise UserError(complaint(error, model, f"{place}.")) from None

@@ -18,9 +18,10 @@ from pydantic import ValidationError
 
 from birds.core.files import known_files
 from birds.core.parts import chosen_part
-from birds.core.spec import Choices, RunSpec, Runtime, UserError, asked_test, complaint
+from birds.core.spec import Choices, RunSpec, Runtime, UserError, asked_test
 from birds.core.store import RunFolder
 from birds.core.sweep import titles, with_needs
+from birds.core.wrong_values import complaint
 from birds.data.deal import read_images
 from birds.data.images import Images
 from birds.data.pool import read_pool
@@ -156,7 +157,7 @@ def _valid(model: type[C], prefix: str, values: Mapping[str, Any]) -> C:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{prefix}{complaint(error)}") from None
+        raise UserError(complaint(error, model, prefix)) from None
 
 
 def _refuse_unwritable(folder: Path, key: str) -> None:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from birds.core.errors import nearest
-from birds.core.spec import Choices, RunSpec, UserError, complaint
+from birds.core.spec import Choices, RunSpec, UserError
+from birds.core.wrong_values import complaint
 
 SHORTER = {"timeout_min": "time", "gpus_per_node": "gpus", "max_num_timeout": "max_requeues"}
 
@@ -112,7 +113,7 @@ def read_profile(config: Mapping[str, Any]) -> Profile:
         _refuse_unknown(values, Profile)
         return Profile.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"slurm.{complaint(error)}") from None
+        raise UserError(complaint(error, Profile, "slurm.")) from None
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
