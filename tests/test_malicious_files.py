@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import sqlite3
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,9 @@ from analysis.dashboard.content import _cloud
 from analysis.frame import predictions
 from analysis.latent_pictures import read_space
 from birds.core.checkpoint import read_checkpoint
+from birds.core.spec import UserError
 from birds.core.store import RunFolder
+from birds.launch.search import study_file, trials
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -91,6 +94,39 @@ def test_what_is_in_a_file_is_not_executed(
     about = {"species": ["A", "B"], "runtime.data_root": "gone"}
     folder.record_file.write_text(json.dumps(about))
     assert read_run(folder) == [None] * 4
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("content", [as_pickle, as_broken_zip, lambda made: b"SQLite format 3\0"])
+def test_a_study_that_is_none_is_refused_and_not_executed(
+    tmp_path: Path, content: Callable[[Path], bytes]
+) -> None:
+    file, made = study_file(tmp_path, "search"), tmp_path / "executed"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content(made))
+    with pytest.raises(UserError, match=r"study\.db cannot be read as the study of a search"):
+        trials(tmp_path, "search")
+    assert not made.exists()
+
+
+def test_what_a_study_holds_is_read_and_not_executed(tmp_path: Path) -> None:
+    """A study may come from anywhere: every column that can hold bytes or text holds the trap."""
+    import optuna
+
+    file, made = study_file(tmp_path, "search"), tmp_path / "executed"
+    file.parent.mkdir(parents=True)
+    study = optuna.create_study(study_name="search", storage=f"sqlite:///{file}")
+    study.optimize(lambda trial: trial.suggest_float("lr", 0, 1), n_trials=1)
+    with sqlite3.connect(file) as database:
+        for table, column in (
+            ("trial_params", "distribution_json"),
+            ("trial_system_attributes", "value_json"),
+            ("trial_user_attributes", "value_json"),
+            ("study_user_attributes", "value_json"),
+        ):
+            database.execute(f"UPDATE {table} SET {column} = ?", (as_pickle(made),))
+    with pytest.raises(UserError, match="cannot be read as the study of a search"):
+        trials(tmp_path, "search")
     assert not made.exists()
 
 

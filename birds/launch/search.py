@@ -82,13 +82,23 @@ def refuse_dry_run(sweeper: Any, arguments: Sequence[str]) -> None:
 
 
 def _study(storage: str, name: str) -> Any:
+    """The study in a database, or None. What is in it are numbers and JSON: nothing executes."""
     import optuna
 
     optuna.logging.set_verbosity(30)  # warnings
     try:
-        return optuna.load_study(study_name=name, storage=storage)
+        study = optuna.load_study(study_name=name, storage=storage)
+        study.get_trials(deepcopy=False)
+        return study
     except KeyError:
         return None
+    except Exception as error:  # a file that is no database, or that holds other things
+        first_line = str(error).partition("\n")[0]
+        raise UserError(
+            f"{storage.removeprefix('sqlite:///')} cannot be read as the study of a search "
+            f"({type(error).__name__}: {first_line[:100]}); move it away, or begin another "
+            "search with sweep=OTHER"
+        ) from None
 
 
 def trials(runs_dir: Path, sweep: str) -> list[dict[str, Any]]:

@@ -78,8 +78,11 @@ class FittedClassifier(nn.Module):
 
     def _fit_head(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Fit the head on what was or will be saved: the same arrays give the same head."""
-        unlabelled = arrays.get("unlabelled")
-        extra = {} if unlabelled is None else {"unlabelled": unlabelled}
+        extra: dict[str, Any] = {}
+        if "unlabelled" in arrays:
+            extra["unlabelled"] = arrays["unlabelled"]
+        if "valid" in arrays:
+            extra["valid"] = (arrays["valid"], arrays["valid_label"])
         self.head.fit(arrays["features"], arrays["label"], self.spec.seed, **extra)
 
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
@@ -102,6 +105,9 @@ class FittedClassifier(nn.Module):
         arrays = {"features": self._features["labelled"], "label": label}
         if getattr(self.head, "learns_from_unlabelled", False):
             arrays["unlabelled"] = features_of(self.encoder, job, "unlabelled")
+        if getattr(self.head, "judges_by_validation", False):
+            arrays["valid"] = self._features["valid"]
+            arrays["valid_label"] = job.data.label[job.data.rows["valid"]]
         self._fit_head(arrays)
         job.folder.assert_mine()
         write_atomically(job.folder.features_file, partial(np.savez_compressed, **arrays))

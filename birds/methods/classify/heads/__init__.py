@@ -2,7 +2,9 @@
 
 A head with `by_gradient = True` is an `nn.Module` made from (options, features, classes) that gives
 logits. One with `by_gradient = False` has `fit(features, label, seed)` and `scores(features)`, both
-on numpy arrays.
+on numpy arrays. `fit` is also given `unlabelled`, the features of unlabelled images, where the head
+says `learns_from_unlabelled`, and `valid`, the features and labels of the validation images, where
+it says `judges_by_validation`.
 """
 
 from abc import abstractmethod
@@ -28,6 +30,7 @@ class FrozenHead:
 
     by_gradient = False
     learns_from_unlabelled = False
+    judges_by_validation = False
 
     def __init__(self, options: Any, features: int, classes: int) -> None:
         self.options = options
@@ -67,7 +70,15 @@ class FittedHead(FrozenHead):
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logarithms of probabilities (N, classes) of features (N, F)."""
-        probability = np.full((len(features), self.classes), LEAST)
-        probability[:, self.model.classes_] = self.model.predict_proba(features)
-        scores: NDArray[np.float32] = np.log(probability.clip(LEAST)).astype(np.float32)
-        return scores
+        return log_probabilities(self.model, features, self.classes)
+
+
+def log_probabilities(model: Any, features: Any, classes: int) -> NDArray[np.float32]:
+    """What a fitted estimator of scikit-learn says of features (N, F), as logarithms (N, classes).
+
+    A class that the estimator was not shown gets the least probability.
+    """
+    probability = np.full((len(features), classes), LEAST)
+    probability[:, model.classes_] = np.nan_to_num(model.predict_proba(features))
+    scores: NDArray[np.float32] = np.log(probability.clip(LEAST)).astype(np.float32)
+    return scores

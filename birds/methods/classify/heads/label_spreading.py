@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from birds.core.spec import Choices
-from birds.methods.classify.heads import LEAST, FrozenHead
+from birds.methods.classify.heads import LEAST, FrozenHead, log_probabilities
 
 
 class LabelSpreading(FrozenHead):
@@ -56,8 +56,4 @@ class LabelSpreading(FrozenHead):
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logarithms of label distributions (N, classes)."""
-        probability = np.full((len(features), self.classes), LEAST)
-        found = np.nan_to_num(self.model.predict_proba(self._on_the_sphere(features)))
-        probability[:, self.model.classes_] = found
-        scores: NDArray[np.float32] = np.log(probability.clip(LEAST)).astype(np.float32)
-        return scores
+        return log_probabilities(self.model, self._on_the_sphere(features), self.classes)

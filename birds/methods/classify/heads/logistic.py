@@ -5,20 +5,22 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from birds.core.spec import Choices
-from birds.methods.classify.heads import FittedHead
+from birds.methods.classify.heads._strength import RegularisedHead, Strength
 
 
-class Logistic(FittedHead):
+class Logistic(RegularisedHead):
     """Multinomial logistic regression with an L2 penalty."""
 
     class Options(Choices):
-        """C: the inverse of the penalty's strength; iterations: of the solver, at most."""
+        """C: the inverse of the penalty's strength, or auto: by cross-validation on labelled
+        images; iterations: of the solver, at most.
+        """
 
-        C: Annotated[float, Field(gt=0)] = 1.0
+        C: Strength = 1.0
         iterations: Annotated[int, Field(ge=1)] = 2000
 
     def estimator(self, seed: int) -> Any:
         """scikit-learn's LogisticRegression."""
         from sklearn.linear_model import LogisticRegression
 
-        return LogisticRegression(C=self.options.C, max_iter=self.options.iterations)
+        return LogisticRegression(C=self.strength, max_iter=self.options.iterations)

@@ -2,9 +2,21 @@
 
 After Scudder (1965) and Yarowsky (1995, 10.3115/981658.981684). In every round the head that was
 fitted last labels the unlabelled images; the surest are taken in and a new head is fitted on them
-and the labelled ones. `balance=labelled` takes the surest of each class in the proportions of the
-labelled images, which assumes that the unlabelled ones have them, too; `balance=none` takes the
-surest of all.
+and the labelled ones.
+
+How many of each class are taken in is `balance`:
+
+- `predicted`: the same share of the images of each predicted class (Zou et al. 2018,
+  arXiv:1810.07911). It assumes nothing about the classes of the unlabelled images.
+- `labelled`: in the proportions of the labelled images. It assumes that the unlabelled ones have
+  them, too.
+- `estimated`: in proportions that are estimated from the head's probabilities by expectation
+  maximisation (Saerens et al. 2002, 10.1162/089976602753284446).
+- `none`: the surest of all, whatever their classes.
+
+When the unlabelled images lack some of the classes, every choice takes in wrong labels and can end
+below the head that it began with. So every round, the first head included, is judged on the
+validation images, and the last of the best rounds is kept (`guard=validation`).
 """
 
 from typing import Annotated, Any, Literal
@@ -14,32 +26,42 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from birds.core.spec import Choices
-from birds.methods.classify.heads import FittedHead
+from birds.methods.classify.heads._strength import RegularisedHead, Strength
+
+ROUNDS_OF_ESTIMATION = 50
+Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
-class SelfTraining(FittedHead):
+class SelfTraining(RegularisedHead):
     """Logistic regression on labelled images and on the surest of the unlabelled ones."""
 
     learns_from_unlabelled = True
+    judges_by_validation = True
 
     class Options(Choices):
         """rounds: how often the unlabelled images are labelled anew; share: of them that the last
-        round takes in, the first ones proportionally fewer; balance: see above; weight: of an
-        unlabelled image beside a labelled one; C, iterations: of the logistic regression.
+        round takes in, the first ones proportionally fewer; balance: see above; confidence: the
+        least probability of an image that is taken in; weight: of an unlabelled image beside a
+        labelled one; weighting: hard, or soft to multiply the weight by the probability; guard:
+        validation to keep the round that classifies validation images best, none to keep the last;
+        C, iterations: of the logistic regression, as for `head=logistic`.
         """
 
         rounds: Annotated[int, Field(ge=1, le=50)] = 4
         share: Annotated[float, Field(gt=0, le=1)] = 0.8
-        balance: Literal["labelled", "none"] = "labelled"
+        balance: Literal["predicted", "labelled", "estimated", "none"] = "labelled"
+        confidence: Annotated[float, Field(ge=0, lt=1)] = 0.0
         weight: Annotated[float, Field(gt=0, le=1)] = 0.5
-        C: Annotated[float, Field(gt=0)] = 1.0
+        weighting: Literal["hard", "soft"] = "hard"
+        guard: Literal["validation", "none"] = "validation"
+        C: Strength = 1.0
         iterations: Annotated[int, Field(ge=1)] = 2000
 
     def estimator(self, seed: int) -> Any:
         """scikit-learn's LogisticRegression."""
         from sklearn.linear_model import LogisticRegression
 
-        return LogisticRegression(C=self.options.C, max_iter=self.options.iterations)
+        return LogisticRegression(C=self.strength, max_iter=self.options.iterations)
 
     def fit(
         self,
@@ -47,21 +69,51 @@ class SelfTraining(FittedHead):
         label: NDArray[np.int64],
         seed: int,
         unlabelled: NDArray[np.float32] | None = None,
+        valid: Labelled | None = None,
     ) -> None:
-        """Fit labelled features (N, F), then in rounds with unlabelled ones (M, F)."""
+        """Fit labelled features (N, F), then in rounds with unlabelled ones (M, F).
+
+        `valid` are the features (V, F) and labels (V,) that the rounds are judged by.
+        """
         super().fit(features, label, seed)
         if unlabelled is None or not len(unlabelled):
             return
-        of_classes = np.bincount(label, minlength=self.classes) / len(label)
+        best, kept = self._judged(valid), self.model
         for number in range(1, self.options.rounds + 1):
-            scores = self.scores(unlabelled)
             share = self.options.share * number / self.options.rounds
-            taken = self._surest(scores, share, of_classes)
-            both = np.concatenate([features, unlabelled[taken]])
-            labels = np.concatenate([label, scores[taken].argmax(1)])
-            weights = np.full(len(labels), self.options.weight)
-            weights[: len(label)] = 1.0
-            self._fit_weighted(both, labels, weights, seed)
+            self._take_in(features, label, seed, unlabelled, share)
+            accuracy = self._judged(valid)
+            if accuracy >= best:
+                best, kept = accuracy, self.model
+        self.model = kept
+
+    def _judged(self, valid: Labelled | None) -> float:
+        """The accuracy on validation images; the same for every model without a guard."""
+        if valid is None or self.options.guard == "none" or not len(valid[1]):
+            return 0.0
+        return float((self.scores(valid[0]).argmax(1) == valid[1]).mean())
+
+    def _take_in(
+        self,
+        features: NDArray[np.float32],
+        label: NDArray[np.int64],
+        seed: int,
+        unlabelled: NDArray[np.float32],
+        share: float,
+    ) -> None:
+        """Label the unlabelled images, and fit anew with that share of them."""
+        of_labelled = np.bincount(label, minlength=self.classes) / len(label)
+        probability = np.exp(self.scores(unlabelled)).astype(np.float64)
+        taken = self._surest(probability, share, of_labelled)
+        both = np.concatenate([features, unlabelled[taken]])
+        labels = np.concatenate([label, probability[taken].argmax(1)])
+        weights = np.concatenate([np.ones(len(label)), self._weights(probability[taken])])
+        self._fit_weighted(both, labels, weights, seed)
+
+    def _weights(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+        sureness = probability.max(1) if self.options.weighting == "soft" else 1.0
+        weights: NDArray[np.float64] = self.options.weight * np.ones(len(probability)) * sureness
+        return weights
 
     def _fit_weighted(
         self,
@@ -77,17 +129,44 @@ class SelfTraining(FittedHead):
         self.model.fit(features, label, **{f"{last}__sample_weight": weights})
 
     def _surest(
-        self, scores: NDArray[np.float32], share: float, of_classes: NDArray[np.float64]
+        self, probability: NDArray[np.float64], share: float, of_labelled: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        """The rows of the unlabelled images that are taken in, ascending."""
-        guess, sureness = scores.argmax(1), scores.max(1)
-        wanted = share * len(scores)
+        """The rows of the unlabelled images (M, K) that are taken in, ascending."""
+        guess, sureness = probability.argmax(1), probability.max(1)
+        order = np.argsort(-sureness, kind="stable")
+        order = order[sureness[order] >= self.options.confidence]
+        wanted = share * len(probability)
         if self.options.balance == "none":
-            order = np.argsort(-sureness, kind="stable")
             return np.sort(order[: max(1, round(wanted))])
         taken = []
-        for k, part in enumerate(of_classes):
-            rows = np.flatnonzero(guess == k)
-            order = rows[np.argsort(-sureness[rows], kind="stable")]
-            taken.append(order[: round(wanted * part)])
+        for k, part in enumerate(self._proportions(probability, of_labelled)):
+            taken.append(order[guess[order] == k][: round(wanted * part)])
         return np.sort(np.concatenate(taken))
+
+    def _proportions(
+        self, probability: NDArray[np.float64], of_labelled: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The share (K,) of each class among the unlabelled images, as far as is assumed."""
+        if self.options.balance == "labelled":
+            return of_labelled
+        if self.options.balance == "estimated":
+            return estimated_proportions(probability, of_labelled)
+        counted = np.bincount(probability.argmax(1), minlength=self.classes)
+        return counted / len(probability)
+
+
+def estimated_proportions(
+    probability: NDArray[np.float64], before: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The proportions (K,) of classes that best explain probabilities (M, K) of unlabelled images.
+
+    `before` (K,) are the proportions that the probabilities were fitted with. Expectation
+    maximisation; Saerens et al. (2002).
+    """
+    present = before > 0
+    factor, estimate = np.ones_like(before), before
+    for _ in range(ROUNDS_OF_ESTIMATION):
+        factor[present] = estimate[present] / before[present]
+        shares = probability * factor
+        estimate = (shares / shares.sum(1, keepdims=True)).mean(0)
+    return estimate

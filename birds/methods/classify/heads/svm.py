@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from birds.core.spec import Choices
-from birds.methods.classify.heads import FittedHead
+from birds.methods.classify.heads._strength import RegularisedHead, Strength
 
 OF_HISTOGRAMS = ("intersection", "chi2")
 
 
-class SVM(FittedHead):
+class SVM(RegularisedHead):
     """A support vector machine, one class against the rest."""
 
     class Options(Choices):
-        """kernel; C: the inverse of the penalty's strength; iterations: -1 for no limit."""
+        """kernel; C: the inverse of the penalty's strength, or auto: by cross-validation on
+        labelled images; degree: of the kernel poly; iterations: of the solver, -1 for no limit.
+        """
 
         kernel: Literal["linear", "rbf", "poly", "intersection", "chi2"] = "linear"
-        C: Annotated[float, Field(gt=0)] = 1.0
+        C: Strength = 1.0
         degree: Annotated[int, Field(ge=1, le=10)] = 3
         iterations: Annotated[int, Field(ge=-1)] = -1
 
@@ -41,7 +43,7 @@ class SVM(FittedHead):
         kernel: Any = kernels.get(self.options.kernel, self.options.kernel)
         return SVC(
             kernel=kernel,
-            C=self.options.C,
+            C=self.strength,
             degree=self.options.degree,
             max_iter=self.options.iterations,
             decision_function_shape="ovr",
