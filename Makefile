@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool sweep-steps table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test test-encoders format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool sweep-steps table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test test-slow test-encoders format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ test: $(READY)  ## format, lint, types and tests, three at a time; PYTEST="-k sp
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/pytest -n 3 --dist loadgroup --no-loadscope-reorder $(PYTEST)
+
+test-slow: $(READY)  ## the tests of half a minute and more that `make test` leaves out
+	@$(VENV)/bin/pytest -n 3 --dist loadgroup --no-loadscope-reorder -m slow $(PYTEST)
 
 test-encoders:  ## the encoders of timm and torchvision, in the environment of .ci/encoders.sh
 	@.venv-encoders/bin/python -m pytest -n 0 tests/encoders/test_libraries.py

@@ -26,7 +26,7 @@ PRELOADED = (
 
 
 def call(command: list[str], cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `[python, FILE or -c CODE, words...]` as `subprocess.run` would, and wait for it."""
+    """Run `[python, FILE or -c CODE or -m MODULE, words...]` as `subprocess.run` would, and wait."""
     with tempfile.TemporaryDirectory() as place:
         files = {name: f"{place}/{name}" for name in ("out", "err")}
         asked = {"command": command[1:], "cwd": str(cwd), "env": env, **files}
@@ -67,9 +67,11 @@ def _serve() -> None:
 
 def _become(asked: dict[str, Any]) -> None:
     """Run the command in this process and leave it."""
+    os.setsid()
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
+    sys.path[:0] = asked["env"].get("PYTHONPATH", "").split(os.pathsep)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(asked[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -79,6 +81,9 @@ def _become(asked: dict[str, Any]) -> None:
         if program == "-c":
             sys.argv = ["-c", *words[1:]]
             exec(compile(words[0], "<string>", "exec"), {"__name__": "__main__"})
+        elif program == "-m":
+            sys.argv = words
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
         else:
             sys.argv = [program, *words]
             sys.path.insert(0, str(Path(program).parent))

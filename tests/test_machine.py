@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,15 +44,7 @@ def train(
 ) -> subprocess.CompletedProcess[str]:
     """A small run or sweep, asked for in `cwd`."""
     command = [sys.executable, str(ROOT / "train.py"), *words, *SMALL, f"data.root={photos}"]
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return forked.call(command, cwd, {**os.environ, "PYTHONPATH": str(ROOT), **environment})
 
 
 def test_a_sweep_with_a_long_temporary_folder_and_no_home(tmp_path: Path, photos: Path) -> None:

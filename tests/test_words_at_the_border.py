@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
@@ -37,15 +38,7 @@ NAMES = [
 
 
 def call(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return forked.call([sys.executable, *words], cwd, {**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def train(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 from PIL import Image
@@ -67,19 +68,16 @@ class Road:
         ]
         self._env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
 
+    def _command(self, overrides: tuple[str, ...]) -> list[str]:
+        own = [word for word in overrides if word != "-m"]
+        multirun = ["-m"] * (overrides[:1] == ("-m",))
+        return [sys.executable, str(ROOT / "train.py"), *multirun, *self._settings, *own]
+
     def start(self, *overrides: str) -> subprocess.Popen[str]:
         """Start training and do not wait."""
-        multirun, own = overrides[:1] == ("-m",), [word for word in overrides if word != "-m"]
-        command = [
-            sys.executable,
-            str(ROOT / "train.py"),
-            *["-m"] * multirun,
-            *self._settings,
-            *own,
-        ]
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            command,
+            self._command(overrides),
             cwd=self.runs_dir.parent,
             env=self._env,
             text=True,
@@ -90,23 +88,18 @@ class Road:
 
     def train(self, *overrides: str, status: int = 0) -> str:
         """Train; the words on both streams. Fails unless the exit status is as expected."""
-        process = self.start(*overrides)
-        out, err = process.communicate(timeout=280)
-        assert process.returncode == status, f"exit status {process.returncode}\n{out}\n{err}"
-        return out + err
+        return self._call(self._command(overrides), status)
 
     def birds(self, *words: str, status: int = 0) -> str:
         """The `birds` command on these runs."""
-        command = [sys.executable, "-m", "birds", "--runs-dir", str(self.runs_dir), *words]
-        done = subprocess.run(
-            command,
-            cwd=self.runs_dir.parent,
-            env=self._env,
-            text=True,
-            capture_output=True,
-            check=False,
+        return self._call(
+            [sys.executable, "-m", "birds", "--runs-dir", str(self.runs_dir), *words], status
         )
-        assert done.returncode == status, done.stdout + done.stderr
+
+    def _call(self, command: list[str], status: int) -> str:
+        done = forked.call(command, self.runs_dir.parent, self._env)
+        said = f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == status, said
         return done.stdout + done.stderr
 
     def records(self) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 from road.conftest import Road
 
@@ -116,6 +117,7 @@ def test_grey_images_and_frozen_encoders(road: Road) -> None:
     assert np.array_equal(*vectors), "a frozen encoder is its pretraining's"
 
 
+@pytest.mark.slow
 def test_a_sweep_of_heads_on_a_random_encoder_has_no_encoder_that_learned(road: Road) -> None:
     road.train("-m", "split=50", "variant=B0", "head=knn,svm")
     key = next(iter(road.records()))

@@ -89,6 +89,7 @@ def test_draws_warm_up_averages_and_photos_beside_go_on_as_they_would_have(
     assert road.results() == undisturbed_joint.results()
 
 
+@pytest.mark.slow
 def test_clusters_are_found_again_after_a_kill(
     road: Road, undisturbed: Road, photo_folder: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_finished_pretraining_that_was_cut_short_is_noticed_and_redone(
     assert road.results() == undisturbed.results()
 
 
+@pytest.mark.slow
 def test_a_last_checkpoint_cut_short_is_noticed(road: Road, undisturbed: Road) -> None:
     def second_checkpoint() -> bool:
         return reached("pretrain", 2)(road.runs_dir) and any(

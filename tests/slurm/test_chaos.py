@@ -120,7 +120,7 @@ def test_a_submitter_killed_at_any_step_and_asked_again_submits_each_run_once(
     print(f"{TRIALS} trials, {killed} killed, lost 0, doubled 0")
 
 
-@pytest.mark.parametrize("seconds", [1.2, 2.6])
+@pytest.mark.parametrize("seconds", [1.2, pytest.param(2.6, marks=pytest.mark.slow)])
 def test_a_killed_command_asked_again_ends_as_if_nothing_had_happened(
     site: Site, seconds: float
 ) -> None:
@@ -154,7 +154,7 @@ def test_scancel_loses_a_run_that_asking_again_brings_back(site: Site) -> None:
     site.all_done(2)
 
 
-@pytest.mark.parametrize("warning", ["USR2", "TERM"])
+@pytest.mark.parametrize("warning", [pytest.param("USR2", marks=pytest.mark.slow), "TERM"])
 def test_a_warned_run_goes_back_into_the_queue_and_goes_on(site: Site, warning: str) -> None:
     process = site.start("variant=A", "seed=905")
     site.until(site.epoch)
@@ -168,6 +168,7 @@ def test_a_warned_run_goes_back_into_the_queue_and_goes_on(site: Site, warning: 
     assert "Restarts=1" in site.cluster.run("scontrol", "show", "job", job)
 
 
+@pytest.mark.slow
 def test_warnings_at_random_moments(site: Site) -> None:
     process = site.start(*SWEEP, "seed=0,1", "slurm.runs_per_job=2")
     draw = random.Random(0)
@@ -181,6 +182,7 @@ def test_warnings_at_random_moments(site: Site) -> None:
     site.all_done(16)
 
 
+@pytest.mark.slow
 def test_a_time_limit_is_forgiven_so_often_and_no_more(site: Site) -> None:
     # SLURM looks at time limits every 30 s and warns a little early, so the run must last longer
     # than that
@@ -207,6 +209,7 @@ def test_the_controller_restarts_during_a_sweep(site: Site) -> None:
     site.all_done(8)
 
 
+@pytest.mark.slow
 def test_a_node_is_lost_and_its_run_is_done_on_another(
     new_cluster: Callable[..., Cluster], photos: Path, tmp_path: Path
 ) -> None:
@@ -224,6 +227,7 @@ def test_a_node_is_lost_and_its_run_is_done_on_another(
         assert site.events("started") == dict.fromkeys(site.values(), 2)
 
 
+@pytest.mark.slow
 def test_small_arrays_and_no_sacct(
     new_cluster: Callable[..., Cluster], photos: Path, tmp_path: Path
 ) -> None:

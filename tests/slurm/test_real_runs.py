@@ -76,6 +76,7 @@ def test_a_requeued_run_stays_one_wandb_run(site: Site) -> None:
     assert all(name.endswith(f"-{key}") for name in folders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["submitit_slurm", "basic"])
 def test_stock_launchers_end_in_the_same_records(site: Site, tmp_path: Path, launcher: str) -> None:
     own = [f"hydra/launcher={launcher}"]
