@@ -3,12 +3,14 @@
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from birds.core.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
+BLANK = " "  # columns of a table laid out for the eye: any number of blanks between two cells
 TRIED = 50  # rows that a delimiter is found from
 
 
@@ -38,13 +40,21 @@ def read_rows(file: Path, delimiter: str | None) -> Rows:
     text = _text(file)
     usual = _usual_delimiter(text)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or usual)
+        reader = _reader(io.StringIO(text, newline=""), delimiter or usual)
         cells = [row for row in reader if "".join(row).strip()]
     except (csv.Error, ValueError, TypeError) as error:
         raise UserError(f"cannot read {file} as a table ({error}): write it as a CSV") from None
     if not cells:
         raise UserError(f"{file} is an empty table: give one with a row per image")
     return Rows(cells, delimiter or usual, usual)
+
+
+def _reader(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    if delimiter != BLANK:
+        yield from csv.reader(lines, delimiter=delimiter)
+        return
+    stripped = (line.strip() for line in lines)
+    yield from csv.reader(stripped, delimiter=BLANK, skipinitialspace=True)
 
 
 def _text(file: Path) -> str:
@@ -61,19 +71,23 @@ def _text(file: Path) -> str:
 
 
 def _usual_delimiter(text: str) -> str:
-    """The delimiter that cuts most of the first rows into equally many cells, two or more."""
+    """The delimiter that cuts most of the first rows into equally many cells, two or more.
+
+    Blanks count only where no other delimiter cuts anything: they stand in names, too.
+    """
     lines = [line for line in text.splitlines()[: 2 * TRIED] if line.strip()][:TRIED]
-    best = (0, 0)
-    chosen = ","
-    for delimiter in DELIMITERS:
-        try:
-            widths = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
-        except csv.Error:
-            continue
-        several = {width: count for width, count in widths.items() if width > 1}
-        if several:
-            width, count = max(several.items(), key=lambda pair: (pair[1], pair[0]))
-            if (count, width) > best:
-                best = (count, width)
-                chosen = delimiter
-    return chosen
+    found = {delimiter: _cut(lines, delimiter) for delimiter in DELIMITERS}
+    best = max(DELIMITERS, key=lambda delimiter: found[delimiter])
+    if found[best] == (0, 0):
+        return BLANK if _cut(lines, BLANK)[0] == len(lines) > 1 else best
+    return best
+
+
+def _cut(lines: Sequence[str], delimiter: str) -> tuple[int, int]:
+    """How many rows have the commonest number of cells above one, and that number."""
+    try:
+        widths = Counter(len(row) for row in _reader(lines, delimiter) if row)
+    except csv.Error:
+        return 0, 0
+    several = [(count, width) for width, count in widths.items() if width > 1]
+    return max(several, default=(0, 0))

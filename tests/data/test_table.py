@@ -51,6 +51,25 @@ def test_rows_are_images_with_label_and_part(scan):
     assert sum(notes.counts().values()) == 0
 
 
+@pytest.mark.parametrize("chosen", [None, " "])
+def test_columns_between_any_number_of_blanks(tmp_path, chosen):
+    file = tmp_path / "labels.csv"
+    file.write_text("images/1.png  1.0    mono\nimages/20.png 0.0 poly  \n images/3.png 1.0 mono\n")
+    rows = read_rows(file, chosen)
+    assert rows.delimiter == " "
+    assert [row[:2] for row in rows.cells] == [
+        ["images/1.png", "1.0"],
+        ["images/20.png", "0.0"],
+        ["images/3.png", "1.0"],
+    ]
+
+
+def test_blanks_in_names_cut_nothing(tmp_path):
+    file = tmp_path / "labels.csv"
+    file.write_text("a b.jpg,common crow\nc d.jpg,wren of winter\n")
+    assert read_rows(file, None).delimiter == ","
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_any_delimiter_and_mark_are_found(scan, delimiter, encoding):
