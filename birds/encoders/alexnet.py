@@ -46,7 +46,7 @@ class AlexNet(Encoder):
         self.dropout = nn.Dropout(options.dropout)
         kernel, stride, padding = stem_for(image.size)
         self.convolutions = nn.ModuleList()
-        before = image.channels
+        before: int = image.channels
         for channels, own_kernel in CONVOLUTIONS:
             after = scaled(channels, options.width)
             if own_kernel is None:
