@@ -128,7 +128,11 @@ def judged(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFram
     the place of the truth among the guesses.
     """
     found = guesses(logits, label)
-    columns = {"row": np.arange(len(label)), "true": label, "said": found.first}
+    columns: dict[str, NDArray[Any]] = {
+        "row": np.arange(len(label)),
+        "true": label,
+        "said": found.first,
+    }
     columns |= {"second": found.second, "confidence": found.confidence}
     columns |= {"runner_up": found.runner_up, "margin": found.margin, "place": found.place}
     return pd.DataFrame(columns)

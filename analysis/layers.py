@@ -175,11 +175,9 @@ def layers_figure(found: Mapping[str, Layers], classes: Mapping[str, Sequence[st
 
 def _cloud(axis: Axes, places: NDArray[np.float32], layers: Layers, names: Sequence[str]) -> None:
     for number in np.unique(layers.label).tolist():
-        own = layers.label == number
+        x, y = places[layers.label == number].T
         colour = COLOURS[number % len(COLOURS)]
         marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axis.scatter(
-            *places[own].T, s=9, c=colour, marker=marker, linewidths=0, label=names[number]
-        )
+        axis.scatter(x, y, s=9, c=colour, marker=marker, linewidths=0, label=names[number])
     x, y = places[layers.wrong].T
     axis.scatter(x, y, s=26, facecolors="none", edgecolors="0.2", linewidths=0.5)

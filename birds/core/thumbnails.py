@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -25,7 +26,7 @@ def save_thumbnails(file: Path, pixels: Mapping[str, NDArray[np.uint8]], side: i
     Grey images stay grey.
     """
     small = [_small(image, side) for image in pixels.values()]
-    arrays = {"image": np.array(list(pixels)), "pixels": np.array(small, np.uint8)}
+    arrays: dict[str, Any] = {"image": np.array(list(pixels)), "pixels": np.array(small, np.uint8)}
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, partial(np.savez_compressed, **arrays))
 
