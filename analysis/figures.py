@@ -20,6 +20,7 @@ from analysis.cells import cells as cells
 from analysis.comparisons import compare_sweep
 from analysis.frame import short, sweep_frame
 from analysis.palette import FAINT, RIM, dot, legend, line, look, panels
+from analysis.tuned import tuned_figure
 from analysis.variants import REFERENCE
 from analysis.verdicts import opponent, p_words
 from birds.core import letters
@@ -237,6 +238,7 @@ FIGURES: dict[str, Callable[[Path, str], Figure]] = {
     "pareto": _pareto,
     **closeups.FIGURES,
     **study_figures.STUDY_FIGURES,
+    "tuned": tuned_figure,
 }
 
 

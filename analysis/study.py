@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis import closeups
 from analysis.cells import cells
 from analysis.closeups import best_run
 from analysis.diagnosis import diagnosed
@@ -205,7 +206,8 @@ def write_study(runs_dir: Path, sweep: str, out: Path | None = None) -> Path:
         shown = markdown(*shown_table(table))
         write_table(folder / name, shown, table.to_csv(index=False))
         text.append(f"## {TITLES[name]}\n\n{shown}")
-    for name, draw in STUDY_FIGURES.items():
+    drawn = {**STUDY_FIGURES, **{name: closeups.FIGURES[name] for name in ("confusion", "errors")}}
+    for name, draw in drawn.items():
         try:
             save(draw(runs_dir, sweep), folder / name)
             text.append(f"![{name}]({name}.png)")

@@ -30,6 +30,7 @@ def _table(args: argparse.Namespace) -> None:
 
         return print_latency_table(args.runs_dir)
     from birds.launch.search import print_trials, study_file
+    from birds.launch.tuned import tuning_file
 
     if study_file(args.runs_dir, args.sweep).exists():
         return print_trials(args.runs_dir, args.sweep)
@@ -39,6 +40,10 @@ def _table(args: argparse.Namespace) -> None:
     table, missing = sweep_table(args.runs_dir, args.sweep)
     write_and_print(args.runs_dir, args.sweep, table, missing)
     print_comparisons(args.runs_dir, args.sweep)
+    if tuning_file(args.runs_dir, args.sweep).exists():
+        from analysis.tuned import print_tuned
+
+        print_tuned(args.runs_dir, args.sweep)
 
 
 def _overall(args: argparse.Namespace) -> None:
