@@ -72,7 +72,7 @@ def diagnosed(run: Mapping[Any, Any], epochs: pd.DataFrame | None) -> Diagnosis:
     overfits = None
     if train is not None:
         upper = wilson(valid, max(1, int(run["images_valid"])))[1]
-        overfits = train - valid > GAP and train > upper
+        overfits = bool(train - valid > GAP and train > upper)
     parts = [_accuracies(train, valid), _weakness(bias, overfits)]
     if late is not None:
         parts.append(f"the validation loss rose after epoch {late} while training went on falling")

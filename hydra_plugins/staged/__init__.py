@@ -108,7 +108,7 @@ class TunedSweeper(Sweeper):
     ) -> None:
         self._context = hydra_context
         self._task = task_function
-        self._config = config
+        self.config = config
 
     def sweep(self, arguments: list[str]) -> Any:
         """Search for each method what its trials still lack, then run what is reported."""
@@ -120,35 +120,31 @@ class TunedSweeper(Sweeper):
         refuse_dry_run(self, arguments)
         seeds, words = reported_seeds(arguments, self._seeds)
         self._words = words
-        runs_dir, name = Path(self._config.runs_dir), str(self._config.sweep)
+        runs_dir, name = Path(self.config.runs_dir), str(self.config.sweep)
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         return tune_and_report(
             runs_dir,
             name,
             OmegaConf.to_container(self._methods, resolve=True),  # type: ignore[arg-type]
             seeds,
-            list(self._config.search.seeds),
+            list(self.config.search.seeds),
             self._search_one,
             self._report,
         )
 
-    @property
-    def config(self) -> DictConfig:
-        """The composed configuration."""
-        return self._config
-
     def _search_one(self, study: str, method: Sequence[str], params: Any) -> None:
         settings = instantiate(self._search)
-        storage = f"sqlite:///{self._config.runs_dir}/sweeps/{study}/study.db"
+        storage = f"sqlite:///{self.config.runs_dir}/sweeps/{study}/study.db"
         own = OmegaConf.create(dict(params))
         sweeper = ResumedOptunaSweeper(**settings, storage=storage, study_name=study, params=own)
-        sweeper.setup(hydra_context=self._context, task_function=self._task, config=self._config)
+        sweeper.setup(hydra_context=self._context, task_function=self._task, config=self.config)
         sweeper.sweep([*self._words, *method, f"sweep={study}"])
 
     def _report(self, chosen: Any, jobs: Sequence[Sequence[str]]) -> Any:
         from birds.launch.hydra_compose import Composer
         from birds.launch.launcher import launch
 
-        compose = Composer(self._context.config_loader, self._config)
+        compose = Composer(self._context.config_loader, self.config)
 
         def tuned(words: Sequence[str]) -> DictConfig:
             """The configuration with the choices of the method that the words ask for."""
