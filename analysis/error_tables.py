@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.cells import cells
+from analysis.cells import named_runs
 from analysis.closeups import predictions
 from analysis.errors import SURE
 from analysis.pareto import wilson
@@ -108,7 +108,7 @@ def error_tables(runs_dir: Path, sweep: str) -> dict[str, pd.DataFrame]:
 
     Raises UserError where no run is finished, or none left predictions of the same images.
     """
-    names = cells(runs_dir, sweep)[1]
+    names = named_runs(runs_dir, sweep)
     found: dict[str, list[pd.DataFrame]] = {"classes": [], "pairs": [], "guesses": []}
     for (split, cell), own in names.groupby(["split", "cell"], sort=False):
         try:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import closeups
-from analysis.cells import cells
+from analysis.cells import named_runs
 from analysis.closeups import best_run
 from analysis.diagnosis import diagnosed
 from analysis.error_tables import error_tables
@@ -60,7 +60,7 @@ def study(runs_dir: Path, sweep: str) -> Study:
 
     Raises UserError when there is no such sweep or none of its runs is finished.
     """
-    _, runs = cells(runs_dir, sweep)
+    runs = named_runs(runs_dir, sweep)
     tables = {"parts": parts_table(runs), "parameters": parameter_table(runs)}
     notices: list[str] = []
     try:

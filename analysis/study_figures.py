@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.cells import cells
+from analysis.cells import named_runs
 from analysis.closeups import best_run, curves
 from analysis.frame import predictions, short, sweep_frame
 from analysis.layers import Layers, layers_figure, read_layers
@@ -146,7 +146,7 @@ def _classes(runs_dir: Path, sweep: str) -> Figure:
 
 def _learning(runs_dir: Path, sweep: str) -> Figure:
     """The best run on validation images of each split and variant, as many as there is room for."""
-    _, runs = cells(runs_dir, sweep)
+    runs = named_runs(runs_dir, sweep)
     epochs = curves(runs_dir, runs)
     usable = epochs.dropna(subset=["valid_loss"]) if "valid_loss" in epochs else epochs.head(0)
     titles: dict[str, str] = {}
@@ -164,7 +164,7 @@ def studied(runs_dir: Path, sweep: str) -> tuple[dict[str, Layers], dict[str, li
     """The layers of the sweep's runs that `birds study` looked at, and their classes, by words."""
     found: dict[str, Layers] = {}
     classes: dict[str, list[str]] = {}
-    for run in cells(runs_dir, sweep)[1].to_dict("records"):
+    for run in named_runs(runs_dir, sweep).to_dict("records"):
         layers = read_layers(RunFolder(runs_dir, run["key"]))
         words = f"{run['cell']} {run['split']}/{100 - run['split']}"
         if layers is not None and words not in found:

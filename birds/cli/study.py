@@ -80,11 +80,11 @@ def _look_at_layers(args: argparse.Namespace, sweep: str) -> None:
 
 
 def _folders(args: argparse.Namespace, sweep: str) -> list[RunFolder]:
-    from analysis.cells import cells
+    from analysis.cells import named_runs
 
     if args.run:
         return [find_run(args.runs_dir, name) for name in args.run]
-    _, runs = cells(args.runs_dir, sweep)
+    runs = named_runs(args.runs_dir, sweep)
     return [RunFolder(args.runs_dir, key) for key in best_of_each_variant(runs)]
 
 
