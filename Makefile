@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool sweep-steps table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test test-slow test-encoders format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool sweep-steps sweep-mnist sweep-alexnet sweep-transfer sweep-backbones sweep-vit sweep-tuned study table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test test-slow test-encoders format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,27 @@ sweep-pool: $(READY)  ## do unlabelled images of other classes make pretraining 
 
 sweep-steps: $(READY)  ## is what pretraining gives more than a start? A, B2 and DAE with 20, 80 and 160 steps an epoch
 	@$(RUN) train.py -m sweeps=steps $(ARGS)
+
+sweep-mnist: $(READY)  ## a small network on digits at four widths (ARGS="data.root=FOLDER"; birds data obtain mnist)
+	@$(RUN) train.py -m sweeps=mnist $(ARGS)
+
+sweep-alexnet: $(READY)  ## AlexNet at three widths on small images (ARGS="data.root=FOLDER")
+	@$(RUN) train.py -m sweeps=alexnet $(ARGS)
+
+sweep-transfer: $(READY)  ## from scratch, frozen with an SVM, fine-tuned without and with augmentation (ARGS="weights=FILE ...")
+	@$(RUN) train.py -m sweeps=transfer $(ARGS)
+
+sweep-backbones: $(READY)  ## twelve pretrained networks with one head, in one overall table
+	@$(RUN) train.py -m sweeps=backbones $(ARGS)
+
+sweep-vit: $(READY)  ## a vision transformer beside a convolutional network
+	@$(RUN) train.py -m sweeps=vit $(ARGS)
+
+sweep-tuned: $(READY)  ## every method tuned with the same number of trials, then compared
+	@$(RUN) train.py -m sweeps=tuned $(ARGS)
+
+study: $(READY)  ## how a sweep's networks learned, where they err, in which layer their features are (SWEEP=name)
+	@$(VENV)/bin/birds study $(or $(SWEEP),exp1)
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)

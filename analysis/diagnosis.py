@@ -124,7 +124,9 @@ def _weakness(bias: bool | None, overfits: bool | None) -> str:
     if bias and overfits:
         return "high bias and overfitting: it errs on its own images, and more on others"
     if bias:
-        return "high bias: it errs on its own images; a wider network or less regularisation may help"
+        return (
+            "high bias: it errs on its own images; a wider network or less regularisation may help"
+        )
     if overfits:
         return (
             "it overfits: it knows its own images far better than others; more images, "

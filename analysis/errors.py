@@ -189,9 +189,9 @@ def errors_figure(
 
 def _guessed(one: Any, classes: list[str]) -> str:
     """True class, and both guesses with their probabilities; a mark where it was right."""
-    truth = f"{classes[one.true]}{' (right)' * (one.place == 1)}"
-    first = f"{one.confidence:.0%} {classes[one.said]}"
-    return f"{truth}\n{first}\n{one.runner_up:.0%} {classes[one.second]}"
+    truth = f"true: {classes[one.true]}{' (right)' * (one.place == 1)}"
+    first = f"{classes[one.said]}: {one.confidence:.0%}"
+    return f"{truth}\n{first}\n{classes[one.second]}: {one.runner_up:.0%}"
 
 
 def _image(path: Path, size: int = 128) -> Image.Image:
