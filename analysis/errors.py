@@ -180,11 +180,15 @@ def errors_figure(
         line_of[0].text(
             -0.08, 0.5, name, transform=line_of[0].transAxes, rotation=90, va="center", ha="right"
         )
-    second, sure = (wrong["place"] == 2).mean(), (wrong["confidence"] > SURE).mean()
-    count = f"of {len(wrong)} mistakes in {len(saved['label'])}"
-    about = f"{count}, {second:.0%} had the truth second, {sure:.0%} were sure (over {SURE:.0%})"
-    figure.suptitle(f"{title}: {about}", fontsize=9)
+    figure.suptitle(f"{title}: {_counted(wrong, len(images))}", fontsize=9)
     return figure
+
+
+def _counted(wrong: pd.DataFrame, images: int) -> str:
+    second = (wrong["place"] == 2).mean()
+    sure = (wrong["confidence"] > SURE).mean()
+    count = f"of {len(wrong)} mistakes in {images}"
+    return f"{count}, {second:.0%} had the truth second, {sure:.0%} were sure (over {SURE:.0%})"
 
 
 def _guessed(one: Any, classes: list[str]) -> str:

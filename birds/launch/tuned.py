@@ -54,13 +54,16 @@ def tune_and_report(
         chosen[" ".join(words)] = [f"{key}={value}" for key, value in best["params"].items()]
         told[name] = {"study": study, "words": words, "trials": done, **best}
         print(f"{name}: {done} trials, chosen {' '.join(chosen[' '.join(words)])}")
-    file = tuning_file(runs_dir, sweep)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps({"search_seeds": list(search_seeds), "methods": told}, indent=1))
+    _leave(tuning_file(runs_dir, sweep), {"search_seeds": list(search_seeds), "methods": told})
     jobs = []
     for method in methods.values():
         jobs += [[*method["words"], f"seed={seed}"] for seed in seeds]
     return report(chosen, jobs)
+
+
+def _leave(file: Path, told: Mapping[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps(told, indent=1))
 
 
 def study_name(sweep: str, method: str) -> str:

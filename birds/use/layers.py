@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from birds.core.errors import UserError, nearest
 from birds.core.randomness import stream
-from birds.core.spec import read_spec
+from birds.core.spec import RunSpec, read_spec
 from birds.core.store import RunFolder, write_atomically
 from birds.data.augmentation import to_float
 from birds.data.module import ImageData
@@ -46,14 +46,7 @@ def save_layers(
 
     Raises UserError for a run that is not finished or has no encoder, and for an unknown layer.
     """
-    record = folder.record()
-    if record is None:
-        raise UserError(f"run {folder.key} is not finished; ask for it again with train.py")
-    spec = read_spec(folder.spec_file.read_text())
-    method = load_method(spec, folder, record.value("classes"))
-    encoder: Any = getattr(method, "encoder", None)
-    if not hasattr(encoder, "layer_vectors"):
-        raise UserError(f"run {folder.key} ({spec.title}) has no encoder whose layers can be seen")
+    spec, encoder = _finished_encoder(folder)
     chosen = chosen_layers(encoder.layers(), names)
     data = reopened(folder, spec, data_root, cache_dir)
     arrays: dict[str, Any] = {"names": np.array(chosen), "seed": np.array(spec.seed)}
@@ -69,6 +62,17 @@ def save_layers(
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, partial(np.savez_compressed, **arrays))
     return file
+
+
+def _finished_encoder(folder: RunFolder) -> tuple[RunSpec, Any]:
+    record = folder.record()
+    if record is None:
+        raise UserError(f"run {folder.key} is not finished; ask for it again with train.py")
+    spec = read_spec(folder.spec_file.read_text())
+    encoder = getattr(load_method(spec, folder, record.value("classes")), "encoder", None)
+    if not hasattr(encoder, "layer_vectors"):
+        raise UserError(f"run {folder.key} ({spec.title}) has no encoder whose layers can be seen")
+    return spec, encoder
 
 
 def chosen_layers(known: Sequence[str], asked: Sequence[str]) -> list[str]:
