@@ -140,7 +140,7 @@ def _classes(runs_dir: Path, sweep: str) -> Figure:
     counts = counts_by_class(runs_dir, run)
     if not counts:
         raise UserError("no record says how many images a class has; ask for the sweep again")
-    title = f"{run['data_name']}: images of each class, split {run['split']}/{100 - run['split']}"
+    title = f"images of each class, split {run['split']}/{100 - run['split']}"
     return classes_figure(counts, list(run["classes"]), title)
 
 
