@@ -42,6 +42,27 @@ sweep-gan: $(READY)  ## two DCGANs and the classifiers that stand on them (ARGS=
 samples: $(READY)  ## what the GANs of a sweep draw, judged by a classifier of the same images (SWEEP=name)
 	@$(VENV)/bin/birds samples $(or $(SWEEP),gan)
 
+sweep-mnist: $(READY)  ## a small network on digits at four widths (ARGS="data.root=FOLDER"; birds data obtain mnist)
+	@$(RUN) train.py -m sweeps=mnist $(ARGS)
+
+sweep-alexnet: $(READY)  ## AlexNet at three widths on small images (ARGS="data.root=FOLDER")
+	@$(RUN) train.py -m sweeps=alexnet $(ARGS)
+
+sweep-transfer: $(READY)  ## from scratch, frozen with an SVM, fine-tuned without and with augmentation (ARGS="weights=FILE ...")
+	@$(RUN) train.py -m sweeps=transfer $(ARGS)
+
+sweep-backbones: $(READY)  ## twelve pretrained networks with one head, in one overall table
+	@$(RUN) train.py -m sweeps=backbones $(ARGS)
+
+sweep-vit: $(READY)  ## a vision transformer beside a convolutional network
+	@$(RUN) train.py -m sweeps=vit $(ARGS)
+
+sweep-tuned: $(READY)  ## every method tuned with the same number of trials, then compared
+	@$(RUN) train.py -m sweeps=tuned $(ARGS)
+
+study: $(READY)  ## how a sweep's networks learned, where they err, in which layer their features are (SWEEP=name)
+	@$(VENV)/bin/birds study $(or $(SWEEP),exp1)
+
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
 

@@ -26,6 +26,7 @@ from analysis.frame import needed_records, sweep_frame
 from analysis.palette import RIM, dot, legend, line, look, panels
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
+from birds.core.thumbnails import read_thumbnails
 
 SPACES = 6
 ACROSS = 8  # images in a row of restored ones, where there are so many
@@ -207,7 +208,9 @@ def _reliability(runs_dir: Path, sweep: str) -> Figure:
 def _errors(runs_dir: Path, sweep: str) -> Figure:
     best = best_run(_sweep(runs_dir, sweep))
     title = f"{best['variant']} {best['split']}/{100 - best['split']} seed {best['seed']}"
-    return errors_figure(predictions(runs_dir, best["key"]), _root(best), title)
+    saved = predictions(runs_dir, best["key"])
+    thumbnails = read_thumbnails(RunFolder(runs_dir, best["key"]).thumbnails_file)
+    return errors_figure(saved, _root(best), title, thumbnails)
 
 
 def _root(run: pd.Series) -> Path:

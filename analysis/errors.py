@@ -2,6 +2,7 @@
 is so sure, and the images that it takes for another class.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from PIL import Image, ImageOps
 from scipy.special import softmax
 
 from analysis.palette import OKABE_ITO, RIM, line, look, panels
+from birds.core.guesses import guesses
 from birds.core.letters import labels
 from birds.core.spec import UserError
 
 BINS = 15  # of the reliability diagram: those of the record's calibration error
 PAIRS = 12
 IMAGES = 6
+SURE = 0.8  # a probability above this is called sure
 LONGEST_NAME = 24  # letters of a class in these figures
 
 
@@ -120,55 +123,79 @@ def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
     return figure
 
 
+def judged(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFrame:
+    """A row an image: row, true, said, second, confidence, runner_up (the second's), margin, and
+    the place of the truth among the guesses.
+    """
+    found = guesses(logits, label)
+    columns: dict[str, NDArray[Any]] = {
+        "row": np.arange(len(label)),
+        "true": label,
+        "said": found.first,
+    }
+    columns |= {"second": found.second, "confidence": found.confidence}
+    columns |= {"runner_up": found.runner_up, "margin": found.margin, "place": found.place}
+    return pd.DataFrame(columns)
+
+
 def mistakes(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFrame:
-    """The images a model gets wrong: row, true, said, confidence, margin over the second, and place
-    of the truth.
-    """
-    probability = softmax(logits.astype(float), axis=1)
-    ranked = np.argsort(-probability, axis=1, kind="stable")
-    sure = np.take_along_axis(probability, ranked[:, :2], axis=1)
-    place = (ranked == label[:, None]).argmax(1) + 1
-    frame = pd.DataFrame(
-        {
-            "row": np.arange(len(label)),
-            "true": label,
-            "said": ranked[:, 0],
-            "confidence": sure[:, 0],
-        }
-    )
-    return frame.assign(margin=sure[:, 0] - sure[:, 1], place=place)[place > 1].reset_index(
-        drop=True
-    )
+    """The rows of `judged` whose image a model gets wrong."""
+    images = judged(logits, label)
+    return images[images["place"] > 1].reset_index(drop=True)
 
 
-def errors_figure(saved: dict[str, NDArray[Any]], root: Path, title: str) -> Figure:
-    """Two rows of images that were taken for another class: where the model hesitated, and where
-    it was sure.
+def errors_figure(
+    saved: dict[str, NDArray[Any]],
+    root: Path,
+    title: str,
+    thumbnails: Mapping[str, Image.Image] | None = None,
+) -> Figure:
+    """Two rows of images: where the model hesitated most, right or wrong, and where it was wrong
+    and most sure. Above each its true class, then both guesses with their probabilities.
+
+    Args:
+        saved: label, logits, image and classes, as `closeups.predictions` reads them.
+        root: the folder of the images, for those without a small copy.
+        title: of which run.
+        thumbnails: the run's small copies by the names of the images.
     """
-    wrong = mistakes(saved["logits"], saved["label"])
+    images = judged(saved["logits"], saved["label"])
+    wrong = images[images["place"] > 1]
     classes = labels([str(name) for name in saved["classes"]], LONGEST_NAME)
     if wrong.empty:
         raise UserError("the best run makes no mistake on the test images")
     rows = {
-        "hesitated": wrong.nsmallest(IMAGES, "margin"),
-        "sure": wrong.nlargest(IMAGES, "confidence"),
+        "hesitated": images.nsmallest(IMAGES, "margin"),
+        "sure and wrong": wrong.nlargest(IMAGES, "confidence"),
     }
-    figure, axes = panels(2, IMAGES, 1.55 * IMAGES, 4.4)
+    figure, axes = panels(2, IMAGES, 1.6 * IMAGES, 4.9)
     for line_of, (name, shown) in zip(axes, rows.items(), strict=True):
         for axis in line_of:
             axis.set_axis_off()
         for axis, one in zip(line_of, shown.itertuples(), strict=False):
-            axis.imshow(_image(root / str(saved["image"][one.row])))
-            said = f"said {classes[one.said]}\n{one.confidence:.0%}, ahead by {one.margin:.0%}"
-            axis.set_title(f"{classes[one.true]}\n{said}", fontsize=6.5)
+            image = str(saved["image"][one.row])
+            known = thumbnails.get(image) if thumbnails else None
+            axis.imshow(known or _image(root / image))
+            axis.set_title(_guessed(one, classes), fontsize=6.5)
         line_of[0].text(
             -0.08, 0.5, name, transform=line_of[0].transAxes, rotation=90, va="center", ha="right"
         )
-    second, sure = (wrong["place"] == 2).mean(), (wrong["confidence"] > 0.8).mean()
-    count = f"of {len(wrong)} mistakes in {len(saved['label'])}"
-    about = f"{count}, {second:.0%} had the truth second, {sure:.0%} were sure (over 80 %)"
-    figure.suptitle(f"{title}: {about}", fontsize=9)
+    figure.suptitle(f"{title}: {_counted(wrong, len(images))}", fontsize=9)
     return figure
+
+
+def _counted(wrong: pd.DataFrame, images: int) -> str:
+    second = (wrong["place"] == 2).mean()
+    sure = (wrong["confidence"] > SURE).mean()
+    count = f"of {len(wrong)} mistakes in {images}"
+    return f"{count}, {second:.0%} had the truth second, {sure:.0%} were sure (over {SURE:.0%})"
+
+
+def _guessed(one: Any, classes: list[str]) -> str:
+    """True class, and both guesses with their probabilities; a mark where it was right."""
+    truth = f"true: {classes[one.true]}{' (right)' * (one.place == 1)}"
+    first = f"{classes[one.said]}: {one.confidence:.0%}"
+    return f"{truth}\n{first}\n{classes[one.second]}: {one.runner_up:.0%}"
 
 
 def _image(path: Path, size: int = 128) -> Image.Image:

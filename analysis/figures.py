@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import closeups
+from analysis import closeups, study_figures
+from analysis.cells import cells as cells
 from analysis.comparisons import compare_sweep
 from analysis.frame import short, sweep_frame
 from analysis.palette import FAINT, RIM, dot, legend, line, look, panels
-from analysis.tables import sweep_table, swept_columns
+from analysis.tuned import tuned_figure
 from analysis.variants import REFERENCE
 from analysis.verdicts import opponent, p_words
 from birds.core import letters
@@ -45,23 +46,6 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
             file, partial(figure.savefig, format=kind, dpi=160, metadata=UNDATED[kind])
         )
     return files
-
-
-def cells(runs_dir: Path, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The sweep's table with a name for each cell beside its split (`cell`), and its runs with the
-    cell they are of.
-    """
-    table, _ = sweep_table(runs_dir, sweep)
-    swept = swept_columns(table)
-    words = []
-    for row in table.to_dict("records"):
-        also = [f"{short(choice)}={row[choice]}" for choice in swept if row[choice]]
-        words.append(letters.label(" ".join([row["variant"], *also])))
-    table = table.assign(cell=words)
-    runs, _ = sweep_frame(runs_dir, sweep)
-    return table, runs.assign(
-        cell=runs["family"].map(dict(zip(table["family"], words, strict=True)))
-    )
 
 
 def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accuracy") -> Figure:
@@ -253,6 +237,8 @@ FIGURES: dict[str, Callable[[Path, str], Figure]] = {
     "cost": lambda runs_dir, sweep: cost_figure(cells(runs_dir, sweep)[0]),
     "pareto": _pareto,
     **closeups.FIGURES,
+    **study_figures.STUDY_FIGURES,
+    "tuned": tuned_figure,
 }
 
 

@@ -124,13 +124,15 @@ def agreement(
         ),
         "nmi": float(normalized_mutual_info_score(label, cluster)),
         "ari": float(adjusted_rand_score(label, cluster)),
-        "silhouette": _silhouette(vectors, cluster),
-        "silhouette_classes": _silhouette(vectors, label),
+        "silhouette": silhouette(vectors, cluster),
+        "silhouette_classes": silhouette(vectors, label),
     }
 
 
-def _silhouette(vectors: Vectors, group: Labels) -> float:
-    """Not a number where vectors fall into one group, or each is its own."""
+def silhouette(vectors: Vectors, group: Labels) -> float:
+    """How far groups of vectors lie apart, -1 to 1; not a number where all fall into one group, or
+    each is its own.
+    """
     groups = len(np.unique(group))
     return float(silhouette_score(vectors, group)) if 1 < groups < len(group) else float("nan")
 

@@ -216,6 +216,22 @@ display(
 )
 
 # %% [markdown]
+# ## The study
+# Bias, overfitting and whether more epochs would help, by the rules of docs/guide/study.md; the
+# classes and pairs that are worst, and whether the second guess rescues.
+
+# %%
+from analysis.study import TITLES, shown_table, study
+
+found = study(RUNS, EXP1)
+display(Markdown("\n".join(f"- {said}" for said in found.sentences)))
+for name, values in found.tables.items():
+    head, rows = shown_table(values)
+    display(Markdown(f"**{TITLES[name]}**"), pd.DataFrame(rows, columns=head))
+for name in ("classes", "learning"):
+    display(FIGURES[name](RUNS, EXP1))
+
+# %% [markdown]
 # ## What pretraining restores
 
 # %%
@@ -240,6 +256,8 @@ for name in sorted(
         "reliability",
         "errors",
         "reconstructions",
+        "classes",
+        "learning",
     }
 ):
     try:

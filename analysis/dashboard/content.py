@@ -20,6 +20,7 @@ import pandas as pd
 
 from analysis.comparisons import FOR_PROGRAMS, compare_sweep
 from analysis.dashboard.pictures import jpegs, sheet
+from analysis.dashboard.study_section import study_section
 from analysis.frame import BROKEN, command, sweep_frame, sweep_keys
 from analysis.latency import latency_table
 from analysis.palette import look
@@ -186,6 +187,7 @@ SECTIONS = {
     "cells": _cells,
     "comparisons": _comparisons,
     "latency": _latency,
+    "study": study_section,
 }
 
 
@@ -235,8 +237,20 @@ def _clouds(runs_dir: Path, runs: list[Values]) -> tuple[list[Values], Values]:
         known = numbers.setdefault(cloud["sheet"], {})
         cloud["image"] = [known.setdefault(image, len(known)) for image in cloud["image"]]
     return clouds, {
-        root: sheet(Path(root), tuple(known)) for root, known in numbers.items() if known
+        root: sheet(Path(root), tuple(known), _copies(runs_dir, clouds, root))
+        for root, known in numbers.items()
+        if known
     }
+
+
+def _copies(runs_dir: Path, clouds: list[Values], root: str) -> tuple[Path, ...]:
+    """The files of small copies of the images below `root` that these latent spaces left."""
+    found = []
+    for cloud in clouds:
+        file = RunFolder(runs_dir, cloud["key"]).latent / "thumbnails.npz"
+        if cloud["sheet"] == root and file.exists():
+            found.append(file)
+    return tuple(found)
 
 
 def _cloud(folder: RunFolder) -> Values | None:

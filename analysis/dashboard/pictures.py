@@ -16,6 +16,8 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from birds.core.thumbnails import read_thumbnails
+
 WIDTH = 896  # px of a picture: seven photos of 128 px, or eight a little smaller
 ALL_PICTURES = 800_000  # characters for all pictures of a page together
 THUMBNAILS = ((600, 48), (1600, 32))  # up to so many photos of one data set, of so many px
@@ -48,26 +50,34 @@ def _jpeg(file: Path, changed: int) -> str:
 
 
 @lru_cache(8)
-def sheet(root: Path, photos: tuple[str, ...]) -> dict[str, Any]:
+def sheet(root: Path, photos: tuple[str, ...], copies: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The first `count` photos as thumbnails, `side` in a row, as one data URL `src`; missing ones
     stay grey.
+
+    Args:
+        root: the folder of the images.
+        photos: their names.
+        copies: files of small copies (`birds.core.thumbnails`), which are asked first.
     """
+    known: dict[str, Image.Image] = {}
+    for file in copies:
+        known |= read_thumbnails(file)
     limit, size = next((step for step in THUMBNAILS if len(photos) <= step[0]), THUMBNAILS[-1])
     shown = photos[:limit]
     side = math.ceil(math.sqrt(len(shown)))
     image = Image.new("RGB", (side * size, side * size), "grey")
     for number, photo in enumerate(shown):
         with contextlib.suppress(OSError):
-            image.paste(
-                _thumbnail(root / photo, size), (number % side * size, number // side * size)
-            )
+            small = known[photo] if photo in known else _opened(root / photo, size)
+            place = (number % side * size, number // side * size)
+            image.paste(ImageOps.fit(small, (size, size)), place)
     return {"src": _url(image, 60), "side": side, "count": len(shown)}
 
 
-def _thumbnail(photo: Path, size: int) -> Image.Image:
+def _opened(photo: Path, size: int) -> Image.Image:
     with Image.open(photo) as image:
         image.draft("RGB", (size, size))
-        return ImageOps.fit(image.convert("RGB"), (size, size))
+        return image.convert("RGB")
 
 
 def _url(image: Image.Image, quality: int) -> str:

@@ -46,7 +46,7 @@ def _seen(runs_dir: Path, sweep: str) -> Iterator[int | bool]:
     for key in specs(runs_dir, read_sweep(runs_dir, sweep)):
         own = RunFolder(runs_dir, key)
         files = (own.record_file, own.failure_file, own.progress_file, own.curves_file, own.latent)
-        yield from map(_changed, files)
+        yield from map(_changed, (*files, own.study))
         yield is_locked(own.lock_file)
 
 

@@ -22,6 +22,7 @@ from birds.cli import (
     quantize,
     samples,
     seeds,
+    study,
     table,
     wandb,
 )
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     for add in (
         table.add_command,
         figures.add_command,
+        study.add_command,
         predict.add_command,
         quantize.add_command,
         latency.add_command,

@@ -13,7 +13,10 @@ def add_command(commands: Any) -> None:
     """Add `data` to what `add_subparsers()` returned."""
     what = commands.add_parser("data", help="obtain, check and preview images")
     data = what.add_subparsers(required=True, metavar="WHAT")
-    obtain = data.add_parser("obtain", help="how to obtain BIRDS 525 SPECIES")
+    obtain = data.add_parser("obtain", help="how to obtain BIRDS 525 SPECIES, or MNIST")
+    obtain.add_argument(
+        "name", nargs="?", default="birds525", help="birds525 or mnist (default: birds525)"
+    )
     obtain.set_defaults(act=_obtain)
     check = data.add_parser("check", help="count; list unreadable files, exact and near duplicates")
     check.add_argument("root", type=Path, help="the folder of the images")
@@ -68,9 +71,9 @@ def chosen_source(root: Path, name: str, words: list[str]) -> Any:
 
 
 def _obtain(args: argparse.Namespace) -> None:
-    from birds.data import obtain
+    from birds.data.obtain import how_to_obtain
 
-    print(obtain.__doc__)
+    print(how_to_obtain(args.name))
 
 
 def _check(args: argparse.Namespace) -> None:

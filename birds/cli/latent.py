@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from birds.core.spec import UserError
 from birds.core.store import RunFolder, find_run, write_atomically, write_text
 from birds.core.sweep import sweep_file
+from birds.core.thumbnails import save_thumbnails
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from birds.use.latent import Opened
 
 AT_START = "encoder at the start"
+COPIES = 1600  # images of which small copies are kept, for pages
+COPY_SIDE = 48  # pixels
 
 Row = tuple[str, str, "Space"]  # of which run, by which encoder
 
@@ -145,6 +148,9 @@ def _leave(run: Opened, start: Space, space: Space, perplexity: float) -> None:
     save(spaces_figure(spaces, classes), place / "latent", ("png",))
     save_page(spaces, classes, images, place / "latent.html")
     save_sheets(space, classes, images, place / "clusters")
+    ids = arrays["image"][:COPIES].tolist()
+    copies = dict(zip(ids, images, strict=False))
+    save_thumbnails(place / "thumbnails.npz", copies, COPY_SIDE)
     numbers = _numbers(run, start, space) | {"perplexity": perplexity}
     write_text(place / "latent.json", json.dumps(numbers, indent=1))
 

@@ -1,6 +1,7 @@
 """`birds table SWEEP`: a sweep's results on the terminal and as files."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 
@@ -12,15 +13,24 @@ def add_command(commands: Any) -> None:
     table.add_argument(
         "sweep", nargs="?", default="last", help="such as exp1, search, or latency (default: last)"
     )
+    table.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="one overall table as .xlsx, .csv or .md: accuracies, choices, parameters, seconds",
+    )
     table.set_defaults(act=_table)
 
 
 def _table(args: argparse.Namespace) -> None:
+    if args.out is not None:
+        return _overall(args)
     if args.sweep == "latency":
         from analysis.latency_report import print_latency_table
 
         return print_latency_table(args.runs_dir)
     from birds.launch.search import print_trials, study_file
+    from birds.launch.tuned import tuning_file
 
     if study_file(args.runs_dir, args.sweep).exists():
         return print_trials(args.runs_dir, args.sweep)
@@ -30,3 +40,15 @@ def _table(args: argparse.Namespace) -> None:
     table, missing = sweep_table(args.runs_dir, args.sweep)
     write_and_print(args.runs_dir, args.sweep, table, missing)
     print_comparisons(args.runs_dir, args.sweep)
+    if tuning_file(args.runs_dir, args.sweep).exists():
+        from analysis.tuned import print_tuned
+
+        print_tuned(args.runs_dir, args.sweep)
+
+
+def _overall(args: argparse.Namespace) -> None:
+    from analysis.overall import write_overall
+
+    for sentence in write_overall(args.runs_dir, args.sweep, args.out):
+        print(sentence)
+    print(f"Written: {args.out}")

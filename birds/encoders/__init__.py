@@ -94,9 +94,21 @@ class Encoder(nn.Module):
         return OnPixels(self)
 
     def layers(self) -> list[str]:
-        """What each of its outputs is called, in their order."""
-        maps = [f"map {k}" for k in range(1, len(self.map_widths) + 1)]
-        return maps or ["features"]
+        """What each of its outputs is called, in their order: maps, then a vector where it has one.
+
+        An encoder with several vectors names them itself.
+        """
+        names = [f"map {k}" for k in range(1, len(self.map_widths) + 1)]
+        pooled_maps = 2 * sum(self.map_widths)
+        return names if names and self.feature_dim == pooled_maps else [*names, "features"]
+
+    def layer_vectors(self, image: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
+        """By the name of each layer its output as a vector, maps by their mean over space."""
+        vectors: dict[str, Tensor] = {}
+        for name, output in zip(self.layers(), self(image), strict=True):
+            flat = output.float()
+            vectors[name] = flat.mean((2, 3)) if flat.ndim == 4 else flat
+        return vectors
 
 
 class OnPixels(nn.Module):

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from birds.core.errors import UserError
 from birds.core.files import remember_files
 from birds.core.machine import resolve
@@ -109,7 +111,13 @@ def _columns(runtime: Runtime) -> dict[str, Any]:
 
 def _counts(data: ImageData, split: Split) -> dict[str, Any]:
     notes = {f"data_{name}": count for name, count in data.images.notes.counts().items()}
-    return notes | {
+    by_class = {}
+    for part in ("labelled", "valid", "test"):
+        label = data.label[data.rows[part]]
+        by_class[f"by_class_{part}"] = np.bincount(
+            label, minlength=len(data.images.classes)
+        ).tolist()
+    return {**notes, **by_class} | {
         "images_labelled": len(split.labelled),
         "images_unlabelled": len(split.unlabelled),
         "images_pool": len(data.pool),

@@ -11,9 +11,11 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 # Plain mappings: Hydra executes this module before it is in sys.modules, where a dataclass cannot
 # be made.
@@ -80,3 +82,73 @@ class ResumedOptunaSweeper(OptunaSweeper):
             resume(self.sweeper, arguments)
             super().sweep(arguments)
         print(f"The trials: birds table {self.sweeper.study_name}")
+
+
+class TunedSweeper(Sweeper):
+    """The same number of Optuna's trials for every method, then all of them with other seeds.
+
+    methods: by name, the `words` that ask for it and the `params` to search over. seeds: those that
+    are reported. search: the settings of each method's search (see ResumedOptunaSweeper).
+    """
+
+    def __init__(
+        self,
+        methods: Any,
+        seeds: Any,
+        search: Any,
+        params: None = None,
+        max_batch_size: None = None,
+    ) -> None:
+        self._methods = methods
+        self._seeds = list(seeds)
+        self._search = search
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self._context = hydra_context
+        self._task = task_function
+        self.config = self._config = config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Search for each method what its trials still lack, then run what is reported."""
+        from pathlib import Path
+
+        from birds.launch.search import refuse_dry_run
+        from birds.launch.tuned import reported_seeds, tune_and_report
+
+        refuse_dry_run(self, arguments)
+        seeds, words = reported_seeds(arguments, self._seeds)
+        self._words = words
+        runs_dir, name = Path(self._config.runs_dir), str(self._config.sweep)
+        Path(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        return tune_and_report(
+            runs_dir,
+            name,
+            OmegaConf.to_container(self._methods, resolve=True),  # type: ignore[arg-type]
+            seeds,
+            list(self._config.search.seeds),
+            self._search_one,
+            self._report,
+        )
+
+    def _search_one(self, study: str, method: Sequence[str], params: Any) -> None:
+        settings = instantiate(self._search)
+        storage = f"sqlite:///{self._config.runs_dir}/sweeps/{study}/study.db"
+        own = OmegaConf.create(dict(params))
+        sweeper = ResumedOptunaSweeper(**settings, storage=storage, study_name=study, params=own)
+        sweeper.setup(hydra_context=self._context, task_function=self._task, config=self._config)
+        sweeper.sweep([*self._words, *method, f"sweep={study}"])
+
+    def _report(self, chosen: Any, jobs: Sequence[Sequence[str]]) -> Any:
+        from birds.launch.hydra_compose import Composer
+        from birds.launch.launcher import launch
+
+        compose = Composer(self._context.config_loader, self._config)
+
+        def tuned(words: Sequence[str]) -> DictConfig:
+            """The configuration with the choices of the method that the words ask for."""
+            own = chosen[" ".join(word for word in words if not word.startswith("seed="))]
+            return compose([*self._words, *words, *own, "search.seeds=null"])
+
+        return launch(tuned, jobs, _load_table)

@@ -246,6 +246,9 @@ def test_figures_and_names_of_the_spanish_article_are_spanish(runs_dir: Path) ->
     assert {
         "accuracy",
         "curves",
+        "classes",
+        "learning",
+        "errors",
         "confusion",
         "reconstructions",
         "robustness",

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from birds.core.guesses import telling
 from birds.core.store import write_atomically
+from birds.core.thumbnails import save_thumbnails
 from birds.methods import Job
 from birds.methods.classify._robustness import accuracy_under_noise
 from birds.metrics.classification import classification_metrics
@@ -38,6 +40,7 @@ def measured_predictions(
         right = labelled["logits"].argmax(1) == labelled["label"]
         measured["train_accuracy"] = right.double().mean().item()
     save_predictions(predicted, hits, job)
+    save_telling_images(test, job)
     for part, saved in predicted.items():
         measured |= classification_metrics(saved["logits"], saved["label"], prefix=f"{part}_")
     if job.log:
@@ -61,3 +64,15 @@ def save_predictions(predicted: Predictions, hits: Bool[Tensor, "N L"], job: Job
         arrays[f"{part}_label"] = saved["label"].numpy()
         arrays[f"{part}_image"] = names[saved["row"].numpy()]
     write_atomically(job.folder.predictions_file, partial(np.savez_compressed, **arrays))
+
+
+def save_telling_images(test: dict[str, Tensor], job: Job) -> None:
+    """Small copies of the test images on which the classifier hesitated, or was sure and wrong.
+
+    They are decoded by the data's own source, so that pictures of errors need no image file.
+    """
+    chosen = telling(test["logits"].float().numpy(), test["label"].numpy())
+    rows = test["row"].numpy()[chosen]
+    ids = job.data.images.ids
+    pixels = {ids[row]: image for row, image in zip(rows, job.data.decoded(rows), strict=True)}
+    save_thumbnails(job.folder.thumbnails_file, pixels)

@@ -1,6 +1,6 @@
-"""Two layers on normalised features."""
+"""A multilayer perceptron on normalised features."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from jaxtyping import Float
 from pydantic import Field
@@ -8,27 +8,34 @@ from torch import Tensor, nn
 
 from birds.core.spec import Choices
 
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU}
+
 
 class MLP(nn.Module):
-    """Features (B, F) -> logits (B, S) through one hidden layer."""
+    """Features (B, F) -> logits (B, S) through one hidden layer or more."""
 
     by_gradient = True
 
     class Options(Choices):
-        """hidden: units of the hidden layer; dropout: the share left out of a training step."""
+        """layers: how many hidden layers; hidden: units of each; activation: after each.
 
+        dropout: the share of units left out of a training step, after each hidden layer.
+        """
+
+        layers: Annotated[int, Field(ge=1, le=8)] = 1
         hidden: Annotated[int, Field(ge=1)] = 256
+        activation: Literal["relu", "leaky_relu", "gelu"] = "relu"
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
     def __init__(self, options: Any, features: int, classes: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.BatchNorm1d(features),
-            nn.Linear(features, options.hidden),
-            nn.ReLU(),
-            nn.Dropout(options.dropout),
-            nn.Linear(options.hidden, classes),
-        )
+        modules: list[nn.Module] = [nn.BatchNorm1d(features)]
+        before = features
+        for _ in range(options.layers):
+            modules += [nn.Linear(before, options.hidden), ACTIVATIONS[options.activation]()]
+            modules.append(nn.Dropout(options.dropout))
+            before = options.hidden
+        self.layers = nn.Sequential(*modules, nn.Linear(before, classes))
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:

@@ -1,0 +1,183 @@
+"""In which layer are the features? Each layer of a run's encoder, in numbers and as a picture.
+
+Two numbers are given for a layer's vectors. The silhouette (-1 to 1; Rousseeuw 1987,
+10.1016/0377-0427(87)90125-7) says how far test images of different classes lie apart. The linear
+probe (Alain and Bengio 2016, arXiv:1610.01644), a logistic regression on the labelled images'
+vectors, says what share of the test images a line between classes tells.
+t-SNE (van der Maaten and Hinton 2008) draws two layers, an intermediate and the last; it keeps
+neighbours and not distances.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.frame import BROKEN, predictions
+from analysis.latent_space import silhouette, tsne
+from analysis.palette import OKABE_ITO, legend, panels
+from analysis.pareto import wilson
+from birds.core.letters import labels
+from birds.core.spec import UserError
+from birds.core.store import RunFolder, write_atomically, write_text
+
+COLOURS = OKABE_ITO[:7]
+MARKERS = "os^DvPX"
+PROBE_STEPS = 500  # of the logistic regression, at most
+FEWEST_CLASSES = 2
+LONGEST_NAME = 24
+MOST_NAMED = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """What is known of a run's layers.
+
+    rows: of each layer its name, silhouette, probe (accuracy) with probe_low and probe_high.
+    drawn: places (N, 2) of the test images by the names of the layers that are drawn.
+    label, wrong: of the same images, their class, and whether the run took it for another.
+    """
+
+    rows: list[dict[str, Any]]
+    drawn: dict[str, NDArray[np.float32]]
+    label: NDArray[np.int64]
+    wrong: NDArray[np.bool_]
+
+
+def drawn_layers(names: Sequence[str]) -> list[str]:
+    """The intermediate layer and the last one; of two the first is the intermediate one."""
+    return list(dict.fromkeys([names[(len(names) - 1) // 2], names[-1]]))
+
+
+def explore_layers(folder: RunFolder, perplexity: float) -> Layers:
+    """Measure and draw the layers that `birds.use.layers` saved; the result goes beside them.
+
+    Raises UserError where they are missing, or are of too few images.
+    """
+    try:
+        with np.load(folder.study / "layers.npz", allow_pickle=False) as file:
+            saved = {name: file[name] for name in file.files}
+    except BROKEN:
+        raise UserError(f"the layers of run {folder.key} were not saved; birds study") from None
+    names, seed = saved["names"].tolist(), int(saved["seed"])
+    label = saved["test_label"]
+    refuse_too_few(label, perplexity)
+    rows = []
+    for number, name in enumerate(names):
+        own = saved[f"test_{number}"]
+        accuracy = probe(saved[f"labelled_{number}"], saved["labelled_label"], own, label)
+        low, high = wilson(accuracy, len(label))
+        measured = {"layer": name, "silhouette": silhouette(own, label), "probe": accuracy}
+        rows.append(measured | {"probe_low": low, "probe_high": high, "images": len(label)})
+    drawn = {}
+    for name in drawn_layers(names):
+        drawn[name] = tsne(saved[f"test_{names.index(name)}"], perplexity, seed)
+    found = Layers(rows, drawn, label, _wrong(folder, saved["test_image"]))
+    _leave(folder, found, perplexity)
+    return found
+
+
+def refuse_too_few(label: NDArray[np.int64], perplexity: float) -> None:
+    """Raise UserError where the images are of one class, or t-SNE has too few neighbours to ask."""
+    if len(np.unique(label)) < FEWEST_CLASSES:
+        raise UserError("layers are compared by how they part classes: there is one class only")
+    most = (len(label) - 1) // 3
+    if not 2 <= perplexity <= most:
+        raise UserError(
+            f"--perplexity {perplexity:g} does not suit {len(label)} images; choose 2 to {most}"
+        )
+
+
+def probe(
+    known: NDArray[np.float32],
+    known_label: NDArray[np.int64],
+    asked: NDArray[np.float32],
+    asked_label: NDArray[np.int64],
+) -> float:
+    """The accuracy on `asked` (N, D) of a logistic regression on the standardised `known` (M, D)."""
+    import warnings
+
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=PROBE_STEPS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it did not converge in so many steps
+        model.fit(known, known_label)
+    return float((model.predict(asked) == asked_label).mean())
+
+
+def _wrong(folder: RunFolder, images: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of these test images the run took for another class; none where that is not known."""
+    saved = predictions(folder.path.parent, folder.key, "test_image", "test_logits", "test_label")
+    if saved is None:
+        return np.zeros(len(images), bool)
+    names, logits, label = saved
+    mistaken = dict(zip(names.tolist(), logits.argmax(1) != label, strict=True))
+    return np.array([bool(mistaken.get(image, False)) for image in images.tolist()])
+
+
+def _leave(folder: RunFolder, found: Layers, perplexity: float) -> None:
+    arrays: dict[str, Any] = {"label": found.label, "wrong": found.wrong}
+    arrays["drawn"] = np.array(list(found.drawn))
+    for number, places in enumerate(found.drawn.values()):
+        arrays[f"places_{number}"] = places
+    write_atomically(folder.study / "drawn.npz", partial(np.savez_compressed, **arrays))
+    about = {"key": folder.key, "perplexity": perplexity, "layers": found.rows}
+    write_text(folder.study / "layers.json", json.dumps(about, indent=1))
+
+
+def read_layers(folder: RunFolder) -> Layers | None:
+    """What `birds study` found of a run's layers; None while that is not there or not whole."""
+    try:
+        rows = json.loads((folder.study / "layers.json").read_text())["layers"]
+        with np.load(folder.study / "drawn.npz", allow_pickle=False) as saved:
+            names = saved["drawn"].tolist()
+            drawn = {name: saved[f"places_{number}"] for number, name in enumerate(names)}
+            return Layers(rows, drawn, saved["label"], saved["wrong"])
+    except (*BROKEN, TypeError):
+        return None
+
+
+def layers_figure(found: Mapping[str, Layers], classes: Mapping[str, Sequence[str]]) -> Figure:
+    """A row for each run: the intermediate and the last layer side by side.
+
+    Colour and marker are the true class; a ring marks an image that the run took for another.
+
+    Args:
+        found: by the words for a run.
+        classes: the names of its classes, by the same words.
+    """
+    columns = max(len(layers.drawn) for layers in found.values())
+    size = (0.6 + 3.7 * columns, 0.9 + 3.4 * len(found))
+    figure, axes = panels(len(found), columns, *size)
+    for row, (words, layers) in zip(axes, found.items(), strict=True):
+        measured = {one["layer"]: one for one in layers.rows}
+        names = labels(list(classes[words]), LONGEST_NAME)
+        for axis in row:
+            axis.set_axis_off()
+        for axis, (name, places) in zip(row, layers.drawn.items(), strict=False):
+            _cloud(axis, places, layers, names)
+            one = measured[name]
+            numbers = f"silhouette {one['silhouette']:.2f}, probe {one['probe']:.0%}"
+            axis.set_title(f"{words}\n{name}: {numbers}", fontsize=8)
+    if len({tuple(own) for own in classes.values()}) == 1 and len(names) <= MOST_NAMED:
+        legend(figure, [axes[0][0]], columns=5)
+    return figure
+
+
+def _cloud(axis: Axes, places: NDArray[np.float32], layers: Layers, names: Sequence[str]) -> None:
+    for number in np.unique(layers.label).tolist():
+        x, y = places[layers.label == number].T
+        colour = COLOURS[number % len(COLOURS)]
+        marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
+        axis.scatter(x, y, s=9, c=colour, marker=marker, linewidths=0, label=names[number])
+    x, y = places[layers.wrong].T
+    axis.scatter(x, y, s=26, facecolors="none", edgecolors="0.2", linewidths=0.5)
