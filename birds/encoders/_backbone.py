@@ -27,7 +27,9 @@ class BackboneOptions(Choices):
     a file are matched by their names or by their order. mean, spread: what pixels as fractions are
     scaled by; null for what belongs to the model. batchnorm: whether BatchNorm layers normalise by
     the batch and follow it, or keep the statistics that they came with; auto is frozen with
-    weights, and train without.
+    weights, and train without. preprocessing: where image.interpolation and image.crop_pct are
+    auto, `model` takes what the library says of this model, `plain` the whole middle square,
+    bicubic; auto is model for weights that the library knows, and plain for a file.
     """
 
     model: str
@@ -36,6 +38,7 @@ class BackboneOptions(Choices):
     mean: tuple[float, float, float] | None = None
     spread: tuple[float, float, float] | None = None
     batchnorm: Literal["auto", "train", "frozen"] = "auto"
+    preprocessing: Literal["auto", "model", "plain"] = "auto"
 
 
 class Backbone(Encoder):
@@ -48,12 +51,25 @@ class Backbone(Encoder):
 
     @classmethod
     def complete(cls, options: Any) -> Any:
-        """The options with the weights' SHA-256 in place of their path."""
+        """The options with the weights' SHA-256 in place of their path, and no `auto`."""
         weights = identified(options.weights)
-        norms = options.batchnorm
+        known = options.weights == "pretrained"
+        return cls.settled(options.model_copy(update={"weights": weights}), known=known)
+
+    @classmethod
+    def settled(cls, options: Any, *, known: bool) -> Any:
+        """The options without `auto`; `known` says whether the library knows the weights."""
+        norms, preprocessing = options.batchnorm, options.preprocessing
         if norms == "auto":
-            norms = "train" if weights == "none" else "frozen"
-        return options.model_copy(update={"weights": weights, "batchnorm": norms})
+            norms = "train" if options.weights == "none" else "frozen"
+        if preprocessing == "auto":
+            preprocessing = "model" if known else "plain"
+        return options.model_copy(update={"batchnorm": norms, "preprocessing": preprocessing})
+
+    @staticmethod
+    def wanted(options: Any, said: dict[str, Any]) -> dict[str, Any]:
+        """What of a library's preprocessing is taken: all, or the size alone."""
+        return said if options.preprocessing == "model" else {"size": said["size"]}
 
     @classmethod
     def sketch(cls, options: Any, image: ImageChoices) -> Encoder:

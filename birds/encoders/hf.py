@@ -73,13 +73,15 @@ class HF(Backbone):
         }
         if options.weights == "pretrained":
             changes["weights"] = model.weights()
-        return super().complete(options.model_copy(update=changes))
+        else:
+            changes["weights"] = identified(options.weights)
+        settled = options.model_copy(update=changes)
+        return cls.settled(settled, known=options.weights != "none")
 
     @classmethod
     def preferred(cls, options: Any) -> dict[str, Any]:
-        """What preprocessor_config.json says; of a network without weights the size alone."""
-        processor = dict(options.processor or {})
-        return processor if options.weights != "none" else {"size": processor.get("size", 224)}
+        """What preprocessor_config.json says, or the size alone."""
+        return cls.wanted(options, {"size": 224, **(options.processor or {})})
 
     def __init__(self, options: Any, image: ImageChoices) -> None:
         super().__init__()

@@ -40,17 +40,18 @@ class Timm(Backbone):
             "mean": options.mean or tuple(data["mean"]),
             "spread": options.spread or tuple(data["std"]),
         }
-        if options.weights == "pretrained":
-            changes["weights"] = _hub_file(options.model, config)
-        return super().complete(options.model_copy(update=changes))
+        settled = super().complete(options.model_copy(update=changes))
+        if options.weights != "pretrained":
+            return settled
+        return settled.model_copy(update={"weights": _hub_file(options.model, config)})
 
     @classmethod
     def preferred(cls, options: Any) -> dict[str, Any]:
-        """What timm says of the model's own weights; of a network without weights the size."""
+        """What timm says of the model's own weights, or its size alone."""
         timm = _library()
         config = _config(timm, options.model)
         found = of_timm(timm.data.resolve_data_config(pretrained_cfg=config.to_dict()))
-        return found if options.weights != "none" else {"size": found["size"]}
+        return cls.wanted(options, found)
 
     def __init__(self, options: Any, image: ImageChoices) -> None:
         super().__init__()

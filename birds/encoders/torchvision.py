@@ -43,18 +43,18 @@ class Torchvision(Backbone):
             transforms = preset.transforms()
             changes["mean"] = options.mean or tuple(transforms.mean)
             changes["spread"] = options.spread or tuple(transforms.std)
-        if options.weights == "pretrained":
-            changes["weights"] = _hub_file(options.model, preset)
-        return super().complete(options.model_copy(update=changes))
+        settled = super().complete(options.model_copy(update=changes))
+        if options.weights != "pretrained":
+            return settled
+        return settled.model_copy(update={"weights": _hub_file(options.model, preset)})
 
     @classmethod
     def preferred(cls, options: Any) -> dict[str, Any]:
-        """What the library's preset says; of a network without weights the size alone."""
+        """What the library's preset says, or its size alone."""
         preset = _preset(_library(options), options)
         if preset is None:
             return {"size": 224}
-        found = of_torchvision(preset.transforms())
-        return found if options.weights != "none" else {"size": found["size"]}
+        return cls.wanted(options, of_torchvision(preset.transforms()))
 
     def __init__(self, options: Any, image: ImageChoices) -> None:
         super().__init__()
@@ -130,12 +130,22 @@ def _network(options: Any) -> nn.Module:
 
 
 def _preset(models: Any, options: Any) -> Any:
-    """The library's own weights of a model: its best for `pretrained`, its first for a file."""
+    """The library's own weights of a model: its best, or its first where a file is given; their
+    preprocessing differs.
+    """
     known = list(models.get_model_weights(options.model))
     if not known:
         return None
     best = models.get_model_weights(options.model).DEFAULT
-    return best if options.weights == "pretrained" else known[0]
+    is_best = options.weights in ("pretrained", _identity(best))
+    return best if is_best else known[0]
+
+
+def _identity(preset: Any) -> str:
+    """The beginning of the SHA-256 of the library's own weights, which their file's name holds."""
+    stated = re.search(r"-([0-9a-f]{8,})\.pth$", preset.url)
+    assert stated is not None, preset.url
+    return PREFIX + stated[1]
 
 
 def _hub_file(name: str, preset: Any) -> str:
@@ -145,15 +155,13 @@ def _hub_file(name: str, preset: Any) -> str:
     if preset is None:
         raise UserError(f"encoder.weights=pretrained: torchvision has no weights of {name}")
     file_name = preset.url.rpartition("/")[2]
-    stated = re.search(r"-([0-9a-f]{8,})\.pth$", file_name)
-    assert stated is not None, file_name
-    identity = PREFIX + stated[1]
+    identity = _identity(preset)
     place = Path(torch.hub.get_dir()) / "checkpoints" / file_name
     origin = {"origin": preset.url, "tag": preset.name, "licence": "unknown"}
     remember_origin(identity, {**origin, "library": library_version("torchvision")})
     if place.is_file():
         remember_place(identity, place)
-    fetch_later(identity, partial(_fetched, preset.url, place, stated[1]))
+    fetch_later(identity, partial(_fetched, preset.url, place, identity.removeprefix(PREFIX)))
     return identity
 
 

@@ -17,7 +17,7 @@ pytest.importorskip("timm", exc_type=ImportError)
 pytest.importorskip("torchvision", exc_type=ImportError)
 
 from birds.core.errors import UserError
-from birds.core.parts import chosen_part
+from birds.core.parts import chosen_part, options_of, part_class
 from birds.core.spec import ImageChoices
 from birds.encoders import create_encoder
 
@@ -82,6 +82,20 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_model_has_a_nearest_name(name: str, near: str) -> None:
     with pytest.raises(UserError, match=f"no such model.*{near}"):
         built(name, "resnet5O", 96)
+
+
+@pytest.mark.parametrize(("name", "model"), [("timm", "resnet50"), ("torchvision", "resnet50")])
+def test_preprocessing_comes_with_weights_that_the_library_knows(
+    name: str, model: str, tmp_path: Path
+) -> None:
+    made_by = part_class("encoder", name)
+    for asked, crop in (("model", 0.95 if name == "timm" else 0.875), ("plain", None)):
+        part = chosen_part("encoder", {"name": name, "model": model, "preprocessing": asked})
+        preferred = made_by.preferred(options_of("encoder", part))
+        assert preferred["size"] == 224
+        assert preferred.get("crop_pct") == crop
+    known = made_by.settled(made_by.Options(model=model, weights="pretrained"), known=True)
+    assert (known.preprocessing, known.batchnorm) == ("model", "frozen")
 
 
 @pytest.fixture
