@@ -84,8 +84,8 @@ def _library() -> Any:
         import huggingface_hub.errors
     except ImportError:
         raise UserError(
-            "encoder.weights=pretrained needs the package huggingface-hub: "
-            "pip install 'birds-sweeps[encoders]'"
+            "a model of the hub needs the package huggingface-hub: pip install "
+            "'birds-sweeps[encoders]'"
         ) from None
     return huggingface_hub
 

@@ -56,8 +56,9 @@ class HF(Backbone):
     @classmethod
     def complete(cls, options: Any) -> Any:
         """The options with the architecture, the preprocessing and the SHA-256 of the weights."""
-        if options.config is not None and options.weights in ("none", ""):
-            return super().complete(options)
+        _library()
+        if options.config is not None and options.weights == "none":
+            return _of_configuration(cls, options)
         model = _Model(options.model)
         config = options.config or model.json("config.json")
         if config is None:
@@ -144,6 +145,17 @@ class HF(Backbone):
 def _are_maps(states: Any) -> bool:
     """Whether these are maps (B, C, h, w), not tokens (B, N, F)."""
     return bool(states) and all(state.ndim == 4 for state in states)
+
+
+def _of_configuration(made_by: Any, options: Any) -> Any:
+    """Options whose architecture was given in place of a model's."""
+    processor = of_processor({}, options.config)
+    changes = {
+        "mean": options.mean or processor.pop("mean"),
+        "spread": options.spread or processor.pop("spread"),
+        "processor": options.processor or processor,
+    }
+    return made_by.settled(options.model_copy(update=changes), known=False)
 
 
 class _Model:
