@@ -127,8 +127,8 @@ test: $(READY)  ## format, lint, types and tests, three at a time; PYTEST="-k sp
 test-slow: $(READY)  ## the tests of half a minute and more that `make test` leaves out
 	@$(VENV)/bin/pytest -n 3 --dist loadgroup --no-loadscope-reorder -m slow $(PYTEST)
 
-test-encoders:  ## the encoders of timm and torchvision, in the environment of .ci/encoders.sh
-	@.venv-encoders/bin/python -m pytest -n 0 tests/encoders/test_libraries.py
+test-encoders:  ## the encoders of timm, torchvision and transformers, in the environment of .ci/encoders.sh
+	@.venv-encoders/bin/python -m pytest -n 0 tests/encoders/test_libraries.py tests/encoders/test_hub.py
 
 format: $(READY)  ## format and fix what can be fixed
 	@$(VENV)/bin/ruff format .

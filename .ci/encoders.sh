@@ -12,7 +12,7 @@ inside=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["pur
 .venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' >"$inside/main.pth"
 $venv/bin/pip install --quiet --disable-pip-version-check --no-deps \
     timm==1.0.31 torchvision==0.28.0 safetensors huggingface-hub httpx2 httpcore2 truststore hf-xet \
-    typer-slim shellingham
+    typer-slim shellingham transformers==5.24.0 tokenizers==0.23.3 regex==2026.11.19
 extension=$inside/torchvision/extension.py
 grep -q _declared "$extension" || cat >>"$extension" <<'END'
 
@@ -22,4 +22,4 @@ if not _has_ops():
     _declared.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _declared.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 END
-$venv/bin/python -c 'import torchvision, timm, lightning'
+$venv/bin/python -c 'import torchvision, timm, transformers, lightning'

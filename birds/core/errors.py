@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from birds.core.broken_pair import broken_pair
 from birds.core.old_words import renamed
 from birds.core.process import drop_output, reader_is_gone
 
@@ -71,7 +72,10 @@ def exit_status(command: Callable[[], object], elsewhere: str = ELSEWHERE) -> in
             drop_output()
             return READER_GONE
         translated = (
-            _hydra_sentence(error) or _name_sentence(error) or _disk_sentence(error, elsewhere)
+            _hydra_sentence(error)
+            or _name_sentence(error)
+            or _disk_sentence(error, elsewhere)
+            or broken_pair(error)
         )
         if translated is None:
             raise

@@ -88,11 +88,20 @@ class DataChoices(Choices):
 
 
 class ImageChoices(Choices):
-    """How an image is given to the encoder: its side in pixels, its channels, how it is resized."""
+    """How an image is given to the encoder: its side in pixels, its channels, how it is resized.
+
+    interpolation: of the pixels, antialiased. crop_pct: with resize=crop, the side of the square
+    that is kept, as a share of the image's short side. Both are left out of the key where they are
+    what they always were.
+    """
 
     size: Annotated[int, Field(ge=8, le=4096)]
     channels: Literal[1, 3] = 3
     resize: Literal["crop", "squash"] = "crop"
+    interpolation: Literal["bicubic", "bilinear"] = Field(
+        default="bicubic", exclude_if=lambda value: value == "bicubic"
+    )
+    crop_pct: float = Field(default=1.0, gt=0, le=1, exclude_if=lambda value: value == 1.0)
 
 
 class Training(Choices):
@@ -216,12 +225,14 @@ class Runtime(Choices):
     """Where and how a run runs: never hashed, always recorded.
 
     source: where images lie. files: where the files lie that choices name, by their SHA-256.
+    origins: what is known of these files beside their contents: origin, tag, revision, licence.
     """
 
     runs_dir: Path
     cache_dir: Path
     source: Part
     files: dict[str, Path] = {}
+    origins: dict[str, dict[str, str]] = {}
     pool_root: Path | None = None
     skip_unreadable: bool = False
     allow_untested: bool = False

@@ -13,6 +13,7 @@ MEANINGS = {
     "choose 0 to 99",
     "seed": "a seed is a whole number, 0 or more",
     "image.size": "the side of an image in pixels; choose 8 to 4096",
+    "image.crop_pct": "the share of the short side that is kept; choose more than 0, at most 1",
     "image.channels": "choose 3 for colour or 1 for grey",
 }
 # What pydantic adds to the place of a value that may be of several kinds.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from birds.core.errors import UserError
 from birds.core.store import locked, write_atomically
-from birds.data.decode import Look, Resize, Unreadable
+from birds.data.decode import Interpolation, Look, Resize, Unreadable
 from birds.data.images import Images
 from birds.data.sources import Source
 
@@ -31,13 +31,21 @@ AT_ONCE = 4096  # images that a source which decodes many is asked for at once
 
 def cache_file(images: Images, cache_dir: Path, look: Look) -> Path:
     """Where the decoded images of this data set lie at this look."""
-    words = "/".join(map(str, (DECODER, *look)))
+    usual = Look(look.size)
+    beyond = look[3:] if look[3:] != usual[3:] else ()  # so that older caches keep their names
+    words = "/".join(map(str, (DECODER, *look[:3], *beyond)))
     name = hashlib.sha256("\n".join([words, *images.content]).encode()).hexdigest()[:16]
     return cache_dir / f"images-{name}.uint8"
 
 
 def decoded_images(
-    images: Images, cache_dir: Path, size: int, channels: int = 3, resize: Resize = "crop"
+    images: Images,
+    cache_dir: Path,
+    size: int,
+    channels: int = 3,
+    resize: Resize = "crop",
+    interpolation: Interpolation = "bicubic",
+    crop_pct: float = 1.0,
 ) -> NDArray[np.uint8]:
     """All images as a read-only map of shape (N, size, size, channels), in the order of `images`;
     built when missing.
@@ -45,7 +53,7 @@ def decoded_images(
     Two processes that need it at once build it once. Raises UserError when the disk is full, and
     when an image cannot be read any more.
     """
-    look = Look(size, channels, resize)
+    look = Look(size, channels, resize, interpolation, crop_pct)
     file = cache_file(images, cache_dir, look)
     shape = (len(images.ids), size, size, channels)
     if not _whole(file, shape):

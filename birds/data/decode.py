@@ -52,16 +52,21 @@ TURNS = {  # by the EXIF orientation
 _one_large_image = threading.Lock()
 
 Resize = Literal["crop", "squash"]
+Interpolation = Literal["bicubic", "bilinear"]
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 class Look(NamedTuple):
     """How an encoder wants to see images: the side in pixels (None: as they are), 1 or 3 channels,
-    and what happens to images that are not square.
+    what happens to images that are not square, how pixels are interpolated, and how much of the
+    middle square is kept.
     """
 
     size: int | None
     channels: int = 3
     resize: Resize = "crop"
+    interpolation: Interpolation = "bicubic"
+    crop_pct: float = 1.0
 
 
 class Unreadable(UserError):
@@ -92,6 +97,8 @@ def decode_image(
     size: int | None,
     channels: int = 3,
     resize: Resize = "crop",
+    interpolation: Interpolation = "bicubic",
+    crop_pct: float = 1.0,
     name: str | None = None,
 ) -> NDArray[np.uint8]:
     """One image as uint8 (size, size, channels), values 0 to 255.
@@ -101,11 +108,14 @@ def decode_image(
         size: the side in pixels; None keeps the image's own height and width.
         channels: 1 for grey, 3 for RGB.
         resize: `crop` scales the short side and keeps the middle, `squash` scales both sides.
+        interpolation: `bicubic` or `bilinear`, both antialiased.
+        crop_pct: with `crop`, the side of the square that is kept, as a share of the short side.
         name: what errors call the file; its path if not given.
 
     Raises Unreadable for whatever cannot be decoded.
     """
-    return decode(file, Look(size, channels, resize), name=name).pixels
+    look = Look(size, channels, resize, interpolation, crop_pct)
+    return decode(file, look, name=name).pixels
 
 
 def decode(file: Path | bytes, look: Look, *, name: str | None = None) -> Decoded:
@@ -129,22 +139,36 @@ def decode(file: Path | bytes, look: Look, *, name: str | None = None) -> Decode
 def _decoded(image: Image.Image, look: Look) -> Decoded:
     width, height, mode = image.width, image.height, image.mode
     if look.size is not None:
-        image.draft("RGB", (look.size, look.size))
+        least = round(look.size / look.crop_pct)
+        image.draft("RGB", (least, least))
     image.load()
     from_png = image.format == "PNG"  # some versions of Pillow open its 16 bits as 32
     shades, scaled = _eight_bits(_upright(image), from_png)
     flat = _flat(shades)
-    pixels = np.asarray(_resized(flat.convert("L") if look.channels == 1 else flat, look))
+    pixels = np.asarray(resized(flat.convert("L") if look.channels == 1 else flat, look))
     return Decoded(pixels.reshape(*pixels.shape[:2], look.channels), width, height, mode, scaled)
 
 
-def _resized(image: Image.Image, look: Look) -> Image.Image:
+def resized(image: Image.Image, look: Look) -> Image.Image:
+    """An image in the size of a look; as it is where the look has none."""
     if look.size is None:
         return image
     square = (look.size, look.size)
-    if look.resize == "crop":
-        return ImageOps.fit(image, square, Image.Resampling.BICUBIC)
-    return image.resize(square, Image.Resampling.BICUBIC)
+    pixels = RESAMPLING[look.interpolation]
+    if look.resize == "squash":
+        return image.resize(square, pixels)
+    if look.crop_pct == 1:
+        return ImageOps.fit(image, square, pixels)
+    side = kept_side(min(image.size), look.crop_pct)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.resize(square, pixels, box=(left, top, left + side, top + side))
+
+
+def kept_side(short: int, crop_pct: float) -> int:
+    """How many pixels of an image's short side are kept. Whole numbers, so that an exported graph
+    counts alike.
+    """
+    return short * round(crop_pct * 10_000) // 10_000
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -43,9 +43,7 @@ class Files:
 
     def decode(self, id: str, look: Look) -> NDArray[np.uint8]:
         """One image as uint8 (h, w, c). Raises Unreadable."""
-        size, channels, resize = look
-        name = f"{self.root}/{id}"
-        return decode_image(self.file(id), size=size, channels=channels, resize=resize, name=name)
+        return decode_image(self.file(id), **look._asdict(), name=f"{self.root}/{id}")
 
 
 def id_of(path: str) -> str:

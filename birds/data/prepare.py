@@ -70,5 +70,4 @@ def pool_pixels(spec: RunSpec, images: Images, runtime: Runtime) -> NDArray[np.u
 
 def decode_as_asked(images: Images, spec: RunSpec, cache_dir: Path) -> NDArray[np.uint8]:
     """All images in the size and channels of a run, uint8 (N, H, W, C), from the shared cache."""
-    image = spec.image
-    return decoded_images(images, cache_dir, image.size, image.channels, image.resize)
+    return decoded_images(images, cache_dir, **dict(spec.image))

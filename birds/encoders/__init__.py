@@ -46,6 +46,13 @@ class Encoder(nn.Module):
         """Raise ValueError for a size or channels that it cannot take, with the nearest it can."""
 
     @classmethod
+    def preferred(cls, options: Any) -> dict[str, Any]:
+        """How its weights want images, for what a configuration leaves at `auto`: some of `size`,
+        `crop_pct` and `interpolation`.
+        """
+        return {}
+
+    @classmethod
     def blank(cls, options: Any, image: ImageChoices) -> "Encoder":
         """The encoder with weights of no meaning, which others will replace."""
         encoder: Encoder = cls(options, image)  # type: ignore[call-arg]

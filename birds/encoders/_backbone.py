@@ -1,18 +1,23 @@
-"""What encoders of the libraries share: weights, their scaling of pixels, what is missing here."""
+"""What encoders of the libraries share: weights, their scaling of pixels, BatchNorm that stays, and
+what to say of a size that a network cannot take or a library that is missing.
+"""
 
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from birds.core.errors import UserError
+from birds.core.broken_pair import broken_pair
+from birds.core.errors import UserError, nearest
 from birds.core.spec import Choices, ImageChoices
 from birds.encoders import Encoder
 from birds.encoders._weights import identified
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_SPREAD = (0.229, 0.224, 0.225)
+SIZES = (32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 331, 384)  # tried for an advice
 
 
 class BackboneOptions(Choices):
@@ -20,7 +25,11 @@ class BackboneOptions(Choices):
 
     weights: none, pretrained (of the library's hub), a file or a folder. match: whether tensors of
     a file are matched by their names or by their order. mean, spread: what pixels as fractions are
-    scaled by; null for what belongs to the model.
+    scaled by; null for what belongs to the model. batchnorm: whether BatchNorm layers normalise by
+    the batch and follow it, or keep the statistics that they came with; auto is frozen with
+    weights, and train without. preprocessing: where image.interpolation and image.crop_pct are
+    auto, `model` takes what the library says of this model, `plain` the whole middle square,
+    bicubic; auto is model for weights that the library knows, and plain for a file.
     """
 
     model: str
@@ -28,6 +37,8 @@ class BackboneOptions(Choices):
     match: Literal["names", "order"] = "names"
     mean: tuple[float, float, float] | None = None
     spread: tuple[float, float, float] | None = None
+    batchnorm: Literal["auto", "train", "frozen"] = "auto"
+    preprocessing: Literal["auto", "model", "plain"] = "auto"
 
 
 class Backbone(Encoder):
@@ -36,16 +47,38 @@ class Backbone(Encoder):
     Options: ClassVar[type[Choices]] = BackboneOptions
     mean: Tensor
     spread: Tensor
+    norms_stay: bool = False
 
     @classmethod
     def complete(cls, options: Any) -> Any:
-        """The options with the weights' SHA-256 in place of their path."""
-        return options.model_copy(update={"weights": identified(options.weights)})
+        """The options with the weights' SHA-256 in place of their path, and no `auto`."""
+        weights = identified(options.weights)
+        known = options.weights == "pretrained"
+        return cls.settled(options.model_copy(update={"weights": weights}), known=known)
+
+    @classmethod
+    def settled(cls, options: Any, *, known: bool) -> Any:
+        """The options without `auto`; `known` says whether the library knows the weights."""
+        norms, preprocessing = options.batchnorm, options.preprocessing
+        if norms == "auto":
+            norms = "train" if options.weights == "none" else "frozen"
+        if preprocessing == "auto":
+            preprocessing = "model" if known else "plain"
+        return options.model_copy(update={"batchnorm": norms, "preprocessing": preprocessing})
+
+    @staticmethod
+    def wanted(options: Any, said: dict[str, Any]) -> dict[str, Any]:
+        """What of a library's preprocessing is taken: all, or the size alone."""
+        return said if options.preprocessing == "model" else {"size": said["size"]}
 
     @classmethod
     def sketch(cls, options: Any, image: ImageChoices) -> Encoder:
-        """The encoder with random weights: not every library can build without memory."""
-        return cls.blank(options, image)
+        """The encoder with random weights, without memory where the library can build it so."""
+        try:
+            with torch.device("meta"):
+                return cls.blank(options, image)
+        except Exception:  # whatever a library raises there; what is wrong is said by building it
+            return cls.blank(options, image)
 
     @classmethod
     def blank(cls, options: Any, image: ImageChoices) -> Encoder:
@@ -53,6 +86,50 @@ class Backbone(Encoder):
         without = options.model_copy(update={"weights": "none"})
         encoder: Encoder = cls(without, image)  # type: ignore[call-arg]
         return encoder
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Training mode, except for BatchNorm layers that keep their statistics."""
+        super().train(mode)
+        if self.norms_stay:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def keep_norms(self, options: Any) -> None:
+        """Remember whether BatchNorm layers keep their statistics."""
+        self.norms_stay = options.batchnorm == "frozen"
+
+    def measure(
+        self, options: Any, image: ImageChoices, look: Callable[[Tensor], None], *, own: int
+    ) -> None:
+        """Send an empty image through, so that `look` sees what comes out.
+
+        Raises UserError for a size that the network cannot take, with one that it can; `own` is
+        its own size.
+        """
+        on_meta = any(parameter.is_meta for parameter in self.parameters())
+        device = "meta" if on_meta else "cpu"
+        self.eval()
+
+        def looks(size: int) -> Exception | None:
+            try:
+                with torch.no_grad():
+                    look(torch.zeros(1, 3, size, size, device=device))
+            except Exception as error:  # libraries raise what they like
+                return error
+            return None
+
+        error = looks(image.size)
+        if error is not None:
+            fitting = [s for s in SIZES if s > image.size and looks(s) is None]
+            nearest_size = fitting[0] if fitting else own
+            first_line = (str(error).splitlines() or [""])[0][:120]
+            raise UserError(
+                f"image.size={image.size}: {options.model} cannot take images of that size "
+                f"({first_line}); choose image.size={nearest_size}"
+            )
+        self.train()
 
     def scale_by(self, mean: Any, spread: Any) -> None:
         """Remember how pixels as fractions are scaled."""
@@ -66,14 +143,29 @@ class Backbone(Encoder):
         return scaled
 
 
-def missing_library(library: str, error: Exception) -> UserError:
-    """What to say when a library cannot be imported."""
-    if "torchvision::nms" in str(error):
-        return UserError(
-            f"{library} cannot be imported: torchvision was built for another PyTorch than the one "
-            "installed. Install the pair that belongs together, as pytorch.org says"
+def no_such_model(asked: str, known: Sequence[str]) -> str:
+    """What follows "has no such model": the nearest name, or why there is none."""
+    if asked.lower().replace("_", "").replace("-", "").startswith("nasnetmobile"):
+        return (
+            "; no library here has NASNetMobile, only Keras does. The nearest is encoder=timm "
+            "encoder.model=nasnetalarge, 17 times as large"
         )
+    return nearest(asked, known)
+
+
+def library_version(library: str) -> str:
+    """The name and the version of an installed library."""
+    try:
+        return f"{library} {metadata.version(library)}"
+    except metadata.PackageNotFoundError:
+        return library
+
+
+def missing_library(encoder: str, library: str, error: Exception) -> UserError:
+    """What to say when a library cannot be imported."""
+    if cure := broken_pair(error):
+        return UserError(f"encoder={encoder}: {library} cannot be imported. {cure}")
     return UserError(
-        f"encoder={library} needs the package {library}: pip install 'birds-sweeps[encoders]' "
+        f"encoder={encoder} needs the package {library}: pip install 'birds-sweeps[encoders]' "
         f"({type(error).__name__}: {error})"
     )

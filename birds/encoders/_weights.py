@@ -4,14 +4,15 @@ Never random weights in the place of those that were asked for: a tensor that is
 or of another shape is refused by its name.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from birds.core.errors import UserError
-from birds.core.files import PREFIX, find_file, identity_of
+from birds.core.files import PREFIX, find_file, identity_of, remember_origin
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "model.pth")
@@ -41,7 +42,24 @@ def identified(weights: str) -> str:
         raise UserError(
             f"encoder.weights={weights}: weights are read from {', '.join(SUFFIXES)} files"
         )
-    return identity_of(place)
+    identity = identity_of(place)
+    remember_origin(identity, {"origin": place.name, "licence": _licence_beside(place)})
+    return identity
+
+
+def _licence_beside(file: Path) -> str:
+    """The licence that the model's card beside a file of weights states; `unknown` without one."""
+    card = file.parent / "README.md"
+    return licence_in(card.read_text(errors="replace") if card.is_file() else "")
+
+
+def licence_in(card: str) -> str:
+    """The licence that the head of a model's card (its README.md) states; `unknown` without one."""
+    head = re.match(r"---\r?\n(.*?)\n---", card, re.DOTALL)
+    stated = re.search(r"^license: *[\"']?([\w.+-]+)", head[1], re.MULTILINE) if head else None
+    named = re.search(r"^license_name: *[\"']?([\w.+-]+)", head[1], re.MULTILINE) if head else None
+    found = named if named and (stated is None or stated[1] == "other") else stated
+    return found[1] if found else "unknown"
 
 
 def read_weights(identity: str) -> dict[str, Tensor]:
@@ -81,21 +99,58 @@ def load_into(
 
     Args:
         network: whose state they become.
-        weights: tensors by name.
+        weights: tensors by name; the network may be a part of what they are of, as `model.` or
+            `module.backbone.` before each of its names says.
         left_over: beginnings of the names that may be in the file alone, such as `classifier.`.
         order: match tensors by their order instead of their names.
     """
     wanted = network.state_dict()
-    given = dict(weights)
+    given = without_prefix(weights, list(wanted))
     if order:
         given = dict(zip(wanted, list(weights.values()), strict=False))
-    extra = [name for name in given if name not in wanted and not name.startswith(left_over)]
     counted = "num_batches_tracked"
-    missing = [name for name in wanted if name not in given and not name.endswith(counted)]
     shapes = []
     for name, value in given.items():
         if name in wanted and tuple(value.shape) != tuple(wanted[name].shape):
             shapes.append(f"{name} is {tuple(value.shape)}, wanted {tuple(wanted[name].shape)}")
+    complain_unless_fitting(
+        missing=[name for name in wanted if name not in given and not name.endswith(counted)],
+        extra=[name for name in given if name not in wanted and not name.startswith(left_over)],
+        shapes=shapes,
+    )
+    kept = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in given.items()
+        if name in wanted
+    }
+    network.load_state_dict(wanted | kept)
+
+
+def without_prefix(weights: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+    """The weights under the names that a network has, where all of these stand behind one prefix.
+
+    Trainers save a network as a part of something larger, so `conv.weight` is called
+    `module.conv.weight` or `model.backbone.conv.weight`. What stands beside the network, such as a
+    head, is then left out. Weights that have no such prefix are given back as they are.
+    """
+    names = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    if not names or names[0] in weights:
+        return dict(weights)
+    ends = f".{names[0]}"
+    prefixes = [name.removesuffix(names[0]) for name in weights if name.endswith(ends)]
+    for prefix in prefixes:
+        if all(prefix + name in weights for name in names):
+            inside = [name for name in weights if name.startswith(prefix)]
+            return {name.removeprefix(prefix): weights[name] for name in inside}
+    return dict(weights)
+
+
+def complain_unless_fitting(
+    *, missing: Sequence[str], extra: Sequence[str], shapes: Sequence[str]
+) -> None:
+    """Raise UserError, with the first of them, where tensors are missing, left over or of another
+    shape.
+    """
     for what, names in (("lacks", missing), ("has besides", extra), ("differs", shapes)):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -103,9 +158,3 @@ def load_into(
                 f"encoder.weights do not fit the encoder: the file {what} "
                 f"{', '.join(names[:3])}{more}; choose weights of this architecture"
             )
-    kept = {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in given.items()
-        if name in wanted
-    }
-    network.load_state_dict(wanted | kept)

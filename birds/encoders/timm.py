@@ -4,16 +4,24 @@ Maps come from timm's own `forward_intermediates`, their widths and strides from
 the feature vector is what its own classifier sees.
 """
 
+import sys
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from birds.core.errors import UserError, nearest
-from birds.core.files import identity_of
 from birds.core.spec import ImageChoices
-from birds.encoders._backbone import Backbone, BackboneOptions, missing_library
-from birds.encoders._weights import load_into, read_weights
+from birds.encoders._backbone import (
+    Backbone,
+    BackboneOptions,
+    library_version,
+    missing_library,
+    no_such_model,
+)
+from birds.encoders._hub import hub_weights
+from birds.encoders._preprocessing import of_timm
+from birds.encoders._weights import load_into, read_weights, without_prefix
 
 
 class Timm(Backbone):
@@ -24,32 +32,55 @@ class Timm(Backbone):
 
     @classmethod
     def complete(cls, options: Any) -> Any:
-        """The options with the SHA-256 of the weights, fetched by the library's hub if need be."""
+        """The options with the SHA-256 of the weights, and mean and spread of the library."""
+        timm = _library()
+        config = _config(timm, options.model)
+        data = timm.data.resolve_data_config(pretrained_cfg=config.to_dict())
+        changes: dict[str, Any] = {
+            "mean": options.mean or tuple(data["mean"]),
+            "spread": options.spread or tuple(data["std"]),
+        }
+        settled = super().complete(options.model_copy(update=changes))
         if options.weights != "pretrained":
-            return super().complete(options)
-        return options.model_copy(update={"weights": _hub_file(options.model)})
+            return settled
+        return settled.model_copy(update={"weights": _hub_file(options.model, config)})
+
+    @classmethod
+    def preferred(cls, options: Any) -> dict[str, Any]:
+        """What timm says of the model's own weights, or its size alone."""
+        timm = _library()
+        config = _config(timm, options.model)
+        found = of_timm(timm.data.resolve_data_config(pretrained_cfg=config.to_dict()))
+        return cls.wanted(options, found)
 
     def __init__(self, options: Any, image: ImageChoices) -> None:
         super().__init__()
         timm = _library()
         self.channels = image.channels
+        self.keep_norms(options)
         self.network = _network(timm, options.model, image)
         on_meta = any(parameter.is_meta for parameter in self.network.parameters())
         if options.weights != "none" and not on_meta:
             left_over = tuple(_names_of_classifier(self.network))
             weights = read_weights(options.weights)
+            if options.match == "names":
+                weights = _renamed(self.network, weights)
             load_into(self.network, weights, left_over=left_over, order=options.match == "order")
         data = timm.data.resolve_model_data_config(self.network)
         self.scale_by(options.mean or data["mean"], options.spread or data["std"])
-        self.feature_dim = self.network.num_features
         self.has_maps = hasattr(self.network, "forward_intermediates")
-        if self.has_maps and image.size >= 32:
-            info = self.network.feature_info
-            self.map_widths = tuple(stage["num_chs"] for stage in info)
-            self.map_strides = tuple(stage["reduction"] for stage in info)
-            if len(set(self.map_strides)) < len(self.map_strides):  # a ViT: one scale
-                self.map_widths, self.map_strides = (), ()
-        self.has_maps = bool(self.map_widths)
+        self.measure(options, image, self._look, own=data["input_size"][-1])
+
+    def _look(self, empty: Tensor) -> None:
+        """Find out from an empty image what the maps are; a ViT has one scale, which is none."""
+        outputs = self(empty)
+        maps = outputs[:-1]
+        sides = [level.shape[-1] for level in maps]
+        self.has_maps = self.has_maps and len(set(sides)) == len(sides)
+        self.map_widths = tuple(level.shape[1] for level in maps) if self.has_maps else ()
+        strides = tuple(round(empty.shape[-1] / side) for side in sides)
+        self.map_strides = strides if self.has_maps else ()
+        self.feature_dim = outputs[-1].shape[1]
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
         """The maps, finest first, then the vector."""
@@ -79,19 +110,58 @@ def _library() -> Any:
         import timm
         import timm.data
     except Exception as error:
-        raise missing_library("timm", error) from None
+        raise missing_library("timm", "timm", error) from None
     return timm
 
 
-def _network(timm: Any, name: str, image: ImageChoices) -> Any:
+def _config(timm: Any, name: str) -> Any:
+    """What timm knows of a model's weights. Raises UserError for a model or a tag that is not."""
     known = timm.list_models(pretrained=False)
-    plain = name.partition(".")[0]
+    plain, _, tag = name.partition(".")
     if plain not in known:
-        raise UserError(f"encoder.model={name}: timm has no such model{nearest(plain, known)}")
+        raise UserError(
+            f"encoder.model={name}: timm has no such model{no_such_model(plain, known)}"
+        )
+    config = timm.get_pretrained_cfg(plain)
+    if not tag:
+        return config
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{plain}.*")]
+    if tag not in tags:
+        raise UserError(
+            f"encoder.model={name}: {plain} has no weights of that tag{nearest(tag, tags)} "
+            f"There are: {', '.join(tags) or 'none'}"
+        )
+    return timm.get_pretrained_cfg(name)
+
+
+def _network(timm: Any, name: str, image: ImageChoices) -> Any:
+    config = _config(timm, name)
+    if image.size != config.input_size[-1]:
+        try:  # a ViT is built for one size; other networks do not know the word
+            return timm.create_model(name, pretrained=False, num_classes=0, img_size=image.size)
+        except TypeError:
+            pass
+        except (AssertionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"image.size={image.size}: {name} cannot be built with that img_size ({error}); "
+                f"choose image.size={config.input_size[-1]}"
+            ) from None
+    return timm.create_model(name, pretrained=False, num_classes=0)
+
+
+def _renamed(network: Any, weights: Any) -> Any:
+    """Weights as timm itself would read them: names of a model's authors become timm's, position
+    embeddings of another size are interpolated.
+    """
+    module = sys.modules[type(network).__module__]
+    convert = getattr(module, "checkpoint_filter_fn", None)
+    if convert is None:
+        return weights
+    named = without_prefix(weights, list(network.state_dict()))
     try:
-        return timm.create_model(name, pretrained=False, num_classes=0)
-    except RuntimeError as error:
-        raise UserError(f"encoder.model={name}: {error}") from None
+        return convert(named, network)
+    except Exception:  # weights of something else: what does not fit is said by `load_into`
+        return weights
 
 
 def _names_of_classifier(network: Any) -> list[str]:
@@ -100,23 +170,15 @@ def _names_of_classifier(network: Any) -> list[str]:
     return [f"{name}." for name in names]
 
 
-def _hub_file(name: str) -> str:
-    """The SHA-256 of the hub's file for this model, fetched into the hub's own cache."""
-    timm = _library()
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.hf_hub_id:
+def _hub_file(name: str, config: Any) -> str:
+    """The identity of the hub's file for this model."""
+    if not config.hf_hub_id:
         raise UserError(f"encoder.weights=pretrained: timm knows no weights of {name}")
-    from pathlib import Path
-
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return identity_of(Path(hf_hub_download(config.hf_hub_id, "model.safetensors")))
-    except Exception as error:
-        raise UserError(
-            f"encoder.weights=pretrained: the weights {config.hf_hub_id} are not in the hub's "
-            "cache "
-            f"and could not be fetched ({type(error).__name__}). Where there is a network, run "
-            f"hf download {config.hf_hub_id} model.safetensors, copy the file, and choose "
-            "encoder.weights=FILE"
-        ) from None
+    repository, _, _ = config.hf_hub_id.partition("@")
+    origin = {
+        "origin": repository,
+        "tag": config.tag or "",
+        "licence": config.license or "unknown",
+        "library": library_version("timm"),
+    }
+    return hub_weights(repository, origin)

@@ -4,21 +4,26 @@ Maps are the last of each scale of its convolutional part; the feature vector is
 layer sees.
 """
 
+import re
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from birds.core.errors import UserError, nearest
+from birds.core.errors import UserError
+from birds.core.files import PREFIX, fetch_later, remember_origin, remember_place
 from birds.core.spec import ImageChoices
 from birds.encoders._backbone import (
-    IMAGENET_MEAN,
-    IMAGENET_SPREAD,
     Backbone,
     BackboneOptions,
+    library_version,
     missing_library,
+    no_such_model,
 )
+from birds.encoders._preprocessing import IMAGENET_MEAN, IMAGENET_SPREAD, of_torchvision
 from birds.encoders._weights import load_into, read_weights
 
 
@@ -28,34 +33,54 @@ class Torchvision(Backbone):
     class Options(BackboneOptions):
         """As for every backbone."""
 
+    @classmethod
+    def complete(cls, options: Any) -> Any:
+        """The options with the weights' SHA-256, and mean and spread of the library's preset."""
+        models = _library(options)
+        preset = _preset(models, options)
+        changes = {}
+        if preset is not None:
+            transforms = preset.transforms()
+            changes["mean"] = options.mean or tuple(transforms.mean)
+            changes["spread"] = options.spread or tuple(transforms.std)
+        settled = super().complete(options.model_copy(update=changes))
+        if options.weights != "pretrained":
+            return settled
+        return settled.model_copy(update={"weights": _hub_file(options.model, preset)})
+
+    @classmethod
+    def preferred(cls, options: Any) -> dict[str, Any]:
+        """What the library's preset says, or its size alone."""
+        preset = _preset(_library(options), options)
+        if preset is None:
+            return {"size": 224}
+        return cls.wanted(options, of_torchvision(preset.transforms()))
+
     def __init__(self, options: Any, image: ImageChoices) -> None:
         super().__init__()
         self.channels = image.channels
+        self.keep_norms(options)
         network = _network(options)
         self.stages = nn.ModuleList(_stages(options.model, network))
         self.last = _before_the_last_layer(network)
         self.scale_by(options.mean or IMAGENET_MEAN, options.spread or IMAGENET_SPREAD)
-        self._measure(image)
+        self.measure(options, image, self._look, own=224)
 
-    def _measure(self, image: ImageChoices) -> None:
-        """Find out where a scale ends, by sending an empty image through."""
-        on_meta = any(parameter.is_meta for parameter in self.parameters())
-        device = "meta" if on_meta else "cpu"
-        x = torch.zeros(1, 3, image.size, image.size, device=device)
+    def _look(self, empty: Tensor) -> None:
+        """Find out from an empty image where a scale ends."""
+        size = empty.shape[-1]
         sides: list[int] = []
         widths: list[int] = []
-        self.eval()
-        with torch.no_grad():
-            for stage in self.stages:
-                x = stage(x)
-                sides.append(x.shape[-1])
-                widths.append(x.shape[1])
-            self.feature_dim = self.last(x).shape[1]
-        self.train()
-        ends = [k for k in range(len(sides)) if k + 1 == len(sides) or sides[k + 1] < sides[k]]
-        self.ends = [k for k in ends if sides[k] < image.size]
+        x = empty
+        for stage in self.stages:
+            x = stage(x)
+            sides.append(x.shape[-1])
+            widths.append(x.shape[1])
+        self.feature_dim = self.last(x).shape[1]
+        sides.append(0)
+        self.ends = [k for k in range(len(widths)) if sides[k + 1] < sides[k] < size]
         self.map_widths = tuple(widths[k] for k in self.ends)
-        self.map_strides = tuple(round(image.size / sides[k]) for k in self.ends)
+        self.map_strides = tuple(round(size / sides[k]) for k in self.ends)
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
         """The last map of every scale, then the vector."""
@@ -79,38 +104,78 @@ class Torchvision(Backbone):
         return [group for group in groups if group]
 
 
-def _network(options: Any) -> nn.Module:
+def _library(options: Any) -> Any:
     try:
         from torchvision import models
     except Exception as error:
-        raise missing_library("torchvision", error) from None
-    if options.model not in models.list_models():
+        raise missing_library("torchvision", "torchvision", error) from None
+    known = models.list_models(module=models)
+    if options.model not in known:
         raise UserError(
             f"encoder.model={options.model}: torchvision has no such model"
-            f"{nearest(options.model, models.list_models())}"
+            f"{no_such_model(options.model, known)}"
         )
-    on_meta = torch.zeros(1).is_meta
-    if options.weights == "pretrained" and not on_meta:
-        return _pretrained(models, options.model)
-    quiet = {"init_weights": False} if options.model.startswith("inception") else {}
+    return models
+
+
+def _network(options: Any) -> nn.Module:
+    models = _library(options)
+    quiet = {"init_weights": False} if options.model.startswith(("inception", "googlenet")) else {}
     network: nn.Module = models.get_model(options.model, weights=None, **quiet)
-    if options.weights not in ("none", "pretrained") and not on_meta:
+    on_meta = torch.zeros(1).is_meta
+    if options.weights != "none" and not on_meta:
         weights = read_weights(options.weights)
         load_into(network, weights, left_over=(), order=options.match == "order")
     return network
 
 
-def _pretrained(models: Any, name: str) -> nn.Module:
+def _preset(models: Any, options: Any) -> Any:
+    """The library's own weights of a model: its best, or its first where a file is given; their
+    preprocessing differs.
+    """
+    known = list(models.get_model_weights(options.model))
+    if not known:
+        return None
+    best = models.get_model_weights(options.model).DEFAULT
+    is_best = options.weights in ("pretrained", _identity(best))
+    return best if is_best else known[0]
+
+
+def _identity(preset: Any) -> str:
+    """The beginning of the SHA-256 of the library's own weights, which their file's name holds."""
+    stated = re.search(r"-([0-9a-f]{8,})\.pth$", preset.url)
+    assert stated is not None, preset.url
+    return PREFIX + stated[1]
+
+
+def _hub_file(name: str, preset: Any) -> str:
+    """The identity of the library's own weights: the beginning of their SHA-256, which the name of
+    their file holds. They are fetched later, into TORCH_HOME, if need be.
+    """
+    if preset is None:
+        raise UserError(f"encoder.weights=pretrained: torchvision has no weights of {name}")
+    file_name = preset.url.rpartition("/")[2]
+    identity = _identity(preset)
+    place = Path(torch.hub.get_dir()) / "checkpoints" / file_name
+    origin = {"origin": preset.url, "tag": preset.name, "licence": "unknown"}
+    remember_origin(identity, {**origin, "library": library_version("torchvision")})
+    if place.is_file():
+        remember_place(identity, place)
+    fetch_later(identity, partial(_fetched, preset.url, place, identity.removeprefix(PREFIX)))
+    return identity
+
+
+def _fetched(url: str, place: Path, beginning: str) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        network: nn.Module = models.get_model(name, weights="DEFAULT")
+        torch.hub.download_url_to_file(url, str(place), hash_prefix=beginning, progress=False)
     except Exception as error:
         raise UserError(
-            f"encoder.weights=pretrained: torchvision could not fetch the weights of {name} "
-            f'({type(error).__name__}). Where there is a network, run python -c "import '
-            f"torchvision; torchvision.models.get_model('{name}', weights='DEFAULT')\" and copy "
-            "the file; then choose encoder.weights=FILE"
+            f"encoder.weights=pretrained: {url} could not be fetched ({type(error).__name__}). "
+            f"Where there is a network, download it; put it at {place}, or choose "
+            "encoder.weights=FILE"
         ) from None
-    return network
+    return place
 
 
 def _stages(name: str, network: Any) -> list[nn.Module]:

@@ -60,17 +60,40 @@ def _shared(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
     data = {name: config["data"][name] for name in ("name", "classes", "seed")}
     data["test"] = asked_test(config["data"])
     looks = config["data"].get("looks") or {}
-    image = _valid(ImageChoices, "image", config["image"])
+    encoder = chosen_part("encoder", config["encoder"])
     per_class = config["data"]["labels_per_class"]
     return {
         "data": _valid(DataChoices, "data", data | {"digest": data_digest, "looks": looks}),
-        "image": image,
+        "image": _image(config["image"], encoder),
         "split": 0 if per_class is not None else config["split"],
         "labels_per_class": per_class,
         "seed": config["seed"],
         "budget": config["budget"]["name"],
-        "encoder": chosen_part("encoder", config["encoder"]),
+        "encoder": encoder,
     }
+
+
+def _image(asked: Mapping[str, Any], encoder: Part) -> ImageChoices:
+    """How images are given to the encoder; what is `auto` is what its weights want."""
+    made_by = part_class("encoder", encoder.place)
+    preferred = {}
+    if "auto" in asked.values() and hasattr(made_by, "preferred"):
+        preferred = made_by.preferred(options_of("encoder", encoder))
+    values = {}
+    for name, value in asked.items():
+        if value != "auto":
+            values[name] = value
+        elif name in preferred:
+            values[name] = preferred[name]
+        elif ImageChoices.model_fields[name].is_required():
+            raise UserError(
+                f"image.{name}=auto: encoder={encoder.name} has no {name} of its own; choose a "
+                f"number, as in image.{name}=128"
+            )
+    image: ImageChoices = _valid(ImageChoices, "image", values)
+    if image.resize == "squash":  # nothing is cut off
+        image = image.model_copy(update={"crop_pct": 1.0})
+    return image
 
 
 def _without_before(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from birds.core.spec import UserError
 from birds.launch.hydra_compose import heed_environment
-from birds.launch.plan import describe, how_tracked, plan_run, told_by_reader
+from birds.launch.plan import describe, how_tracked, plan_run, told_before
 
 
 def conduct(config: DictConfig) -> float | None:
@@ -22,8 +22,8 @@ def conduct(config: DictConfig) -> float | None:
             f"slurm={planned.slurm['name']} submits sweeps: put -m first, as in python train.py "
             "-m slurm=..."
         )
-    for line in told_by_reader([planned]):
-        print(f"images: {line}", file=sys.stderr)
+    for line in told_before([planned]):
+        print(line, file=sys.stderr)
     if planned.dry_run:
         print(describe([planned]))
         return None

@@ -21,7 +21,7 @@ from birds.core.state import State, not_started, root_cause
 from birds.core.store import RunFolder
 from birds.core.sweep import Asked, Sweep, with_needs
 from birds.launch.local_workers import LocalSlots
-from birds.launch.plan import Planned, describe, how_tracked, plan_run, told_by_reader
+from birds.launch.plan import Planned, describe, how_tracked, plan_run, told_before
 from birds.launch.progress import Board
 
 TAIL_LINES = 6
@@ -53,8 +53,8 @@ def launch(
         raise UserError(
             "a search learns from each trial before it asks the next: leave launch.wait=true"
         )
-    for line in told_by_reader(planned):
-        print(f"images: {line}", file=sys.stderr)
+    for line in told_before(planned):
+        print(line, file=sys.stderr)
     if first.dry_run:
         _print_dry(planned, runs)
         return [_returned(job, None) for _, job in asked]

@@ -5,6 +5,7 @@ before.
 import argparse
 from typing import Any
 
+from birds.core.broken_pair import examine_pair
 from birds.core.spec import UserError
 from birds.core.state import AGAIN, State
 from birds.core.store import find_run
@@ -33,7 +34,7 @@ def add_commands(commands: Any) -> None:
     logs.add_argument("--lines", type=int, default=0, help="only the last so many lines")
     logs.set_defaults(act=_logs)
     doctor = commands.add_parser(
-        "doctor", help="what this SLURM cluster is like, and what will go wrong on it"
+        "doctor", help="what this machine and its SLURM cluster are like, and what will go wrong"
     )
     doctor.add_argument(
         "name", nargs="?", help="a profile in slurm/, to check it against the cluster"
@@ -129,7 +130,10 @@ def _doctor(args: argparse.Namespace) -> None:
             f"Written: {write_profile(args.write)}; look it through, then: python train.py -m "
             f"slurm={args.write} ..."
         )
+    pair, fits = examine_pair()
+    print(f"{'ok    ' if fits else 'wrong '} {pair}", flush=True)
     lines, wrong = examine(args.name, args.runs_dir)
     print("\n".join(lines))
+    wrong += not fits
     if wrong:
         raise UserError(f"{wrong} of these will go wrong")

@@ -4,7 +4,7 @@ The options of encoders, methods and heads live in modules that import torch, wh
 What a configuration asks for is therefore remembered in `cache_dir/plans-STAMP.jsonl`, one line a
 configuration. The stamp stands for the code and the installed packages: after any change nothing is
 remembered. What is kept was made without seed and digests, and these are put in when it is used.
-Only what was accepted is kept, and nothing that names a part outside the project.
+Only what was accepted is kept, and nothing that names a part or a file outside the project.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import birds
+from birds.core.files import PREFIX
 from birds.core.spec import RunSpec
 
 DATA, POOL = "data-digest", "pool-digest"  # what stands for digests that are not known yet
@@ -158,7 +159,11 @@ def _filled(
 
 
 def _from_outside(value: Any) -> bool:
-    """Whether a dumped spec names a part `package.module:Class`, whose file has no stamp."""
+    """Whether a dumped spec names what has no stamp: a part `package.module:Class`, or a file by
+    its contents, whose place is known to the process that looked at it.
+    """
+    if isinstance(value, str):
+        return value.startswith(PREFIX)
     if isinstance(value, Mapping):
         outside = ":" in str(value.get("part", ""))
         return outside or any(_from_outside(inner) for inner in value.values())

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
-from birds.core.files import known_files
+from birds.core.files import fetch_files, forbids_commerce, known_files, known_origins
 from birds.core.parts import chosen_part
 from birds.core.spec import Choices, RunSpec, Runtime, UserError, asked_test
 from birds.core.store import RunFolder
@@ -57,6 +57,7 @@ class Planned:
     slurm: dict[str, Any] | None
     average_over: tuple[int, ...]
     notes: tuple[str, ...] = ()  # what the reader of images left out, joined or scaled
+    licences: tuple[str, ...] = ()  # of weights that must not be used commercially
 
     @property
     def folder(self) -> RunFolder:
@@ -72,6 +73,8 @@ def plan_run(config: DictConfig) -> Planned:
     memo = memo_in(Path(str(values["cache_dir"])).expanduser().resolve())
     draft = memo.draft(values, _compose)  # nonsense dies before images are read or a folder is made
     _refuse_odd_runtime(values)
+    if not values["dry_run"]:
+        fetch_files()
     launch, runtime = _valid(Launch, "launch.", values["launch"]), _runtime(values)
     _refuse_unwritable(runtime.runs_dir, "runs_dir")
     _refuse_unwritable(runtime.cache_dir, "cache_dir")
@@ -98,6 +101,7 @@ def plan_run(config: DictConfig) -> Planned:
         values.get("slurm"),
         seeds,
         notes=(*images.notes.lines(), *(pool.notes.lines() if pool else ())),
+        licences=_licence_lines(runtime),
     )
 
 
@@ -140,6 +144,7 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),
         "source": chosen_part("source", values["data"]["source"], place="data.source"),
         "files": known_files(),
+        "origins": known_origins(),
         "pool_root": find_pool(str(values["pool"])),
         **_reader(values["data"]),
         "tracking": values["tracking"]["mode"],
@@ -187,9 +192,23 @@ def _pool(pool: str, data: str, cache_dir: Path) -> Images | None:
     return read_pool(pool, _images(data, cache_dir), cache_dir, skip_unreadable=skip)
 
 
-def told_by_reader(planned: Sequence[Planned]) -> list[str]:
-    """What was left out, joined or scaled when images were read, each line once for a sweep."""
-    return list(dict.fromkeys(line for run in planned for line in run.notes))
+def told_before(planned: Sequence[Planned]) -> list[str]:
+    """What was left out, joined or scaled when images were read, and which weights must not be used
+    commercially, each line once for a sweep.
+    """
+    lines = [f"images: {line}" for run in planned for line in run.notes]
+    lines += [f"weights: {line}" for run in planned for line in run.licences]
+    return list(dict.fromkeys(lines))
+
+
+def _licence_lines(runtime: Runtime) -> tuple[str, ...]:
+    """A line for each file of weights whose licence forbids commercial use."""
+    lines = []
+    for origin in runtime.origins.values():
+        licence = origin.get("licence", "")
+        if forbids_commerce(licence):
+            lines.append(f"the licence of {origin['origin']}, {licence}, forbids commercial use")
+    return tuple(lines)
 
 
 def how_tracked(runtime: Runtime) -> str | None:

@@ -80,6 +80,7 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Sho
     measured |= method.measure(job)
     measured |= _counts(data, split) | machine.record()
     measured |= {f"runtime.{name}": value for name, value in _columns(runtime).items()}
+    measured |= _origin_of_weights(spec, runtime)
     measured["cost_attempt_seconds"] = time.perf_counter() - started
     record = make_record(spec, split.digest, measured)
     if log:
@@ -105,8 +106,18 @@ def _columns(runtime: Runtime) -> dict[str, Any]:
     """The runtime as columns; the source keeps its name and its options."""
     values = runtime.model_dump(mode="json")
     source = values.pop("source")
+    values.pop("origins")  # those of the run's own weights have columns of their own
     root = str(runtime.data_root) if runtime.data_root else None
     return values | {"source": source, "data_root": root}
+
+
+def _origin_of_weights(spec: RunSpec, runtime: Runtime) -> dict[str, str]:
+    """What is known of the weights that the encoder starts from, as columns `weights_*`."""
+    columns: dict[str, str] = {}
+    for value in spec.encoder.options.values():
+        origin = runtime.origins.get(value, {}) if isinstance(value, str) else {}
+        columns |= {f"weights_{name}": words for name, words in origin.items()}
+    return columns
 
 
 def _counts(data: ImageData, split: Split) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def load_network(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
     network = _network(spec, folder, classes)
     if network is None:
         raise UserError(
-            f"run {folder.key} ({spec.title}) has no network to export: its method fits the head "
-            "without gradients; choose a run whose head is trained, such as head=linear"
+            f"run {folder.key} ({spec.title}) has no network to export: its fitted head has no form "
+            "of layers; choose a run with head=linear, mlp or logistic"
         )
     return network, spec, classes
 

@@ -52,7 +52,7 @@ def read_images(paths: Sequence[Path], image: ImageChoices) -> NDArray[np.uint8]
     """The images as training saw them, uint8 (N, size, size, channels). Raises UserError on a file
     that is no image.
     """
-    chosen = image.model_dump()
+    chosen = dict(image)
     return np.stack([decode_image(path, **chosen) for path in paths])
 
 

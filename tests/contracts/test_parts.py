@@ -39,10 +39,10 @@ def own_size(part: Part) -> int:
 
 
 def encoder_and_image(name: str, channels: int) -> tuple[Any, Part, ImageChoices]:
-    part = chosen_part("encoder", composed(f"encoder={name}")["encoder"])
-    image = ImageChoices.model_validate({"size": own_size(part), "channels": channels})
-    torch.manual_seed(0)
     with skipping_what_is_not_installed():
+        part = chosen_part("encoder", composed(f"encoder={name}")["encoder"])
+        image = ImageChoices.model_validate({"size": own_size(part), "channels": channels})
+        torch.manual_seed(0)
         return create_encoder(part, image).eval(), part, image
 
 
@@ -119,7 +119,8 @@ def test_an_encoder_is_drawn_from_the_seed_and_sketched_without_memory(name: str
 @pytest.mark.parametrize("size", [8, 15, 27, 30, 61, 131, 500])
 @pytest.mark.parametrize("name", options("encoder"))
 def test_a_size_is_taken_or_refused_with_one_that_is_taken(name: str, size: int) -> None:
-    part = chosen_part("encoder", composed(f"encoder={name}")["encoder"])
+    with skipping_what_is_not_installed():
+        part = chosen_part("encoder", composed(f"encoder={name}")["encoder"])
     made_by, chosen = part_class("encoder", part.place), options_of("encoder", part)
     try:
         made_by.check(chosen, ImageChoices(size=size))

@@ -102,6 +102,17 @@ def test_squash_keeps_the_margins_and_no_size_keeps_all(tmp_path):
     assert np.array_equal(whole, np.asarray(wide))
 
 
+def test_a_share_of_the_middle_square_is_kept(tmp_path):
+    framed = Image.new("RGB", (160, 120), "red")
+    framed.paste((0, 0, 255), (35, 15, 125, 105))  # the middle 90 of 120 pixels
+    framed.save(tmp_path / "framed.png")
+    for interpolation in ("bicubic", "bilinear"):
+        look = {"size": 32, "interpolation": interpolation}
+        inside = decode_image(tmp_path / "framed.png", crop_pct=0.75, **look)
+        assert near(inside[1:-1, 1:-1], (0, 0, 255))
+        assert near(decode_image(tmp_path / "framed.png", **look)[0], (255, 0, 0))
+
+
 def test_grey_is_one_channel_whatever_the_file(tmp_path, draw_photo):
     draw_photo(3).save(tmp_path / "colour.png")
     draw_photo(3).convert("L").save(tmp_path / "grey.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ pytest.importorskip("timm", exc_type=ImportError)
 pytest.importorskip("torchvision", exc_type=ImportError)
 
 from birds.core.errors import UserError
-from birds.core.parts import chosen_part
+from birds.core.parts import chosen_part, options_of, part_class
 from birds.core.spec import ImageChoices
 from birds.encoders import create_encoder
 
@@ -81,6 +82,53 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_model_has_a_nearest_name(name: str, near: str) -> None:
     with pytest.raises(UserError, match=f"no such model.*{near}"):
         built(name, "resnet5O", 96)
+
+
+@pytest.mark.parametrize(("name", "model"), [("timm", "resnet50"), ("torchvision", "resnet50")])
+def test_preprocessing_comes_with_weights_that_the_library_knows(
+    name: str, model: str, tmp_path: Path
+) -> None:
+    made_by = part_class("encoder", name)
+    for asked, crop in (("model", 0.95 if name == "timm" else 0.875), ("plain", None)):
+        part = chosen_part("encoder", {"name": name, "model": model, "preprocessing": asked})
+        preferred = made_by.preferred(options_of("encoder", part))
+        assert preferred["size"] == 224
+        assert preferred.get("crop_pct") == crop
+    known = made_by.settled(made_by.Options(model=model, weights="pretrained"), known=True)
+    assert (known.preprocessing, known.batchnorm) == ("model", "frozen")
+
+
+@pytest.fixture
+def broken_pair(tmp_path: Path) -> dict[str, str]:
+    """An environment whose torchvision was built for another torch: without its compiled part."""
+    import torchvision
+
+    own = Path(torchvision.__file__).parent
+    shutil.copytree(own, tmp_path / "torchvision", ignore=shutil.ignore_patterns("*.so", "_C*"))
+    extension = tmp_path / "torchvision" / "extension.py"
+    plain, _, _ = extension.read_text().partition("if not _has_ops():\n    _declared")
+    extension.write_text(plain)
+    return os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "birds", "doctor"],
+        [str(ROOT / "train.py"), "encoder=torchvision", "dry_run=true"],
+        [str(ROOT / "train.py"), "encoder=timm", "encoder.model=resnet10t", "dry_run=true"],
+    ],
+)
+def test_a_torchvision_of_another_torch_is_recognised(
+    broken_pair: dict[str, str], tmp_path: Path, words: list[str]
+) -> None:
+    told = subprocess.run(
+        [sys.executable, *words], env=broken_pair, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert told.returncode == 2, told.stderr
+    assert "torchvision was built for another PyTorch" in told.stdout + told.stderr
+    assert "https://download.pytorch.org/whl/cpu" in told.stdout + told.stderr
+    assert "Traceback" not in told.stderr
 
 
 def test_frozen_features_go_the_whole_road(tmp_path: Path, write_photos: Any) -> None:

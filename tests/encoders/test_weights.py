@@ -67,6 +67,18 @@ def test_by_order_names_do_not_matter(tmp_path: Path) -> None:
     assert torch.equal(source[0].weight, target[0].weight)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.backbone."])
+def test_weights_saved_as_a_part_of_something_larger_are_found(tmp_path: Path, prefix: str) -> None:
+    source, target = network(), network()
+    larger = {prefix + name: value for name, value in source.state_dict().items()}
+    larger |= {"head.weight": torch.zeros(2), "optimizer.0.weight": torch.zeros(1)}
+    load_into(target, read_weights(saved(tmp_path, larger)), left_over=(), order=False)
+    assert torch.equal(source[0].weight, target[0].weight)
+    del larger[f"{prefix}0.bias"]
+    with pytest.raises(UserError, match=r"lacks 0\.weight"):
+        load_into(network(), larger, left_over=(), order=False)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

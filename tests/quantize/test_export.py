@@ -8,18 +8,20 @@ from PIL import Image
 from birds.core.spec import ImageChoices, Part
 from birds.core.store import RunFolder
 from birds.data.decode import decode_image
-from birds.encoders import create_encoder
+from birds.encoders import Encoder, create_encoder
 from birds.use.networks import load_classifier
 from birds.use.quantize.export import (
     TOLERANCE,
     checkpoint_logits,
     compared_with_checkpoint,
+    exported,
     resized,
 )
-from birds.use.quantize.models import open_model
+from birds.use.quantize.models import open_file, open_model
 
 RANDOM = np.random.default_rng(0)
 CROPPED, SQUASHED = ImageChoices(size=128), ImageChoices(size=128, resize="squash")
+CUT = ImageChoices(size=128, interpolation="bilinear", crop_pct=0.875)
 
 
 def photos(count, height=128, width=128, channels=3):
@@ -50,20 +52,41 @@ def test_a_grey_model_of_another_encoder_predicts_what_its_checkpoint_predicts(
     assert np.abs(logits - checkpoint_logits(checkpoint, given)).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("choices", [CROPPED, SQUASHED])
+@pytest.mark.parametrize("choices", [CROPPED, SQUASHED, CUT])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_photo_of_the_models_size_passes_unchanged(choices, channels):
     given = torch.from_numpy(photos(3, channels=channels))
     assert torch.equal(resized(given, choices), given.permute(0, 3, 1, 2).float())
 
 
-@pytest.mark.parametrize("choices", [CROPPED, SQUASHED])
+@pytest.mark.parametrize("choices", [CROPPED, SQUASHED, CUT])
 def test_another_size_is_resized_as_in_training(choices, draw_photo, tmp_path):
     draw_photo(7, size=300).crop((0, 20, 300, 240)).save(tmp_path / "wide.png")
     wide = np.array(Image.open(tmp_path / "wide.png"))[None]
-    as_trained = decode_image(tmp_path / "wide.png", **choices.model_dump())
+    as_trained = decode_image(tmp_path / "wide.png", **dict(choices))
     inside = resized(torch.from_numpy(wide), choices).permute(0, 2, 3, 1).numpy()
     assert np.abs(inside - as_trained).mean() < 1  # grey levels of 255: Pillow rounds to whole ones
+
+
+class SoftAndFlat(Encoder):
+    """An image's means over 4 x 4 cells, as one vector: it shows what reaches an encoder."""
+
+    def forward(self, image):
+        return [torch.nn.functional.avg_pool2d(image, 32).flatten(1)]
+
+
+def test_crop_and_interpolation_are_in_the_file(draw_photo, tmp_path):
+    network = torch.nn.Module()
+    network.encoder, network.head = SoftAndFlat(), torch.nn.Identity()
+    (tmp_path / "cut.onnx").write_bytes(exported(network, CUT, {}))
+    classify = open_file(tmp_path / "cut.onnx", 1, "fp32", CUT)
+    for width, height in ((300, 220), (150, 400), (128, 128)):
+        image = draw_photo(7, size=max(width, height)).crop((0, 0, width, height))
+        image.save(tmp_path / "image.png")
+        chosen = dict(CUT) | ({"size": None} if width == height else {})
+        as_trained = decode_image(tmp_path / "image.png", **chosen)[None]
+        expected = network.encoder(torch.from_numpy(as_trained).permute(0, 3, 1, 2) / 255)[0]
+        assert np.abs(classify(np.array(image)[None]) - expected.numpy()).max() < 0.01
 
 
 def test_the_models_cut_and_resize_by_themselves(

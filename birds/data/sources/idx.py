@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from birds.core.errors import UserError
 from birds.core.spec import NUMBERS_ARE_NAMES, Choices
 from birds.data.contents import Contents
-from birds.data.decode import Look, Unreadable
+from birds.data.decode import Look, Unreadable, resized
 from birds.data.files import root_folder
 from birds.data.notes import Notes
 from birds.data.sources import Item, Scan
@@ -141,7 +141,8 @@ class Idx:
 
 
 def _fits(image: NDArray[np.uint8], look: Look) -> bool:
-    return look.size is None or image.shape[:2] == (look.size, look.size)
+    same = image.shape[:2] == (look.size, look.size) and look.crop_pct == 1
+    return look.size is None or same
 
 
 def _seen(images: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
@@ -156,12 +157,7 @@ def _seen(images: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
 
 def _resized(image: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
     assert look.size is not None
-    square = (look.size, look.size)
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    if look.resize == "crop":
-        picture = ImageOps.fit(picture, square, Image.Resampling.BICUBIC)
-    else:
-        picture = picture.resize(square, Image.Resampling.BICUBIC)
+    picture = resized(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), look)
     pixels = np.asarray(picture).reshape(1, look.size, look.size, image.shape[-1])
     return np.asarray(_seen(pixels, look)[0])
 

@@ -16,9 +16,10 @@ from pydantic import Field, model_validator
 from birds.core.parts import options_of, part_class
 from birds.core.spec import Choices, Part, RunSpec
 from birds.core.store import RunFolder
-from birds.encoders import sketched_encoder
+from birds.encoders import blank_encoders, sketched_encoder
 from birds.methods import Job
 from birds.methods.classify._network import Network, finished_network
+from birds.methods.classify.heads import FrozenHead
 
 
 class Standard:
@@ -103,10 +104,10 @@ class Standard:
 
     @classmethod
     def network(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
-        """The finished classifier as one network; None for a head that is fitted, which is none."""
+        """The finished classifier as one network; None for a fitted head that has no layers."""
         options = options_of("classifier", spec.method)
         if not by_gradient(options):
-            return None
+            return _network_of_fitted(spec, folder, classes)
         return finished_network(spec, options.head, folder, len(classes))
 
 
@@ -114,6 +115,22 @@ def by_gradient(options: Any) -> bool:
     """Whether the head of these options is trained by gradient descent."""
     found: bool = part_class("head", options.head.place).by_gradient
     return found
+
+
+def _network_of_fitted(spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
+    """A frozen encoder and its fitted head, where that can be written as layers."""
+    head = part_class("head", options_of("classifier", spec.method).head.place)
+    if not _has_layers(head):
+        return None
+    with blank_encoders():
+        fitted = Standard.load(spec, folder, classes)
+    layers = fitted.head.as_layers()
+    return Network(fitted.encoder, layers).requires_grad_(False).eval()
+
+
+def _has_layers(head: Any) -> bool:
+    """Whether heads of this class can be written as layers."""
+    return getattr(head, "as_layers", None) not in (None, FrozenHead.as_layers)
 
 
 def _made_by(options: Any) -> Any:

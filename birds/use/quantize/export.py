@@ -1,9 +1,9 @@
 """A trained classifier as one ONNX file that takes images as they come out of a decoder.
 
-The exported graph resizes each image as its run did (the middle square cut out, or both sides
-squashed; bicubic and antialiased as Pillow does it), scales it and classifies it; an image of the
-model's own size passes through unchanged. It computes what the checkpoint computes. How an encoder
-is built is known to its `for_export` and `pool` alone.
+The exported graph resizes each image as its run did (the middle square cut out, or its share
+crop_pct, or both sides squashed; antialiased as Pillow does it), scales it and classifies it; an
+image of the model's own size counts as prepared and passes through unchanged. It computes what the
+checkpoint computes. How an encoder is built is known to its `for_export` and `pool` alone.
 
 Letters: B batch, C channels, H height, W width, S classes.
 """
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from birds.core.spec import ImageChoices
+from birds.data.decode import kept_side
 from birds.use.quantize.models import INPUT, OUTPUT, Classifier
 
 TOLERANCE = 1e-3  # largest difference of a logit; rounding alone gives about 1e-5
@@ -55,20 +56,40 @@ def resized(
 ) -> Float[Tensor, "B C size size"]:
     """Each image in the size of a run, pixels of 0 to 255; unchanged when it has that size."""
     pixels = image.permute(0, 3, 1, 2).float()
-    shown = _middle_square(pixels) if choices.resize == "crop" else pixels
+    shown = pixels
+    if choices.resize == "crop":
+        shown = _middle_square(pixels, choices)
     size = (choices.size, choices.size)
-    scaled = F.interpolate(shown, size, mode="bicubic", antialias=True, align_corners=False)
+    scaled = F.interpolate(
+        shown, size, mode=choices.interpolation, antialias=True, align_corners=False
+    )
     return scaled.clamp(0, 255)
 
 
-def _middle_square(pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C s s"]:
+def _middle_square(
+    pixels: Float[Tensor, "B C H W"], choices: ImageChoices
+) -> Float[Tensor, "B C s s"]:
+    """The square that is kept; all of an image that has the model's own size."""
     height, width = pixels.shape[2], pixels.shape[3]
     side = torch.sym_min(height, width)  # type: ignore[no-untyped-call]
+    if choices.crop_pct < 1:
+        larger = torch.sym_max(height, width)  # type: ignore[no-untyped-call]
+        side = _kept(side, larger, choices)
     top, left = (height - side) // 2, (width - side) // 2
     square = pixels[:, :, top : top + side, left : left + side]
     for k in (2, 3):
         torch._check(square.shape[k] > 0)  # type: ignore[no-untyped-call]
     return square
+
+
+def _kept(short: Any, long: Any, choices: ImageChoices) -> Any:
+    """How many pixels of the short side are kept. Without a branch, because the sides of an
+    exported graph are symbols.
+    """
+    largest: Any = torch.sym_max  # it has no types
+    apart = largest(short - choices.size, choices.size - short) + long - short
+    is_other = torch.sym_min(apart, 1)  # type: ignore[no-untyped-call]
+    return short - is_other * (short - kept_side(short, choices.crop_pct))
 
 
 def exported(network: Any, choices: ImageChoices, about: Mapping[str, Any]) -> bytes:

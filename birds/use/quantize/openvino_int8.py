@@ -60,10 +60,11 @@ def _like_pillow(node: Any) -> Any:
     sizes = opset11.constant(np.array([side, side], dtype=np.int64))
     axes = opset11.constant(np.array([2, 3], dtype=np.int64))
     unpadded = [0] * 4
+    cubic = "cubic" in node.get_attributes()["mode"]
     return opset11.interpolate(
         node.input_value(0),
         sizes,
-        "bicubic_pillow",
+        "bicubic_pillow" if cubic else "bilinear_pillow",
         "sizes",
         unpadded,
         unpadded,

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
+from birds.core.errors import UserError
 from birds.core.parts import options_of, part_class
 from birds.core.spec import Part
 
@@ -31,6 +33,7 @@ class FrozenHead:
     by_gradient = False
     learns_from_unlabelled = False
     judges_by_validation = False
+    note = ""  # what a person should know of the fit, such as an option that could not be kept
 
     def __init__(self, options: Any, features: int, classes: int) -> None:
         self.options = options
@@ -45,6 +48,12 @@ class FrozenHead:
                 f"extra_loss={classifier.extra_loss.name} trains an encoder beside the head, and "
                 f"head={classifier.head.name} is fitted without gradients; choose head=linear"
             )
+
+    def as_layers(self) -> nn.Module | None:
+        """The fitted head as layers from features to the same scores, which can be exported; None
+        for one that has no such form.
+        """
+        return None
 
 
 class FittedHead(FrozenHead):
@@ -62,9 +71,15 @@ class FittedHead(FrozenHead):
         return [StandardScaler(), self.estimator(seed)]
 
     def fit(self, features: NDArray[np.float32], label: NDArray[np.int64], seed: int) -> None:
-        """Fit features (N, F) and labels (N,) of every class."""
+        """Fit features (N, F) and labels (N,). Raises UserError where all are of one class."""
         from sklearn.pipeline import make_pipeline
 
+        if len(np.unique(label)) < 2:
+            raise UserError(
+                f"head={type(self).__name__.lower()}: the {len(label)} labelled images are all of "
+                "one class, and a classifier needs two; choose a smaller split, or a data set with "
+                "labelled images of more classes"
+            )
         self.model = make_pipeline(*self.steps(seed))
         self.model.fit(features, label)
 

@@ -20,6 +20,11 @@ class KNN(FittedHead):
     def fit(self, features: Any, label: Any, seed: int) -> None:
         """Remember features (N, F) and labels (N,); no more neighbours than there are."""
         self.votes = min(self.options.neighbours, len(features))
+        if self.votes < self.options.neighbours:
+            self.note = (
+                f"head.neighbours={self.options.neighbours}: there are {len(features)} labelled "
+                "images, so all of them vote"
+            )
         super().fit(features, label, seed)
 
     def estimator(self, seed: int) -> Any:

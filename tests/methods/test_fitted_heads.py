@@ -1,0 +1,43 @@
+"""Heads that are fitted: what they refuse, what they say, and the layers that they can become."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from birds.core.errors import UserError
+from birds.core.spec import Part
+from birds.methods.classify.heads import create_head
+
+RANDOM = np.random.default_rng(0)
+
+
+def features(count: int, width: int = 12) -> np.ndarray:
+    return RANDOM.normal(size=(count, width)).astype(np.float32) * 3 + 1
+
+
+@pytest.mark.parametrize("name", ["svm", "logistic", "knn", "forest"])
+def test_labels_of_one_class_are_refused(name: str) -> None:
+    head = create_head(Part(name=name), 12, 2)
+    with pytest.raises(UserError, match=f"head={name}: the 5 labelled images are all of one class"):
+        head.fit(features(5), np.zeros(5, int), 0)
+
+
+def test_more_neighbours_than_images_is_said() -> None:
+    head = create_head(Part(name="knn", options={"neighbours": 9}), 12, 2)
+    head.fit(features(4), np.array([0, 0, 1, 1]), 0)
+    assert "head.neighbours=9: there are 4 labelled images" in head.note
+    assert head.scores(features(3)).shape == (3, 2)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("absent", [0, 1])
+def test_the_layers_of_a_logistic_head_give_its_scores(classes: int, absent: int) -> None:
+    head = create_head(Part(name="logistic"), 12, classes + absent)
+    label = np.arange(40) % classes
+    head.fit(features(40) + label[:, None], label, 0)
+    new = features(30)
+    with torch.no_grad():
+        scores = head.as_layers()(torch.from_numpy(new)).numpy()
+    assert np.abs(scores - head.scores(new)).max() < 1e-4
