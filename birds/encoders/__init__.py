@@ -32,8 +32,11 @@ class Encoder(nn.Module):
     feature_dim: how long a pooled feature vector is.
     map_widths, map_strides: channels of each map, and how many pixels one side of its cells covers,
         finest first; empty for an encoder that has no maps.
+    own_size: whether it reads grey images at their own size and is fitted without gradients; such
+        an encoder inherits `OwnSizeEncoder`.
     """
 
+    own_size: ClassVar[bool] = False
     Options: ClassVar[type[Choices]] = Choices
 
     channels: int
@@ -44,6 +47,13 @@ class Encoder(nn.Module):
     @classmethod
     def check(cls, options: Any, image: ImageChoices) -> None:
         """Raise ValueError for a size or channels that it cannot take, with the nearest it can."""
+
+    @classmethod
+    def shared_by_heads(cls, options: Any) -> Any:
+        """The options that a pretraining reads. Those that only say how features are taken from
+        what it learnt stand at their defaults, so that heads share the pretraining.
+        """
+        return options
 
     @classmethod
     def blank(cls, options: Any, image: ImageChoices) -> "Encoder":

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 from birds.core.checkpoint import read_checkpoint, saved_weights
+from birds.core.parts import part_class
 from birds.core.randomness import stream_seed
 from birds.core.spec import RunSpec
 from birds.core.store import RunFolder
@@ -172,6 +173,12 @@ class GradientPretraining(GradientMethod):
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
         """Raise ValueError for choices that make no sense together."""
+        if part_class("encoder", spec.encoder.place).own_size:
+            raise ValueError(
+                f"pretraining={spec.variant} trains by gradient descent, and "
+                f"encoder={spec.encoder.name} has nothing to train; choose pretraining=vocabulary, "
+                "or another encoder"
+            )
 
     @classmethod
     def load(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -> Any:
