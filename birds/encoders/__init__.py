@@ -134,6 +134,12 @@ def create_encoder(part: Part, image: ImageChoices) -> Encoder:
     return encoder
 
 
+def reads_own_size(spec: RunSpec) -> bool:
+    """Whether a run's encoder reads grey images at their own size, whatever `image` says."""
+    found: bool = part_class("encoder", spec.encoder.place).own_size
+    return found
+
+
 @contextmanager
 def blank_encoders() -> Iterator[None]:
     """Within, encoders are made without their own weights, because a checkpoint's will follow."""

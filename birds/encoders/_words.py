@@ -66,7 +66,7 @@ def histogram(
     distance: Float[np.ndarray, "K M"],
     scale: float,
     options: Any,
-) -> Float[np.ndarray, "F "]:
+) -> NDArray[np.float32]:
     """How much of each word lies in each cell of the pyramid, coarsest level first, normalised.
 
     A match of a level counts half as much as one of the next finer level, and the coarsest two

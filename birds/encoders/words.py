@@ -58,7 +58,7 @@ class Words(OwnSizeEncoder):
         matcher: Literal["brute_force", "flann"] = "brute_force"
         assignment: Literal["hard", "soft"] = "hard"
         nearest: Annotated[int, Field(ge=2, le=50)] = 5
-        normalisation: Literal["l1", "l2", "power"] = "l2"
+        normalisation: Literal["l1", "l2", "power"] = "l1"
         levels: Annotated[int, Field(ge=1, le=4)] = 1
 
         @model_validator(mode="before")
@@ -150,7 +150,7 @@ class Words(OwnSizeEncoder):
             list(pool.map(fill, range(len(descriptions))))
         return encoded
 
-    def nearest_distances(self, values: NDArray[Any]) -> Float[np.ndarray, "K "]:
-        """How far descriptors (K, D) are from their nearest word: Euclidean, or unequal bits."""
+    def nearest_distances(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """How far descriptors (K, D) are from their nearest word, (K,): Euclidean or unequal bits."""
         find = nearest_words(self.options, self.kind, self.vocabulary.detach().cpu().numpy())
         return find(values)[1][:, 0]

@@ -79,7 +79,9 @@ def cell_overrides(name: str, cells: Any) -> list[str]:
     assert isinstance(there, dict)
     known = [str(cell) for cell in there]
     if not known:
-        raise UserError(f"cell={name}: no cells are listed; choose a sweep with cells, sweeps=words")
+        raise UserError(
+            f"cell={name}: no cells are listed; choose a sweep with cells, sweeps=words"
+        )
     if name not in known:
         raise UserError(
             f"cell={name}: there is no such cell{nearest(name, known)} There are: {', '.join(known)}"

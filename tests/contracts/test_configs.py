@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from composing import ROOT, needed, options, spec
@@ -14,12 +15,15 @@ from omegaconf import OmegaConf
 
 from birds.core.parts import part_class, part_names
 from birds.core.spec import UserError, read_spec
+from birds.encoders import reads_own_size
+from birds.launch.hydra_compose import cell_overrides
 
 GROUPS = ("encoder", "pretraining", "head", "extra_loss", "variant", "budget", "tracking", "data")
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
 OF_28_PX = ("mnist", "fashion_mnist", "idx")
 NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     **{("data", name): ("encoder=unet_xs",) for name in OF_28_PX},
+    ("encoder", "words"): ("variant=Words",),
     ("extra_loss", "joint"): ("variant=B2",),
     ("extra_loss", "clusters"): ("variant=B2",),
     ("extra_loss", "fixmatch"): ("label_smoothing=0",),
@@ -71,7 +75,9 @@ def test_any_variant_with_any_head_is_a_run_or_is_refused_with_a_cure(
 ) -> None:
     asked = (f"variant={variant}", f"head={head}")
     by_gradient = part_class("head", head).by_gradient
-    if by_gradient or spec(f"variant={variant}").method.options["train"] == "head":
+    usual = spec(f"variant={variant}")
+    allowed = by_gradient or usual.method.options["train"] == "head"
+    if allowed and not (by_gradient and reads_own_size(usual)):
         made = spec(*asked)
         assert made.method.options["head"]["name"] == head
         assert (made.training is not None) is by_gradient
@@ -90,7 +96,8 @@ def test_every_sweep_says_question_price_and_expectation(file: Path) -> None:
 @pytest.mark.parametrize("budget", options("budget"))
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 def test_every_sweep_can_be_asked_at_every_budget(file: Path, budget: str) -> None:
-    swept = OmegaConf.to_container(OmegaConf.load(file).hydra.sweeper.params)
+    whole = OmegaConf.load(file)
+    swept = OmegaConf.to_container(whole.hydra.sweeper.params)
     assert isinstance(swept, dict)
     values: dict[str, list[str]] = {}
     for key, value in swept.items():
@@ -98,9 +105,18 @@ def test_every_sweep_can_be_asked_at_every_budget(file: Path, budget: str) -> No
             values[str(key)] = str(value).split(",")
     variants = set()
     for cell in product(*values.values()):
-        words = [f"{key}={value}" for key, value in zip(values, cell, strict=True)]
-        variants.add(spec(f"budget={budget}", *words).variant)
-    assert variants == set(values.get("variant", [spec().variant]))
+        words = []
+        for key, value in zip(values, cell, strict=True):
+            own = cell_overrides(value, whole.cells) if key == "cell" else [f"{key}={value}"]
+            words += own
+        variants.add(spec(f"budget={budget}", *_own_variant(whole), *words).variant)
+    assert variants == set(values.get("variant", [spec(*_own_variant(whole)).variant]))
+
+
+def _own_variant(sweep: Any) -> list[str]:
+    """The variant that a sweep is about, where its defaults choose one."""
+    chosen = [one.get("override /variant") for one in sweep.get("defaults", [])]
+    return [f"variant={name}" for name in chosen if name]
 
 
 def test_more_steps_stand_on_the_same_pretraining() -> None:

@@ -53,8 +53,8 @@ class Vocabulary(nn.Module):
 
         descriptors: Annotated[int, Field(ge=10)] = 100_000
         images: Literal["unlabelled", "all"] = "unlabelled"
-        starts: Annotated[int, Field(ge=1, le=100)] = 3
-        rounds: Annotated[int, Field(ge=1, le=10_000)] = 100
+        starts: Annotated[int, Field(ge=1, le=100)] = 1
+        rounds: Annotated[int, Field(ge=1, le=10_000)] = 20
 
     def __init__(self, spec: RunSpec, steps_per_epoch: int, after: Any = None) -> None:
         super().__init__()
