@@ -63,6 +63,9 @@ sweep-tuned: $(READY)  ## every method tuned with the same number of trials, the
 study: $(READY)  ## how a sweep's networks learned, where they err, in which layer their features are (SWEEP=name)
 	@$(VENV)/bin/birds study $(or $(SWEEP),exp1)
 
+sweep-words: $(READY)  ## a bag of visual words: vocabulary, descriptor, kernel, matcher, one at a time (ARGS="data=birds525 ...")
+	@$(RUN) train.py -m sweeps=words $(ARGS)
+
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
 

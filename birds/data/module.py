@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from birds.core.randomness import stream
 from birds.core.spec import RunSpec
 from birds.data.augmentation import augment, to_float, view_parameters
+from birds.data.decode import Look
 from birds.data.images import Images
 from birds.data.split import Split
 
@@ -43,6 +44,7 @@ class ImageData(L.LightningDataModule):
             part is one image.
         pool: decoded images that are unlabelled beside those of the split, if any; their rows
             follow those of `images`.
+        pool_images: the data set that these are of.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class ImageData(L.LightningDataModule):
         split: Split,
         accumulate: int = 1,
         pool: NDArray[np.uint8] | None = None,
+        pool_images: Images | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.images = images
         self.pixels = pixels
         self.pool = pixels[:0] if pool is None else pool
+        self.pool_images = pool_images
         self.label = np.append(images.label, np.full(len(self.pool), -1))
         unlabelled = np.append(split.unlabelled, np.arange(len(images.label), len(self.label)))
         classifies = spec.stage == "classify"
@@ -172,6 +176,24 @@ class ImageData(L.LightningDataModule):
         gathered[own] = self.pixels[rows[own]]
         gathered[~own] = self.pool[rows[~own] - len(self.pixels)]
         return gathered
+
+    def _place_of(self, row: int) -> tuple[Images, int]:
+        """The data set that a row is of, and its row there."""
+        own = len(self.images.ids)
+        if row < own:
+            return self.images, row
+        assert self.pool_images is not None
+        return self.pool_images, row - own
+
+    def content(self, row: int) -> str:
+        """The hash of what an image holds, those of the wider pool included."""
+        images, own_row = self._place_of(row)
+        return images.content[own_row]
+
+    def at_own_size(self, row: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
+        """An image as it is, decoded anew. Raises UserError when it cannot be read any more."""
+        images, own_row = self._place_of(row)
+        return images.source.decode(images.ids[own_row], Look(None, channels))
 
     def unlabelled(self, step: int, device: torch.device, *, plain: bool = False) -> Batch:
         """The unlabelled images beside the labelled ones of a step, as many as fit a batch.

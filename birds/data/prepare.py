@@ -51,8 +51,8 @@ def find_pool(pool: str) -> Path | None:
     return None if pool in NAMED_POOLS else Path(pool).expanduser().resolve()
 
 
-def pool_pixels(spec: RunSpec, images: Images, runtime: Runtime) -> NDArray[np.uint8] | None:
-    """The decoded images of the wider pool that a run chose; None without one.
+def load_pool(spec: RunSpec, images: Images, runtime: Runtime) -> Images | None:
+    """The images of the wider pool that a run chose; None without one.
 
     Raises UserError when they changed since.
     """
@@ -65,7 +65,7 @@ def pool_pixels(spec: RunSpec, images: Images, runtime: Runtime) -> NDArray[np.u
         raise UserError(
             f"the images of pool={asked} changed since this run was asked for; ask again"
         )
-    return decode_as_asked(pool, spec, runtime.cache_dir)
+    return pool
 
 
 def decode_as_asked(images: Images, spec: RunSpec, cache_dir: Path) -> NDArray[np.uint8]:

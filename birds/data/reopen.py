@@ -5,7 +5,7 @@ from pathlib import Path
 from birds.core.spec import Part, RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
 from birds.data.module import ImageData
-from birds.data.prepare import decode_as_asked, load_images, pool_pixels
+from birds.data.prepare import decode_as_asked, load_images, load_pool
 from birds.data.split import Split, cut_of
 
 
@@ -17,8 +17,9 @@ def opened(spec: RunSpec, runtime: Runtime, accumulate: int = 1) -> tuple[ImageD
     images = load_images(spec.data, runtime)
     cut = cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
     pixels = decode_as_asked(images, spec, runtime.cache_dir)
-    pool = pool_pixels(spec, images, runtime)
-    return ImageData(spec, images, pixels, cut, accumulate, pool), cut
+    pool = load_pool(spec, images, runtime)
+    pool_pixels = decode_as_asked(pool, spec, runtime.cache_dir) if pool else None
+    return ImageData(spec, images, pixels, cut, accumulate, pool_pixels, pool), cut
 
 
 def reopened(

@@ -32,8 +32,11 @@ class Encoder(nn.Module):
     feature_dim: how long a pooled feature vector is.
     map_widths, map_strides: channels of each map, and how many pixels one side of its cells covers,
         finest first; empty for an encoder that has no maps.
+    own_size: whether it reads grey images at their own size and is fitted without gradients; such
+        an encoder inherits `OwnSizeEncoder`.
     """
 
+    own_size: ClassVar[bool] = False
     Options: ClassVar[type[Choices]] = Choices
 
     channels: int
@@ -51,6 +54,13 @@ class Encoder(nn.Module):
         `crop_pct` and `interpolation`.
         """
         return {}
+
+    @classmethod
+    def shared_by_heads(cls, options: Any) -> Any:
+        """The options that a pretraining reads. Those that only say how features are taken from
+        what it learnt stand at their defaults, so that heads share the pretraining.
+        """
+        return options
 
     @classmethod
     def blank(cls, options: Any, image: ImageChoices) -> "Encoder":
@@ -141,6 +151,12 @@ def create_encoder(part: Part, image: ImageChoices) -> Encoder:
     make = made_by.blank if _BLANK.get() else made_by
     encoder: Encoder = make(options, image)
     return encoder
+
+
+def reads_own_size(spec: RunSpec) -> bool:
+    """Whether a run's encoder reads grey images at their own size, whatever `image` says."""
+    found: bool = part_class("encoder", spec.encoder.place).own_size
+    return found
 
 
 @contextmanager

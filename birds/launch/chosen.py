@@ -112,8 +112,15 @@ def _pretraining(
     after = asked.get("after")
     needs = (_pretraining(after, budget, shared, pool),) if after else ()
     part = chosen_part("pretraining", _without_before(asked))
-    own = {**shared, "needs": needs, "pool": pool}
+    own = {**shared, "needs": needs, "pool": pool, "encoder": _shared_by_heads(shared["encoder"])}
     return _built("pretraining", part.name, part, budget, own)
+
+
+def _shared_by_heads(encoder: Part) -> Part:
+    """The encoder with those of its options that a pretraining reads; the rest are defaults."""
+    made_by = part_class("encoder", encoder.place)
+    options = made_by.shared_by_heads(options_of("encoder", encoder))
+    return encoder.model_copy(update={"options": options.model_dump(mode="json")})
 
 
 def _classifier(config: Mapping[str, Any]) -> Part:

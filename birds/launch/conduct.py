@@ -16,6 +16,8 @@ def conduct(config: DictConfig) -> float | None:
     Raises UserError, with the cure, before anything is started.
     """
     heed_environment(config)
+    if config.get("cell") is not None:
+        raise UserError(f"cell={config.cell} belongs to a sweep: put -m first")
     planned = plan_run(config)
     if planned.slurm is not None:
         raise UserError(

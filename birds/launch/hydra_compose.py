@@ -2,6 +2,9 @@
 
 Most overrides of a sweep (`seed=3`, `noise=0.2`) change values only; Hydra applies those last, to a
 composed configuration, and so does this, with Hydra's own functions and their own complaints.
+
+A sweep may list cells in place of a grid: `cell=NAME` stands for the overrides that `cells.NAME`
+lists. Sweeps over one factor at a time are written so.
 """
 
 import copy
@@ -12,6 +15,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from birds.core.errors import UserError, nearest
 from birds.core.process import tracking_is_off
 
 
@@ -37,6 +41,20 @@ class Composer:
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        config = self._with(overrides)
+        cell = config.get("cell")
+        if cell is None:
+            return config
+        own = self._parser.parse_overrides(cell_overrides(str(cell), config.get("cells")))
+        replaced = {one.key_or_group for one in own}
+        kept = [
+            str(one.input_line)
+            for one in self._parser.parse_overrides(list(overrides))
+            if one.key_or_group not in replaced
+        ]
+        return self._with([*kept, *(str(one.input_line) for one in own)])
+
+    def _with(self, overrides: Sequence[str]) -> DictConfig:
         parsed = self._parser.parse_overrides(list(overrides))
         values = [one for one in parsed if self._is_value(one)]
         groups = tuple(str(one.input_line) for one in parsed if not self._is_value(one))
@@ -53,3 +71,19 @@ class Composer:
     def _is_value(self, override: Any) -> bool:
         plain = not (override.is_add() or override.is_delete() or override.is_force_add())
         return plain and override.package is None and override.key_or_group not in self._groups
+
+
+def cell_overrides(name: str, cells: Any) -> list[str]:
+    """The overrides that a cell stands for. Raises UserError where there is no such cell."""
+    there = OmegaConf.to_container(cells) if isinstance(cells, DictConfig) else {}
+    assert isinstance(there, dict)
+    known = [str(cell) for cell in there]
+    if not known:
+        raise UserError(
+            f"cell={name}: no cells are listed; choose a sweep with cells, sweeps=words"
+        )
+    if name not in known:
+        raise UserError(
+            f"cell={name}: there is no such cell{nearest(name, known)} There are: {', '.join(known)}"
+        )
+    return [str(override) for override in there[name] or ()]

@@ -16,8 +16,10 @@ from birds.core.randomness import stream
 from birds.core.store import locked, write_atomically
 from birds.data.augmentation import to_float
 from birds.encoders import Encoder
+from birds.encoders._own_size import OwnSizeEncoder
 from birds.methods import Job
 from birds.methods.corruption import seasoned
+from birds.methods.descriptions import Descriptions, described
 
 VERSION = 1
 BATCH = 64
@@ -42,6 +44,21 @@ def features_of(
     from_pool = asked[asked >= own]
     if len(from_pool):
         found = np.concatenate([found, _shared(encoder, job, from_pool, noise)])
+    return found
+
+
+def images_described(
+    encoder: OwnSizeEncoder, job: Job, rows: NDArray[np.int64]
+) -> list[Descriptions]:
+    """The descriptions of training images: those of the data set, and of a wider pool if any.
+
+    All training images are described together, so that every cut of them shares one file.
+    """
+    own = len(job.data.images.label)
+    every = job.data.images.rows("train")
+    found = [described(encoder, job, every).of(np.searchsorted(every, rows[rows < own]))]
+    if (rows >= own).any():
+        found.append(described(encoder, job, rows[rows >= own]))
     return found
 
 
@@ -81,6 +98,8 @@ def _name(encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float) -> 
 def _encoded(
     encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float
 ) -> NDArray[np.float32]:
+    if isinstance(encoder, OwnSizeEncoder):
+        return encoder.encode(described(encoder, job, rows, noise))
     device = job.machine.device
     encoder.to(device).eval()
     features = []

@@ -23,6 +23,7 @@ from birds.core.checkpoint import read_checkpoint, saved_weights
 from birds.core.randomness import stream_seed
 from birds.core.spec import RunSpec
 from birds.core.store import RunFolder
+from birds.encoders import reads_own_size
 from birds.methods import Job
 from birds.methods.callbacks import Curves, Stopping, keeping, stopped_early
 from birds.methods.schedule import Groups, optimizer_and_schedule
@@ -172,6 +173,12 @@ class GradientPretraining(GradientMethod):
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
         """Raise ValueError for choices that make no sense together."""
+        if reads_own_size(spec):
+            raise ValueError(
+                f"pretraining={spec.variant} trains by gradient descent, and "
+                f"encoder={spec.encoder.name} has nothing to train; choose pretraining=vocabulary, "
+                "or another encoder"
+            )
 
     @classmethod
     def load(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -> Any:

@@ -10,16 +10,25 @@ from torch import Tensor
 from birds.core.randomness import stream_seed
 from birds.data.augmentation import to_float
 from birds.data.module import EVALUATION_BATCH, ImageData
+from birds.encoders import reads_own_size
 
 
 @torch.no_grad()
 def unlabelled_vectors(encode: Callable[[Tensor], Tensor], data: ImageData) -> NDArray[np.float32]:
-    """The latent vectors (N, D) of unlabelled images, unchanged, in the order of `data`'s rows."""
+    """The latent vectors (N, D) of unlabelled images, unchanged, in the order of `data`'s rows.
+
+    Each image is given alone and grey where the run's encoder reads images at their own size.
+    """
     rows = data.rows["unlabelled"]
     vectors = []
-    for chunk in np.array_split(rows, -(-len(rows) // EVALUATION_BATCH)):
-        pixels = torch.from_numpy(data.decoded(chunk)).permute(0, 3, 1, 2)
-        vectors.append(encode(to_float(pixels)))
+    if reads_own_size(data.spec):
+        for row in rows.tolist():
+            pixels = torch.from_numpy(data.at_own_size(row, channels=1)[None])
+            vectors.append(encode(to_float(pixels.permute(0, 3, 1, 2))))
+    else:
+        for chunk in np.array_split(rows, -(-len(rows) // EVALUATION_BATCH)):
+            pixels = torch.from_numpy(data.decoded(chunk)).permute(0, 3, 1, 2)
+            vectors.append(encode(to_float(pixels)))
     found: NDArray[np.float32] = torch.cat(vectors).float().numpy()
     return found
 

@@ -35,24 +35,29 @@ def predict(folder: RunFolder, paths: Sequence[Path], top: int = 5) -> list[Pred
     """
     import torch
 
+    from birds.encoders import reads_own_size
     from birds.use.networks import load_classifier
 
     classifier, spec, classes = load_classifier(folder)
+    own_size = reads_own_size(spec)
+    at_once = 1 if own_size else BATCH
     predictions = []
-    for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
-        pixels = torch.from_numpy(read_images(batch, spec.image))
+    for start in range(0, len(paths), at_once):
+        batch = paths[start : start + at_once]
+        pixels = torch.from_numpy(read_images(batch, spec.image, own_size=own_size))
         with torch.no_grad():
             logits = classifier(pixels.permute(0, 3, 1, 2).float() / 255)
         predictions += ranked(batch, logits.numpy(), classes, top)
     return predictions
 
 
-def read_images(paths: Sequence[Path], image: ImageChoices) -> NDArray[np.uint8]:
-    """The images as training saw them, uint8 (N, size, size, channels). Raises UserError on a file
-    that is no image.
+def read_images(
+    paths: Sequence[Path], image: ImageChoices, *, own_size: bool = False
+) -> NDArray[np.uint8]:
+    """The images as training saw them, uint8 (N, size, size, channels), or one (1, h, w, channels)
+    at its own size. Raises UserError on a file that is no image.
     """
-    chosen = dict(image)
+    chosen = dict(image) | ({"size": None, "channels": 1} if own_size else {})
     return np.stack([decode_image(path, **chosen) for path in paths])
 
 

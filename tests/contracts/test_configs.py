@@ -15,12 +15,15 @@ from omegaconf import OmegaConf
 
 from birds.core.parts import part_class, part_names
 from birds.core.spec import UserError, read_spec
+from birds.encoders import reads_own_size
+from birds.launch.hydra_compose import cell_overrides
 
 GROUPS = ("encoder", "pretraining", "head", "extra_loss", "variant", "budget", "tracking", "data")
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
 OF_28_PX = ("mnist", "fashion_mnist", "idx")
 NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     **{("data", name): ("encoder=unet_xs",) for name in OF_28_PX},
+    ("encoder", "words"): ("variant=Words",),
     ("extra_loss", "joint"): ("variant=B2",),
     ("extra_loss", "clusters"): ("variant=B2",),
     ("extra_loss", "fixmatch"): ("label_smoothing=0",),
@@ -72,7 +75,9 @@ def test_any_variant_with_any_head_is_a_run_or_is_refused_with_a_cure(
 ) -> None:
     asked = (f"variant={variant}", f"head={head}")
     by_gradient = part_class("head", head).by_gradient
-    if by_gradient or spec(f"variant={variant}").method.options["train"] == "head":
+    usual = spec(f"variant={variant}")
+    allowed = by_gradient or usual.method.options["train"] == "head"
+    if allowed and not (by_gradient and reads_own_size(usual)):
         made = spec(*asked)
         assert made.method.options["head"]["name"] == head
         assert (made.training is not None) is by_gradient
@@ -90,7 +95,8 @@ def test_every_sweep_says_question_price_and_expectation(file: Path) -> None:
 
 def cells_of(file: Path) -> list[list[str]]:
     """The words of every cell that a sweep asks for; of tuned methods those that name each."""
-    sweeper: Any = OmegaConf.to_container(OmegaConf.load(file).hydra.sweeper)
+    whole: Any = OmegaConf.load(file)
+    sweeper: Any = OmegaConf.to_container(whole.hydra.sweeper)
     if "methods" in sweeper:
         return [list(method["words"]) for method in sweeper["methods"].values()]
     values: dict[str, list[str]] = {}
@@ -99,7 +105,11 @@ def cells_of(file: Path) -> list[list[str]]:
             values[str(key)] = str(value).split(",")
     cells = []
     for cell in product(*values.values()):
-        cells.append([f"{key}={value}" for key, value in zip(values, cell, strict=True)])
+        words: list[str] = []
+        for key, value in zip(values, cell, strict=True):
+            named = cell_overrides(value, whole.cells) if key == "cell" else [f"{key}={value}"]
+            words += named
+        cells.append(words)
     return cells
 
 

@@ -96,6 +96,9 @@ def test_an_image_depends_on_no_other_and_every_weight_matters(name: str) -> Non
     with torch.no_grad():
         together, alone = encoder.features(fractions)[:1], encoder.features(fractions[:1])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    if encoder.own_size:
+        assert not any(parameter.requires_grad for parameter in encoder.parameters())
+        return
     weight = torch.randn(encoder.feature_dim)
     (encoder.features(fractions) * weight).sum().backward()
     assert all(parameter.grad is not None for parameter in encoder.parameters())
@@ -104,7 +107,9 @@ def test_an_image_depends_on_no_other_and_every_weight_matters(name: str) -> Non
 @pytest.mark.parametrize("name", options("encoder"))
 def test_an_encoder_is_drawn_from_the_seed_and_sketched_without_memory(name: str) -> None:
     _, part, image = encoder_and_image(name, 3)
-    words = (f"encoder={name}", f"image.size={image.size}")
+    own_size = part_class("encoder", part.place).own_size
+    about = ("variant=Words",) if own_size else ()
+    words = (*about, f"encoder={name}", f"image.size={image.size}")
     first, again, other = (seeded_encoder(spec(*words, f"seed={seed}")) for seed in (0, 0, 1))
     state = first.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in again.state_dict().items())

@@ -21,7 +21,7 @@ from birds.core.checkpoint import saved_weights
 from birds.core.parts import options_of
 from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder, write_atomically
-from birds.encoders import create_encoder, seeded_encoder
+from birds.encoders import blank_encoders, create_encoder, seeded_encoder
 from birds.methods import Job
 from birds.methods.classify._predictions import Predictions, measured_predictions
 from birds.methods.classify.heads import create_head
@@ -51,7 +51,7 @@ class FittedClassifier(nn.Module):
         self.classes = tuple(classes)
         self.choices: Any = options_of("classifier", spec.method)
         if job is not None and self.choices.start == "run":
-            self.encoder = job.given[0].encoder
+            self.encoder = _pretrained(spec, job.given[0].encoder)
         elif job is not None:
             self.encoder = seeded_encoder(spec)
         else:
@@ -138,10 +138,18 @@ class FittedClassifier(nn.Module):
         encoder: Any = self.encoder.to(job.machine.device)
         return {
             **measured,
+            **self._unseen(),
             **parameter_counts(encoder),
             "cost_flops_per_image": forward_flops(encoder, shape, job.machine.device),
             **peak_memory_mb(job.machine.device),
         }
+
+    def _unseen(self) -> dict[str, int]:
+        """In how many images an encoder that looks for keypoints found none."""
+        if not self.encoder.own_size:
+            return {}
+        counts = [int((~features.any(axis=1)).sum()) for features in self._features.values()]
+        return {"images_without_keypoint": sum(counts)}
 
     def _noisy_hits(self, job: Job) -> Tensor:
         label = job.data.label[job.data.rows["test"]]
@@ -150,3 +158,13 @@ class FittedClassifier(nn.Module):
             scores = self.head.scores(features_of(self.encoder, job, "test", noise=level))
             hits.append(torch.from_numpy(scores.argmax(1) == label))
         return torch.stack(hits, dim=1)
+
+
+def _pretrained(spec: RunSpec, given: Any) -> Any:
+    """The encoder of a pretraining, with the run's own options where heads may choose some."""
+    if spec.encoder == spec.needs[0].encoder:
+        return given
+    with blank_encoders():
+        encoder = create_encoder(spec.encoder, spec.image)
+    encoder.load_state_dict(given.state_dict())
+    return encoder

@@ -86,7 +86,13 @@ class Standard:
                 f"head={options.head.name} is fitted on frozen features, so it cannot train an "
                 f"encoder (train={options.train}); choose train=head, or head=linear"
             )
-        sketched_encoder(spec.encoder, spec.image)
+        encoder = sketched_encoder(spec.encoder, spec.image)
+        if encoder.own_size and by_gradient(options):
+            raise ValueError(
+                f"head={options.head.name} is trained by gradient descent on views of one size, "
+                f"and encoder={spec.encoder.name} reads images at their own; choose train=head "
+                "with a head that is fitted, such as head=svm, forest, knn or logistic"
+            )
         for kind, part in (("head", options.head), ("extra_loss", options.extra_loss)):
             made_by = part_class(kind, part.place)
             made_by.check(options_of(kind, part), options, spec)

@@ -126,6 +126,7 @@ class Autoencoder(GradientPretraining):
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
         """Refuse patches that do not divide the image, and encoders without maps."""
+        super().check(options, spec)
         size, patch = spec.image.size, options.patch
         if options.hidden and size % patch:
             fits = max(side for side in range(1, patch) if size % side == 0)

@@ -1,0 +1,68 @@
+"""Encoders that read images at their own size and are fitted, not trained: histograms of words.
+
+Such an encoder works in two steps. It *describes* an image, which needs nothing that was fitted, so
+descriptions are kept on disk and shared by every run. It then *encodes* descriptions with what a
+pretraining has fitted.
+
+Letters: h, w an image's own height and width, K descriptors of an image, F features, N images.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from birds.core.spec import Choices, ImageChoices
+from birds.encoders import Encoder
+
+
+class Description(NamedTuple):
+    """What is seen in one image: where (K, 2), x and y as fractions of its sides, and what (K, D).
+
+    The descriptors are uint8, bits packed eight to a byte included, or float32.
+    """
+
+    place: NDArray[np.float32]
+    values: NDArray[Any]
+
+
+class OwnSizeEncoder(Encoder):
+    """An encoder of grey images of any size. It has no maps, no gradient and nothing to train."""
+
+    own_size: ClassVar[bool] = True
+
+    @classmethod
+    def check(cls, options: Any, image: ImageChoices) -> None:
+        """Every size is taken: what `image.size` says is not read."""
+
+    @classmethod
+    def described_by(cls, options: Choices) -> dict[str, Any]:
+        """The options that `describe` reads, and versions: equal ones give equal descriptions."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def describe(self, image: UInt8[np.ndarray, "h w"]) -> Description:
+        """The description of one grey image. It may be called from several threads at once."""
+
+    @abstractmethod
+    def encode(self, descriptions: Sequence[Description]) -> Float[np.ndarray, "N F"]:
+        """Features of described images, float32; all zero where nothing was seen in an image."""
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
+        """One vector (B, F) of images as fractions, which are read as they are."""
+        pixels = (image.detach().float().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
+        seen = [self.describe(grey(one)) for one in pixels.permute(0, 2, 3, 1).numpy()]
+        return [torch.from_numpy(self.encode(seen)).to(image.device)]
+
+
+def grey(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w"]:
+    """Luminance (ITU-R 601-2) of an image of one or three channels, as decoding gives it."""
+    if image.shape[2] == 1:
+        return np.ascontiguousarray(image[..., 0])
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))
