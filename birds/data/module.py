@@ -77,6 +77,11 @@ class ImageData(L.LightningDataModule):
         self._resident: UInt8[Tensor, "N H W C"] | None = None
         self._plan_epochs(accumulate)
 
+    def train_on(self, *parts: str) -> None:
+        """Train on the images of these parts together; their rows are in rising order."""
+        self.rows["train"] = np.sort(np.concatenate([self.rows[part] for part in parts]))
+        self._plan_epochs(self.accumulate)
+
     def _plan_epochs(self, accumulate: int) -> None:
         """How many passes and steps an epoch has, and in how many parts a batch comes."""
         training, count = self.spec.training, len(self.rows["train"])

@@ -1,0 +1,227 @@
+"""A DCGAN: a generator draws images, and the encoder learns to tell them from real ones.
+
+Radford et al. (2016, arXiv:1511.06434). The encoder with one layer behind its deepest output is the
+discriminator; `encoder=dcgan` is the paper's. Both learn by Adam with the losses of Goodfellow et
+al. (2014, arXiv:1406.2661), the generator's in its form that does not saturate, and with one-sided
+label smoothing on request (Salimans et al. 2016, arXiv:1606.03498).
+
+The encoder's running statistics are those of real images: a generated batch is normalised by its
+own and leaves no trace, for a classifier that starts from the encoder sees real images only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from birds.core.parts import options_of
+from birds.core.spec import Choices, RunSpec
+from birds.core.store import RunFolder
+from birds.data.module import Batch
+from birds.encoders import Encoder, seeded_encoder
+from birds.encoders.dcgan import refuse_other_sizes, start_as_dcgan
+from birds.methods import Job
+from birds.methods.generator import Generator
+from birds.methods.gradient import GradientPretraining
+from birds.methods.samples import save_animation, save_interpolation, save_samples
+
+GRID = 64  # images in the picture of each epoch
+BATCH = 100  # images drawn at once outside of training
+BETA2 = 0.999
+
+
+class DCGAN(GradientPretraining):
+    """An encoder, the layer that makes it a discriminator, and a generator.
+
+    Args:
+        spec: the pretraining run.
+        steps_per_epoch: how many batches an epoch has.
+        after: the pretraining whose encoder it goes on from, if any.
+    """
+
+    automatic_optimization = False
+    monitored = None
+
+    class Options(Choices):
+        """What the generator is, and how the two learn.
+
+        latent: values that an image is drawn from. width: channels of the generator's last hidden
+        layer, twice as many in each layer before. activation: of the generator. smoothing: how far
+        below 1 the discriminator's target for real images is. beta1: of both optimizers.
+        images: whether labelled images are learnt from, too; their labels never are.
+        """
+
+        latent: Annotated[int, Field(ge=1, le=1000)] = 100
+        width: Annotated[int, Field(ge=2, le=512)] = 64
+        activation: Literal["relu", "leaky_relu"] = "relu"
+        smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
+        images: Literal["all", "unlabelled"] = "all"
+
+    def __init__(self, spec: RunSpec, steps_per_epoch: int, after: Any = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.steps_per_epoch = steps_per_epoch
+        self.choices: Any = options_of("pretraining", spec.method)
+        self.encoder = seeded_encoder(spec)
+        self.judgement = nn.Linear(deepest_length(self.encoder, spec.image.size), 1)
+        self.judgement.apply(start_as_dcgan)
+        self.generator = Generator(
+            spec.image,
+            latent=self.choices.latent,
+            width=self.choices.width,
+            activation=self.choices.activation,
+        )
+        if after is not None:
+            self.encoder.load_state_dict(after.encoder.state_dict())
+        self._folder: RunFolder | None = None
+
+    @classmethod
+    def section(cls, options: Any) -> str:
+        """The part of a budget that says how long it trains."""
+        return "gan"
+
+    @classmethod
+    def reads_unlabelled(cls, options: Any) -> bool:
+        """Whether there must be unlabelled images."""
+        return bool(options.images == "unlabelled")
+
+    @classmethod
+    def check(cls, options: Any, spec: RunSpec) -> None:
+        """Refuse sizes that the generator cannot make, and choices of training it does not read."""
+        refuse_other_sizes("the generator of pretraining=dcgan makes", spec.image.size)
+        assert spec.training is not None
+        for name, unread in (("warmup", 0.0), ("patience", None)):
+            asked = getattr(spec.training, name)
+            if asked != unread:
+                shown = "null" if unread is None else unread
+                raise ValueError(
+                    f"budget.gan.{name}={asked}: a GAN trains every epoch at one learning rate, "
+                    f"for its losses do not say how good it is; choose budget.gan.{name}={shown}"
+                )
+
+    def configure_optimizers(self) -> Any:
+        """Adam for the discriminator and Adam for the generator."""
+        training, betas = self.training_choices, (self.choices.beta1, BETA2)
+        discriminating = [*self.encoder.parameters(), *self.judgement.parameters()]
+        drawing = list(self.generator.parameters())
+        return [
+            torch.optim.Adam(group, training.lr, betas, weight_decay=training.weight_decay)
+            for group in (discriminating, drawing)
+        ]
+
+    def fit(self, job: Job) -> dict[str, Any]:
+        """Train on the images that were chosen; a grid of samples is left after each epoch."""
+        if self.choices.images == "all":
+            job.data.train_on("labelled", "unlabelled")
+        self._folder = job.folder
+        return super().fit(job)
+
+    def discriminate(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
+        """The log odds that each image is real."""
+        deepest = self.encoder(image)[-1]
+        logit: Tensor = self.judgement(deepest.flatten(1))
+        return logit[:, 0].float()
+
+    def training_step(self, batch: Batch, index: int) -> None:
+        """A step of the discriminator, then one of the generator on the same generated images."""
+        image = batch["image"]
+        random = self.random("latent", self.global_step)
+        drawn = self.generator(self.latents(len(image), random))
+        discriminating, drawing = self.optimizers()  # type: ignore[misc]
+        on_real = self.discriminate(image)
+        with unchanged_statistics(self.encoder):
+            on_drawn = self.discriminate(drawn.detach())
+        real_loss = towards(on_real, 1 - self.choices.smoothing)
+        discriminator_loss = real_loss + towards(on_drawn, 0.0)
+        self._step(discriminating, discriminator_loss)
+        self.toggle_optimizer(drawing)
+        with unchanged_statistics(self.encoder):
+            generator_loss = towards(self.discriminate(drawn), 1.0)
+        self._step(drawing, generator_loss)
+        self.untoggle_optimizer(drawing)
+        curves = {
+            "train_loss": discriminator_loss + generator_loss,
+            "discriminator_loss": discriminator_loss,
+            "generator_loss": generator_loss,
+            "D(x)": on_real.sigmoid().mean(),
+            "D(G(z))": on_drawn.sigmoid().mean(),
+        }
+        detached = {name: value.detach() for name, value in curves.items()}
+        self.log_dict(detached, on_step=False, on_epoch=True, batch_size=len(image))
+
+    def _step(self, optimizer: Any, loss: Tensor) -> None:
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    def latents(self, count: int, random: torch.Generator) -> Float[Tensor, "B D"]:
+        """Latent vectors of normal values."""
+        shape = (count, self.choices.latent)
+        return torch.randn(shape, generator=random, device=self.device)
+
+    @torch.no_grad()
+    def decode(self, latent: Float[Tensor, "B D"]) -> Float[Tensor, "B C H W"]:
+        """The images of latent vectors, each independent of the others."""
+        was_training = self.generator.training
+        self.generator.eval()
+        images = torch.cat([self.generator(part) for part in latent.split(BATCH)])
+        self.generator.train(was_training)
+        return images
+
+    def drawn(self, count: int, purpose: str = "samples") -> Float[Tensor, "B C H W"]:
+        """So many generated images as fractions, the same ones each time for one purpose."""
+        return self.decode(self.latents(count, self.random(purpose)))
+
+    def on_train_epoch_end(self) -> None:
+        """Leave the grid of samples, from the same latent vectors in each epoch."""
+        if self._folder is not None:
+            save_samples(self.drawn(GRID, "grid"), self._folder.pictures, self.current_epoch)
+
+    def tested(self, job: Job) -> dict[str, Any]:
+        """Pictures for people: how the samples grew, and the way from some of them to others."""
+        self.to(job.machine.device).eval()
+        place = job.folder.pictures
+        last = save_samples(self.drawn(GRID, "grid"), place, self.training_choices.epochs - 1)
+        save_animation(place)
+        save_interpolation(self.decode, self.latents, self.random("interpolation"), place)
+        if job.log:
+            job.log.picture("samples", last, "generated images of the last epoch")
+        return {"cost_generator_parameters": sum(p.numel() for p in self.generator.parameters())}
+
+
+def towards(logit: Float[Tensor, " B"], target: float) -> Float[Tensor, ""]:
+    """The mean cross entropy of log odds where the probability of being real is `target`."""
+    return F.binary_cross_entropy_with_logits(logit, torch.full_like(logit, target))
+
+
+def deepest_length(encoder: Encoder, size: int) -> int:
+    """How many values the last output of an encoder has for an image of `size` pixels a side."""
+    shape = (2, encoder.channels, size, size)
+    device = next(encoder.parameters()).device
+    was_training = encoder.training
+    with torch.no_grad():
+        deepest = encoder.eval()(torch.zeros(shape, device=device))[-1]
+    encoder.train(was_training)
+    return int(deepest[0].numel())
+
+
+@contextmanager
+def unchanged_statistics(module: nn.Module) -> Iterator[None]:
+    """Within, batches are normalised by their own statistics and the running ones stay."""
+    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
