@@ -29,6 +29,10 @@ from birds.core.store import RunFolder
 
 SPACES = 6
 ACROSS = 8  # images in a row of restored ones, where there are so many
+ABOUT_EPOCHS = (  # columns of `curves` that are no measure of what was learnt
+    *("epoch", "step", "lr", "seconds"),
+    *("key", "variant", "split", "best_epoch", "epochs_asked"),
+)
 ROWS = ("image", "shown", "restored", "without skips", "drawn from the prior")
 
 
@@ -162,9 +166,22 @@ def _curves(runs_dir: Path, sweep: str) -> Figure:
 
 
 def _pretraining_curves(runs_dir: Path, sweep: str) -> Figure:
-    return curves_figure(
-        curves(runs_dir, _pretraining(runs_dir, sweep)), {"valid_loss": "loss (dotted: training)"}
-    )
+    epochs = curves(runs_dir, _pretraining(runs_dir, sweep))
+    return curves_figure(epochs, pretraining_columns(epochs))
+
+
+def pretraining_columns(epochs: pd.DataFrame) -> dict[str, str]:
+    """The columns of the pretrainings' epochs that are drawn, with their titles: the loss where it
+    was validated, and whatever else a pretraining measured in training under a name of its own.
+    """
+    measured = {}
+    if "valid_loss" in epochs:
+        measured["valid_loss"] = "loss (dotted: training)"
+    for name in epochs.columns:
+        is_own = name not in ABOUT_EPOCHS and not str(name).startswith(("train_", "valid_"))
+        if is_own and not epochs[name].isna().all():
+            measured[name] = str(name).replace("_", " ")
+    return measured or {"train_loss": "training loss"}
 
 
 def _confusion(runs_dir: Path, sweep: str) -> Figure:

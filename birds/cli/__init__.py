@@ -13,7 +13,18 @@ from pathlib import Path
 
 from analysis.dashboard.command import add_commands as add_dashboard
 from analysis.report import add_command as add_report
-from birds.cli import data, figures, latency, latent, predict, quantize, seeds, table, wandb
+from birds.cli import (
+    data,
+    figures,
+    latency,
+    latent,
+    predict,
+    quantize,
+    samples,
+    seeds,
+    table,
+    wandb,
+)
 from birds.core.errors import exit_status
 from birds.core.process import prepare_process
 from birds.launch.look_after import add_commands as add_look_after
@@ -35,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         add_report,
         add_dashboard,
         latent.add_command,
+        samples.add_command,
         add_look_after,
         wandb.add_command,
         seeds.add_command,

@@ -144,6 +144,7 @@ class RunFolder:
         self.jobs = self.path / "jobs"
         self.models = self.path / "models"
         self.latent = self.path / "latent"
+        self.samples = self.path / "samples"
         self.lock_file = self.path / "lock"
         self.attempt_file = self.path / "attempt.json"
         self._accumulate_file = self.path / "accumulate"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from birds.core.spec import ImageChoices
 from birds.encoders.dcgan import HALVINGS, LEAK, start_as_dcgan
 
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": lambda inplace: nn.LeakyReLU(LEAK, inplace)}
+Activation = Literal["relu", "leaky_relu"]
 
 
 class Generator(nn.Module):
@@ -34,20 +34,19 @@ class Generator(nn.Module):
         *,
         latent: int,
         width: int,
-        activation: Literal["relu", "leaky_relu"],
+        activation: Activation,
     ) -> None:
         super().__init__()
         doublings = HALVINGS[image.size]
         side = image.size // 2**doublings
-        rectifier = ACTIVATIONS[activation]
         channels = width * 2 ** (doublings - 1)
         self.start = nn.Linear(latent, channels * side * side, bias=False)
         self.unflatten = nn.Unflatten(1, (channels, side, side))
-        layers: list[nn.Module] = [nn.BatchNorm2d(channels), rectifier(inplace=True)]
+        layers: list[nn.Module] = [nn.BatchNorm2d(channels), _rectifier(activation)]
         for _ in range(doublings - 1):
             after = channels // 2
             layers.append(nn.ConvTranspose2d(channels, after, 4, 2, padding=1, bias=False))
-            layers += [nn.BatchNorm2d(after), rectifier(inplace=True)]
+            layers += [nn.BatchNorm2d(after), _rectifier(activation)]
             channels = after
         layers.append(nn.ConvTranspose2d(channels, image.channels, 4, 2, padding=1))
         self.layers = nn.Sequential(*layers)
@@ -58,6 +57,11 @@ class Generator(nn.Module):
         small = self.unflatten(self.start(latent)).contiguous(memory_format=torch.channels_last)
         drawn: Tensor = self.layers(small).float()
         return 0.5 + 0.5 * drawn.tanh()
+
+
+def _rectifier(activation: Activation) -> nn.Module:
+    """The paper's rectifier, or the leaky one of its discriminator."""
+    return nn.ReLU(inplace=True) if activation == "relu" else nn.LeakyReLU(LEAK, inplace=True)
 
 
 def between(

@@ -18,7 +18,7 @@ FRAME, LAST_FRAME = 300, 2000  # milliseconds
 
 def save_samples(images: Tensor, folder: Path, epoch: int) -> Path:
     """The grid of an epoch, `samples-001.png` for the first; images are (B, C, H, W), fractions."""
-    rows = [pixels_of(row) for row in images.split(ACROSS)]
+    rows = [pixels_of(row) for row in torch.split(images, ACROSS)]
     return save_picture(tiled(rows), folder / f"samples-{epoch + 1:03d}.png")
 
 
@@ -57,5 +57,5 @@ def save_interpolation(
     """
     one, other = latents(ACROSS, random), latents(ACROSS, random)
     images = decode(between(one, other, STEPS).flatten(0, 1))
-    rows = [pixels_of(row) for row in images.split(STEPS)]
+    rows = [pixels_of(row) for row in torch.split(images, STEPS)]
     return save_picture(tiled(rows), folder / "interpolation.png")

@@ -28,7 +28,7 @@ from birds.data.module import Batch
 from birds.encoders import Encoder, seeded_encoder
 from birds.encoders.dcgan import refuse_other_sizes, start_as_dcgan
 from birds.methods import Job
-from birds.methods.generator import Generator
+from birds.methods.generator import Activation, Generator
 from birds.methods.gradient import GradientPretraining
 from birds.methods.samples import save_animation, save_interpolation, save_samples
 
@@ -60,7 +60,7 @@ class DCGAN(GradientPretraining):
 
         latent: Annotated[int, Field(ge=1, le=1000)] = 100
         width: Annotated[int, Field(ge=2, le=512)] = 64
-        activation: Literal["relu", "leaky_relu"] = "relu"
+        activation: Activation = "relu"
         smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
         images: Literal["all", "unlabelled"] = "all"
@@ -135,7 +135,8 @@ class DCGAN(GradientPretraining):
         image = batch["image"]
         random = self.random("latent", self.global_step)
         drawn = self.generator(self.latents(len(image), random))
-        discriminating, drawing = self.optimizers()  # type: ignore[misc]
+        optimizers: Any = self.optimizers()
+        discriminating, drawing = optimizers
         on_real = self.discriminate(image)
         with unchanged_statistics(self.encoder):
             on_drawn = self.discriminate(drawn.detach())
@@ -172,24 +173,24 @@ class DCGAN(GradientPretraining):
         """The images of latent vectors, each independent of the others."""
         was_training = self.generator.training
         self.generator.eval()
-        images = torch.cat([self.generator(part) for part in latent.split(BATCH)])
+        images = torch.cat([self.generator(part) for part in torch.split(latent, BATCH)])
         self.generator.train(was_training)
         return images
 
-    def drawn(self, count: int, purpose: str = "samples") -> Float[Tensor, "B C H W"]:
+    def generated(self, count: int, purpose: str = "samples") -> Float[Tensor, "B C H W"]:
         """So many generated images as fractions, the same ones each time for one purpose."""
         return self.decode(self.latents(count, self.random(purpose)))
 
     def on_train_epoch_end(self) -> None:
         """Leave the grid of samples, from the same latent vectors in each epoch."""
         if self._folder is not None:
-            save_samples(self.drawn(GRID, "grid"), self._folder.pictures, self.current_epoch)
+            save_samples(self.generated(GRID, "grid"), self._folder.pictures, self.current_epoch)
 
     def tested(self, job: Job) -> dict[str, Any]:
         """Pictures for people: how the samples grew, and the way from some of them to others."""
         self.to(job.machine.device).eval()
         place = job.folder.pictures
-        last = save_samples(self.drawn(GRID, "grid"), place, self.training_choices.epochs - 1)
+        last = save_samples(self.generated(GRID, "grid"), place, self.training_choices.epochs - 1)
         save_animation(place)
         save_interpolation(self.decode, self.latents, self.random("interpolation"), place)
         if job.log:

@@ -1,0 +1,60 @@
+"""The table of generated images: a row for each run that draws some, whatever its data set."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.markdown import markdown, write_table
+
+NOTE = (
+    "Fréchet distance in the judge's features between as many generated as test images, and between "
+    "as many training as\ntest images; their ratio is 1 where generated images are as near as real "
+    "ones. Seen: classes that the judge finds among\nthe samples. Rarest: samples of the class that "
+    "it finds least. Sure: samples that it gives to a class with a probability\nof 0.9 or more; in "
+    "brackets, test images."
+)
+
+
+def samples_table(
+    judged: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Any]]],
+) -> pd.DataFrame:
+    """A row for each generator.
+
+    Args:
+        judged: what it is called, its record and the numbers of its samples.
+    """
+    rows = []
+    for title, record, numbers in judged:
+        row = {"data": record["data_name"], "run": title, "epochs": record["epochs"]}
+        row["train_seconds"] = record["cost_seconds"]
+        counts = numbers["class_counts"].values()
+        row |= {name: value for name, value in numbers.items() if name != "class_counts"}
+        rows.append(row | {"rarest": min(counts)})
+    return pd.DataFrame(rows)
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """The table as people read it, with a note on its columns."""
+    head = ["data", "run", "key", "epochs", "minutes", "Fréchet", "real", "ratio"]
+    head += ["seen", "rarest", "sure %", "judge"]
+    rows = []
+    for row in table.to_dict("records"):
+        cells = [row["data"], row["run"], row["key"], str(row["epochs"])]
+        cells.append(f"{row['train_seconds'] / 60:.1f}")
+        cells += [f"{row['frechet_samples']:.4g}", f"{row['frechet_real']:.4g}"]
+        cells.append("-" if pd.isna(row["frechet_ratio"]) else f"{row['frechet_ratio']:.1f}")
+        cells.append(f"{row['classes_seen']} of {row['classes']}")
+        cells.append(f"{row['rarest']} of {row['samples_classified']}")
+        cells.append(f"{100 * row['sure']:.0f} [{100 * row['sure_of_real']:.0f}]")
+        cells.append(f"{row['judge']} ({100 * row['judge_accuracy']:.1f} %)")
+        rows.append(cells)
+    return f"{markdown(head, rows)}\n\n{NOTE}"
+
+
+def write_samples_table(runs_dir: Path, name: str, table: pd.DataFrame) -> str:
+    """Write the table under `tables/`, as `NAME-samples`; returns the text and where it lies."""
+    text = as_markdown(table)
+    stem = runs_dir / "tables" / f"{name}-samples"
+    return f"{text}\nWritten: {write_table(stem, text, table.to_csv(index=False))}"

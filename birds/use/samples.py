@@ -1,0 +1,214 @@
+"""What a finished generative pretraining draws, judged by a classifier of the same images.
+
+The judge is a classifier that was trained here. In its features the distance of generated images to
+the test images is divided by that of as many training images to the same test images; 1 would be as
+near as real images are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from birds.core.letters import fitted
+from birds.core.parts import part_class
+from birds.core.randomness import stream
+from birds.core.record import load_records
+from birds.core.spec import RunSpec, UserError, read_spec
+from birds.core.store import RunFolder, write_text
+from birds.data.augmentation import to_float
+from birds.data.module import ImageData
+from birds.data.reopen import reopened
+from birds.methods import load_method
+from birds.methods.pictures import pixels_of, save_picture, tiled
+from birds.metrics.frechet import frechet_distance
+from birds.use.networks import has_network, load_network
+
+BATCH = 200  # images at once
+CLASSIFIED = 1000  # samples whose classes are counted
+SURE = 0.9  # the probability from which on the judge is said to be sure
+GRID, ACROSS = 64, 8  # images of the grid, and in a row of it
+OF_A_CLASS = 10  # samples shown of each class
+LABEL = 130  # pixels beside them for the name
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What the judge makes of images: features (N, F) and probabilities of classes (N, S)."""
+
+    features: NDArray[np.float32]
+    probability: NDArray[np.float32]
+
+
+def generates(spec: RunSpec) -> bool:
+    """Whether the method of a run draws images from latent vectors alone."""
+    return hasattr(part_class(spec.kind, spec.method.place), "generated")
+
+
+def generators_of(folder: RunFolder) -> list[RunFolder]:
+    """The run, or the runs that it needs, that draw images. Raises UserError where there is none
+    or one is not finished.
+    """
+    spec = read_spec(folder.spec_file.read_text())
+    found = [RunFolder(folder.path.parent, run) for run in spec.lineage() if generates(run)]
+    if not found:
+        raise UserError(
+            f"run {folder.key} ({spec.title}) draws no images: it and the runs that it needs only "
+            "look at some; choose a run with pretraining=dcgan"
+        )
+    for one in found:
+        if one.record() is None:
+            raise UserError(f"run {one.key} is not finished; ask for it again with train.py")
+    return found
+
+
+def find_judge(spec: RunSpec, runs_dir: Path, named: Sequence[RunFolder] = ()) -> RunFolder:
+    """The classifier that judges a generator's images: one of those named that was trained on the
+    same images, or the one here with the best accuracy on validation images.
+
+    Raises UserError where there is none.
+    """
+    if named:
+        for folder in named:
+            if _same_images(read_spec(folder.spec_file.read_text()), spec):
+                load_network(folder)  # says what is wrong with it
+                return folder
+        raise UserError(
+            f"--judge {named[0].key}: it was trained on other images than {spec.key} "
+            f"({spec.data.name}, {_size(spec)}); choose a classifier of the same images"
+        )
+    records = load_records(runs_dir)
+    if not records.empty:
+        classifiers = records[records["stage"] == "classify"]
+        for key in _best_first(classifiers):
+            folder = RunFolder(runs_dir, key)
+            other = read_spec(folder.spec_file.read_text())
+            if _same_images(other, spec) and not other.needs and has_network(folder):
+                return folder
+    raise UserError(
+        f"no classifier of {spec.data.name} at {_size(spec)} was trained in {runs_dir} to judge "
+        "generated images; train one, such as train.py variant=A encoder=simple_cnn split=0 with "
+        f"data={spec.data.name}, or choose --judge KEY"
+    )
+
+
+def _best_first(classifiers: Any) -> Iterable[str]:
+    ordered = classifiers.sort_values("valid_accuracy", ascending=False, kind="stable")
+    keys: list[str] = ordered["key"].tolist()
+    return keys
+
+
+def _same_images(one: RunSpec, other: RunSpec) -> bool:
+    return (one.data.digest, one.image) == (other.data.digest, other.image)
+
+
+def _size(spec: RunSpec) -> str:
+    return f"image.size={spec.image.size} image.channels={spec.image.channels}"
+
+
+def judge_samples(
+    folder: RunFolder,
+    judge: RunFolder,
+    data_root: Path | None = None,
+    cache_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Draw images, judge them, and write numbers and pictures into the run's folder.
+
+    Returns the numbers, which are also in `samples/samples.json`. Raises UserError when a
+    checkpoint or the images are missing, or there are too few test images.
+    """
+    spec = read_spec(folder.spec_file.read_text())
+    method = load_method(spec, folder)
+    network, _, classes = load_network(judge)
+    data = reopened(folder, spec, data_root, cache_dir)
+    training, test = _compared_rows(data, spec.seed)
+    drawn = method.generated(max(len(test), CLASSIFIED))
+    samples = _judged(network, drawn)
+    real_test = _judged(network, _images(data, test))
+    real_training = _judged(network, _images(data, training))
+    counted = samples.probability[:CLASSIFIED]
+    seen = counted.argmax(1)
+    counts = np.bincount(seen, minlength=len(classes))
+    far = frechet_distance(samples.features[: len(test)], real_test.features)
+    near = frechet_distance(real_training.features, real_test.features)
+    judge_record = judge.record()
+    assert judge_record is not None
+    numbers = {
+        "key": folder.key,
+        "judge": judge.key,
+        "judge_accuracy": judge_record.value("test_accuracy"),
+        "images": len(test),
+        "frechet_samples": far,
+        "frechet_real": near,
+        "frechet_ratio": far / near if near > 0 else None,
+        "samples_classified": len(counted),
+        "classes": len(classes),
+        "classes_seen": int((counts > 0).sum()),
+        "class_counts": dict(zip(classes, counts.tolist(), strict=True)),
+        "sure": float((counted.max(1) >= SURE).mean()),
+        "sure_of_real": float((real_test.probability.max(1) >= SURE).mean()),
+    }
+    _leave_pictures(folder.samples, drawn, seen, classes)
+    write_text(folder.samples / "samples.json", json.dumps(numbers, indent=1))
+    return numbers
+
+
+def _compared_rows(data: ImageData, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As many training images as test images, drawn from the run's seed, and the test images."""
+    training = np.concatenate([data.rows["labelled"], data.rows["unlabelled"]])
+    test = data.rows["test"]
+    count = min(len(training), len(test))
+    if count < 2:
+        raise UserError(
+            f"{data.spec.data.name} has {len(test)} test images: a distance needs two or more; "
+            "choose data.test=N when training"
+        )
+    random = stream(seed, "real images")
+    return random.permutation(training)[:count], random.permutation(test)[:count]
+
+
+def _images(data: ImageData, rows: NDArray[np.int64]) -> Tensor:
+    return to_float(torch.from_numpy(data.decoded(rows)).permute(0, 3, 1, 2))
+
+
+@torch.no_grad()
+def _judged(network: Any, images: Tensor) -> Judged:
+    features, probabilities = [], []
+    for part in torch.split(images, BATCH):
+        pooled = network.encoder.features(part)
+        features.append(pooled.float())
+        probabilities.append(network.head(pooled).float().softmax(1))
+    return Judged(torch.cat(features).numpy(), torch.cat(probabilities).numpy())
+
+
+def _leave_pictures(
+    place: Path, drawn: Tensor, seen: NDArray[np.int64], classes: Sequence[str]
+) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    rows = [pixels_of(row) for row in torch.split(drawn[:GRID], ACROSS)]
+    save_picture(tiled(rows), place / "grid.png")
+    save_picture(by_class(pixels_of(drawn[: len(seen)]), seen, classes), place / "classes.png")
+
+
+def by_class(
+    pixels: NDArray[np.uint8], seen: NDArray[np.int64], classes: Sequence[str]
+) -> Image.Image:
+    """A row for each class with the first samples that were taken for it, none chosen by hand."""
+    side = max(pixels.shape[1], 16)
+    sheet = Image.new("RGB", (LABEL + OF_A_CLASS * side, len(classes) * side), "white")
+    pen = ImageDraw.Draw(sheet)
+    for row, name in enumerate(classes):
+        font, words = fitted(f"{name}  {int((seen == row).sum())}", 12, LABEL - 8)
+        pen.text((4, row * side + 1), words, fill="black", font=font)
+        for column, sample in enumerate(np.flatnonzero(seen == row)[:OF_A_CLASS]):
+            sheet.paste(Image.fromarray(pixels[sample]), (LABEL + column * side, row * side))
+    return sheet
