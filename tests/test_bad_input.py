@@ -86,7 +86,7 @@ WRONG_WORDS = [
         ["unknown key pretraining.hiden; did you mean pretraining.hidden?"],
     ),
     (["variants=A"], ["unknown key variants; did you mean variant?"]),
-    (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp", "exp1, exp2, noise"]),
+    (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp", "exp1, exp2, gan"]),
     (["skips=maybe"], ["skips=maybe", "choose plain, dropout, gated or narrow"]),
     (["variant=B2", "budget.pretrain.epochs=0"], ["budget.pretrain.epochs=0"]),
     (["-m", "--cfg", "job"], ["-m runs, --cfg and --info only show: leave one of them out"]),
