@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool sweep-steps table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test test-slow test-encoders format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool sweep-steps sweep-gan samples table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test test-slow test-encoders format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,12 @@ sweep-pool: $(READY)  ## do unlabelled images of other classes make pretraining 
 
 sweep-steps: $(READY)  ## is what pretraining gives more than a start? A, B2 and DAE with 20, 80 and 160 steps an epoch
 	@$(RUN) train.py -m sweeps=steps $(ARGS)
+
+sweep-gan: $(READY)  ## two DCGANs and the classifiers that stand on them (ARGS="data=fashion_mnist data.root=FOLDER")
+	@$(RUN) train.py -m sweeps=gan $(ARGS)
+
+samples: $(READY)  ## what the GANs of a sweep draw, judged by a classifier of the same images (SWEEP=name)
+	@$(VENV)/bin/birds samples $(or $(SWEEP),gan)
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
