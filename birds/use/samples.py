@@ -135,31 +135,44 @@ def judge_samples(
     samples = _judged(network, drawn)
     real_test = _judged(network, _images(data, test))
     real_training = _judged(network, _images(data, training))
-    counted = samples.probability[:CLASSIFIED]
-    seen = counted.argmax(1)
-    counts = np.bincount(seen, minlength=len(classes))
-    far = frechet_distance(samples.features[: len(test)], real_test.features)
+    numbers = {"key": folder.key, **_about(judge), "images": len(test)}
+    numbers |= _distances(samples, real_training, real_test)
+    numbers |= _classes(samples.probability[:CLASSIFIED], classes)
+    numbers["sure_of_real"] = _share_sure(real_test.probability)
+    _leave_pictures(folder.samples, drawn, samples.probability[:CLASSIFIED].argmax(1), classes)
+    write_text(folder.samples / "samples.json", json.dumps(numbers, indent=1))
+    return numbers
+
+
+def _about(judge: RunFolder) -> dict[str, Any]:
+    record = judge.record()
+    assert record is not None
+    return {"judge": judge.key, "judge_accuracy": record.value("test_accuracy")}
+
+
+def _distances(samples: Judged, real_training: Judged, real_test: Judged) -> dict[str, Any]:
+    """Distances to the test images, each of as many images as there are of these."""
+    count = len(real_test.features)
+    far = frechet_distance(samples.features[:count], real_test.features)
     near = frechet_distance(real_training.features, real_test.features)
-    judge_record = judge.record()
-    assert judge_record is not None
-    numbers = {
-        "key": folder.key,
-        "judge": judge.key,
-        "judge_accuracy": judge_record.value("test_accuracy"),
-        "images": len(test),
-        "frechet_samples": far,
-        "frechet_real": near,
-        "frechet_ratio": far / near if near > 0 else None,
-        "samples_classified": len(counted),
+    ratio = far / near if near > 0 else None
+    return {"frechet_samples": far, "frechet_real": near, "frechet_ratio": ratio}
+
+
+def _classes(probability: NDArray[np.float32], classes: Sequence[str]) -> dict[str, Any]:
+    """Which classes the judge sees, from its probabilities (N, S)."""
+    counts = np.bincount(probability.argmax(1), minlength=len(classes))
+    return {
+        "samples_classified": len(probability),
         "classes": len(classes),
         "classes_seen": int((counts > 0).sum()),
         "class_counts": dict(zip(classes, counts.tolist(), strict=True)),
-        "sure": float((counted.max(1) >= SURE).mean()),
-        "sure_of_real": float((real_test.probability.max(1) >= SURE).mean()),
+        "sure": _share_sure(probability),
     }
-    _leave_pictures(folder.samples, drawn, seen, classes)
-    write_text(folder.samples / "samples.json", json.dumps(numbers, indent=1))
-    return numbers
+
+
+def _share_sure(probability: NDArray[np.float32]) -> float:
+    return float((probability.max(1) >= SURE).mean())
 
 
 def _compared_rows(data: ImageData, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
