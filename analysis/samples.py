@@ -9,11 +9,11 @@ import pandas as pd
 from analysis.markdown import markdown, write_table
 
 NOTE = (
-    "Fréchet distance in the judge's features between as many generated as test images, and between "
-    "as many training as\ntest images; their ratio is 1 where generated images are as near as real "
-    "ones. Seen: classes that the judge finds among\nthe samples. Rarest: samples of the class that "
-    "it finds least. Sure: samples that it gives to a class with a probability\nof 0.9 or more; in "
-    "brackets, test images."
+    "Fréchet distance in the judge's features between so many generated and as many test images, "
+    "and between training and\ntest images; the ratio is 1 where generated images are as near as "
+    "real ones. It grows with the number of images: compare\nrows of one number. Seen: classes that "
+    "the judge finds among the samples. Rarest: samples of the class that it finds\nleast. "
+    "Confidence: the mean of the judge's largest probability; in brackets, of test images."
 )
 
 
@@ -37,17 +37,18 @@ def samples_table(
 
 def as_markdown(table: pd.DataFrame) -> str:
     """The table as people read it, with a note on its columns."""
-    head = ["data", "run", "key", "epochs", "minutes", "Fréchet", "real", "ratio"]
-    head += ["seen", "rarest", "sure %", "judge"]
+    head = ["data", "run", "key", "epochs", "minutes", "images", "Fréchet", "real", "ratio"]
+    head += ["seen", "rarest", "confidence %", "judge"]
     rows = []
     for row in table.to_dict("records"):
         cells = [row["data"], row["run"], row["key"], str(row["epochs"])]
         cells.append(f"{row['train_seconds'] / 60:.1f}")
+        cells.append(str(row["images"]))
         cells += [f"{row['frechet_samples']:.4g}", f"{row['frechet_real']:.4g}"]
         cells.append("-" if pd.isna(row["frechet_ratio"]) else f"{row['frechet_ratio']:.1f}")
         cells.append(f"{row['classes_seen']} of {row['classes']}")
         cells.append(f"{row['rarest']} of {row['samples_classified']}")
-        cells.append(f"{100 * row['sure']:.0f} [{100 * row['sure_of_real']:.0f}]")
+        cells.append(f"{100 * row['confidence']:.0f} [{100 * row['confidence_in_real']:.0f}]")
         cells.append(f"{row['judge']} ({100 * row['judge_accuracy']:.1f} %)")
         rows.append(cells)
     return f"{markdown(head, rows)}\n\n{NOTE}"

@@ -30,6 +30,12 @@ def add_command(commands: Any) -> None:
         metavar="KEY",
         help="classifiers that judge, one for each data set (default: the best ones here)",
     )
+    option(
+        "--images",
+        type=int,
+        metavar="N",
+        help="images of each kind that a distance is of (default: as many as test images)",
+    )
     option("--data-root", type=Path, help="where the images lie, if not where they lay in training")
     option(
         "--cache-dir", type=Path, help="where decoded images lie, if not where they lay in training"
@@ -42,6 +48,8 @@ def _samples(args: argparse.Namespace) -> None:
     from birds.core.spec import read_spec
     from birds.use.samples import find_judge, judge_samples
 
+    if args.images is not None and args.images < 2:
+        raise UserError(f"--images {args.images}: a distance needs two images or more of each kind")
     folders = _generators(args)
     named = [find_run(args.runs_dir, key) for key in args.judge]
     specs = {folder.key: read_spec(folder.spec_file.read_text()) for folder in folders}
@@ -49,7 +57,7 @@ def _samples(args: argparse.Namespace) -> None:
     judged = []
     for folder, judge in zip(folders, judges, strict=True):
         print(f"samples: {folder.key}, judged by {judge.key}", file=sys.stderr, flush=True)
-        numbers = judge_samples(folder, judge, args.data_root, args.cache_dir)
+        numbers = judge_samples(folder, judge, args.data_root, args.cache_dir, most=args.images)
         record = folder.record()
         assert record is not None
         judged.append((titles(specs)[folder.key], record.model_dump(), numbers))

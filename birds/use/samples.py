@@ -35,7 +35,6 @@ from birds.use.networks import has_network, load_network
 
 BATCH = 200  # images at once
 CLASSIFIED = 1000  # samples whose classes are counted
-SURE = 0.9  # the probability from which on the judge is said to be sure
 GRID, ACROSS = 64, 8  # images of the grid, and in a row of it
 OF_A_CLASS = 10  # samples shown of each class
 LABEL = 130  # pixels beside them for the name
@@ -120,9 +119,12 @@ def judge_samples(
     judge: RunFolder,
     data_root: Path | None = None,
     cache_dir: Path | None = None,
+    *,
+    most: int | None = None,
 ) -> dict[str, Any]:
     """Draw images, judge them, and write numbers and pictures into the run's folder.
 
+    `most` limits the images of each distance; without it there are as many as test images.
     Returns the numbers, which are also in `samples/samples.json`. Raises UserError when a
     checkpoint or the images are missing, or there are too few test images.
     """
@@ -130,7 +132,7 @@ def judge_samples(
     method = load_method(spec, folder)
     network, _, classes = load_network(judge)
     data = reopened(folder, spec, data_root, cache_dir)
-    training, test = _compared_rows(data, spec.seed)
+    training, test = _compared_rows(data, spec.seed, most)
     drawn = method.generated(max(len(test), CLASSIFIED))
     samples = _judged(network, drawn)
     real_test = _judged(network, _images(data, test))
@@ -138,7 +140,7 @@ def judge_samples(
     numbers = {"key": folder.key, **_about(judge), "images": len(test)}
     numbers |= _distances(samples, real_training, real_test)
     numbers |= _classes(samples.probability[:CLASSIFIED], classes)
-    numbers["sure_of_real"] = _share_sure(real_test.probability)
+    numbers["confidence_in_real"] = float(real_test.probability.max(1).mean())
     _leave_pictures(folder.samples, drawn, samples.probability[:CLASSIFIED].argmax(1), classes)
     write_text(folder.samples / "samples.json", json.dumps(numbers, indent=1))
     return numbers
@@ -167,19 +169,17 @@ def _classes(probability: NDArray[np.float32], classes: Sequence[str]) -> dict[s
         "classes": len(classes),
         "classes_seen": int((counts > 0).sum()),
         "class_counts": dict(zip(classes, counts.tolist(), strict=True)),
-        "sure": _share_sure(probability),
+        "confidence": float(probability.max(1).mean()),
     }
 
 
-def _share_sure(probability: NDArray[np.float32]) -> float:
-    return float((probability.max(1) >= SURE).mean())
-
-
-def _compared_rows(data: ImageData, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """As many training images as test images, drawn from the run's seed, and the test images."""
+def _compared_rows(
+    data: ImageData, seed: int, most: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As many training images as test images, both drawn from the run's seed, `most` at most."""
     training = np.concatenate([data.rows["labelled"], data.rows["unlabelled"]])
     test = data.rows["test"]
-    count = min(len(training), len(test))
+    count = min(len(training), len(test), most or len(test))
     if count < 2:
         raise UserError(
             f"{data.spec.data.name} has {len(test)} test images: a distance needs two or more; "
