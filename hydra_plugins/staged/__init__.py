@@ -108,7 +108,8 @@ class TunedSweeper(Sweeper):
     ) -> None:
         self._context = hydra_context
         self._task = task_function
-        self.config = self._config = config
+        self.config = config
+        self._asked = config
 
     def sweep(self, arguments: list[str]) -> Any:
         """Search for each method what its trials still lack, then run what is reported."""
@@ -120,31 +121,31 @@ class TunedSweeper(Sweeper):
         refuse_dry_run(self, arguments)
         seeds, words = reported_seeds(arguments, self._seeds)
         self._words = words
-        runs_dir, name = Path(self._config.runs_dir), str(self._config.sweep)
-        Path(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        runs_dir, name = Path(self._asked.runs_dir), str(self._asked.sweep)
+        Path(self._asked.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         return tune_and_report(
             runs_dir,
             name,
             OmegaConf.to_container(self._methods, resolve=True),  # type: ignore[arg-type]
             seeds,
-            list(self._config.search.seeds),
+            list(self._asked.search.seeds),
             self._search_one,
             self._report,
         )
 
     def _search_one(self, study: str, method: Sequence[str], params: Any) -> None:
         settings = instantiate(self._search)
-        storage = f"sqlite:///{self._config.runs_dir}/sweeps/{study}/study.db"
+        storage = f"sqlite:///{self._asked.runs_dir}/sweeps/{study}/study.db"
         own = OmegaConf.create(dict(params))
         sweeper = ResumedOptunaSweeper(**settings, storage=storage, study_name=study, params=own)
-        sweeper.setup(hydra_context=self._context, task_function=self._task, config=self._config)
+        sweeper.setup(hydra_context=self._context, task_function=self._task, config=self._asked)
         sweeper.sweep([*self._words, *method, f"sweep={study}"])
 
     def _report(self, chosen: Any, jobs: Sequence[Sequence[str]]) -> Any:
         from birds.launch.hydra_compose import Composer
         from birds.launch.launcher import launch
 
-        compose = Composer(self._context.config_loader, self._config)
+        compose = Composer(self._context.config_loader, self._asked)
 
         def tuned(words: Sequence[str]) -> DictConfig:
             """The configuration with the choices of the method that the words ask for."""
