@@ -1,10 +1,15 @@
 """A finished classifier to work with: as its method loads it, or as one network where it is one."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from birds.core.checkpoint import finished_classifier
+from birds.core.machine import resolve
 from birds.core.parts import part_class
-from birds.core.spec import RunSpec, UserError
+from birds.core.spec import ImageChoices, Part, RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
 from birds.methods import load_method
 
@@ -16,6 +21,45 @@ def load_classifier(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
     """
     spec, classes = finished_classifier(folder)
     return load_method(spec, folder, classes), spec, classes
+
+
+def opened_classifier(
+    folder: RunFolder,
+) -> tuple[Callable[[NDArray[np.uint8]], NDArray[np.float32]], ImageChoices, list[str]]:
+    """The classifier of a run as a function of images, uint8 (N, H, W, C) to logits (N, S); how it
+    wants to see images; and its classes.
+
+    It computes where and as precisely as this machine does best, but never less precisely than the
+    run was measured. Raises UserError when the run is no finished classifier.
+    """
+    import torch
+
+    classifier, spec, classes = load_classifier(folder)
+    record = folder.record()
+    machine = resolve(_runtime(folder, record.model_dump() if record else {}))
+    classifier.to(machine.device)
+
+    @torch.no_grad()
+    def classify(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(images).to(machine.device).permute(0, 3, 1, 2)
+        with machine.autocast():
+            logits: NDArray[np.float32] = classifier(pixels.float() / 255).float().cpu().numpy()
+        return logits
+
+    return classify, spec.image, classes
+
+
+def _runtime(folder: RunFolder, recorded: Mapping[str, Any]) -> Runtime:
+    """Where a finished run is used: on a GPU where there is one, with all of PyTorch's threads."""
+    import torch
+
+    return Runtime(
+        runs_dir=folder.path.parent,
+        cache_dir=folder.path.parent / "cache",
+        source=Part(name="folder"),
+        precision="32" if recorded.get("precision") == "32" else "auto",
+        threads=torch.get_num_threads(),
+    )
 
 
 def has_network(folder: RunFolder) -> bool:
