@@ -23,6 +23,7 @@ from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder, write_atomically
 from birds.encoders import create_encoder, seeded_encoder
 from birds.methods import Job
+from birds.methods.classify._network import Network
 from birds.methods.classify._predictions import Predictions, measured_predictions
 from birds.methods.classify.heads import create_head
 from birds.methods.features import features_of
@@ -84,6 +85,16 @@ class FittedClassifier(nn.Module):
         if "valid" in arrays:
             extra["valid"] = (arrays["valid"], arrays["valid_label"])
         self.head.fit(arrays["features"], arrays["label"], self.spec.seed, **extra)
+
+    def as_network(self) -> Network | None:
+        """The encoder and the fitted head as one network; None where the head is not linear."""
+        found = self.head.linear()
+        if found is None:
+            return None
+        weight, bias = (torch.from_numpy(values).float() for values in found)
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        return Network(self.encoder, layer).requires_grad_(False).eval()
 
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         """The latent vectors of images as fractions."""

@@ -109,6 +109,15 @@ class Standard:
             return None
         return finished_network(spec, options.head, folder, len(classes))
 
+    @classmethod
+    def exportable(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
+        """The same, where a fitted head that is linear becomes a layer; None for any other."""
+        network = cls.network(spec, folder, classes)
+        if network is not None:
+            return network
+        found: Network | None = cls.load(spec, folder, classes).as_network()
+        return found
+
 
 def by_gradient(options: Any) -> bool:
     """Whether the head of these options is trained by gradient descent."""
