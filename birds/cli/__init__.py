@@ -13,7 +13,19 @@ from pathlib import Path
 
 from analysis.dashboard.command import add_commands as add_dashboard
 from analysis.report import add_command as add_report
-from birds.cli import data, export, figures, latency, latent, predict, quantize, seeds, table, wandb
+from birds.cli import (
+    data,
+    embed,
+    export,
+    figures,
+    latency,
+    latent,
+    predict,
+    quantize,
+    seeds,
+    table,
+    wandb,
+)
 from birds.core.errors import exit_status
 from birds.core.process import prepare_process
 from birds.launch.look_after import add_commands as add_look_after
@@ -31,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         figures.add_command,
         predict.add_command,
         export.add_command,
+        embed.add_command,
         quantize.add_command,
         latency.add_command,
         add_report,

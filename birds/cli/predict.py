@@ -11,10 +11,10 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from birds.cli.progress_bar import progress_bar
 from birds.core.errors import refuse_odd_file
 from birds.core.spec import UserError
 from birds.core.store import write_atomically
@@ -64,7 +64,7 @@ def _predict(args: argparse.Namespace) -> None:
         refuse_odd_file(args.csv, (".csv",))
     sheets = Sheets(args.picture, args.pages) if args.picture else None
     places, predictions, sentence = _predictions(args)
-    with _progress(places) as advance:
+    with progress_bar(places) as advance:
         if args.csv:
             counted = _written(args.csv, _seen(predictions, advance, sheets))
         else:
@@ -72,7 +72,7 @@ def _predict(args: argparse.Namespace) -> None:
     _say_what_was_done(args, counted, sentence, sheets)
 
 
-def _seen(predictions: Predictions, advance: Callable[[], None], sheets: Any) -> Predictions:
+def _seen(predictions: Predictions, advance: Callable[[], object], sheets: Any) -> Predictions:
     """The predictions, each counted by the bar and put on a sheet as it passes."""
     for prediction in predictions:
         advance()
@@ -180,24 +180,6 @@ def _cells(prediction: "Prediction") -> list[str]:
     words += [""] * (2 * TOP - len(words))
     unsure = "" if prediction.error else str(prediction.unsure).lower()
     return [str(prediction.path), *words[:2], unsure, *words[2:], prediction.error]
-
-
-@contextmanager
-def _progress(places: list[Path]) -> Iterator[Any]:
-    """What is called once an image; a bar on a terminal, nothing elsewhere."""
-    if not (sys.stderr.isatty() and any(place.is_dir() for place in places)):
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    from birds.use.predict import image_files
-
-    total = sum(1 for _ in image_files(places))
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("images", total=total)
-        yield lambda: bar.advance(task)
 
 
 def _say_what_was_done(

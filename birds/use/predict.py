@@ -77,7 +77,7 @@ def stream_predictions(
 
     Raises UserError on a file that is no image, unless such are skipped.
     """
-    for batch, pixels in _decoded_batches(paths, image):
+    for batch, pixels in decoded_batches(paths, image):
         broken = {k: found for k, found in enumerate(pixels) if isinstance(found, Unreadable)}
         if broken and not skip_unreadable:
             raise next(iter(broken.values()))
@@ -94,7 +94,7 @@ def stream_predictions(
                 yield next(rows)
 
 
-def _decoded_batches(
+def decoded_batches(
     paths: Iterable[Path], image: ImageChoices
 ) -> Iterator[tuple[list[Path], list[NDArray[np.uint8] | Unreadable]]]:
     """Batches of images in order; some are decoded while the one before is worked on."""

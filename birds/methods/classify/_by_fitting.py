@@ -145,10 +145,11 @@ class FittedClassifier(nn.Module):
         image = job.spec.image
         shape = (image.channels, image.size, image.size)
         encoder: Any = self.encoder.to(job.machine.device)
+        flops = 0 if encoder.by_id else forward_flops(encoder, shape, job.machine.device)
         return {
             **measured,
             **parameter_counts(encoder),
-            "cost_flops_per_image": forward_flops(encoder, shape, job.machine.device),
+            "cost_flops_per_image": flops,
             **peak_memory_mb(job.machine.device),
         }
 

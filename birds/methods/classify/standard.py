@@ -85,7 +85,8 @@ class Standard:
                 f"head={options.head.name} is fitted on frozen features, so it cannot train an "
                 f"encoder (train={options.train}); choose train=head, or head=linear"
             )
-        sketched_encoder(spec.encoder, spec.image)
+        if sketched_encoder(spec.encoder, spec.image).by_id:
+            _refuse_training_by_id(options, spec)
         for kind, part in (("head", options.head), ("extra_loss", options.extra_loss)):
             made_by = part_class(kind, part.place)
             made_by.check(options_of(kind, part), options, spec)
@@ -117,6 +118,18 @@ class Standard:
             return network
         found: Network | None = cls.load(spec, folder, classes).as_network()
         return found
+
+
+def _refuse_training_by_id(options: Any, spec: RunSpec) -> None:
+    """Refuse what needs a network of an encoder that only knows the features of listed images."""
+    name = spec.encoder.name
+    if by_gradient(options) or options.start == "run":
+        raise ValueError(
+            f"encoder={name} has vectors of images and no network to train, and {spec.variant} "
+            "trains one; choose a head that is fitted on frozen features, such as variant=Logistic"
+        )
+    if spec.noise_levels:
+        raise ValueError(f"encoder={name} cannot see images under noise; choose robustness=false")
 
 
 def by_gradient(options: Any) -> bool:
