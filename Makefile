@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool sweep-steps table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test test-slow test-encoders format data preview clean
+.PHONY: help setup sweep-exp1 sweep-exp2 sweep-noise sweep-unet sweep-pool sweep-steps sweep-labels labels table seeds figures notebooks report quantize latency latent status dashboard watch wandb-sync bench bench-check bench-launch test test-slow test-encoders format data preview clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,12 @@ sweep-pool: $(READY)  ## do unlabelled images of other classes make pretraining 
 
 sweep-steps: $(READY)  ## is what pretraining gives more than a start? A, B2 and DAE with 20, 80 and 160 steps an epoch
 	@$(RUN) train.py -m sweeps=steps $(ARGS)
+
+sweep-labels: $(READY)  ## accuracy against labels a class, A and B2 with 1, 2, 5 and 10 labels; then `make labels`
+	@$(RUN) train.py -m sweeps=labels $(ARGS)
+
+labels: $(READY)  ## how many labels are needed, and which photos to label next (SWEEP=name, ARGS="--reach 80 --next 50")
+	@$(VENV)/bin/birds labels $(or $(SWEEP),labels) $(ARGS)
 
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)

@@ -23,6 +23,7 @@ from birds.cli import (
     latent,
     predict,
     quantize,
+    quick,
     seeds,
     table,
     wandb,
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for add in (
+        quick.add_command,
         table.add_command,
         figures.add_command,
         predict.add_command,

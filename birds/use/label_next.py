@@ -27,7 +27,7 @@ CANDIDATES = 10  # times the images wanted, of which the clusters are made
 COMPONENTS = 64  # of the features that k-means sees
 ROUNDS = 4
 START = 2  # labels a class that a simulation begins with
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = tuple(range(10))
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
