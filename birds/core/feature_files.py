@@ -116,7 +116,8 @@ def _from_table(file: Path) -> tuple[list[str], Any]:
         raise UserError(f"{file} has no column {ID}; it has: {shown}")
     ids = ["" if value != value else str(value) for value in frame[column]]  # NaN is not itself
     rest = frame.drop(columns=column)
-    if rest.shape[1] == 1 and not pd.api.types.is_numeric_dtype(rest.iloc[:, 0]):
+    is_one = file.suffix != ".csv" and rest.shape[1] == 1
+    if is_one and not pd.api.types.is_numeric_dtype(rest.iloc[:, 0]):
         return ids, [np.asarray(row, np.float64).ravel() for row in rest.iloc[:, 0]]
     odd = [str(name) for name in rest.columns if not pd.api.types.is_numeric_dtype(rest[name])]
     if odd:

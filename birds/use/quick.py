@@ -93,7 +93,40 @@ def quick_look(
     Raises UserError when there are fewer than two classes or a class has one image.
     """
     labelled, others, counted = _drawn(source, unlabelled, most, seed)
-    part, image = encoder
+    encode = _opened(encoder[0], encoder[1], seed)
+    image = encoder[1]
+    files = [source.file(item.id) for item in labelled]
+    features, kept, broken = _encoded(encode, image, files)
+    features_unlabelled, kept_others, broken_others = _encoded(encode, image, others)
+    names = [str(labelled[k].label) for k in kept]
+    classes = tuple(sorted(set(names)))
+    label = np.array([classes.index(name) for name in names])
+    _refuse_small(classes, label)
+    accuracy, best, probability = _best_head(features, label, seed)
+    chances = np.zeros((0, len(classes)))
+    if len(kept_others):
+        head = _fitted(best, features, label, len(classes), seed)
+        chances = softmax(head.scores(features_unlabelled))
+    return QuickLook(
+        classes,
+        tuple(files[k] for k in kept),
+        label,
+        features,
+        accuracy,
+        best,
+        probability,
+        tuple(others[k] for k in kept_others),
+        features_unlabelled,
+        chances,
+        _nearest(features, features, itself=True),
+        _nearest(features_unlabelled, features),
+        counted,
+        (*broken, *broken_others),
+    )
+
+
+def _opened(part: Part, image: ImageChoices, seed: int) -> Any:
+    """The encoder as a function of images, uint8 (N, H, W, C) to features (N, F)."""
     torch.manual_seed(seed)
     torch.set_num_threads(cores())
     network = create_encoder(part, image).eval()
@@ -104,36 +137,17 @@ def quick_look(
         features: NDArray[np.float32] = network.features(pixels).numpy()
         return features
 
-    files = [source.file(item.id) for item in labelled]
-    features, kept, broken = _encoded(encode, image, files)
-    features_unlabelled, kept_others, broken_others = _encoded(encode, image, others)
-    names = [str(labelled[k].label) for k in kept]
-    classes = tuple(sorted(set(names)))
-    label = np.array([classes.index(name) for name in names])
-    _refuse_small(classes, label)
+    return encode
+
+
+def _best_head(
+    features: NDArray[np.float32], label: NDArray[np.int64], seed: int
+) -> tuple[dict[str, float], str, Floats]:
+    """The cross-validated accuracy of each head, the best one, and its probabilities."""
     out_of_fold = {name: _out_of_fold(name, features, label, seed) for name in HEADS}
     accuracy = {name: float((p.argmax(1) == label).mean()) for name, p in out_of_fold.items()}
     best = max(accuracy, key=accuracy.__getitem__)
-    head = _fitted(best, features, label, len(classes), seed)
-    chances = np.zeros((0, len(classes)))
-    if len(kept_others):
-        chances = softmax(head.scores(features_unlabelled))
-    return QuickLook(
-        classes,
-        tuple(files[k] for k in kept),
-        label,
-        features,
-        accuracy,
-        best,
-        out_of_fold[best],
-        tuple(others[k] for k in kept_others),
-        features_unlabelled,
-        chances,
-        _nearest(features, features, itself=True),
-        _nearest(features_unlabelled, features),
-        counted,
-        (*broken, *broken_others),
-    )
+    return accuracy, best, out_of_fold[best]
 
 
 def _drawn(

@@ -117,7 +117,7 @@ def test_chosen_images_are_unsure_and_apart() -> None:
     """Two tight groups of unsure images among sure ones: one of each group comes first."""
     random = np.random.default_rng(0)
     features = np.concatenate([random.normal(k, 0.01, (10, 4)) for k in (0.0, 5.0, 9.0)])
-    features[:10] = random.normal(0, 0.01, (10, 4)) + [3, 0, 0, 0]
+    features[:10] = random.normal(0, 0.01, (10, 4)) + np.array([3, 0, 0, 0])
     sure = np.tile([0.98, 0.02], (10, 1))
     unsure = np.tile([0.52, 0.48], (10, 1))
     probability = np.concatenate([unsure, sure, unsure])
