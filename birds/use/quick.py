@@ -93,8 +93,7 @@ def quick_look(
     Raises UserError when there are fewer than two classes or a class has one image.
     """
     labelled, others, counted = _drawn(source, unlabelled, most, seed)
-    encode = _opened(encoder[0], encoder[1], seed)
-    image = encoder[1]
+    encode, image = _opened(*encoder, seed), encoder[1]
     files = [source.file(item.id) for item in labelled]
     features, kept, broken = _encoded(encode, image, files)
     features_unlabelled, kept_others, broken_others = _encoded(encode, image, others)
@@ -103,10 +102,7 @@ def quick_look(
     label = np.array([classes.index(name) for name in names])
     _refuse_small(classes, label)
     accuracy, best, probability = _best_head(features, label, seed)
-    chances = np.zeros((0, len(classes)))
-    if len(kept_others):
-        head = _fitted(best, features, label, len(classes), seed)
-        chances = softmax(head.scores(features_unlabelled))
+    head = _fitted(best, features, label, len(classes), seed)
     return QuickLook(
         classes,
         tuple(files[k] for k in kept),
@@ -117,7 +113,7 @@ def quick_look(
         probability,
         tuple(others[k] for k in kept_others),
         features_unlabelled,
-        chances,
+        _chances(head, features_unlabelled, len(classes)),
         _nearest(features, features, itself=True),
         _nearest(features_unlabelled, features),
         counted,
@@ -138,6 +134,13 @@ def _opened(part: Part, image: ImageChoices, seed: int) -> Any:
         return features
 
     return encode
+
+
+def _chances(head: Any, features: NDArray[np.float32], classes: int) -> Floats:
+    """Probabilities (U, S) by a fitted head; of no image, none."""
+    if not len(features):
+        return np.zeros((0, classes))
+    return softmax(head.scores(features))
 
 
 def _best_head(
