@@ -114,6 +114,8 @@ def _from_table(file: Path) -> tuple[list[str], Any]:
     if column is None:
         shown = ", ".join(map(str, frame.columns[:4]))
         raise UserError(f"{file} has no column {ID}; it has: {shown}")
+    if frame.empty:
+        raise UserError(f"{file} holds no vector")
     ids = ["" if value != value else str(value) for value in frame[column]]  # NaN is not itself
     rest = frame.drop(columns=column)
     is_one = file.suffix != ".csv" and rest.shape[1] == 1
