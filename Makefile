@@ -66,6 +66,12 @@ study: $(READY)  ## how a sweep's networks learned, where they err, in which lay
 sweep-words: $(READY)  ## a bag of visual words: vocabulary, descriptor, kernel, matcher, one at a time (ARGS="data=birds525 ...")
 	@$(RUN) train.py -m sweeps=words $(ARGS)
 
+sweep-labels: $(READY)  ## accuracy against labels a class, A and B2 with 1, 2, 5 and 10 labels; then `make labels`
+	@$(RUN) train.py -m sweeps=labels $(ARGS)
+
+labels: $(READY)  ## how many labels are needed, and which photos to label next (SWEEP=name, ARGS="--reach 80 --next 50")
+	@$(VENV)/bin/birds labels $(or $(SWEEP),labels) $(ARGS)
+
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
 

@@ -7,7 +7,6 @@ colour, a marker and a hatch by its name, always the same.
 """
 
 import itertools
-import os
 import zlib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from birds.core.home import homes as homes
 from birds.core.spec import UserError
 from birds.core.wrong_values import complaint
 
@@ -98,13 +98,6 @@ class Variant(BaseModel):
         """What it is, in a few words; its name where nobody said it."""
         titles: Mapping[Any, str] = self.title
         return titles.get(language, self.name)
-
-
-def homes() -> tuple[Path, ...]:
-    """The folders that may hold `configs` and `sweeps`: BIRDS_HOME, and the one of this project."""
-    project = Path(__file__).resolve().parents[1]
-    asked = os.environ.get("BIRDS_HOME")
-    return (Path(asked), project) if asked else (project,)
 
 
 def variant(name: str) -> Variant:

@@ -1,6 +1,4 @@
-"""`birds`: look at data, look after sweeps, read results, use a model. Training is `python
-train.py`.
-"""
+"""`birds`: train, look at data, look after sweeps, read results, use a model."""
 
 # The command line is the one place in `birds` that imports `analysis`; each command is a module.
 
@@ -13,17 +11,23 @@ from pathlib import Path
 
 from analysis.dashboard.command import add_commands as add_dashboard
 from analysis.report import add_command as add_report
+from birds import __version__
 from birds.cli import (
     data,
+    embed,
+    export,
     figures,
+    labels,
     latency,
     latent,
     predict,
     quantize,
+    quick,
     samples,
     seeds,
     study,
     table,
+    train,
     wandb,
 )
 from birds.core.errors import exit_status
@@ -34,15 +38,21 @@ from birds.launch.look_after import add_commands as add_look_after
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="birds", description=__doc__)
+    top.add_argument("--version", action="version", version=f"birds {__version__}")
     top.add_argument(
         "--runs-dir", type=Path, default=Path("runs"), help="where runs lie (default: runs)"
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("train", help="train a run or a sweep: python train.py", add_help=False)
     for add in (
+        quick.add_command,
         table.add_command,
         figures.add_command,
         study.add_command,
         predict.add_command,
+        export.add_command,
+        embed.add_command,
+        labels.add_command,
         quantize.add_command,
         latency.add_command,
         add_report,
@@ -61,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `birds` command: exits with 0, or 2 and a sentence."""
     prepare_process()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:  # its words are Hydra's, not argparse's
+        sys.exit(exit_status(lambda: train.train(words[1:])))
     args = parser().parse_args(arguments)
     sys.exit(exit_status(lambda: args.act(args), _elsewhere(args)))
 

@@ -1,58 +1,200 @@
-"""`birds predict RUN IMAGE ...`: classes of images by a run or a model file."""
+"""`birds predict SWEEP|KEY PLACE ...`: classes of images by a run or a model file.
+
+A place is an image or a folder of any depth. With `--csv` every image becomes a row, written as it
+comes; memory does not grow with their number. Probabilities are calibrated on the run's validation
+images, and `unsure` says which of them are below `--unsure`.
+"""
 
 import argparse
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
+from birds.cli.progress_bar import progress_bar
 from birds.core.errors import refuse_odd_file
 from birds.core.spec import UserError
-from birds.core.store import find_run
+from birds.core.store import write_atomically
 
+if TYPE_CHECKING:
+    from birds.use.predict import Prediction
+
+Predictions = Iterator["Prediction"]
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # what pictures are written as
+TOP = 5
 
 
 def add_command(commands: Any) -> None:
     """Add `predict` to what `add_subparsers()` returned."""
     predict = commands.add_parser(
-        "predict", help="classes of images, with probabilities, by a run or a model file"
+        "predict",
+        help="classes of images, with probabilities, by a run or a model file",
+        description=__doc__,
     )
-    predict.add_argument(
-        "--model", type=Path, help="a file of `birds quantize`, in place of RUN; needs no torch"
+    option = predict.add_argument
+    option("--model", type=Path, help="a file of `birds quantize`, in place of RUN; needs no torch")
+    option(
+        "names",
+        nargs="+",
+        metavar="[RUN] IMAGE",
+        help="key or folder of a run, or a sweep (its best run); then images and folders",
     )
-    predict.add_argument(
-        "names", nargs="+", metavar="[RUN] IMAGE", help="key or folder of a run, then images"
-    )
-    predict.add_argument(
-        "--picture", type=Path, help="write the images with their classes into this picture"
+    option("--csv", type=Path, help="write a row an image into this file")
+    option("--picture", type=Path, help="write contact sheets of the images with their classes")
+    option("--pages", type=int, default=100, help="contact sheets at most (default: 100)")
+    option(
+        "--unsure",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="an image is unsure where its likeliest class has less (default: 0.5)",
     )
     predict.set_defaults(act=_predict)
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from birds.use.predict import annotated
+    from birds.use.picture import Sheets
 
     if args.picture:
         refuse_odd_file(args.picture, PICTURES)
-    predictions = _predictions(args)
+    if args.csv:
+        refuse_odd_file(args.csv, (".csv",))
+    sheets = Sheets(args.picture, args.pages) if args.picture else None
+    places, predictions, sentence = _predictions(args)
+    with progress_bar(places) as advance:
+        if args.csv:
+            counted = _written(args.csv, _seen(predictions, advance, sheets))
+        else:
+            counted = _printed(_seen(predictions, advance, sheets))
+    _say_what_was_done(args, counted, sentence, sheets)
+
+
+def _seen(predictions: Predictions, advance: Callable[[], object], sheets: Any) -> Predictions:
+    """The predictions, each counted by the bar and put on a sheet as it passes."""
     for prediction in predictions:
+        advance()
+        if sheets:
+            sheets.add(prediction)
+        yield prediction
+
+
+def _printed(predictions: Predictions) -> Counter[str]:
+    counted = Counter[str]()
+    for prediction in predictions:
+        _count(prediction, counted)
         print(prediction.path)
+        if prediction.error:
+            print(f"  cannot be read ({prediction.error})")
         for name, probability in prediction.ranked:
             print(f"  {probability:6.1%}  {name}")
-    if args.picture:
-        annotated(predictions).save(args.picture)
-        print(f"Written: {args.picture}")
+        if prediction.unsure:
+            print("  unsure")
+    return counted
 
 
-def _predictions(args: argparse.Namespace) -> list[Any]:
+def _written(file: Path, predictions: Predictions) -> Counter[str]:
+    """Write a row an image; the file appears when all of them are in it."""
+    counted = Counter[str]()
+
+    def write(out: IO[bytes]) -> None:
+        text = io.TextIOWrapper(out, encoding="utf-8", errors="surrogateescape", newline="")
+        rows = csv.writer(text)
+        rows.writerow(_head())
+        for prediction in predictions:
+            _count(prediction, counted)
+            rows.writerow(_cells(prediction))
+        text.flush()
+        text.detach()
+
+    write_atomically(file, write)
+    return counted
+
+
+def _count(prediction: "Prediction", counted: Counter[str]) -> None:
+    counted["images"] += not prediction.error
+    counted["unsure"] += prediction.unsure
+    counted["unreadable"] += bool(prediction.error)
+
+
+def _predictions(args: argparse.Namespace) -> tuple[list[Path], Predictions, str]:
+    """The places, the predictions of their images, and what unsure means."""
     if args.model:
+        from birds.use.predict import image_files
         from birds.use.quantize.predict import predict_with_model
 
-        return predict_with_model(args.model, [Path(name) for name in args.names])
-    from birds.use.predict import predict
+        places = _existing(args.names)
+        return places, iter(predict_with_model(args.model, list(image_files(places)))), ""
+    from birds.cli.chosen_run import chosen_run, words_of
+    from birds.use.calibration import calibration_of
+    from birds.use.networks import opened_classifier
+    from birds.use.predict import image_files, stream_predictions
 
-    run, *images = args.names
-    if not images:
+    run, *names = args.names
+    if not names:
         raise UserError(
             f"no images: birds predict {run} IMAGE ..., or birds predict --model FILE IMAGE ..."
         )
-    return predict(find_run(args.runs_dir, run), [Path(name) for name in images])
+    folder = chosen_run(args.runs_dir, run)
+    places = _existing(names)
+    calibration = calibration_of(folder, args.unsure)
+    classify, look, classes = opened_classifier(folder)
+    print(f"predict: run {words_of(folder)}", file=sys.stderr)
+    has_folder = any(place.is_dir() for place in places)
+    predictions = stream_predictions(
+        classify,
+        look,
+        classes,
+        image_files(places),
+        calibration,
+        top=TOP,
+        skip_unreadable=has_folder,
+    )
+    return places, predictions, calibration.sentence()
+
+
+def _existing(names: list[str]) -> list[Path]:
+    """The places; a folder without images is refused, a file is read when its turn comes."""
+    from birds.use.predict import image_files
+
+    places = [Path(name) for name in names]
+    for place in places:
+        if place.is_dir() and next(image_files([place]), None) is None:
+            raise UserError(f"{place} holds no image, at any depth; give another folder")
+    return places
+
+
+def _head() -> list[str]:
+    head = ["file", "class", "probability", "unsure"]
+    for place in range(2, TOP + 1):
+        head += [f"class_{place}", f"probability_{place}"]
+    return [*head, "error"]
+
+
+def _cells(prediction: "Prediction") -> list[str]:
+    words: list[str] = []
+    for name, chance in prediction.ranked:
+        words += [name, f"{chance:.4f}"]
+    words += [""] * (2 * TOP - len(words))
+    unsure = "" if prediction.error else str(prediction.unsure).lower()
+    return [str(prediction.path), *words[:2], unsure, *words[2:], prediction.error]
+
+
+def _say_what_was_done(
+    args: argparse.Namespace, counted: Counter[str], sentence: str, sheets: Any
+) -> None:
+    if args.csv:
+        words = f"{counted['images']} images, {counted['unsure']} unsure"
+        print(f"{words}, {counted['unreadable']} unreadable. {sentence}".strip())
+        print(f"Written: {args.csv}")
+    elif sentence:
+        print(sentence, file=sys.stderr)
+    if sheets is None:
+        return
+    sheets.close()
+    last = f" to {sheets.written[-1]}" if len(sheets.written) > 1 else ""
+    print(f"Written: {sheets.written[0]}{last}")
+    if sheets.left_out:
+        print(f"{sheets.left_out} further images are on no sheet; choose more with --pages N")

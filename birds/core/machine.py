@@ -55,7 +55,7 @@ class Machine:
         """Where Lightning's Trainer is to work."""
         devices = [self.device.index or 0] if self.device.type == "cuda" else 1
         return {
-            "accelerator": "gpu" if self.device.type == "cuda" else "cpu",
+            "accelerator": {"cuda": "gpu"}.get(self.device.type, self.device.type),
             "devices": devices,
             "precision": LIGHTNING_PRECISION[self.precision],
         }
@@ -75,6 +75,11 @@ def resolve(runtime: Runtime) -> Machine:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(
             f"device={runtime.device}: PyTorch sees no GPU here; choose device=cpu or device=auto"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(
+            f"device={runtime.device}: PyTorch sees no Apple GPU here; choose device=cpu or "
+            "device=auto"
         )
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from birds.core.errors import UserError
+from birds.core.spec import ImageChoices
 
 HEIF = AVIF = False
 with contextlib.suppress(ImportError):  # where its plug-in is installed
@@ -67,6 +68,12 @@ class Look(NamedTuple):
     resize: Resize = "crop"
     interpolation: Interpolation = "bicubic"
     crop_pct: float = 1.0
+
+
+def look_of(image: ImageChoices, *, own_size: bool = False) -> Look:
+    """How images are decoded for an encoder; one that reads them at their own size sees greys."""
+    look = Look(**dict(image))
+    return look._replace(size=None, channels=1) if own_size else look
 
 
 class Unreadable(UserError):

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from birds.core.parts import options_of, part_class
@@ -28,6 +30,7 @@ _BLANK: ContextVar[bool] = ContextVar("blank", default=False)
 class Encoder(nn.Module):
     """What every encoder has; subclasses build the network.
 
+    by_id: it knows the features of listed images alone (`looked_up`), and no network.
     channels: of the images that it takes.
     feature_dim: how long a pooled feature vector is.
     map_widths, map_strides: channels of each map, and how many pixels one side of its cells covers,
@@ -39,6 +42,7 @@ class Encoder(nn.Module):
     own_size: ClassVar[bool] = False
     Options: ClassVar[type[Choices]] = Choices
 
+    by_id: ClassVar[bool] = False
     channels: int
     feature_dim: int
     map_widths: tuple[int, ...] = ()
@@ -74,6 +78,10 @@ class Encoder(nn.Module):
         with torch.device("meta"):
             encoder: Encoder = cls(options, image)  # type: ignore[call-arg]
         return encoder
+
+    def looked_up(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Features (N, F) of images by their ids, of an encoder that has `by_id`."""
+        raise NotImplementedError
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:

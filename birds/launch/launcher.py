@@ -27,6 +27,8 @@ from birds.launch.progress import Board
 TAIL_LINES = 6
 LoadTable = Callable[[], Callable[[Path, str, str], object]]
 
+UNKNOWN = object()  # a key that no configuration has
+
 
 def launch(
     compose: Callable[[Sequence[str]], DictConfig],
@@ -112,12 +114,13 @@ def _fits(cell: str, config: DictConfig) -> bool:
     """
     for word in str(cell).split():
         key, _, wanted = word.partition("=")
-        value = OmegaConf.select(config, key)
-        if value is None or not wanted:
+        value = OmegaConf.select(config, key, default=UNKNOWN)
+        if value is UNKNOWN or not wanted:
             raise UserError(
                 f"launch.exclude: {word!r} is not key=value of a key in configs/config.yaml"
             )
-        if str(value.get("name") if isinstance(value, DictConfig) else value) != wanted:
+        named = value.get("name") if isinstance(value, DictConfig) else value
+        if ("null" if named is None else str(named)) != wanted:
             return False
     return True
 

@@ -114,9 +114,9 @@ def _compose(values: Mapping[str, Any], data_digest: str, pool_digest: str) -> R
 
 def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
     """Refuse what would only be found out when a run starts, or be taken for something else."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(values["device"])):
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(values["device"])):
         raise UserError(
-            f"device={values['device']} is not supported; choose auto, cpu, cuda or cuda:N"
+            f"device={values['device']} is not supported; choose auto, cpu, mps, cuda or cuda:N"
         )
     for name, meaning in (
         ("slots", "how many runs go side by side"),

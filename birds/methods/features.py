@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from birds.core.errors import UserError
 from birds.core.randomness import stream
 from birds.core.store import locked, write_atomically
 from birds.data.augmentation import to_float
@@ -100,6 +101,8 @@ def _encoded(
 ) -> NDArray[np.float32]:
     if isinstance(encoder, OwnSizeEncoder):
         return encoder.encode(described(encoder, job, rows, noise))
+    if encoder.by_id:
+        return _looked_up(encoder, job, rows)
     device = job.machine.device
     encoder.to(device).eval()
     features = []
@@ -113,6 +116,17 @@ def _encoded(
             features.append(encoder.features(image).float().cpu())
     encoded: NDArray[np.float32] = torch.cat(features).numpy()
     return encoded
+
+
+def _looked_up(encoder: Encoder, job: Job, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The features of the rows that a file brings. Raises UserError for rows of a wider pool."""
+    ids = job.data.images.ids
+    if (rows >= len(ids)).any():
+        raise UserError(
+            f"encoder={job.spec.encoder.name} has no features for the images of a wider pool; "
+            "choose pool=split"
+        )
+    return encoder.looked_up([ids[row] for row in rows])
 
 
 def _draws(job: Job, rows: NDArray[np.int64], sides: torch.Size) -> torch.Tensor:

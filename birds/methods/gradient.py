@@ -23,7 +23,7 @@ from birds.core.checkpoint import read_checkpoint, saved_weights
 from birds.core.randomness import stream_seed
 from birds.core.spec import RunSpec
 from birds.core.store import RunFolder
-from birds.encoders import reads_own_size
+from birds.encoders import reads_own_size, sketched_encoder
 from birds.methods import Job
 from birds.methods.callbacks import Curves, Stopping, keeping, stopped_early
 from birds.methods.schedule import Groups, optimizer_and_schedule
@@ -172,7 +172,12 @@ class GradientPretraining(GradientMethod):
 
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
-        """Raise ValueError for choices that make no sense together."""
+        """Refuse an encoder that is no network: nothing can be trained through it."""
+        if sketched_encoder(spec.encoder, spec.image).by_id:
+            raise ValueError(
+                f"encoder={spec.encoder.name} has vectors of images and no network to train; choose "
+                "a head that is fitted on frozen features, such as variant=Logistic"
+            )
         if reads_own_size(spec):
             raise ValueError(
                 f"pretraining={spec.variant} trains by gradient descent, and "

@@ -1,11 +1,18 @@
 """A finished classifier to work with: as its method loads it, or as one network where it is one."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from birds.core.checkpoint import finished_classifier
+from birds.core.machine import resolve
 from birds.core.parts import part_class
-from birds.core.spec import RunSpec, UserError
+from birds.core.spec import Part, RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
+from birds.data.decode import Look, look_of
+from birds.encoders import blank_encoders, reads_own_size
 from birds.methods import load_method
 
 
@@ -16,6 +23,45 @@ def load_classifier(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
     """
     spec, classes = finished_classifier(folder)
     return load_method(spec, folder, classes), spec, classes
+
+
+def opened_classifier(
+    folder: RunFolder,
+) -> tuple[Callable[[NDArray[np.uint8]], NDArray[np.float32]], Look, list[str]]:
+    """The classifier of a run as a function of images, uint8 (N, H, W, C) to logits (N, S); how it
+    wants to see images; and its classes.
+
+    It computes where and as precisely as this machine does best, but never less precisely than the
+    run was measured. Raises UserError when the run is no finished classifier.
+    """
+    import torch
+
+    classifier, spec, classes = load_classifier(folder)
+    record = folder.record()
+    machine = resolve(_runtime(folder, record.model_dump() if record else {}))
+    classifier.to(machine.device)
+
+    @torch.no_grad()
+    def classify(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(images).to(machine.device).permute(0, 3, 1, 2)
+        with machine.autocast():
+            logits: NDArray[np.float32] = classifier(pixels.float() / 255).float().cpu().numpy()
+        return logits
+
+    return classify, look_of(spec.image, own_size=reads_own_size(spec)), classes
+
+
+def _runtime(folder: RunFolder, recorded: Mapping[str, Any]) -> Runtime:
+    """Where a finished run is used: on a GPU where there is one, with all of PyTorch's threads."""
+    import torch
+
+    return Runtime(
+        runs_dir=folder.path.parent,
+        cache_dir=folder.path.parent / "cache",
+        source=Part(name="folder"),
+        precision="32" if recorded.get("precision") == "32" else "auto",
+        threads=torch.get_num_threads(),
+    )
 
 
 def has_network(folder: RunFolder) -> bool:
@@ -36,6 +82,24 @@ def load_network(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
         raise UserError(
             f"run {folder.key} ({spec.title}) has no network to export: its fitted head has no form "
             "of layers; choose a run with head=linear, mlp or logistic"
+        )
+    return network, spec, classes
+
+
+def load_exportable(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
+    """As `load_network`, where a fitted head that is linear becomes a layer of the network.
+
+    Raises UserError as that does, and for a fitted head that is not linear.
+    """
+    spec, classes = finished_classifier(folder)
+    made_by = part_class(spec.kind, spec.method.place)
+    find = getattr(made_by, "exportable", None)
+    with blank_encoders():
+        network = find(spec, folder, classes) if find else _network(spec, folder, classes)
+    if network is None:
+        raise UserError(
+            f"run {folder.key} ({spec.title}) cannot be exported: its head is fitted and not linear "
+            "in the features; choose a run with head=linear, mlp, logistic or self_training"
         )
     return network, spec, classes
 

@@ -1,89 +1,184 @@
-"""A finished classifier at work: images to classes with probabilities, and an annotated picture.
+"""A finished classifier at work: images to classes with probabilities, one batch after another.
 
-torch is imported only where a run is opened; `birds.use.quantize.predict` shares the rest and does
-without it.
+Images are decoded in threads while the classifier works on those before them, and nothing is kept,
+so memory does not grow with their number. torch is imported only where a run is opened;
+`birds.use.quantize.predict` shares the rest and does without it.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-from birds.core.letters import fitted
+from birds.core.errors import UserError
+from birds.core.machine import cores
 from birds.core.spec import ImageChoices
 from birds.core.store import RunFolder
-from birds.data.decode import decode_image
+from birds.data.decode import Look, Unreadable, decode_image, look_of
+from birds.data.names import is_image, is_left_out
+from birds.use.calibration import Calibration, softmax
 
 BATCH = 64  # images at once
+AHEAD = 4  # batches that are decoded before they are used
+
+Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # uint8 (N, H, W, C) to logits (N, S)
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """An image and its likeliest classes, best first, with probabilities."""
+    """An image and its likeliest classes, best first, with probabilities.
+
+    unsure: the first probability is below what was asked. error: why it could not be read; there
+    are no classes then.
+    """
 
     path: Path
     ranked: list[tuple[str, float]]
+    unsure: bool = False
+    error: str = ""
 
 
 def predict(folder: RunFolder, paths: Sequence[Path], top: int = 5) -> list[Prediction]:
-    """The likeliest classes of each image by a run's classifier.
+    """The likeliest classes of each image by a run's classifier, not calibrated.
 
     Raises UserError when the run is no finished classifier, and on a file that is no image.
     """
-    import torch
+    from birds.use.networks import opened_classifier
 
-    from birds.encoders import reads_own_size
-    from birds.use.networks import load_classifier
-
-    classifier, spec, classes = load_classifier(folder)
-    own_size = reads_own_size(spec)
-    at_once = 1 if own_size else BATCH
-    predictions = []
-    for start in range(0, len(paths), at_once):
-        batch = paths[start : start + at_once]
-        pixels = torch.from_numpy(read_images(batch, spec.image, own_size=own_size))
-        with torch.no_grad():
-            logits = classifier(pixels.permute(0, 3, 1, 2).float() / 255)
-        predictions += ranked(batch, logits.numpy(), classes, top)
-    return predictions
+    classify, look, classes = opened_classifier(folder)
+    return list(stream_predictions(classify, look, classes, paths, Calibration(), top=top))
 
 
-def read_images(
-    paths: Sequence[Path], image: ImageChoices, *, own_size: bool = False
-) -> NDArray[np.uint8]:
-    """The images as training saw them, uint8 (N, size, size, channels), or one (1, h, w, channels)
-    at its own size. Raises UserError on a file that is no image.
+def stream_predictions(
+    classify: Classify,
+    look: Look,
+    classes: Sequence[str],
+    paths: Iterable[Path],
+    calibration: Calibration,
+    *,
+    top: int = 5,
+    skip_unreadable: bool = False,
+) -> Iterator[Prediction]:
+    """The likeliest classes of each image, in order.
+
+    Args:
+        classify: uint8 (N, H, W, C) to logits (N, S).
+        look: how the classifier wants to see images.
+        classes: the names of the S classes.
+        paths: the files; an endless one is read as far as it is asked for.
+        calibration: the temperature, and below which probability an image is unsure.
+        top: how many classes of each image.
+        skip_unreadable: a file that is no image becomes a prediction without classes.
+
+    Raises UserError on a file that is no image, unless such are skipped.
     """
-    chosen = dict(image) | ({"size": None, "channels": 1} if own_size else {})
+    for batch, pixels in decoded_batches(paths, look):
+        broken = {k: found for k, found in enumerate(pixels) if isinstance(found, Unreadable)}
+        if broken and not skip_unreadable:
+            raise next(iter(broken.values()))
+        whole = [found for found in pixels if not isinstance(found, Unreadable)]
+        rows: Iterator[Prediction] = iter(())
+        if whole:
+            logits = classify(np.stack(whole))
+            named = [path for k, path in enumerate(batch) if k not in broken]
+            rows = iter(ranked(named, logits, classes, top, calibration))
+        for k, path in enumerate(batch):
+            if k in broken:
+                yield Prediction(path, [], error=broken[k].reason)
+            else:
+                yield next(rows)
+
+
+def decoded_batches(
+    paths: Iterable[Path], look: Look
+) -> Iterator[tuple[list[Path], list[NDArray[np.uint8] | Unreadable]]]:
+    """Batches of images in order; some are decoded while the one before is worked on."""
+    waiting: deque[tuple[list[Path], Future[list[NDArray[np.uint8] | Unreadable]]]] = deque()
+    with ThreadPoolExecutor(cores()) as pool:
+        for batch in _batches(paths, BATCH if look.size else 1):
+            waiting.append((batch, pool.submit(_decoded, batch, look)))
+            if len(waiting) > AHEAD:
+                first, pixels = waiting.popleft()
+                yield first, pixels.result()
+        while waiting:
+            first, pixels = waiting.popleft()
+            yield first, pixels.result()
+
+
+def _batches(paths: Iterable[Path], length: int) -> Iterator[list[Path]]:
+    batch: list[Path] = []
+    for path in paths:
+        batch.append(path)
+        if len(batch) == length:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _decoded(paths: Sequence[Path], look: Look) -> list[NDArray[np.uint8] | Unreadable]:
+    found: list[NDArray[np.uint8] | Unreadable] = []
+    for path in paths:
+        try:
+            found.append(decode_image(path, **look._asdict()))
+        except Unreadable as complaint:
+            found.append(complaint)
+    return found
+
+
+def read_images(paths: Sequence[Path], image: ImageChoices) -> NDArray[np.uint8]:
+    """The images as training saw them, uint8 (N, size, size, channels). Raises UserError on a file
+    that is no image.
+    """
+    chosen = look_of(image)._asdict()
     return np.stack([decode_image(path, **chosen) for path in paths])
 
 
 def ranked(
-    paths: Sequence[Path], logits: NDArray[np.float32], classes: Sequence[str], top: int = 5
+    paths: Sequence[Path],
+    logits: NDArray[np.float32],
+    classes: Sequence[str],
+    top: int = 5,
+    calibration: Calibration | None = None,
 ) -> list[Prediction]:
     """Logits (N, S) of the images as their `top` likeliest classes with probabilities."""
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    probability = odds / odds.sum(axis=1, keepdims=True)
+    calibration = calibration or Calibration()
+    probability = softmax(logits, calibration.temperature)
     best = np.argsort(-probability, axis=1, kind="stable")[:, :top]
     predictions = []
     for path, chances, order in zip(paths, probability, best, strict=True):
         named = [(classes[k], float(chances[k])) for k in order]
-        predictions.append(Prediction(path, named))
+        is_unsure = named[0][1] < calibration.unsure_below
+        predictions.append(Prediction(path, named, is_unsure))
     return predictions
 
 
-def annotated(predictions: Sequence[Prediction], width: int = 320) -> Image.Image:
-    """The images side by side, each with its three likeliest classes under it."""
-    sheet = Image.new("RGB", (width * len(predictions), width + 64), "white")
-    pen = ImageDraw.Draw(sheet)
-    for column, prediction in enumerate(predictions):
-        sheet.paste(Image.fromarray(decode_image(prediction.path, size=width)), (column * width, 0))
-        for line, (name, probability) in enumerate(prediction.ranked[:3]):
-            x, y = column * width + 8, width + 4 + 19 * line
-            pen.rectangle((x, y, x + int((width - 16) * probability), y + 16), fill="#bfe3d0")
-            font, words = fitted(f"{probability:.0%}  {name}", 12, width - 24)
-            pen.text((x + 4, y + 1), words, fill="black", font=font)
-    return sheet
+def image_files(places: Iterable[Path]) -> Iterator[Path]:
+    """The files that were named, and every image file in the folders that were, at any depth.
+
+    Folders are read as they are come to, each in the order of names; hidden files and a system's
+    trash are left out. Raises UserError when a folder cannot be read.
+    """
+    for place in places:
+        if place.is_dir():
+            yield from _images_below(place)
+        else:
+            yield place
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}") from None
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            if not is_left_out(entry.name):
+                yield from _images_below(Path(entry.path))
+        elif is_image(entry.name):
+            yield Path(entry.path)

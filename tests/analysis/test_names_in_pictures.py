@@ -18,7 +18,8 @@ from PIL import Image
 from analysis.closeups import confusion_figure, errors_figure
 from analysis.latent_pictures import Space, save_sheets, spaces_figure
 from birds.core.letters import drawable, families, fitted, label, labels, shortened
-from birds.use.predict import Prediction, annotated
+from birds.use.picture import annotated
+from birds.use.predict import Prediction
 
 NAMES = st.text(st.characters(exclude_categories=[]), max_size=90)
 ODD = [
@@ -108,4 +109,4 @@ def test_letters_of_predictions_differ(tmp_path: Path) -> None:
 
     pictures = [picture(name) for name in ("n", "ñ", "ú", "麻", "雀", "\udcc1")]
     assert len(set(pictures)) == len(pictures)
-    assert picture("x" * 300)[: 3 * 320] == picture("x" * 400)[: 3 * 320]
+    assert picture("x" * 300)[: 3 * 224] == picture("x" * 400)[: 3 * 224]

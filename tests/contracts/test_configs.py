@@ -30,6 +30,14 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def feature_file(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Feature vectors for the encoder that reads a file of them."""
+    file = tmp_path_factory.mktemp("features") / "features.csv"
+    file.write_text("id,f0\na.jpg,1\n")
+    NEEDS["encoder", "features"] = ("variant=Logistic", f"encoder.file={file}")
+
+
 def asked_with(group: str, option: str) -> tuple[str, ...]:
     """The words that an option needs beside it."""
     fitted = group == "head" and not part_class("head", option).by_gradient
@@ -41,7 +49,7 @@ def asked_with(group: str, option: str) -> tuple[str, ...]:
 )
 def test_every_option_makes_a_spec_that_survives_its_file(group: str, option: str) -> None:
     with skipping_what_is_not_installed():
-        made = spec(*asked_with(group, option), f"{group}={option}")
+        made = spec(f"{group}={option}", *asked_with(group, option))
     assert read_spec(made.model_dump_json()) == made
     assert read_spec(made.model_dump_json()).key == made.key
 

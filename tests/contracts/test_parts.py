@@ -23,7 +23,8 @@ from birds.data.prepare import create_source
 from birds.encoders import Encoder, create_encoder, seeded_encoder, sketched_encoder
 from birds.methods.classify.heads import create_head
 
-ENCODERS = [(name, channels) for name in options("encoder") for channels in (1, 3)]
+NETWORKS = [name for name in options("encoder") if name != "features"]  # which reads a file
+ENCODERS = [(name, channels) for name in NETWORKS for channels in (1, 3)]
 
 
 def own_size(part: Part) -> int:
@@ -79,7 +80,7 @@ def test_an_encoder_is_exported_for_pixels_and_gives_the_same(name: str, channel
         torch.testing.assert_close(other, one, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", options("encoder"))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_depth_groups_hold_every_parameter_once(name: str) -> None:
     encoder, _, _ = encoder_and_image(name, 3)
     groups = encoder.depth_groups()
@@ -89,7 +90,7 @@ def test_depth_groups_hold_every_parameter_once(name: str) -> None:
     assert set(grouped) == {id(parameter) for parameter in encoder.parameters()}
 
 
-@pytest.mark.parametrize("name", options("encoder"))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_an_image_depends_on_no_other_and_every_weight_matters(name: str) -> None:
     encoder, _, image = encoder_and_image(name, 3)
     fractions = pixels_for(image) / 255
@@ -104,7 +105,7 @@ def test_an_image_depends_on_no_other_and_every_weight_matters(name: str) -> Non
     assert all(parameter.grad is not None for parameter in encoder.parameters())
 
 
-@pytest.mark.parametrize("name", options("encoder"))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_an_encoder_is_drawn_from_the_seed_and_sketched_without_memory(name: str) -> None:
     _, part, image = encoder_and_image(name, 3)
     own_size = part_class("encoder", part.place).own_size
@@ -122,7 +123,7 @@ def test_an_encoder_is_drawn_from_the_seed_and_sketched_without_memory(name: str
 
 
 @pytest.mark.parametrize("size", [8, 15, 27, 30, 61, 131, 500])
-@pytest.mark.parametrize("name", options("encoder"))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_size_is_taken_or_refused_with_one_that_is_taken(name: str, size: int) -> None:
     with skipping_what_is_not_installed():
         part = chosen_part("encoder", composed(f"encoder={name}")["encoder"])

@@ -23,6 +23,7 @@ from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder, write_atomically
 from birds.encoders import blank_encoders, create_encoder, seeded_encoder
 from birds.methods import Job
+from birds.methods.classify._network import Network
 from birds.methods.classify._predictions import Predictions, measured_predictions
 from birds.methods.classify.heads import create_head
 from birds.methods.features import features_of
@@ -85,6 +86,16 @@ class FittedClassifier(nn.Module):
             extra["valid"] = (arrays["valid"], arrays["valid_label"])
         self.head.fit(arrays["features"], arrays["label"], self.spec.seed, **extra)
 
+    def as_network(self) -> Network | None:
+        """The encoder and the fitted head as one network; None where the head is not linear."""
+        found = self.head.linear()
+        if found is None:
+            return None
+        weight, bias = (torch.from_numpy(values).float() for values in found)
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        return Network(self.encoder, layer).requires_grad_(False).eval()
+
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         """The latent vectors of images as fractions."""
         vectors: Tensor = self.encoder.latent_of(self.encoder(image))
@@ -136,11 +147,12 @@ class FittedClassifier(nn.Module):
         image = job.spec.image
         shape = (image.channels, image.size, image.size)
         encoder: Any = self.encoder.to(job.machine.device)
+        flops = 0 if encoder.by_id else forward_flops(encoder, shape, job.machine.device)
         return {
             **measured,
             **self._unseen(),
             **parameter_counts(encoder),
-            "cost_flops_per_image": forward_flops(encoder, shape, job.machine.device),
+            "cost_flops_per_image": flops,
             **peak_memory_mb(job.machine.device),
         }
 

@@ -87,6 +87,8 @@ class Standard:
                 f"encoder (train={options.train}); choose train=head, or head=linear"
             )
         encoder = sketched_encoder(spec.encoder, spec.image)
+        if encoder.by_id:
+            _refuse_training_by_id(options, spec)
         if encoder.own_size and by_gradient(options):
             raise ValueError(
                 f"head={options.head.name} is trained by gradient descent on views of one size, "
@@ -115,6 +117,27 @@ class Standard:
         if not by_gradient(options):
             return _network_of_fitted(spec, folder, classes)
         return finished_network(spec, options.head, folder, len(classes))
+
+    @classmethod
+    def exportable(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
+        """The same, where a fitted head that is linear becomes a layer; None for any other."""
+        network = cls.network(spec, folder, classes)
+        if network is not None:
+            return network
+        found: Network | None = cls.load(spec, folder, classes).as_network()
+        return found
+
+
+def _refuse_training_by_id(options: Any, spec: RunSpec) -> None:
+    """Refuse what needs a network of an encoder that only knows the features of listed images."""
+    name = spec.encoder.name
+    if by_gradient(options) or options.start == "run":
+        raise ValueError(
+            f"encoder={name} has vectors of images and no network to train, and {spec.variant} "
+            "trains one; choose a head that is fitted on frozen features, such as variant=Logistic"
+        )
+    if spec.noise_levels:
+        raise ValueError(f"encoder={name} cannot see images under noise; choose robustness=false")
 
 
 def by_gradient(options: Any) -> bool:

@@ -18,6 +18,7 @@ from birds.core.errors import UserError
 from birds.core.parts import options_of, part_class
 from birds.core.spec import Part
 
+UNSEEN = -30.0  # the bias of a class without labels in a linear layer
 LEAST = 1e-6  # probabilities are not smaller, so that their logarithm is a number
 
 
@@ -39,6 +40,12 @@ class FrozenHead:
         self.options = options
         self.classes = classes
         self.model: Any = None
+
+    def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Weights (classes, F) and biases (classes,) that give the same probabilities by a softmax;
+        None for a head that is not linear in the features.
+        """
+        return None
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
@@ -86,6 +93,25 @@ class FittedHead(FrozenHead):
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logarithms of probabilities (N, classes) of features (N, F)."""
         return log_probabilities(self.model, features, self.classes)
+
+    def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Standardising and a logistic regression as one layer; None for another estimator."""
+        from sklearn.linear_model import LogisticRegression
+
+        estimator = self.model[-1]
+        if not isinstance(estimator, LogisticRegression):
+            return None
+        scaler = self.model[0]
+        weight, bias = estimator.coef_, estimator.intercept_
+        if len(weight) == 1:  # of two classes the first has the logit 0
+            weight = np.concatenate([np.zeros_like(weight), weight])
+            bias = np.append(0.0, bias)
+        scaled = weight / scaler.scale_
+        weights = np.zeros((self.classes, weight.shape[1]))
+        biases = np.full(self.classes, UNSEEN)
+        weights[estimator.classes_] = scaled
+        biases[estimator.classes_] = bias - scaled @ scaler.mean_
+        return weights, biases
 
 
 def log_probabilities(model: Any, features: Any, classes: int) -> NDArray[np.float32]:

@@ -1,0 +1,108 @@
+"""Probabilities that mean what they say, and how often a sure prediction is wrong.
+
+The temperature is fitted on a run's validation images, and the error rates are measured on its test
+images, which had no part in it. Both are read from the predictions that the run saved. No torch.
+"""
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birds.core.errors import UserError
+from birds.core.store import RunFolder
+
+TEMPERATURES = (0.01, 100.0)
+LEVEL = 0.95
+
+Scores = NDArray[np.floating]
+Labels = NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """temperature: what logits are divided by. unsure_below: the probability below which an image
+    is called unsure. sure, unsure: (wrong, images) of the test images on either side of it.
+    """
+
+    temperature: float = 1.0
+    unsure_below: float = 0.0
+    sure: tuple[int, int] = (0, 0)
+    unsure: tuple[int, int] = (0, 0)
+
+    def sentence(self) -> str:
+        """What the threshold means, measured on the test images."""
+        images = self.sure[1] + self.unsure[1]
+        if not images or not self.unsure_below:
+            return ""
+        words = f"Unsure: below {self.unsure_below:.0%}. Of {images} test images that"
+        words += f" holds for {self.unsure[1]}, of which {_rate(self.unsure)} are wrong;"
+        return f"{words} of the other {self.sure[1]} it is {_rate(self.sure)}."
+
+
+def _rate(counted: tuple[int, int]) -> str:
+    """A proportion with Wilson's 95 % interval (1927, 10.1080/01621459.1927.10502953)."""
+    from scipy.stats import binomtest
+
+    wrong, images = counted
+    if not images:
+        return "none"
+    ends = binomtest(wrong, images).proportion_ci(LEVEL, "wilson")
+    return f"{100 * wrong / images:.1f} % [{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
+
+
+def softmax(logits: Scores, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities (N, S) of logits (N, S)."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def fitted_temperature(logits: Scores, label: Labels) -> float:
+    """The temperature of least cross-entropy (Guo et al. 2017, arXiv:1706.04599).
+
+    1 where there are fewer than two images, or their logits are no numbers.
+
+    Args:
+        logits: of the validation images, (N, S).
+        label: their classes, (N,).
+    """
+    from scipy.optimize import minimize_scalar
+
+    if len(label) < 2 or not np.isfinite(logits).all():
+        return 1.0
+    rows = np.arange(len(label))
+
+    def loss(log_temperature: float) -> float:
+        chances = softmax(logits, np.exp(log_temperature))[rows, label]
+        return float(-np.log(np.maximum(chances, 1e-300)).mean())
+
+    found = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def calibration_of(folder: RunFolder, unsure_below: float) -> Calibration:
+    """The calibration of a finished classifier, from the predictions that it saved.
+
+    Raises UserError when the threshold is no probability.
+    """
+    if not 0 <= unsure_below <= 1:
+        raise UserError(f"--unsure {unsure_below:g}: choose a probability from 0 to 1, such as 0.5")
+    try:
+        with np.load(folder.predictions_file, allow_pickle=False) as saved:
+            valid, test = (
+                (saved[f"{part}_logits"], saved[f"{part}_label"]) for part in ("valid", "test")
+            )
+    except (OSError, ValueError, KeyError):
+        return Calibration(unsure_below=unsure_below)
+    temperature = fitted_temperature(*valid)
+    probability = softmax(test[0], temperature)
+    wrong = probability.argmax(1) != test[1]
+    is_unsure = probability.max(1) < unsure_below
+    return Calibration(
+        temperature,
+        unsure_below,
+        sure=(int(wrong[~is_unsure].sum()), int((~is_unsure).sum())),
+        unsure=(int(wrong[is_unsure].sum()), int(is_unsure.sum())),
+    )
