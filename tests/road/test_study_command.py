@@ -10,7 +10,7 @@ from birds.core.thumbnails import read_thumbnails
 
 
 def test_layers_and_errors_of_a_real_run(road: Road) -> None:
-    road.train("split=50", "variant=A", "robustness=false", "sweep=small", "-m")
+    road.train("-m", "split=50", "variant=A", "robustness=false", "sweep=small")
     [record] = road.records().values()
     folder = RunFolder(road.runs_dir, record["key"])
     assert sum(record["by_class_labelled"]) == record["images_labelled"]
