@@ -66,6 +66,9 @@ study: $(READY)  ## how a sweep's networks learned, where they err, in which lay
 sweep-words: $(READY)  ## a bag of visual words: vocabulary, descriptor, kernel, matcher, one at a time (ARGS="data=birds525 ...")
 	@$(RUN) train.py -m sweeps=words $(ARGS)
 
+sweep-pollution: $(READY)  ## how much do unlabelled photos of other species harm, and does a filter help?
+	@$(RUN) train.py -m sweeps=pollution $(ARGS)
+
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
 
