@@ -72,6 +72,9 @@ sweep-labels: $(READY)  ## accuracy against labels a class, A and B2 with 1, 2, 
 labels: $(READY)  ## how many labels are needed, and which photos to label next (SWEEP=name, ARGS="--reach 80 --next 50")
 	@$(VENV)/bin/birds labels $(or $(SWEEP),labels) $(ARGS)
 
+sweep-pollution: $(READY)  ## how much do unlabelled photos of other species harm, and does a filter help?
+	@$(RUN) train.py -m sweeps=pollution $(ARGS)
+
 table: $(READY)  ## print the table of experiment 1 again (SWEEP=name for another)
 	@$(VENV)/bin/birds table $(or $(SWEEP),exp1)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.frame import command
+from analysis.frame import command, is_uneven, meaningless, sweep_frame
 from analysis.markdown import markdown, write_table
 from analysis.pairing import Pair, pairs
 from analysis.variants import REFERENCE
@@ -28,7 +28,9 @@ FOR_PROGRAMS = ("noisy", "pretrained", "keys")  # columns that people do not rea
 STEPS = "budget.classify.min_steps"
 
 
-def compare_sweep(runs_dir: Path, sweep: str, *, noisy: bool = False) -> pd.DataFrame:
+def compare_sweep(
+    runs_dir: Path, sweep: str, *, noisy: bool = False, balanced: bool = False
+) -> pd.DataFrame:
     """One row a comparison, in the order of `pairs`; accuracies, gaps and `shown_from` are
     fractions (0.02: 2 points).
 
@@ -41,13 +43,17 @@ def compare_sweep(runs_dir: Path, sweep: str, *, noisy: bool = False) -> pd.Data
     missing. With one seed nothing over seeds is known: nan. Under noise an accuracy is the mean
     over the fractions of noise. The columns FOR_PROGRAMS say whether it is under noise, whether
     the variant stands on a pretraining, and the keys of the runs compared.
+    With `balanced` an accuracy is the mean of the classes' own; tests that count images as right or
+    wrong (p_permutation, p_mcnemar) then say nothing: nan.
     Raises UserError as `pairs` does.
     """
-    found = pairs(runs_dir, sweep, noisy=noisy)
+    found = pairs(runs_dir, sweep, noisy=noisy, balanced=balanced)
     family = max(sum(pair.is_crossed for pair in found), 1)
     table = pd.DataFrame([_row(pair, statistics.ALPHA / family) for pair in found])
     if not found:
         return table.assign(noisy=noisy)
+    if balanced:
+        table[["p_permutation", "p_mcnemar"]] = np.nan
     p_holm = statistics.holm(table["p"].to_numpy(float))
     table.insert(table.columns.get_loc("p") + 1, "p_holm", p_holm)
     table["run"] = [_command(runs_dir, sweep, pair) for pair in found]
@@ -104,6 +110,10 @@ def _over_seeds(pair: Pair, alpha: float) -> dict[str, Any]:
 
 UNDER_NOISE = (
     "Under salt and pepper on the test images, mean over the fractions of pixels replaced:\n\n"
+)
+BALANCED = (
+    "Balanced accuracy, the mean of the classes' own, since classes are uneven by more than two to "
+    "one:\n\n"
 )
 NOTE = (
     "Gap: in points, with its 95 % interval over seeds and test images. p: of no gap when trained "
@@ -185,11 +195,17 @@ def print_comparisons(runs_dir: Path, sweep: str, written_as: str | None = None)
 
     Nothing where it allows none. Raises UserError as `pairs` does.
     """
-    for end, noisy in (("", False), ("-noise", True)):
-        table = compare_sweep(runs_dir, sweep, noisy=noisy)
+    frame, _ = sweep_frame(runs_dir, sweep)
+    kinds = [("", ""), ("-noise", UNDER_NOISE)]
+    if is_uneven(frame):
+        kinds.insert(1, ("-balanced", BALANCED))
+    for end, words in kinds:
+        noisy, balanced = end == "-noise", end == "-balanced"
+        table = compare_sweep(runs_dir, sweep, noisy=noisy, balanced=balanced)
         if table.empty or (noisy and not table["seeds"].any()):
             continue
-        text = f"{UNDER_NOISE * noisy}{as_markdown(table)}"
+        parts = [meaningless(frame), words.strip(), as_markdown(table)]
+        text = "\n\n".join(part for part in parts if part)
         stem = runs_dir / "tables" / f"{written_as or sweep}{end}_comparisons"
         csv = table.drop(columns=list(FOR_PROGRAMS)).to_csv(index=False)
         print(f"\n{text}\nWritten: {write_table(stem, text, csv)}")

@@ -249,12 +249,16 @@ def write_figures(runs_dir: Path, sweep: str, out: Path | None = None) -> dict[s
     Returns why each of the others could not be drawn, by name. Raises UserError when there is no
     such sweep.
     """
-    cells(runs_dir, sweep)  # says what is wrong with the sweep itself, once
+    table, _ = cells(runs_dir, sweep)  # says what is wrong with the sweep itself, once
+    warning = table.attrs.get("meaningless", "")
     folder, missing = out or runs_dir / "figures" / sweep, {}
     folder.mkdir(parents=True, exist_ok=True)
     for name, draw in FIGURES.items():
         try:
-            save(draw(runs_dir, sweep), folder / name)
+            figure = draw(runs_dir, sweep)
+            if warning:
+                figure.supxlabel(warning, color="#b00020", fontsize=8)
+            save(figure, folder / name)
         except UserError as refusal:
             missing[name] = str(refusal)
     print(f"Written: {len(FIGURES) - len(missing)} figures as {', '.join(FORMATS)} in {folder}")

@@ -21,6 +21,8 @@ BROKEN = (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error)  # wh
 SHOWN_ANYWAY = ("split", "variant", "seed")  # columns of every table
 NAMED_ALWAYS = ("data.labels_per_class",)  # a cut that the split does not tell
 ASKED = ("key", "split", "variant", "seed", "spec")  # columns of `asked_runs` beside what was swept
+UNEVEN = 2  # from which ratio of the largest class to the smallest accuracy alone misleads
+MEANINGLESS = "smoke"  # the budget that only tries whether everything works
 NEVER_MIXED = {  # columns that must agree within a comparison, and how to make them
     "recipe": "move the runs of one of them away",
     "data_digest": "compare runs on the same images",
@@ -133,6 +135,31 @@ def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | N
             return [saved[name] for name in names]
     except BROKEN:
         return None
+
+
+def is_uneven(frame: pd.DataFrame) -> bool:
+    """Whether the classes of these runs are uneven by more than two to one, by their labels or by
+    their test images; a class that has none of them does not count.
+    """
+    counts = [list(one) for one in frame.get("images_labelled_by_class", ()) if _is_list(one)]
+    tested = [one for one in frame.get("test_confusion", ()) if _is_list(one)]
+    counts += [np.sum(one, axis=1).tolist() for one in tested]
+    for per_class in counts:
+        there = [count for count in per_class if count]
+        if there and max(there) > UNEVEN * min(there):
+            return True
+    return False
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, np.ndarray)) and len(value) > 0
+
+
+def meaningless(frame: pd.DataFrame) -> str:
+    """What is said of numbers that only show that everything works; empty where there are none."""
+    if "choice.budget" not in frame or MEANINGLESS not in set(frame["choice.budget"]):
+        return ""
+    return f"budget={MEANINGLESS}: these numbers mean nothing; they show that everything works."
 
 
 def needed_keys(frame: pd.DataFrame) -> list[str]:

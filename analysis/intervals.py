@@ -51,10 +51,38 @@ def macro_f1_by_image(
     return pseudo
 
 
+def balanced_by_image(
+    label: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Balanced accuracy as a mean over images, (N,): a right image counts by the inverse of its
+    class's number of images. Args: as in `image_bootstrap`.
+    """
+    counted: NDArray[np.float64] = (label == predicted) * balancing_weights(label)
+    return counted
+
+
+def balancing_weights(label: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How much each image (N,) counts, so that classes count equally and the mean is 1."""
+    count = np.bincount(label)
+    weights: NDArray[np.float64] = len(label) / ((count > 0).sum() * count[label])
+    return weights
+
+
+def balanced_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean recall of confusion matrices (..., S, S) with true classes in rows; classes without
+    images are left out.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    shown = confusion.sum(-1)
+    recall = np.divide(hits, shown, out=np.zeros(hits.shape), where=shown > 0)
+    mean: NDArray[np.float64] = recall.sum(-1) / np.maximum((shown > 0).sum(-1), 1)
+    return mean
+
+
 def image_bootstrap(
     label: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of accuracy and macro F1 over resampled images (Efron 1979,
+    """95 % percentile intervals of accuracy, macro F1 and balanced accuracy over resampled images (Efron 1979,
     10.1214/aos/1176344552).
 
     Args:
@@ -69,7 +97,11 @@ def image_bootstrap(
     counts = np.bincount((drawn + offset).ravel(), minlength=RESAMPLES * classes**2)
     confusion = counts.reshape(RESAMPLES, classes, classes)
     accuracy = np.trace(confusion, axis1=1, axis2=2) / len(cell)
-    return {"accuracy": _middle(accuracy), "macro_f1": _middle(macro_f1(confusion))}
+    return {
+        "accuracy": _middle(accuracy),
+        "macro_f1": _middle(macro_f1(confusion)),
+        "balanced_accuracy": _middle(balanced_accuracy(confusion)),
+    }
 
 
 def _middle(values: NDArray[np.float64]) -> tuple[float, float]:

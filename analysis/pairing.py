@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.frame import ASKED, asked_runs, predictions, refuse_mixed, short
+from analysis.intervals import balancing_weights
 from analysis.variants import REFERENCE, variant
 from birds.core.errors import dotted
 from birds.core.record import load_records
@@ -66,7 +67,7 @@ class Sides(NamedTuple):
         return (*self.mine["key"], *self.theirs["key"])
 
 
-def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False) -> list[Pair]:
+def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False, balanced: bool = False) -> list[Pair]:
     """Every comparison a sweep allows, as its variants' YAMLs name them, where all else is equal.
 
     A variant that was not asked for or is not finished leaves a hole: fewer seeds, in the end none.
@@ -76,7 +77,7 @@ def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False) -> list[Pair]:
     asked = asked_runs(runs_dir, sweep)
     records = load_records(runs_dir, list(asked["key"].unique()))
     elsewhere = cache(partial(_references_elsewhere, runs_dir))
-    right = cache(partial(_right, runs_dir, noisy=noisy))
+    right = cache(partial(_right, runs_dir, noisy=noisy, balanced=balanced))
     choices = ["split", *list(asked.columns)[len(ASKED) :]]
     found: dict[tuple[str, ...], Pair] = {}
     for values, cell in asked.groupby(choices, sort=False):
@@ -205,9 +206,10 @@ def _image_words(mine: RunSpec, theirs: RunSpec) -> str:
     return " ".join(f"{name.removesuffix('.name')}={other[name]}" for name in names)
 
 
-def _right(runs_dir: Path, key: str, *, noisy: bool) -> pd.DataFrame | None:
+def _right(runs_dir: Path, key: str, *, noisy: bool, balanced: bool = False) -> pd.DataFrame | None:
     """Whether a run was right about each test image, under noise at each fraction; None where that
-    is gone, or was not measured.
+    is gone, or was not measured. With `balanced`, being right counts by the inverse of the class's
+    number of images.
     """
     names = ("test_hits_noise",) if noisy else ("test_logits", "test_label")
     record = load_records(runs_dir, [key])
@@ -215,7 +217,8 @@ def _right(runs_dir: Path, key: str, *, noisy: bool) -> pd.DataFrame | None:
     if record.empty or saved is None:
         return None
     right = saved[1][:, 1:] if noisy else saved[1].argmax(1) == saved[2]
-    frame = pd.DataFrame(right.astype(float), index=saved[0])
+    counted = right * balancing_weights(saved[2]) if balanced else right.astype(float)
+    frame = pd.DataFrame(counted, index=saved[0])
     if noisy and "test_noise" in record:
         frame.columns = pd.Index(record["test_noise"].iloc[0][1:])
     return frame if len(frame.columns) else None

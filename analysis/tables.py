@@ -4,16 +4,29 @@ it costs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from analysis.cell_metrics import (
+    BALANCED,
+    FEWEST_IMAGES,
+    METRICS,
+    OVER,
+    metric_intervals,
+    values_of,
+)
 from analysis.comparisons import print_comparisons
-from analysis.frame import predictions, pretraining_seconds, sweep_frame, swept_choices
-from analysis.intervals import as_proportions, image_bootstrap, macro_f1_by_image, seed_interval
+from analysis.frame import (
+    is_uneven,
+    meaningless,
+    predictions,
+    pretraining_seconds,
+    sweep_frame,
+    swept_choices,
+)
+from analysis.intervals import as_proportions
 from analysis.markdown import markdown, write_table
 from analysis.statistics import crossed
 from birds.core.spec import UserError
@@ -22,13 +35,6 @@ NOISE = (
     "Accuracy in per cent by the share of pixels replaced by salt and pepper in the test images; "
     "in brackets, where there are\nseveral seeds, its 95 % interval over seeds and test images."
 )
-METRICS = ("accuracy", "macro_f1")
-FEWEST_IMAGES = 2  # test images; one says nothing of how others would fare
-OVER = {  # what an interval is over: with several seeds or one, with their predictions or without
-    (True, True): "seeds and test images",
-    (True, False): "seeds (Student's t)",
-    (False, False): "test images where there is one seed",
-}
 
 
 def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
@@ -45,14 +51,17 @@ def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     swept = swept_choices(runs_dir, name)
     frame = frame.assign(pretraining_seconds=pretraining_seconds(runs_dir, frame))
     rows = [
-        _row(runs_dir, cell, swept.loc[cell["key"].iloc[0]].to_dict())
+        _row(runs_dir, cell, swept.loc[cell["key"].iloc[0]].to_dict(), uneven=is_uneven(frame))
         for _, cell in frame.groupby("family", sort=False)
     ]
     table = pd.DataFrame(rows).sort_values(["split", "variant"], kind="stable", ignore_index=True)
+    table.attrs["meaningless"] = meaningless(frame)
     return table, missing
 
 
-def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str, object]:
+def _row(
+    runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str], *, uneven: bool
+) -> dict[str, object]:
     first = cell.iloc[0]
     row: dict[str, object] = {
         "split": int(first["split"]),
@@ -60,14 +69,16 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
         **swept,
         "seeds": len(cell),
         "labelled": int(first["images_labelled"]),
-        "unlabelled": int(first["images_unlabelled"]),
+        "unlabelled": _unlabelled(first),
         "test": int(first["images_test"]),
     }
-    intervals, over = _intervals(runs_dir, cell)
+    intervals, over = metric_intervals(runs_dir, cell)
     for metric in METRICS:
         low, high = intervals[metric]
         mean = float(np.mean(cell[f"test_{metric}"]))
         row |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
+    if uneven:
+        row |= _balanced(cell, *intervals.get(BALANCED, (np.nan, np.nan)))
     for column in ("valid_accuracy", "train_accuracy"):
         if column in cell:
             row[column] = float(cell[column].mean())
@@ -81,29 +92,18 @@ def _row(runs_dir: Path, cell: pd.DataFrame, swept: dict[str, str]) -> dict[str,
     return row
 
 
-def _intervals(
-    runs_dir: Path, cell: pd.DataFrame
-) -> tuple[dict[str, tuple[float, float]], str | None]:
-    """The interval of each metric of a cell, and what it is over: nan and None where fewer than two
-    test images leave nothing to say.
-    """
-    if cell["images_test"].min() < FEWEST_IMAGES:
-        return dict.fromkeys(METRICS, (np.nan, np.nan)), None
-    seeds = len(cell)
-    half = _half_widths(runs_dir, cell["key"]) if seeds > 1 else {}
-    bootstrap = _bootstrap(runs_dir, cell["key"].iloc[0]) if seeds == 1 else {}
-    found = {}
-    for metric in METRICS:
-        values = cell[f"test_{metric}"].tolist()
-        if metric in half:
-            mean = float(np.mean(values))
-            ends = mean - half[metric], mean + half[metric]
-        elif seeds > 1:
-            ends = seed_interval(values)
-        else:
-            ends = bootstrap.get(metric, (np.nan, np.nan))
-        found[metric] = as_proportions(*ends)
-    return found, OVER[seeds > 1, bool(half)]
+def _unlabelled(record: pd.Series) -> int:
+    """How many unlabelled images a run was given: of its cut and its pool, without far ones."""
+    pool, far = (record.get(f"images_{name}", 0) for name in ("pool", "filtered"))
+    more = sum(0 if pd.isna(one) else sign * int(one) for one, sign in ((pool, 1), (far, -1)))
+    return int(record["images_unlabelled"]) + more
+
+
+def _balanced(cell: pd.DataFrame, low: float, high: float) -> dict[str, float]:
+    """Balanced accuracy with its interval, from the confusions, which older records have as well."""
+    values = values_of(cell, BALANCED)
+    mean = float(np.mean(values)) if values else np.nan
+    return {BALANCED: mean, f"{BALANCED}_low": low, f"{BALANCED}_high": high}
 
 
 def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
@@ -125,36 +125,6 @@ def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
     return means | {f"half_noise_{share:g}": float(h) for share, h in zip(noise, half, strict=True)}
 
 
-def _half_widths(runs_dir: Path, keys: Iterable[str]) -> dict[str, float]:
-    """Half the intervals of a cell's metrics over seeds and test images; empty where seeds lack or
-    differ in images.
-    """
-    saved = [_predictions(runs_dir, key) for key in keys]
-    if any(one is None for one in saved) or len({one[0].tobytes() for one in saved if one}) > 1:
-        return {}
-    accuracy = np.array([label == said for label, said, _ in filter(None, saved)], float)
-    f1 = np.array([macro_f1_by_image(*one) for one in filter(None, saved)])
-    return {
-        name: float(crossed(values).satterthwaite())
-        for name, values in (("accuracy", accuracy), ("macro_f1", f1))
-    }
-
-
-def _predictions(
-    runs_dir: Path, key: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
-    """True and predicted classes of a run's test images and how many classes there are; None where
-    they are gone.
-    """
-    saved = predictions(runs_dir, key, "test_label", "test_logits")
-    return (saved[0], saved[1].argmax(1), saved[1].shape[1]) if saved else None
-
-
-def _bootstrap(runs_dir: Path, key: str) -> dict[str, tuple[float, float]]:
-    saved = _predictions(runs_dir, key)
-    return image_bootstrap(*saved) if saved else {}
-
-
 def swept_columns(table: pd.DataFrame) -> list[str]:
     """The columns of a sweep's table that say what else was swept; they come third."""
     return list(table.columns)[2 : list(table.columns).index("seeds")]
@@ -165,13 +135,17 @@ def as_markdown(table: pd.DataFrame) -> str:
     swept come third.
     """
     swept = swept_columns(table)
+    counts = ["seeds", "labelled"]
+    if table["unlabelled"].nunique() > 1 or (table["split"] == 0).any():
+        counts.append("unlabelled")  # where the split does not tell it
+    balanced = [BALANCED] * (BALANCED in table)
     head = [
         "split",
         "variant",
         *swept,
-        "seeds",
-        "labelled",
+        *counts,
         "accuracy %",
+        *["balanced %" for _ in balanced],
         "macro F1 %",
         "training s",
         "pretraining s",
@@ -179,7 +153,7 @@ def as_markdown(table: pd.DataFrame) -> str:
     ]
     rows = []
     for r in table.to_dict("records"):
-        shown = [_percent(r, metric) for metric in METRICS]
+        shown = [_percent(r, metric) for metric in (METRICS[0], *balanced, *METRICS[1:])]
         cost = [
             f"{r['train_seconds']:.0f}",
             f"{r['pretraining_seconds']:.0f}",
@@ -189,7 +163,7 @@ def as_markdown(table: pd.DataFrame) -> str:
             [
                 f"{r['split']}/{100 - r['split']}",
                 *(r[name] for name in ("variant", *swept)),
-                *(str(r[name]) for name in ("seeds", "labelled")),
+                *(str(r[name]) for name in counts),
                 *shown,
                 *cost,
             ]
@@ -265,6 +239,13 @@ def _note(table: pd.DataFrame, missing: list[str]) -> str:
     if table["interval_over"].isna().any():
         brackets += "No interval where there is a single test image. "
     note = f"{brackets}Split: unlabelled/labelled per cent of the training images."
+    if BALANCED in table:
+        note += (
+            "\nClasses are uneven by more than two to one: balanced is the mean of the classes' own "
+            "accuracies."
+        )
+    if table.attrs.get("meaningless"):
+        note = f"{table.attrs['meaningless']}\n{note}"
     if missing:
         asked = len(missing) + int(table["seeds"].sum())
         note += f"\nNot finished: {len(missing)} of {asked} runs; ask again to run them."

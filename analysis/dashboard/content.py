@@ -163,7 +163,10 @@ def _sources(runs_dir: Path, name: str) -> Any:
 
 
 def _cells(runs_dir: Path, name: str) -> Any:
-    return _plain(sweep_table(runs_dir, name)[0])
+    table, _ = sweep_table(runs_dir, name)
+    if said := table.attrs["meaningless"]:
+        warnings.warn(said, stacklevel=2)  # every warning becomes a notice of the page
+    return _plain(table)
 
 
 def _comparisons(runs_dir: Path, name: str) -> Any:

@@ -19,7 +19,7 @@ import pandas as pd
 from analysis import statistics
 from analysis.comparisons import compare_sweep
 from analysis.figures import cells
-from analysis.frame import command, short, sweep_frame
+from analysis.frame import MEANINGLESS, command, short, sweep_frame
 from analysis.intervals import LEVEL
 from analysis.latency import CELL, CROWD, latency_table
 from analysis.report.language import MINUS, Language, latex, reading, typed
@@ -109,6 +109,8 @@ def _study(records: pd.DataFrame, language: Language) -> Iterator[tuple[str, Fac
         "study/git",
         Fact(", ".join(sorted({sha[:7] for sha in records["git_sha"]})), tuple(records["key"])),
     )
+    if MEANINGLESS in set(classify["choice.budget"]):
+        yield "smoke/budget", Fact(MEANINGLESS, tuple(classify["key"]))
     yield "study/level", Fact(language.number(100 * LEVEL, 0), tuple(records["key"]))
     yield "study/power", Fact(language.number(100 * statistics.POWER, 0), tuple(records["key"]))
 

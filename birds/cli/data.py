@@ -20,6 +20,13 @@ def add_command(commands: Any) -> None:
     obtain.set_defaults(act=_obtain)
     check = data.add_parser("check", help="count; list unreadable files, exact and near duplicates")
     check.add_argument("root", type=Path, help="the folder of the images")
+    check.add_argument(
+        "--groups",
+        type=Path,
+        metavar="FILE.csv",
+        help="write a new table with a column of likely groups (near duplicates, photos taken "
+        "within seconds), which data=table reads",
+    )
     check.set_defaults(act=_check)
     preview = data.add_parser("preview", help="write a contact sheet")
     preview.add_argument(
@@ -79,11 +86,40 @@ def _obtain(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     from birds.data.check import as_text, check_source
 
-    report = check_source(chosen_source(args.root, args.source, args.option))
+    source = chosen_source(args.root, args.source, args.option)
+    if args.groups is not None and args.groups.exists():
+        raise UserError(
+            f"--groups {args.groups}: there is such a file already, and it is not overwritten; give"
+            " another name"
+        )
+    report = check_source(source)
     print(as_text(report))
+    _groups(report, source, args.groups)
     if count := len(report.unreadable):
         raise UserError(
             f"{count} unreadable images: repair them or train with data.skip_unreadable=true"
+        )
+
+
+def _groups(report: Any, source: Any, file: Path | None) -> None:
+    """Say which images likely belong together, and write them down where that is asked for."""
+    from birds.data.grouping import as_lines, likely_groups, moments_of, write_groups
+
+    if not hasattr(source, "file"):  # images that are no files of their own
+        if file is not None:
+            raise UserError(
+                f"--groups {file}: images of this source are no files, so no table can name them"
+            )
+        return
+    files = {item.id: source.file(item.id) for item in report.images}
+    moments = moments_of(report, files)
+    groups = likely_groups(report, moments)
+    print("\n".join(as_lines(report, groups, len(moments))))
+    if file is not None:
+        write_groups(file, report.images, groups)
+        print(
+            f"Written: {file}; look at it, then train with: data=table "
+            f"data.root={source.place} data.table.file={file.resolve()}"
         )
 
 

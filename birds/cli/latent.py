@@ -141,7 +141,7 @@ def _leave(run: Opened, start: Space, space: Space, perplexity: float) -> None:
     arrays: dict[str, Any] = {
         name: getattr(space, name) for name in ("vectors", "label", "cluster", "tsne")
     }
-    arrays |= {"rows": run.rows, "image": np.array(run.data.images.ids)[run.rows]}
+    arrays |= {"rows": run.rows, "image": np.array(run.names())}
     write_atomically(place / "latent.npz", partial(np.savez_compressed, **arrays))
     spaces = {AT_START: start, run.words: space}
     images = run.images()

@@ -127,10 +127,16 @@ class Training(Choices):
 
 
 class Pool(Choices):
-    """Where more unlabelled images come from than the split gives; `digest` stands for them."""
+    """Where more unlabelled images come from than the split gives; `digest` stands for them.
+
+    pollution: with all_classes, per cent of all unlabelled images that are of other classes.
+    filter: per cent of validation images that would be kept where far images are left out.
+    """
 
     name: Literal["split", "all_classes", "folder"] = "split"
     digest: str = ""
+    pollution: int = Field(default=0, ge=0, le=95, exclude_if=lambda value: value == 0)
+    filter: int | None = Field(default=None, ge=50, le=100, exclude_if=lambda value: value is None)
 
 
 class RunSpec(Choices):
@@ -237,6 +243,8 @@ class Runtime(Choices):
     skip_unreadable: bool = False
     allow_untested: bool = False
     join_alike: bool | None = None
+    keep_class: str | None = None
+    min_images: Annotated[int, Field(ge=1)] | None = None
     device: str = "auto"
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     threads: int | Literal["auto"] = "auto"
@@ -249,13 +257,6 @@ class Runtime(Choices):
         """The folder that the images lie in, where the source has one."""
         root = self.source.options.get("root")
         return Path(str(root)) if root else None
-
-
-def asked_test(data: Mapping[str, Any]) -> int | str:
-    """Where test images come from: `move_to_test` where it is given, else `test`."""
-    moved = data.get("move_to_test")
-    chosen: int | str = data["test"] if moved is None else moved
-    return chosen
 
 
 def read_spec(text: str) -> RunSpec:

@@ -180,6 +180,10 @@ def titles(runs: Mapping[str, RunSpec]) -> dict[str, str]:
     return {key: named[key] for key in runs}
 
 
+# Choices that a spec leaves out at their defaults, so that one run that has another is told apart.
+_USUAL_POOL = {"pollution": 0, "filter": None}
+
+
 def _choices(spec: RunSpec, above: str = "") -> dict[str, str]:
     """Every choice of a run and of what it needs: what people call it behind the place of the run.
 
@@ -191,6 +195,7 @@ def _choices(spec: RunSpec, above: str = "") -> dict[str, str]:
         above: the place of the run.
     """
     values = spec.model_dump(mode="json", exclude={"needs", "stage", "variant", "split", "seed"})
+    values["pool"] = _USUAL_POOL | values["pool"]
     choices = {}
     for name, value in dotted(values):
         if isinstance(value, dict):
@@ -205,6 +210,8 @@ def _choices(spec: RunSpec, above: str = "") -> dict[str, str]:
         if above == AFTER and word != AFTER:
             word = f"{AFTER}.{word}"
         choices[f"{above}/{word}"] = "" if value is None else str(value)
+    if spec.kind == "classifier":
+        choices.setdefault(f"{above}/balance", "none")
     below = AFTER if spec.stage == "pretrain" else "pretraining"
     for needed in spec.needs:
         choices |= _choices(needed, below)

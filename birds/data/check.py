@@ -24,6 +24,7 @@ from birds.data.contents import Contents
 from birds.data.deal import scanned
 from birds.data.decode import Look as DecodeLook
 from birds.data.notes import Notes, printable
+from birds.data.selection import refuse_no_class
 from birds.data.sources import Item, Scan, Source
 
 NEAR = 3  # bits of 64 that may differ
@@ -84,6 +85,10 @@ def check_source(
         looks = dict(zip(ids, seen, strict=True))
     notes = notes.having("scaled_greys", (name for name in ids if contents[name].scaled))
     notes = _with_lonely_classes(items, notes)
+    try:
+        refuse_no_class(items, source, None)
+    except UserError as asked:
+        notes = notes.having("undecided", [str(asked)])
     return Report(
         source.place,
         items,

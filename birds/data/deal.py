@@ -7,27 +7,26 @@ No torch here: a sweep that finds all its runs finished never imports it.
 import contextlib
 import dataclasses
 import gc
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from birds.core.errors import UserError
-from birds.core.randomness import stream
 from birds.data.contents import Contents
 from birds.data.images import UNLABELLED, Images
-from birds.data.names import alike_pairs, one_spelling, plain_name
+from birds.data.names import alike_pairs, one_spelling
 from birds.data.notes import Notes, listed, printable
+from birds.data.parts import (
+    Test,
+    dropped,
+    moved_to_test,
+    with_all_parts,
+    without_cut_groups,
+    without_leaks,
+)
+from birds.data.selection import refuse_no_class, refuse_untested, select_classes, two_labels
 from birds.data.sources import Item, Scan, Source
-
-VALID_SHARE = 0.1  # of a class's training images, where the data set brings no validation part
-TEST_SHARE = 0.2  # likewise, where it brings no test part and data.test=auto
-KEPT = 2  # training images that a class keeps at least
-COUNTED = ("stray_files", "spellings_joined", "unreadable_skipped", "duplicates_dropped")
-
-Test = Literal["auto"] | int
 
 
 @contextlib.contextmanager
@@ -53,36 +52,50 @@ def read_images(
     skip_unreadable: bool = False,
     allow_untested: bool = False,
     join_alike: bool | None = None,
+    keep_class: str | None = None,
+    min_images: int | None = None,
 ) -> Images:
     """Read, select and deal out the images of a source.
 
     Args:
-        classes: how many classes are kept, those with most training images (ties by name).
-        test: `auto` takes the source's own test part, else a fifth of each class by `seed`; a
-            number moves so many seeded training images of each class to the test part.
+        classes: how many are kept, those with most training images (ties by name).
+        test: the source's own part or a fifth (`auto`), or how many images of a class are moved.
         seed: of the parts that are cut here.
         skip_unreadable: leave out what cannot be decoded.
         allow_untested: go on with classes that have no test image.
-        join_alike: what happens to names that merely look alike, see `one_spelling`.
+        join_alike, keep_class, min_images: see `one_spelling` and `birds.data.selection`.
         cache_dir: where hashes are remembered, and the names behind the notes.
 
-    A copy of an image of a later part is dropped from train, then from valid. Images without a
-    label are training images with the label -1. Raises UserError with the cure.
+    Copies and groups never stand on both sides. Images without a label are of train and have the
+    label -1. Raises UserError with the cure.
     """
     scan = scanned(source, join_alike=join_alike)
-    kept, names, notes = _selected(scan, classes, source)
+    refuse_no_class(scan.items, source, keep_class)
+    every, names, notes, found = select_classes(scan, classes, min_images, source)
     notes = notes.having("classes_alike", alike_pairs(names))
-    ids = [item.id for item in kept]
-    contents = source.contents(ids, cache_dir)
-    good = readable(ids, contents, source, skip=skip_unreadable)
-    notes = notes.having("unreadable_skipped", (name for name in ids if name not in good))
-    kept = [item for item in kept if item.id in good]
-    dealt = _with_all_parts(kept, names, _moved(test, scan), seed)
-    unleaked = without_leaks(dealt, contents)
-    notes = notes.having("duplicates_dropped", _dropped(dealt, unleaked))
+    contents = source.contents([item.id for item in every], cache_dir)
+    good = readable(list(contents), contents, source, skip=skip_unreadable)
+    kept = [item for item in every if item.id in good]
+    notes = notes.having("unreadable_skipped", dropped(every, kept))
+    dealt = with_all_parts(kept, names, moved_to_test(test, scan), seed)
+    unleaked, notes = _uncut(dealt, contents, notes)
     notes = notes.having("scaled_greys", (item.id for item in unleaked if contents[item.id].scaled))
     notes = _judged(unleaked, names, notes, allow_untested)
-    return _with_notes_kept(_in_order(source, unleaked, names, contents, notes), cache_dir)
+    return _with_notes_kept(_in_order(source, unleaked, names, contents, notes, found), cache_dir)
+
+
+def _uncut(
+    dealt: list[Item], contents: Mapping[str, Contents], notes: Notes
+) -> tuple[list[Item], Notes]:
+    """The items without copies and groups on both sides of a cut, and what was dropped for that."""
+    whole = without_cut_groups(dealt)
+    if cut_off := dropped(dealt, whole):
+        notes = notes.having("groups_dropped", cut_off)
+    unleaked = without_leaks(whole, contents)
+    notes = notes.having("duplicates_dropped", dropped(whole, unleaked))
+    if contradicting := two_labels(unleaked, contents):
+        notes = notes.having("labels_contradicting", contradicting)
+    return unleaked, notes
 
 
 def scanned(source: Source, *, join_alike: bool | None = None) -> Scan:
@@ -109,111 +122,6 @@ def readable(
     return dict.fromkeys(name for name in ids if not contents[name].error)
 
 
-def _selected(
-    scan: Scan, classes: int, source: Source
-) -> tuple[list[Item], tuple[str, ...], Notes]:
-    """The items of the largest classes and those without a label, and the classes by name."""
-    count = Counter(
-        item.label for item in scan.items if item.part in ("train", None) and item.label is not None
-    )
-    _refuse_few_classes(count, scan.items, source)
-    names = tuple(sorted(sorted(count, key=lambda name: (-count[name], name))[:classes]))
-    chosen = frozenset(names)
-    judged = [item.id for item in scan.items if item.label is None and _judging(item)]
-    untrained = {x.label for x in scan.items if x.label is not None} - set(count)
-    notes = Notes(dict.fromkeys(COUNTED, ())).beside(scan.notes)
-    if judged:
-        notes = notes.having("unlabelled_left_out", judged)
-    if untrained:
-        notes = notes.having("classes_untrained", sorted(untrained))
-    kept = [
-        item
-        for item in scan.items
-        if item.label in chosen or (item.label is None and not _judging(item))
-    ]
-    return kept, names, notes
-
-
-def _judging(item: Item) -> bool:
-    return item.part in ("valid", "test")
-
-
-def _refuse_few_classes(count: Counter[str], items: Sequence[Item], source: Source) -> None:
-    if len(count) >= 2:
-        return
-    parts = " and ".join(sorted({item.part or "train" for item in items}))
-    if all(item.label is None for item in items):
-        raise UserError(
-            f"{source.place} has {len(items)} images and no label: two classes or more are needed"
-        )
-    if not count and "train" not in parts:
-        raise UserError(
-            f"data.root={source.place} has no train part, only {parts}; add train/<class>/ folders"
-        )
-    raise UserError(
-        f"data.root={source.place} has training images of {len(count)} classes; two or more are "
-        "needed"
-    )
-
-
-def _moved(test: Test, scan: Scan) -> Test:
-    """What is moved to test: nothing where `auto` finds a test part."""
-    own_test = any(item.part == "test" for item in scan.items)
-    return 0 if test == "auto" and own_test else test
-
-
-def _with_all_parts(kept: list[Item], names: Sequence[str], test: Test, seed: int) -> list[Item]:
-    """Cut a validation part where there is none, and move seeded training images of each class to
-    the test part.
-    """
-    have_valid = any(item.part == "valid" for item in kept)
-    if test == 0 and not any(item.part == "test" for item in kept):
-        raise UserError(
-            "this data set brings no test part for its classes; choose data.test=auto or "
-            "data.test=1 or more"
-        )
-    by_class: dict[str, list[str]] = defaultdict(list)
-    for item in kept:
-        if item.part in ("train", None) and item.label is not None:
-            by_class[item.label].append(item.id)
-    moved: dict[str, str] = {}
-    for name in names:
-        ids = sorted(by_class[name])
-        to_test = max(1, round(TEST_SHARE * len(ids))) if test == "auto" else test
-        to_valid = 0 if have_valid else max(1, round(VALID_SHARE * len(ids)))
-        _refuse_small_class(name, len(ids), to_test, to_valid, test)
-        order = stream(seed, f"parts/{plain_name(name)}").permutation(len(ids))
-        parts = ["test"] * to_test + ["valid"] * to_valid
-        moved |= {ids[k]: part for k, part in zip(order, parts, strict=False)}
-    return [item._replace(part=moved.get(item.id, item.part or "train")) for item in kept]
-
-
-def _refuse_small_class(name: str, count: int, to_test: int, to_valid: int, test: Test) -> None:
-    if count >= to_test + to_valid + KEPT:
-        return
-    validation = f" and {to_valid} to validation" if to_valid else ""
-    cure = "add images" if test == "auto" else "choose a smaller data.test"
-    raise UserError(
-        f"{printable(name)} has {count} training images: too few to move {to_test} to test"
-        f"{validation} and keep {KEPT}; {cure} or choose fewer data.classes"
-    )
-
-
-def without_leaks(items: Sequence[Item], contents: Mapping[str, Contents]) -> list[Item]:
-    """Drop from train what stands in valid or test, and from valid what stands in test, by exact
-    content.
-    """
-    test = {contents[item.id].sha for item in items if item.part == "test"}
-    valid = {contents[item.id].sha for item in items if item.part == "valid"}
-    forbidden = {"train": test | valid, "valid": test, "test": frozenset()}
-    return [item for item in items if contents[item.id].sha not in forbidden[item.part or "train"]]
-
-
-def _dropped(before: Sequence[Item], after: Sequence[Item]) -> list[str]:
-    left = {item.id for item in after}
-    return [item.id for item in before if item.id not in left]
-
-
 def _judged(
     items: Sequence[Item], names: Sequence[str], notes: Notes, allow_untested: bool
 ) -> Notes:
@@ -223,18 +131,12 @@ def _judged(
     trained = {item.label for item in items if item.part == "train"}
     if gone := [name for name in names if name not in trained]:
         raise UserError(
-            f"every training image of {listed(gone)} is a copy of a validation or test image: "
-            "remove one of each pair"
+            f"every training image of {listed(gone)} is a copy of a validation or test image, or "
+            "of its group: remove one of each pair, or mend the groups"
         )
     untested = [name for name in names if name not in tested]
     if untested and not allow_untested:
-        only_tested = notes.names("classes_untrained")
-        beside = f" (classes without training images: {listed(only_tested)})" if only_tested else ""
-        raise UserError(
-            f"{len(untested)} of {len(names)} classes have no test images: {listed(untested)}"
-            f"{beside}. Add some, move N training images of each class with data.test=N, or go on "
-            "without them by data.allow_untested=true"
-        )
+        refuse_untested(names, untested, notes)
     if untested:
         notes = notes.having("classes_untested", untested)
     unvalidated = [name for name in names if name not in valid]
@@ -247,6 +149,7 @@ def _in_order(
     names: tuple[str, ...],
     contents: Mapping[str, Contents],
     notes: Notes,
+    found: int,
 ) -> Images:
     """The images by class, then by name; those without a label last."""
     order = {name: k for k, name in enumerate(names)}
@@ -260,6 +163,7 @@ def _in_order(
         part=np.array([item.part for item in items]),
         content=tuple(contents[item.id].sha for item in items),
         notes=notes,
+        classes_found=found,
     )
 
 

@@ -20,7 +20,10 @@ class Files:
 
     A path that is not UTF-8 is written with `\\xNN` for its odd bytes, so that any record, table or
     terminal takes it; `file` gives the file back.
+    apart: a folder, perhaps below the root, that is read by itself and not by this source.
     """
+
+    apart: Path | None = None
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -36,6 +39,10 @@ class Files:
     def file(self, id: str) -> Path:
         """The file of an image."""
         return self.root / path_of(id)
+
+    def is_apart(self, folder: str) -> bool:
+        """Whether a folder, by its path under the root, is the one that is read by itself."""
+        return self.apart is not None and (self.root / folder).resolve() == self.apart
 
     def contents(self, ids: Sequence[str], cache_dir: Path | None) -> dict[str, Contents]:
         """Hash and readability of each image; only files that changed are read again."""

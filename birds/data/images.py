@@ -19,7 +19,7 @@ class Images:
 
     `label[i]` is the index of image i's class in `classes`, or -1 for an image without a label;
     `part[i]` is train, valid or test; `content[i]` the hash of what it holds. `notes` says what the
-    reader left out, joined, renamed or scaled.
+    reader left out, joined, renamed or scaled. `classes_found` counts the classes before selection.
     """
 
     source: Source
@@ -29,6 +29,7 @@ class Images:
     part: NDArray[np.str_]
     content: tuple[str, ...]
     notes: Notes
+    classes_found: int = 0
 
     @cached_property
     def digest(self) -> str:

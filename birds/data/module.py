@@ -78,6 +78,7 @@ class ImageData(L.LightningDataModule):
         if classifies:
             self.test_parts += ["labelled", *[NOISY] * bool(spec.noise_levels)]
         self._features: dict[str, Float[Tensor, "V N F"]] | None = None
+        self._balanced = False
         self._resident: UInt8[Tensor, "N H W C"] | None = None
         self._plan_epochs(accumulate)
 
@@ -85,6 +86,18 @@ class ImageData(L.LightningDataModule):
         """Train on the images of these parts together; their rows are in rising order."""
         self.rows["train"] = np.sort(np.concatenate([self.rows[part] for part in parts]))
         self._plan_epochs(self.accumulate)
+
+    def keep_unlabelled(self, kept: NDArray[np.bool_]) -> None:
+        """Leave the other unlabelled images out, `kept` being (N,) in the order of their rows."""
+        self.rows["unlabelled"] = self.rows["unlabelled"][kept]
+        if self.spec.stage != "classify":
+            self.rows["train"] = self.rows["unlabelled"]
+        self._plan_epochs(self.accumulate)
+
+    def names(self, rows: NDArray[np.int64]) -> list[str]:
+        """The names of the images of these rows, those of the wider pool included."""
+        every = (*self.images.ids, *(self.pool_images.ids if self.pool_images else ()))
+        return [every[row] for row in rows]
 
     def _plan_epochs(self, accumulate: int) -> None:
         """How many passes and steps an epoch has, and in how many parts a batch comes."""
@@ -97,6 +110,27 @@ class ImageData(L.LightningDataModule):
         steps = self.passes * per_pass
         most = training.max_steps if training else None
         self.steps_per_epoch = min(steps, most or steps)
+
+    def balance(self) -> None:
+        """Show every class of the training images equally often from now on."""
+        self._balanced = True
+
+    def _order(self, number: int) -> NDArray[np.int64]:
+        """The positions of a pass, (N,): each image once, or where classes are balanced each class
+        as often, the images of small ones several times and of large ones not all.
+        """
+        count = len(self.rows["train"])
+        random = stream(self.spec.seed, "order", number)
+        if not self._balanced:
+            return random.permutation(count)
+        label = self.label[self.rows["train"]]
+        classes = random.permutation(np.unique(label))
+        drawn = []
+        for k, own in enumerate(classes):
+            share = count // len(classes) + (k < count % len(classes))
+            order = random.permutation(np.flatnonzero(label == own))
+            drawn.append(np.resize(order, share))
+        return random.permutation(np.concatenate(drawn))
 
     def views_of_epoch(self, epoch: int) -> list[int]:
         """The number of the view that each pass of an epoch shows."""
@@ -112,7 +146,7 @@ class ImageData(L.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer else 0
         batches: list[Places] = []
         for number, view in enumerate(self.views_of_epoch(epoch), epoch * self.passes):
-            order = stream(self.spec.seed, "order", number).permutation(len(self.rows["train"]))
+            order = self._order(number)
             for part in np.array_split(order, math.ceil(len(order) / self.batch_size)):
                 chosen = np.repeat(part, 2) if len(part) == 1 else part
                 batches.append([(view, int(k)) for k in chosen])

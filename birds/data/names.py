@@ -27,6 +27,12 @@ EXTENSIONS = (
     *((".avif",) if AVIF else ()),
     *((".heic", ".heif") if HEIF else ()),
 )
+NO_CLASS = (  # plain names of folders and labels that most often say that nobody knows the class
+    *("unlabelled", "unlabeled", "unlabelled photos", "no label", "without label", "not labelled"),
+    *("unknown", "unidentified", "unsorted", "unclassified", "to label", "to do"),
+    *("sin etiqueta", "sin etiquetas", "sin etiquetar", "sin clasificar", "sin identificar"),
+    *("desconocido", "desconocida", "desconocidos", "no identificado", "no etiquetado"),
+)
 LITTER = ("$recycle.bin", "__macosx", "@eadir", "system volume information", "lost+found")
 SHORT = 5  # letters below which names that differ by one letter are just names
 ALIKE = 0.9  # similarity from which two names might be one class
@@ -36,6 +42,11 @@ def part_of(name: str) -> str | None:
     """train, valid or test for a name that means one of them, in English or Spanish; else None."""
     letters = unicodedata.normalize("NFD", name.strip().casefold())
     return PARTS.get("".join(x for x in letters if not unicodedata.combining(x)))
+
+
+def means_no_class(name: str) -> bool:
+    """Whether a folder or a label of this name most often holds images of no known class."""
+    return plain_name(name.replace("-", " ")) in NO_CLASS
 
 
 def part_within(name: str) -> str | None:

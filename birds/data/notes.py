@@ -17,6 +17,8 @@ WORDS = {
     "images_outside": "images that lie in no class folder, left out",
     "images_too_deep": "images in folders below a class folder, left out",
     "folders_left_out": "folders left out (hidden, trash, or beside the parts)",
+    "folders_unread": "folders beside the parts that look unlabelled, left out; "
+    "data.unlabelled=FOLDER reads them",
     "empty_classes": "class folders of validation or test without images",
     "linked_folders": "linked folders, read",
     "loops_left_out": "links to folders that were read already, left out",
@@ -30,10 +32,19 @@ WORDS = {
     "unlabelled_left_out": "validation or test images without a label, left out",
     "unreadable_skipped": "unreadable images, left out",
     "duplicates_dropped": "copies of validation or test images, dropped from the earlier part",
+    "groups_dropped": "images of groups that stand in validation or test, too, dropped from the "
+    "earlier part",
+    "labels_contradicting": "pairs of equal images with different labels, kept",
+    "classes_small": "classes with fewer images than data.min_images, left out",
+    "columns_unread": "columns that look like groups and are not read; data.table.columns.group=NAME",
+    "rows_unnamed": "images under the root that the table does not name, read as unlabelled",
+    "classes_of_one_name": "class folders of one name, told apart by the folder above",
+    "folders_apart": "folders of data.unlabelled, read as unlabelled",
+    "pool_judged": "unlabelled images that stand in validation or test, left out",
     "scaled_greys": "images with greys deeper than 8 bits, scaled",
     "rows_doubled": "rows of the table that stand there twice, read once",
     "rows_missing": "rows of the table without a file, left out",
-    "pool_dropped": "images of the pool that the data set has already, or that stand there twice",
+    "pool_dropped": "unlabelled images that the data set has already, or that stand there twice",
 }
 
 

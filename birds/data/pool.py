@@ -1,25 +1,26 @@
-"""A wider pool: unlabelled images beside those of the split, for pretraining; never one that models
-are judged on.
+"""More unlabelled images than the split gives, and never one that models are judged on.
 
-`all_classes` takes the training images of the classes that were not selected, a folder every image
-below it. Images are compared by their hash with every validation and test image of the whole data
-set, selected or not.
+`data.unlabelled=FOLDER`, which is also `pool=FOLDER`, takes every image below a folder;
+`pool=all_classes` the training images of the classes that were not selected; `data.pollution=N` so
+many of those that they are N per cent of all unlabelled images. Images are compared by their hash
+with every validation and test image of the whole data set, selected or not. Only the runs that
+learn from unlabelled images have a pool in their key.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from birds.core.errors import UserError
+from birds.core.randomness import stream
 from birds.data.contents import Contents
 from birds.data.deal import readable, scanned
-from birds.data.files import Files, id_of
 from birds.data.images import UNLABELLED, Images
-from birds.data.names import is_image, is_left_out
-from birds.data.notes import Notes, printable
-from birds.data.sources import Item, Scan, Source
+from birds.data.notes import Notes
+from birds.data.parts import JUDGING
+from birds.data.sources import Scan, Source
+from birds.data.tree import Tree
 
 
 def read_pool(
@@ -27,78 +28,146 @@ def read_pool(
     images: Images,
     cache_dir: Path,
     *,
+    key: str = "pool",
+    pollution: int = 0,
+    beside: int = 0,
+    seed: int = 0,
     skip_unreadable: bool = False,
     join_alike: bool | None = None,
 ) -> Images | None:
     """The images that `pool` adds to those of `images`, each content once, in the order of hashes;
-    None for split.
+    None for split. What is a validation or test image, too, or in the data set, is left out.
 
-    `all_classes` leaves out what is also a validation or test image, and counts it in the notes.
-    Raises UserError for a folder that holds such an image, for one without images, for unreadable
-    ones unless skipped, and for nothing new.
+    Args:
+        pool: split, all_classes or a folder.
+        cache_dir: where hashes are remembered.
+        key: the word that asked, for messages.
+        pollution: with all_classes, per cent of all unlabelled images that the pool is to be; 0
+            takes every image.
+        beside: how many unlabelled images the cut has.
+        seed: of the images that pollute; those of 25 per cent are among those of 50.
+
+    Raises UserError for a folder without images, for unreadable ones unless skipped, for nothing
+    new, and for more pollution than there is.
     """
     if pool == "split":
         return None
     scan = scanned(images.source, join_alike=join_alike)
     whole = pool == "all_classes"
-    source = images.source if whole else Tree(Path(pool).expanduser().resolve())
-    found = _not_selected(scan, images) if whole else source.scan()
+    source = images.source if whole else Tree(Path(pool).expanduser().resolve(), key)
+    found = _not_selected(scan, images) if whole else _unnamed(source.scan(), source, scan, images)
+    added, contents, notes = _unknown(
+        pool, key, found, source, images, scan, cache_dir, skip_unreadable
+    )
+    if pollution:
+        added = _polluting(added, pollution, beside, seed)
+    return _as_images(source, added, contents, notes)
+
+
+def _unknown(
+    pool: str,
+    key: str,
+    found: Scan,
+    source: Source,
+    images: Images,
+    scan: Scan,
+    cache_dir: Path,
+    skip_unreadable: bool,
+) -> tuple[dict[str, str], Mapping[str, Contents], Notes]:
+    """What is new of the images that were found, by content; what each holds, and the notes."""
     candidates = [item.id for item in found.items]
     contents = source.contents(candidates, cache_dir)
     good = readable(candidates, contents, source, skip=skip_unreadable)
     skipped = [name for name in candidates if name not in good]
-    judged = _judged(images, scan, cache_dir)
-    if not whole:
-        _refuse_judged(pool, [name for name in good if contents[name].sha in judged], images)
     notes = found.notes.having("unreadable_skipped", skipped)
-    return _new(pool, source, list(good), contents, judged | set(images.content), notes)
-
-
-def _refuse_judged(pool: str, leaks: list[str], images: Images) -> None:
+    judged = _judged(images, scan, cache_dir)
+    leaks = [name for name in good if contents[name].sha in judged]
     if leaks:
-        raise UserError(
-            f"pool={pool} holds {len(leaks)} validation or test images of {images.source.place} "
-            f"({printable(leaks[0])} is one): take them out, since pretraining must not see what "
-            "models are judged on"
-        )
+        notes = notes.having("pool_judged", leaks)
+    fresh = [name for name in good if contents[name].sha not in judged]
+    added = _new(f"{key}={pool}", fresh, contents, set(images.content))
+    kept = frozenset(added.values())
+    notes = notes.having("pool_dropped", (name for name in fresh if name not in kept))
+    return added, contents, notes
+
+
+def _unnamed(found: Scan, source: Source, scan: Scan, images: Images) -> Scan:
+    """The images of a folder without those, by path, that the data set names with a label."""
+    of_data, of_pool = getattr(images.source, "file", None), getattr(source, "file", None)
+    if of_data is None or of_pool is None:
+        return found
+    selected = frozenset(images.classes)
+    # Those of the selected classes are found by their contents; those of others only here.
+    other = {
+        str(of_data(item.id))
+        for item in scan.items
+        if item.label is not None and item.label not in selected
+    }
+    known = {item.id for item in found.items if str(of_pool(item.id)) in other}
+    notes = found.notes.having("pool_dropped", sorted(known)) if known else found.notes
+    return Scan([item for item in found.items if item.id not in known], notes)
 
 
 def _new(
-    pool: str,
-    source: Source,
-    ids: list[str],
-    contents: Mapping[str, Contents],
-    known: set[str],
-    notes: Notes,
-) -> Images:
-    """The images whose content is not known, each content once, in the order of hashes."""
+    asked: str, ids: list[str], contents: Mapping[str, Contents], known: set[str]
+) -> dict[str, str]:
+    """By content the images that are not known, in the order of hashes, each content once."""
     # Of equal files the first is kept, so the last is written first.
     added = {contents[name].sha: name for name in reversed(ids) if contents[name].sha not in known}
     if not added:
+        cure = "choose pool=split, or another folder"
+        if asked.startswith("data.unlabelled"):
+            cure = "choose another folder, or leave data.unlabelled out"
         raise UserError(
-            f"pool={pool} adds no image to those of the split; choose pool=split, or another folder"
+            f"{asked} adds no image: the data set has all of them, or they are validation or test "
+            f"images; {cure}"
         )
-    kept = frozenset(added.values())
-    notes = notes.having("pool_dropped", (name for name in ids if name not in kept))
-    notes = notes.having("scaled_greys", (name for name in sorted(kept) if contents[name].scaled))
-    shas = sorted(added)
+    return {sha: added[sha] for sha in sorted(added)}
+
+
+def _polluting(added: dict[str, str], pollution: int, beside: int, seed: int) -> dict[str, str]:
+    """So many of these images, seeded and nested, that they are `pollution` per cent of all."""
+    wanted = round(beside * pollution / (100 - pollution))
+    if not wanted or wanted > len(added):
+        most = 100 * len(added) // max(1, len(added) + beside)
+        raise UserError(
+            f"data.pollution={pollution} needs {wanted} images of other classes beside "
+            f"{beside} unlabelled ones, and the data set has {len(added)}: choose {most} or less, "
+            "fewer data.classes, or another split"
+        )
+    shas = list(added)
+    order = stream(seed, "pollution").permutation(len(shas))
+    return {shas[k]: added[shas[k]] for k in sorted(order[:wanted].tolist())}
+
+
+def _as_images(
+    source: Source, added: dict[str, str], contents: Mapping[str, Contents], notes: Notes
+) -> Images:
+    scaled = [name for name in sorted(added.values()) if contents[name].scaled]
     return Images(
         source=source,
         classes=(),
-        ids=tuple(added[sha] for sha in shas),
-        label=np.full(len(shas), UNLABELLED),
-        part=np.full(len(shas), "pool"),
-        content=tuple(shas),
-        notes=notes,
+        ids=tuple(added.values()),
+        label=np.full(len(added), UNLABELLED),
+        part=np.full(len(added), "pool"),
+        content=tuple(added),
+        notes=notes.having("scaled_greys", scaled),
     )
 
 
 def _not_selected(scan: Scan, images: Images) -> Scan:
+    """The training images of other classes, without groups that stand in validation or test."""
     selected = frozenset(images.classes)
+    parts = dict(zip(images.ids, images.part.tolist(), strict=True))
+    judged = {item.group for item in scan.items if parts.get(item.id, item.part) in JUDGING}
+    judged -= {None}
     items = [
         item
         for item in scan.items
-        if item.part in ("train", None) and item.label is not None and item.label not in selected
+        if item.part in ("train", None)
+        and item.label is not None
+        and item.label not in selected
+        and item.group not in judged
     ]
     return Scan(items, Notes())
 
@@ -110,54 +179,3 @@ def _judged(images: Images, scan: Scan, cache_dir: Path) -> set[str]:
     dealt = {sha for sha, part in zip(images.content, images.part, strict=True) if part != "train"}
     elsewhere = [item.id for item in scan.items if item.part in ("valid", "test")]
     return dealt | {one.sha for one in images.source.contents(elsewhere, cache_dir).values()}
-
-
-class Tree(Files):
-    """Every image below a folder, at any depth; a linked folder is followed once."""
-
-    def scan(self) -> Scan:
-        """Every image, without label or part. Raises UserError for a folder without images."""
-        if not self.root.is_dir():
-            raise UserError(
-                f"pool={self.place} is no folder; choose split, all_classes or a folder of images"
-            )
-        paths: list[str] = []
-        notes = self._walk(paths)
-        if not paths:
-            raise UserError(f"pool={self.place} holds no image")
-        return Scan([Item(id_of(path), None, None) for path in sorted(paths)], notes)
-
-    def _walk(self, paths: list[str]) -> Notes:
-        """Put the path of every image into `paths`."""
-        noted: dict[str, list[str]] = {}
-        entered = {os.path.realpath(self.root)}
-        for above, folders, names in os.walk(self.root, followlinks=True):
-            kept = []
-            for name in sorted(folders):
-                kind = self._kind(os.path.join(above, name), entered)
-                if kind is not None:
-                    path = os.path.relpath(os.path.join(above, name), self.root)
-                    noted.setdefault(kind, []).append(id_of(path))
-                if kind in (None, "linked_folders"):
-                    kept.append(name)
-            folders[:] = kept
-            for name in names:
-                path = os.path.relpath(os.path.join(above, name), self.root)
-                if is_image(name):
-                    paths.append(path)
-                else:
-                    noted.setdefault("stray_files", []).append(id_of(path))
-        notes = Notes()
-        for kind, found in noted.items():
-            notes = notes.having(kind, found)
-        return notes
-
-    def _kind(self, folder: str, entered: set[str]) -> str | None:
-        """What is noted about a folder; None where it is just read."""
-        if is_left_out(os.path.basename(folder)):
-            return "folders_left_out"
-        real = os.path.realpath(folder)
-        if real in entered:
-            return "loops_left_out"
-        entered.add(real)
-        return "linked_folders" if os.path.islink(folder) else None

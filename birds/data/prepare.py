@@ -5,21 +5,35 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from birds.core.asked import AskedPool
 from birds.core.parts import options_of, part_class
-from birds.core.spec import DataChoices, Part, Pool, RunSpec, Runtime, UserError
+from birds.core.spec import DataChoices, Part, RunSpec, Runtime, UserError
 from birds.data.cache import decoded_images
 from birds.data.deal import read_images
 from birds.data.images import Images
 from birds.data.pool import read_pool
 from birds.data.sources import Source
+from birds.data.split import Split, cut_of
 
 NAMED_POOLS = ("split", "all_classes")
+READER = (  # choices of what a reader may do with files; the digest stands for what it did
+    "skip_unreadable",
+    "allow_untested",
+    "join_alike",
+    "keep_class",
+    "min_images",
+)
 
 
-def create_source(part: Part) -> Source:
-    """The source of images that a part names, prepared: the embedded birds are rendered."""
+def create_source(part: Part, apart: Path | None = None) -> Source:
+    """The source of images that a part names, prepared: the embedded birds are rendered.
+
+    `apart` is a folder of unlabelled images that is read by itself, though it lies in the source.
+    """
     source: Source = part_class("source", part.place)(options_of("source", part))
     source.prepare()
+    if apart is not None and hasattr(source, "apart"):
+        source.apart = apart
     return source
 
 
@@ -29,14 +43,12 @@ def load_images(data: DataChoices, runtime: Runtime) -> Images:
     Raises UserError when they changed since the run was asked for.
     """
     images = read_images(
-        create_source(runtime.source),
+        create_source(runtime.source, runtime.pool_root),
         runtime.cache_dir,
         classes=data.classes,
         test=data.test,
         seed=data.seed,
-        skip_unreadable=runtime.skip_unreadable,
-        allow_untested=runtime.allow_untested,
-        join_alike=runtime.join_alike,
+        **{name: getattr(runtime, name) for name in READER},
     )
     if images.digest != data.digest:
         raise UserError(
@@ -51,21 +63,66 @@ def find_pool(pool: str) -> Path | None:
     return None if pool in NAMED_POOLS else Path(pool).expanduser().resolve()
 
 
-def load_pool(spec: RunSpec, images: Images, runtime: Runtime) -> Images | None:
-    """The images of the wider pool that a run chose; None without one.
+def pool_images(
+    asked: AskedPool,
+    images: Images,
+    cache_dir: Path,
+    *,
+    split: int,
+    labels_per_class: int | None,
+    seed: int,
+    skip_unreadable: bool,
+) -> Images | None:
+    """The unlabelled images that are asked for beside those of the split; None without.
 
-    Raises UserError when they changed since.
+    How many a cut has does not depend on its seed; `seed` is that of the data set.
     """
-    chosen: Pool = spec.pool
-    if chosen.name == "split":
+    beside = 0
+    if asked.pollution:
+        cut = cut_of(images, split=split, labels_per_class=labels_per_class, seed=0)
+        beside = len(cut.unlabelled)
+    return read_pool(
+        asked.name,
+        images,
+        cache_dir,
+        key=asked.key,
+        pollution=asked.pollution,
+        beside=beside,
+        seed=seed,
+        skip_unreadable=skip_unreadable,
+    )
+
+
+def chosen_pool(spec: RunSpec, images: Images, runtime: Runtime) -> Images | None:
+    """The wider pool that a run chose; None without one.
+
+    Raises UserError when its images changed since.
+    """
+    if spec.pool.name == "split":
         return None
-    asked = str(runtime.pool_root) if chosen.name == "folder" else chosen.name
-    pool = read_pool(asked, images, runtime.cache_dir, skip_unreadable=runtime.skip_unreadable)
-    if pool is None or pool.digest != chosen.digest:
+    is_folder = spec.pool.name == "folder"
+    name = str(runtime.pool_root) if is_folder else spec.pool.name
+    key = "data.unlabelled" if is_folder else "pool"
+    asked = AskedPool(name, key, spec.pool.pollution)
+    pool = pool_images(
+        asked,
+        images,
+        runtime.cache_dir,
+        split=spec.split,
+        labels_per_class=spec.labels_per_class,
+        seed=spec.data.seed,
+        skip_unreadable=runtime.skip_unreadable,
+    )
+    if pool is None or pool.digest != spec.pool.digest:
         raise UserError(
-            f"the images of pool={asked} changed since this run was asked for; ask again"
+            f"the images of {key}={name} changed since this run was asked for; ask again"
         )
     return pool
+
+
+def cut_as_asked(spec: RunSpec, images: Images) -> Split:
+    """The cut of a run's training images."""
+    return cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
 
 
 def decode_as_asked(images: Images, spec: RunSpec, cache_dir: Path) -> NDArray[np.uint8]:

@@ -1,12 +1,16 @@
 """The images and the cut of a run: when it starts, and once more when it is finished."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from birds.core.spec import Part, RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
+from birds.data.images import Images
 from birds.data.module import ImageData
-from birds.data.prepare import decode_as_asked, load_images, load_pool
-from birds.data.split import Split, cut_of
+from birds.data.pool import read_pool
+from birds.data.prepare import READER, chosen_pool, cut_as_asked, decode_as_asked, load_images
+from birds.data.split import Split
 
 
 def opened(spec: RunSpec, runtime: Runtime, accumulate: int = 1) -> tuple[ImageData, Split]:
@@ -15,21 +19,32 @@ def opened(spec: RunSpec, runtime: Runtime, accumulate: int = 1) -> tuple[ImageD
     Raises UserError when they cannot be found or have changed.
     """
     images = load_images(spec.data, runtime)
-    cut = cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
+    return _beside(chosen_pool(spec, images, runtime), spec, images, runtime, accumulate)
+
+
+def _beside(
+    pool: Images | None, spec: RunSpec, images: Images, runtime: Runtime, accumulate: int = 1
+) -> tuple[ImageData, Split]:
+    """The images with those of a pool beside them."""
+    cut = cut_as_asked(spec, images)
     pixels = decode_as_asked(images, spec, runtime.cache_dir)
-    pool = load_pool(spec, images, runtime)
-    pool_pixels = decode_as_asked(pool, spec, runtime.cache_dir) if pool else None
-    return ImageData(spec, images, pixels, cut, accumulate, pool_pixels, pool), cut
+    more = decode_as_asked(pool, spec, runtime.cache_dir) if pool else None
+    return ImageData(spec, images, pixels, cut, accumulate, more, pool), cut
 
 
 def reopened(
-    folder: RunFolder, spec: RunSpec, data_root: Path | None = None, cache_dir: Path | None = None
+    folder: RunFolder,
+    spec: RunSpec,
+    data_root: Path | None = None,
+    cache_dir: Path | None = None,
+    *,
+    with_pool: bool = False,
 ) -> ImageData:
-    """The images and the cut of a finished run, from the image cache (built when it is gone),
-    without a wider pool.
+    """The images and the cut of a finished run, from the image cache (built when it is gone).
 
     `data_root` and `cache_dir` say where they lie by now, where that differs from the record.
-    Raises UserError when the images cannot be found or have changed.
+    `with_pool`: with the unlabelled images of its wider pool, or of `data.unlabelled` where it did
+    not read them. Raises UserError when the images cannot be found or have changed.
     """
     record = folder.record()
     recorded = record.model_dump() if record else {}
@@ -49,7 +64,26 @@ def reopened(
         source=source,
         skip_unreadable=True,  # when the run did not skip any, the digest says so
         allow_untested=True,
-        join_alike=recorded.get("runtime.join_alike"),
+        pool_root=recorded.get("runtime.pool_root"),
+        **_reader(recorded),
     )
-    narrow = spec.model_copy(update={"pool": type(spec.pool)()})
-    return opened(narrow, runtime)[0]
+    images = load_images(spec.data, runtime)
+    pool = _pool_of(spec, images, runtime) if with_pool else None
+    return _beside(pool, spec, images, runtime)[0]
+
+
+def _reader(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What the reader was told, where it is not allowed more here."""
+    kept = [name for name in READER if name not in ("skip_unreadable", "allow_untested")]
+    return {name: recorded.get(f"runtime.{name}") for name in kept}
+
+
+def _pool_of(spec: RunSpec, images: Images, runtime: Runtime) -> Images | None:
+    """The pool of a run or of what it needs, else the folder that was there for it to read."""
+    for run in spec.lineage():
+        if run.pool.name != "split":
+            return chosen_pool(run, images, runtime)
+    if runtime.pool_root is None:
+        return None
+    place, skip = str(runtime.pool_root), runtime.skip_unreadable
+    return read_pool(place, images, runtime.cache_dir, key="data.unlabelled", skip_unreadable=skip)

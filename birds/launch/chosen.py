@@ -4,10 +4,11 @@ Every part validates its own options; what is checked here is what a run as a wh
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
+from birds.core.asked import asked_pool, asked_split, asked_test
 from birds.core.old_words import renamed
 from birds.core.parts import FOLDERS, chosen_part, options_of, part_class
 from birds.core.spec import (
@@ -19,11 +20,11 @@ from birds.core.spec import (
     RunSpec,
     Training,
     UserError,
-    asked_test,
 )
 from birds.core.wrong_values import complaint
 
 NAMED_POOLS = ("split", "all_classes")
+DATA_WORDS = {"filter": "unlabelled_filter"}  # words of `data` for fields of a pool
 
 
 def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: str = "") -> RunSpec:
@@ -65,7 +66,7 @@ def _shared(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
     return {
         "data": _valid(DataChoices, "data", data | {"digest": data_digest, "looks": looks}),
         "image": _image(config["image"], encoder),
-        "split": 0 if per_class is not None else config["split"],
+        "split": 0 if per_class is not None else asked_split(config),
         "labels_per_class": per_class,
         "seed": config["seed"],
         "budget": config["budget"]["name"],
@@ -173,15 +174,21 @@ def _noise_levels(config: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _pool(config: Mapping[str, Any], digest: str) -> Pool:
-    asked = str(config["pool"])
-    if old := renamed("pool", asked):
+    asked = asked_pool(config)
+    if old := renamed("pool", asked.name):
         raise UserError(old)
-    name = asked if asked in NAMED_POOLS else "folder"
-    return Pool.model_validate({"name": name, "digest": digest})
+    name = asked.name if asked.name in NAMED_POOLS else "folder"
+    chosen = {"name": name, "digest": digest, "pollution": asked.pollution}
+    chosen["filter"] = config["data"].get("unlabelled_filter")
+    return cast("Pool", _valid(Pool, "data", chosen))
 
 
 def _valid(model: type[Choices], place: str, values: Mapping[str, Any]) -> Any:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise UserError(complaint(error, model, f"{place}.")) from None
+        before = f"{place}." if place else ""
+        said = complaint(error, model, before)
+        for field, word in DATA_WORDS.items() if model is Pool else ():
+            said = said.replace(f"data.{field}=", f"data.{word}=")
+        raise UserError(said) from None

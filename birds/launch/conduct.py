@@ -5,6 +5,8 @@ import sys
 from omegaconf import DictConfig
 
 from birds.core.spec import UserError
+from birds.core.sweep import with_needs
+from birds.launch.foretold import foretold
 from birds.launch.hydra_compose import heed_environment
 from birds.launch.plan import describe, how_tracked, plan_run, told_before
 
@@ -25,6 +27,8 @@ def conduct(config: DictConfig) -> float | None:
             "-m slurm=..."
         )
     for line in told_before([planned]):
+        print(line, file=sys.stderr)
+    for line in foretold([planned], with_needs([planned.spec])):
         print(line, file=sys.stderr)
     if planned.dry_run:
         print(describe([planned]))

@@ -20,6 +20,7 @@ from birds.core.spec import RunSpec, UserError
 from birds.core.state import State, not_started, root_cause
 from birds.core.store import RunFolder
 from birds.core.sweep import Asked, Sweep, with_needs
+from birds.launch.foretold import foretold
 from birds.launch.local_workers import LocalSlots
 from birds.launch.plan import Planned, describe, how_tracked, plan_run, told_before
 from birds.launch.progress import Board
@@ -56,6 +57,8 @@ def launch(
             "a search learns from each trial before it asks the next: leave launch.wait=true"
         )
     for line in told_before(planned):
+        print(line, file=sys.stderr)
+    for line in foretold(planned, runs):
         print(line, file=sys.stderr)
     if first.dry_run:
         _print_dry(planned, runs)

@@ -95,10 +95,13 @@ class Draft:
         self.name = name
         self.new = new
 
-    def spec(self, data_digest: str, pool_digest: str) -> RunSpec:
-        """The run, now that the digests of its images and of its pool are known."""
+    def spec(self, data_digest: str, pool_digest: str, **fields: Any) -> RunSpec:
+        """The run, now that the digests of its images and of its pool are known.
+
+        `fields` are choices that could not be made before, such as a usual split.
+        """
         digests = {DATA: data_digest, POOL: pool_digest}
-        return RunSpec.model_validate(_filled(self.values, {}, digests))
+        return RunSpec.model_validate(_filled(self.values, fields, digests))
 
 
 def memo_in(cache_dir: Path) -> Memo:

@@ -16,21 +16,20 @@ from typing import Any, Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from birds.core.asked import AskedPool, asked_pool, asked_split, asked_test
 from birds.core.files import fetch_files, forbids_commerce, known_files, known_origins
 from birds.core.parts import chosen_part
-from birds.core.spec import Choices, RunSpec, Runtime, UserError, asked_test
+from birds.core.spec import Choices, RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
 from birds.core.sweep import titles, with_needs
 from birds.core.wrong_values import complaint
 from birds.data.deal import read_images
 from birds.data.images import Images
-from birds.data.pool import read_pool
-from birds.data.prepare import create_source, find_pool
-from birds.data.split import cut_of
+from birds.data.prepare import READER, create_source, cut_as_asked, find_pool, pool_images
+from birds.launch.foretold import Counts, counted
 from birds.launch.memo import memo_in
 
 C = TypeVar("C", bound=Choices)
-READER = ("skip_unreadable", "allow_untested", "join_alike")  # what it may do with files
 
 
 class Launch(Choices):
@@ -58,6 +57,7 @@ class Planned:
     average_over: tuple[int, ...]
     notes: tuple[str, ...] = ()  # what the reader of images left out, joined or scaled
     licences: tuple[str, ...] = ()  # of weights that must not be used commercially
+    counts: Counts | None = None
 
     @property
     def folder(self) -> RunFolder:
@@ -78,12 +78,13 @@ def plan_run(config: DictConfig) -> Planned:
     launch, runtime = _valid(Launch, "launch.", values["launch"]), _runtime(values)
     _refuse_unwritable(runtime.runs_dir, "runs_dir")
     _refuse_unwritable(runtime.cache_dir, "cache_dir")
-    data = json.dumps(values["data"], sort_keys=True)
-    images = _images(data, runtime.cache_dir)
-    pool = _pool(str(values["pool"]), data, runtime.cache_dir)
+    data = _about_images(values["data"])
+    images = _images(data, runtime.pool_root, runtime.cache_dir)
+    split = _split(values, draft.values, images)
+    pool = _pool(asked_pool(values), split, draft.values["labels_per_class"], data, runtime)
     memo.keep(draft)
-    spec = draft.spec(images.digest, pool.digest if pool else "")
-    cut = cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
+    spec = draft.spec(images.digest, pool.digest if pool else "", split=split)
+    cut = cut_as_asked(spec, images)
     if not len(cut.unlabelled) and not pool:
         from birds.methods import refuse_without_unlabelled  # it imports torch
 
@@ -102,6 +103,7 @@ def plan_run(config: DictConfig) -> Planned:
         seeds,
         notes=(*images.notes.lines(), *(pool.notes.lines() if pool else ())),
         licences=_licence_lines(runtime),
+        counts=counted(images, cut, pool),
     )
 
 
@@ -145,7 +147,7 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
         "source": chosen_part("source", values["data"]["source"], place="data.source"),
         "files": known_files(),
         "origins": known_origins(),
-        "pool_root": find_pool(str(values["pool"])),
+        "pool_root": find_pool(asked_pool(values).name),
         **_reader(values["data"]),
         "tracking": values["tracking"]["mode"],
         "precision": str(values["precision"]),
@@ -177,19 +179,57 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
         ) from None
 
 
+def _about_images(data: Mapping[str, Any]) -> str:
+    """What decides which images are read, without the choices of unlabelled ones beside them."""
+    beside = ("unlabelled", "unlabelled_filter", "pollution", "labels_per_class")
+    return json.dumps({k: v for k, v in data.items() if k not in beside}, sort_keys=True)
+
+
 @lru_cache(maxsize=8)
-def _images(data: str, cache_dir: Path) -> Images:
+def _images(data: str, apart: Path | None, cache_dir: Path) -> Images:
     values = json.loads(data)
-    source = create_source(chosen_part("source", values["source"], place="data.source"))
+    source = create_source(chosen_part("source", values["source"], place="data.source"), apart)
     chosen = {name: values[name] for name in ("classes", "seed")}
     chosen["test"] = asked_test(values)
     return read_images(source, cache_dir, **chosen, **_reader(values))
 
 
-@lru_cache(maxsize=8)
-def _pool(pool: str, data: str, cache_dir: Path) -> Images | None:
-    skip = json.loads(data).get("skip_unreadable", False)
-    return read_pool(pool, _images(data, cache_dir), cache_dir, skip_unreadable=skip)
+def _split(values: Mapping[str, Any], draft: Mapping[str, Any], images: Images) -> int:
+    """The split that is asked for, the usual one being 0 where there are unlabelled images."""
+    if draft["labels_per_class"] is not None:
+        return int(draft["split"])
+    return int(asked_split(values, unlabelled=len(images.unlabelled_rows()) > 0))
+
+
+def _pool(
+    asked: AskedPool, split: int, per_class: int | None, data: str, runtime: Runtime
+) -> Images | None:
+    if asked.name == "split":
+        return None
+    cut = (split, per_class) if asked.pollution else (0, None)
+    return _read_pool(asked, *cut, data, runtime.pool_root, runtime.cache_dir)
+
+
+@lru_cache(maxsize=16)
+def _read_pool(
+    asked: AskedPool,
+    split: int,
+    labels_per_class: int | None,
+    data: str,
+    apart: Path | None,
+    cache_dir: Path,
+) -> Images | None:
+    """The pool for a cut, whose size says how many images pollute it."""
+    values = json.loads(data)
+    return pool_images(
+        asked,
+        _images(data, apart, cache_dir),
+        cache_dir,
+        split=split,
+        labels_per_class=labels_per_class,
+        seed=values["seed"],
+        skip_unreadable=values.get("skip_unreadable", False),
+    )
 
 
 def told_before(planned: Sequence[Planned]) -> list[str]:

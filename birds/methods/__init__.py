@@ -77,16 +77,18 @@ def refuse_without_unlabelled(spec: RunSpec, unlabelled: int) -> None:
 
     Args:
         spec: the run.
-        unlabelled: how many unlabelled images its cut and its wider pool have.
+        unlabelled: how many unlabelled images its cut and its own wider pool have.
     """
     if unlabelled:
         return
     for run in spec.lineage():
+        if run.pool.name != "split":  # a wider pool is never empty
+            continue
         made_by = part_class(run.kind, run.method.place)
         reads = getattr(made_by, "reads_unlabelled", None)
         if reads is None or reads(options_of(run.kind, run.method)):
             cut = run.title.removeprefix(f"{run.variant} ")
             raise UserError(
                 f"{run.variant} learns from unlabelled images, and {cut} leaves none; choose a "
-                "larger split, fewer data.labels_per_class, or pool=FOLDER"
+                "larger split, fewer data.labels_per_class, or data.unlabelled=FOLDER"
             )

@@ -32,7 +32,7 @@ def features_of(
     """The pooled features (N, F) of the images of a part, in the order of `job.data.rows[part]`.
 
     The training images of a data set are encoded together, so that every cut of them shares one
-    file. With `noise` that fraction of pixels is replaced, by the data set's own draw.
+    file, and so are those of a wider pool. With `noise` that fraction of pixels is replaced, by the data set's own draw.
     """
     data = job.data
     training = part in ("labelled", "unlabelled", "train")
@@ -44,7 +44,8 @@ def features_of(
     found = features[np.searchsorted(rows, inside)]
     from_pool = asked[asked >= own]
     if len(from_pool):
-        found = np.concatenate([found, _shared(encoder, job, from_pool, noise)])
+        every = _shared(encoder, job, np.arange(own, own + len(data.pool)), noise)
+        found = np.concatenate([found, every[from_pool - own]])
     return found
 
 

@@ -20,7 +20,8 @@ def classification_metrics(
     """Every metric of the record, fractions of 1 except the loss (nats) and the confusion matrix
     (images).
 
-    accuracy, top5 (of all when there are five classes or fewer: 1), macro_f1, recall (a list, by
+    accuracy, balanced_accuracy (the mean recall of the classes that have images), top5 (of all when
+    there are five classes or fewer: 1), macro_f1, recall (a list, by
     class), auroc (one against the rest, mean over classes), calibration_error (expected, 15
     bins), loss (cross entropy), confusion (lists, rows true classes). Raises ValueError when there
     are no images.
@@ -32,6 +33,7 @@ def classification_metrics(
     micro: Any = {"num_classes": classes, "average": "micro"}
     values = {
         "accuracy": metric.multiclass_accuracy(probability, label, **micro).item(),
+        "balanced_accuracy": balanced_accuracy(probability.argmax(1), label),
         "top5": metric.multiclass_accuracy(
             probability, label, top_k=min(5, classes), **micro
         ).item(),
@@ -45,3 +47,12 @@ def classification_metrics(
         "confusion": metric.multiclass_confusion_matrix(probability, label, classes).tolist(),
     }
     return {prefix + name: value for name, value in values.items()}
+
+
+def balanced_accuracy(guess: Int[Tensor, " N"], label: Int[Tensor, " N"]) -> float:
+    """The mean over classes that have images of the share of their images that are right
+    (Brodersen et al. 2010, 10.1109/ICPR.2010.764).
+    """
+    right = (guess == label).double()
+    recalls = [right[label == k].mean() for k in sorted(set(label.tolist()))]
+    return torch.stack(recalls).mean().item()

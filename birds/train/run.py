@@ -2,10 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from birds.core.errors import UserError
 from birds.core.files import remember_files
@@ -18,6 +19,7 @@ from birds.data.module import ImageData
 from birds.data.reopen import opened
 from birds.data.split import Split
 from birds.methods import Job, create_method, load_method, refuse_without_unlabelled
+from birds.methods.nearness import leave_far_out
 from birds.train.tracking import tracker
 
 ShouldStop = Callable[[], bool]
@@ -75,8 +77,9 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Sho
     given = tuple(_given(needed, runtime, data) for needed in spec.needs)
     say = voice(spec)
     job = Job(spec, data, given, folder, machine, runtime, say, should_stop, log)
+    filtered = leave_far_out(job, spec.pool.filter) if spec.pool.filter else {}
     method = create_method(job)
-    measured: dict[str, Any] = method.fit(job)
+    measured: dict[str, Any] = filtered | method.fit(job)
     measured |= method.measure(job)
     measured |= _counts(data, split) | machine.record()
     measured |= {f"runtime.{name}": value for name, value in _columns(runtime).items()}
@@ -120,6 +123,11 @@ def _origin_of_weights(spec: RunSpec, runtime: Runtime) -> dict[str, str]:
     return columns
 
 
+def _by_class(label: NDArray[np.int64], classes: Sequence[str]) -> list[int]:
+    found: list[int] = np.bincount(label, minlength=len(classes)).tolist()
+    return found
+
+
 def _counts(data: ImageData, split: Split) -> dict[str, Any]:
     notes = {f"data_{name}": count for name, count in data.images.notes.counts().items()}
     by_class = {}
@@ -132,6 +140,7 @@ def _counts(data: ImageData, split: Split) -> dict[str, Any]:
         "images_labelled": len(split.labelled),
         "images_unlabelled": len(split.unlabelled),
         "images_pool": len(data.pool),
+        "images_labelled_by_class": _by_class(data.label[split.labelled], data.images.classes),
         "images_valid": len(data.rows["valid"]),
         "images_test": len(data.rows["test"]),
         "classes": list(data.images.classes),

@@ -49,7 +49,8 @@ class Opened:
     @property
     def start(self) -> str:
         """Equal for runs that start from the same encoder and look at the same images."""
-        return self.spec.model_dump_json(include=START)
+        count = len(self.data.pool)
+        return f"{self.spec.model_dump_json(include=START)} {count}"
 
     def vectors(self) -> NDArray[np.float32]:
         """The latent vectors (N, D) of its unlabelled images."""
@@ -62,7 +63,11 @@ class Opened:
 
     def images(self) -> list[NDArray[np.uint8]]:
         """The unlabelled images, uint8 (H, W, C), to be shown."""
-        return [self.data.pixels[row] for row in self.rows]
+        return list(self.data.decoded(self.rows))
+
+    def names(self) -> list[str]:
+        """Their names in the source, or in the folder of unlabelled images."""
+        return self.data.names(self.rows)
 
 
 def open_run(
@@ -77,7 +82,7 @@ def open_run(
     words = f"pretrained ({spec.variant})"
     if spec.stage == "classify":
         words = "its own, frozen" if _only_head(method) else "its own, trained with labels"
-    data = reopened(folder, spec, data_root, cache_dir)
+    data = reopened(folder, spec, data_root, cache_dir, with_pool=True)
     return Opened(folder, spec, data, words, method.latent)
 
 

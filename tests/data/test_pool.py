@@ -83,7 +83,7 @@ def test_all_classes_leave_out_what_is_judged_anywhere_in_the_data_set(root: Pat
     shutil.copy(root / moved, root / "train/STORK/100.jpg")
     pool = pool_of(root, "all_classes")
     assert len(pool.ids) == 15
-    assert pool.notes.counts()["pool_dropped"] == 3
+    assert pool.notes.counts()["pool_judged"] == 3
     judged = {root / p for part in ("valid", "test") for p in (root / part).rglob("*.jpg")} | {
         root / moved
     }
@@ -111,22 +111,45 @@ def test_a_folder_of_ones_own_is_read_to_any_depth_each_content_once(
 
 
 @pytest.mark.parametrize("part", ["valid", "test"])
-def test_a_folder_with_photos_that_are_judged_is_refused_with_their_count(
+def test_photos_that_are_judged_are_left_out_of_a_folder_and_counted(
     root: Path, own, part: str
 ) -> None:
     folder = own({"a": 3})
     for name in ("CROW", "STORK"):
         shutil.copy(root / part / name / "001.jpg", folder / f"renamed-{name}.jpg")
-    with pytest.raises(
-        UserError,
-        match=r"holds 2 validation or test images .*renamed-CROW.jpg is one.*take them out",
-    ):
-        pool_of(root, str(folder))
+    pool = pool_of(root, str(folder))
+    assert sorted(pool.ids) == ["a/000.jpg", "a/001.jpg", "a/002.jpg"]
+    assert pool.notes.names("pool_judged") == ("renamed-CROW.jpg", "renamed-STORK.jpg")
+
+
+def test_a_folder_around_the_data_set_gives_what_is_not_in_it(root: Path, own, draw_photo) -> None:
+    for number in range(3):
+        draw_photo(90_000 + number).save(root / f"loose-{number}.jpg")
+    pool = pool_of(root, str(root))
+    assert sorted(pool.ids) == ["loose-0.jpg", "loose-1.jpg", "loose-2.jpg"]
+    others = {name for name in pool.notes.names("pool_dropped") if "/WREN/" in name}
+    assert others, "photos of species that were not selected have a label, so they are not taken"
 
 
 def test_the_data_set_itself_is_no_pool(root: Path) -> None:
-    with pytest.raises(UserError, match="holds 20 validation or test images"):
+    with pytest.raises(UserError, match="adds no image: the data set has all of them"):
         pool_of(root, str(root))
+
+
+def test_pollution_is_a_share_of_all_unlabelled_photos_and_nested(root: Path) -> None:
+    images = selected(root)
+    taken = {}
+    for share in (20, 50):
+        pool = read_pool(
+            "all_classes", images, root.parent / "cache", pollution=share, beside=8, seed=0
+        )
+        assert pool is not None
+        assert len(pool.ids) / (len(pool.ids) + 8) == pytest.approx(share / 100)
+        assert set(pool.content).isdisjoint(images.content)
+        taken[share] = set(pool.content)
+    assert taken[20] < taken[50]
+    with pytest.raises(UserError, match=r"data.pollution=75 needs 24 .* has 15: choose 65 or less"):
+        read_pool("all_classes", images, root.parent / "cache", pollution=75, beside=8)
 
 
 def test_what_adds_nothing_is_refused(root: Path, tmp_path: Path) -> None:

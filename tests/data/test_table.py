@@ -45,9 +45,9 @@ def rows(delimiter: str = ",", header: str = "file,label,part") -> str:
 def test_rows_are_images_with_label_and_part(scan):
     items, notes = scan(rows())
     assert [item.id for item in items] == FILES
-    assert items[0][1:] == ("crow", "train")
-    assert items[5][1:] == (None, "train")
-    assert items[17][1:] == (None, "test")
+    assert items[0][1:3] == ("crow", "train")
+    assert items[5][1:3] == (None, "train")
+    assert items[17][1:3] == (None, "test")
     assert sum(notes.counts().values()) == 0
 
 
@@ -149,7 +149,8 @@ def test_equal_rows_are_read_once_and_missing_ones_left_out_if_allowed(scan):
 def test_a_suffix_and_the_paths_of_windows(scan, root):
     (root / "below").mkdir()
     (root / "001.jpg").rename(root / "below/001.jpg")
-    items, _ = scan("file,label\n.\\below\\001,crow\n002,wren\n", suffix=".jpg")
+    text = "file,label\n.\\below\\001,crow\n002,wren\n"
+    items, _ = scan(text, suffix=".jpg", unnamed="left_out")
     assert [item.id for item in items] == ["below/001.jpg", "002.jpg"]
 
 

@@ -17,15 +17,17 @@ from birds.data.notes import Notes
 
 
 class Item(NamedTuple):
-    """One image: its name in the source, its class (None: no label) and its part.
+    """One image: its name in the source, its class (None: no label), its part and its group.
 
     The name is the path under the root, or one such as `train/000123` where images are no files.
-    The part is train, valid or test, or None where the source has no parts.
+    The part is train, valid or test, or None where the source has no parts. Images of one group (a
+    nest, a camera, a burst) never stand on both sides of a cut; None is a group of its own.
     """
 
     id: str
     label: str | None
     part: str | None
+    group: str | None = None
 
 
 class Scan(NamedTuple):

@@ -3,16 +3,28 @@
 Folders are the truth: an image's class is the folder it lies in, and a CSV beside them is not
 needed. Parts are also found as training, validation, val, testing, entrenamiento, validacion and
 prueba, in any case. Whatever is left out stands in the notes.
+
+`class_from` says what folders below a class folder mean: with `top` they are of the class above,
+with `leaf` (`genus/species/x.jpg`) the folder that an image lies in is its class.
 """
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from birds.core.errors import UserError
 from birds.core.spec import NUMBERS_ARE_NAMES, Choices
 from birds.data.files import Files, id_of, root_folder
-from birds.data.names import class_name, is_image, is_left_out, part_of, part_within
+from birds.data.names import (
+    class_name,
+    is_image,
+    is_left_out,
+    means_no_class,
+    part_of,
+    part_within,
+)
 from birds.data.notes import Notes, listed
+from birds.data.selection import question
 from birds.data.sources import Item, Scan
 
 EXPECTED = "expected train|valid|test/<class>/ or one folder per class"
@@ -22,11 +34,14 @@ class Folder(Files):
     """The images under a root, by the folders that they lie in."""
 
     class Options(Choices):
-        """Where the folder is; `hint` says how to obtain it where it is not given."""
+        """Where the folder is; `hint` says how to obtain it where it is not given; `class_from`
+        which folder is a class where folders are nested, null for none but the first.
+        """
 
         model_config = NUMBERS_ARE_NAMES
 
         root: str | None = None
+        class_from: Literal["top", "leaf"] | None = None
         hint: str = ""
 
     def __init__(self, options: Options) -> None:
@@ -40,7 +55,7 @@ class Folder(Files):
         folder of the training part is empty.
         """
         try:
-            return _Reader(self.root).scan()
+            return _Reader(self).scan()
         except OSError as error:
             name = id_of(os.fsdecode(error.filename or self.root))
             raise UserError(
@@ -51,8 +66,10 @@ class Folder(Files):
 class _Reader:
     """One look through a root, which gathers items and notes on its way."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, source: Folder) -> None:
+        self.source = source
+        self.root = source.root
+        self.class_from = source.options.class_from
         self.items: list[Item] = []
         self.noted: dict[str, list[str]] = {"stray_files": []}
 
@@ -67,7 +84,9 @@ class _Reader:
         if self._has_parts(names, parts):
             for name in names:
                 if name not in parts:
-                    self._note("folders_left_out", name)
+                    self._note(
+                        "folders_unread" if means_no_class(name) else "folders_left_out", name
+                    )
             for name, part in parts.items():
                 self._read_part(name, part)
         else:
@@ -75,6 +94,8 @@ class _Reader:
             self._read_classes("", names, None)
         if not self.items:
             raise UserError(f"data.root={self.root} holds no image: {EXPECTED}{self._beside()}")
+        if self.class_from == "leaf":
+            self._tell_apart()
         notes = Notes()
         for kind, found in self.noted.items():
             notes = notes.having(kind, found)
@@ -92,6 +113,8 @@ class _Reader:
                 self._note(stray, path)
             elif is_left_out(entry.name):
                 self._note("folders_left_out", path)
+            elif self.source.is_apart(path):
+                self._note("folders_apart", path)
             else:
                 names.append(entry.name)
                 if entry.is_symlink():
@@ -156,8 +179,13 @@ class _Reader:
             if label != name:
                 self._note("names_changed", folder)
             images = self._images(folder)
+            if self.class_from:
+                images = sorted(images + self._images_below(folder))
             prefix = id_of(folder)
-            self.items += [Item(f"{prefix}/{id_of(image)}", label, part) for image in images]
+            for image in images:
+                below = image.rpartition("/")[0] if self.class_from == "leaf" else ""
+                of = class_name(below.rpartition("/")[2]) if below else label
+                self.items.append(Item(f"{prefix}/{id_of(image)}", of, part))
             if not images and part in ("train", None):
                 self._refuse_empty(folder, above)
             if not images:
@@ -174,7 +202,7 @@ class _Reader:
                 self._note("other_files", path)
             elif is_left_out(entry.name):
                 self._note("folders_left_out", path)
-            else:
+            elif not self.class_from:
                 self._note_below(path)
         return sorted(names)
 
@@ -187,6 +215,38 @@ class _Reader:
                     path = os.path.relpath(os.path.join(above, name), self.root)
                     self._note("images_too_deep", path)
 
+    def _images_below(self, folder: str) -> list[str]:
+        """The images in folders below a class folder, at any depth, by their path under it."""
+        found = []
+        for above, folders, names in os.walk(self.root / folder):
+            own = os.path.relpath(above, self.root)
+            folders[:] = [name for name in folders if self._is_read(f"{own}/{name}")]
+            if own != folder:
+                paths = [os.path.join(above, name) for name in names if is_image(name)]
+                found += [os.path.relpath(path, self.root / folder) for path in paths]
+        return found
+
+    def _is_read(self, folder: str) -> bool:
+        return not is_left_out(os.path.basename(folder)) and not self.source.is_apart(folder)
+
+    def _tell_apart(self) -> None:
+        """Put the folder above before classes whose folders have one name in several places."""
+        places: dict[str, set[str]] = {}
+        for item in self.items:
+            places.setdefault(str(item.label), set()).add(self._above(item))
+        shared = {label for label, above in places.items() if len(above) > 1}
+        for k, item in enumerate(self.items):
+            if item.label in shared:
+                label = f"{self._above(item)} {item.label}".strip()
+                self.items[k] = item._replace(label=class_name(label))
+        for label in sorted(shared):
+            self._note("classes_of_one_name", label)
+
+    def _above(self, item: Item) -> str:
+        """The folder above the one that an image lies in, part folders left out."""
+        above = item.id.split("/")[:-2]
+        return above[-1] if above and (item.part is None or len(above) > 1) else ""
+
     def _refuse_empty(self, folder: str, above: str) -> None:
         """Say why a class of the training part has no images, and what to do."""
         place = id_of(f"{self.root}/{above}".rstrip("/"))
@@ -196,12 +256,24 @@ class _Reader:
                 f"{place} holds a data set one folder further down: choose "
                 f"data.root={id_of(f'{self.root}/{folder}')}"
             )
+        if means_no_class(Path(folder).name):
+            below = len(self._images_below(folder))
+            if below:
+                raise UserError(question(Path(folder).name, below, self.source, id_of(folder)))
+        beside = [name for name in os.listdir(self.root / above) if means_no_class(name)]
+        if beside and Path(folder).name.casefold() in ("labelled", "labeled", "etiquetadas"):
+            raise UserError(
+                f"{place} holds labelled and unlabelled images side by side: choose "
+                f"data.root={id_of(f'{self.root}/{folder}')} data.unlabelled={place}/"
+                f"{id_of(beside[0])}"
+            )
         prefix = id_of(folder) + "/"
         deep = [name for name in self.noted.get("images_too_deep", ()) if name.startswith(prefix)]
         if deep:
             raise UserError(
                 f"the class {class_name(Path(folder).name)!r} has its {len(deep)} images further "
-                f"down ({listed(deep[:1])}): move them into {place}/{Path(prefix).name}"
+                f"down ({listed(deep[:1])}): move them into {place}/{Path(prefix).name}, or choose "
+                "data.class_from=top (they are of that class) or leaf (the last folder is the class)"
             )
         raise UserError(
             f"the class {class_name(Path(folder).name)!r} has no images in {place}: fill its folder"

@@ -1,11 +1,14 @@
 """A table: a CSV with a row per image, which names its file, perhaps its class, perhaps its part.
 
-A row without a label is an unlabelled image. Columns are named, or numbered from 1 where the table
-has no header; those that are not chosen are found by the names that people use.
+A row without a label is an unlabelled image, and so is every image below the root that no row
+names. A column `group` says which images belong together: to one nest, camera or burst. Columns are
+named, or numbered from 1 where the table has no header; those that are not chosen are found by the
+names that people use.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from birds.core.errors import UserError, nearest
 from birds.core.spec import NUMBERS_ARE_NAMES, Choices
@@ -14,13 +17,16 @@ from birds.data.files import Files, id_of, root_folder
 from birds.data.names import class_name, part_of
 from birds.data.notes import Notes, listed
 from birds.data.sources import Item, Scan
+from birds.data.tree import Tree
 
 Column = int | str | None
 USUAL = {  # the names under which a column is found that was not chosen
     "file": ("file", "files", "filename", "filepath", "filepaths", "path", "image", "image_path"),
     "label": ("label", "labels", "class", "species", "category", "target"),
     "part": ("part", "split", "set", "data set", "dataset", "subset"),
+    "group": ("group", "groups", "group_id"),
 }
+LIKE_GROUPS = ("nest", "camera", "burst", "video", "individual", "sequence", "session", "site")
 
 
 class _Columns(Choices):
@@ -29,6 +35,7 @@ class _Columns(Choices):
     file: Column = None
     label: Column = None
     part: Column = None
+    group: Column = None
 
 
 class Table(Files):
@@ -39,7 +46,8 @@ class Table(Files):
 
         `file` is the CSV, under the root or anywhere. `delimiter` null finds it. `suffix` is put
         behind each file's name (`.jpg` where the table leaves it out). `skip_missing` leaves out
-        rows whose file is not there.
+        rows whose file is not there. `unnamed`: what images are that lie below the root and that
+        no row names.
         """
 
         model_config = NUMBERS_ARE_NAMES
@@ -51,6 +59,7 @@ class Table(Files):
         header: bool = True
         suffix: str = ""
         skip_missing: bool = False
+        unnamed: Literal["unlabelled", "left_out"] = "unlabelled"
         hint: str = ""
 
     def __init__(self, options: Options) -> None:
@@ -66,7 +75,29 @@ class Table(Files):
         columns = self._columns(rows, table)
         body = rows.cells[1:] if self.options.header else rows.cells
         items = [self._item(cells, columns, table) for cells in body]
-        return self._checked(items, table)
+        checked = self._checked(items, table)
+        unread = [] if "group" in columns else self._like_groups(rows)
+        notes = checked.notes.having("columns_unread", unread) if unread else checked.notes
+        if self.options.unnamed == "left_out":
+            return Scan(checked.items, notes)
+        return self._with_unnamed(Scan(checked.items, notes))
+
+    def _like_groups(self, rows: Rows) -> list[str]:
+        if not self.options.header:
+            return []
+        return [cell for cell in rows.cells[0] if cell.strip().casefold() in LIKE_GROUPS]
+
+    def _with_unnamed(self, scan: Scan) -> Scan:
+        """The images of the table, then those below the root that it does not name."""
+        tree = Tree(self.root)
+        tree.apart = self.apart
+        paths, _ = tree.walk()
+        named = {item.id for item in scan.items}
+        unnamed = sorted(name for path in paths if (name := id_of(path)) not in named)
+        if not unnamed:
+            return scan
+        further = [Item(name, None, None) for name in unnamed]
+        return Scan(scan.items + further, scan.notes.having("rows_unnamed", unnamed))
 
     def _table(self) -> Path:
         if not self.options.file:
@@ -129,7 +160,7 @@ class Table(Files):
                 "have no names; "
                 "give a number, 1 for the first"
             )
-        place = {"file": 0, "label": 1, "part": None}[meaning]
+        place = {"file": 0, "label": 1}.get(meaning)
         return place if place is not None and place < width else None
 
     def _refuse_header(self, rows: Rows, table: Path) -> None:
@@ -163,7 +194,8 @@ class Table(Files):
         if not values["file"]:
             raise UserError(f"{table} has a row without a file: {listed(cells)}; mend or remove it")
         label = class_name(values.get("label", "")) or None
-        return Item(self._id(values["file"], table), label, self._part(values, table))
+        group = values.get("group") or None
+        return Item(self._id(values["file"], table), label, self._part(values, table), group)
 
     def _id(self, cell: str, table: Path) -> str:
         path = Path(self._path(cell))
@@ -231,4 +263,5 @@ class Table(Files):
 
 def _said(item: Item) -> str:
     label = "no label" if item.label is None else repr(item.label)
-    return f"{label} of {item.part}" if item.part else label
+    group = f" in group {item.group}" if item.group else ""
+    return (f"{label} of {item.part}" if item.part else label) + group

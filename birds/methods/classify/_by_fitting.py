@@ -23,9 +23,10 @@ from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder, write_atomically
 from birds.encoders import blank_encoders, create_encoder, seeded_encoder
 from birds.methods import Job
+from birds.methods.classify._balance import class_weights, oversampled
 from birds.methods.classify._network import Network
 from birds.methods.classify._predictions import Predictions, measured_predictions
-from birds.methods.classify.heads import create_head
+from birds.methods.classify.heads import LEAST, create_head
 from birds.methods.features import features_of
 from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
 
@@ -60,6 +61,7 @@ class FittedClassifier(nn.Module):
         self.encoder.requires_grad_(False).eval()
         self.head = create_head(self.choices.head, self.encoder.feature_dim, len(classes))
         self._features: dict[str, NDArray[np.float32]] = {}
+        self._correction: NDArray[np.float32] | None = None
 
     @classmethod
     def load(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> FittedClassifier:
@@ -79,12 +81,27 @@ class FittedClassifier(nn.Module):
 
     def _fit_head(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Fit the head on what was or will be saved: the same arrays give the same head."""
+        features, label = arrays["features"], arrays["label"]
         extra: dict[str, Any] = {}
         if "unlabelled" in arrays:
             extra["unlabelled"] = arrays["unlabelled"]
         if "valid" in arrays:
             extra["valid"] = (arrays["valid"], arrays["valid_label"])
-        self.head.fit(arrays["features"], arrays["label"], self.spec.seed, **extra)
+        if self.choices.balance == "sampling":
+            rows = oversampled(label, self.spec.seed)
+            features, label = features[rows], label[rows]
+        elif self.choices.balance == "weights":
+            weights = class_weights(label, len(self.classes))
+            if getattr(self.head, "takes_weights", False):
+                extra["weight"] = weights[label]
+            else:
+                self._correction = np.log(np.maximum(weights, LEAST)).astype(np.float32)
+        self.head.fit(features, label, self.spec.seed, **extra)
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The head's scores (N, S) of features (N, F), corrected where its fit takes no weights."""
+        found: NDArray[np.float32] = self.head.scores(features)
+        return found if self._correction is None else found + self._correction
 
     def as_network(self) -> Network | None:
         """The encoder and the fitted head as one network; None where the head is not linear."""
@@ -104,7 +121,7 @@ class FittedClassifier(nn.Module):
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B S"]:
         """Scores of images as fractions."""
         features = self.encoder.features(image).float().cpu().numpy()
-        return torch.from_numpy(self.head.scores(features))
+        return torch.from_numpy(self.scores(features))
 
     def fit(self, job: Job) -> dict[str, Any]:
         """Encode every image once, fit the head on the labelled ones, and save both."""
@@ -138,7 +155,7 @@ class FittedClassifier(nn.Module):
         for part in PARTS:
             rows = torch.from_numpy(job.data.rows[part])
             predicted[part] = {
-                "logits": torch.from_numpy(self.head.scores(self._features[part])),
+                "logits": torch.from_numpy(self.scores(self._features[part])),
                 "label": torch.from_numpy(job.data.label[job.data.rows[part]]),
                 "row": rows,
             }
@@ -167,7 +184,7 @@ class FittedClassifier(nn.Module):
         label = job.data.label[job.data.rows["test"]]
         hits = []
         for level in job.spec.noise_levels:
-            scores = self.head.scores(features_of(self.encoder, job, "test", noise=level))
+            scores = self.scores(features_of(self.encoder, job, "test", noise=level))
             hits.append(torch.from_numpy(scores.argmax(1) == label))
         return torch.stack(hits, dim=1)
 

@@ -25,6 +25,7 @@ from birds.core.store import RunFolder
 from birds.data.module import Batch
 from birds.encoders import seeded_encoder
 from birds.methods import Job
+from birds.methods.classify._balance import class_weights
 from birds.methods.classify._predictions import Predictions, measured_predictions
 from birds.methods.classify._robustness import hits_under_noise
 from birds.methods.classify.heads import create_head
@@ -58,11 +59,15 @@ class GradientClassifier(GradientMethod):
         torch.manual_seed(stream_seed(spec.seed, "head"))
         self.head = create_head(self.choices.head, self.encoder.feature_dim, len(classes))
         self.beside: Any = None
+        self._weight: Tensor | None = None
         self._freeze()
         if job is not None:
             if self.choices.start == "run":
                 self.encoder.load_state_dict(job.given[0].encoder.state_dict())
             self.beside = create_loss(self.choices.extra_loss, self, job)
+            if self.choices.balance != "none":
+                label = job.data.label[job.data.rows["labelled"]]
+                self._weight = torch.from_numpy(class_weights(label, len(classes))).float()
         self.train()  # Lightning trains modules in the mode they come in
         decay = self.choices.ema
         self._averaging = EMAWeightAveraging(decay=decay) if decay else None
@@ -125,6 +130,8 @@ class GradientClassifier(GradientMethod):
 
     def before_fit(self, job: Job) -> bool:
         """Compile the encoder where that pays; a frozen one sees every view once instead."""
+        if self.choices.balance == "sampling":
+            job.data.balance()
         if not self.head_alone:
             return compile_where_it_pays(self.encoder, job)
         if job.runtime.features == "cached":
@@ -138,8 +145,7 @@ class GradientClassifier(GradientMethod):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         count = len(batch["label"])
-        smoothing = self.choices.label_smoothing
-        loss = F.cross_entropy(self._logits(batch), batch["label"], label_smoothing=smoothing)
+        loss = self._label_loss(self._logits(batch), batch["label"])
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=count)
         if self.beside is None:
             return loss
@@ -150,10 +156,27 @@ class GradientClassifier(GradientMethod):
         total: Tensor = loss + self.beside.weight * beside
         return total
 
+    def _label_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The cross entropy of a training batch, its images weighted with balance=weights."""
+        smoothing = self.choices.label_smoothing
+        if self._weight is None or self.choices.balance != "weights":
+            return F.cross_entropy(logits, label, label_smoothing=smoothing)
+        each = F.cross_entropy(logits, label, label_smoothing=smoothing, reduction="none")
+        return (each * self._weight.to(label.device)[label]).mean()
+
+    def _valid_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The cross entropy of a validation batch; where classes are balanced, weighted, so that
+        the epoch that is kept is judged by what was asked for.
+        """
+        if self._weight is None:
+            return F.cross_entropy(logits, label)
+        each = F.cross_entropy(logits, label, reduction="none")
+        return (each * self._weight.to(label.device)[label]).mean()
+
     def validation_step(self, batch: Batch, index: int) -> None:
         logits, label = self._logits(batch), batch["label"]
         accuracy = (logits.argmax(1) == label).float().mean()
-        values = {"valid_loss": F.cross_entropy(logits, label), "valid_accuracy": accuracy}
+        values = {"valid_loss": self._valid_loss(logits, label), "valid_accuracy": accuracy}
         self.log_dict(values, batch_size=len(label))
 
     def on_test_epoch_start(self) -> None:

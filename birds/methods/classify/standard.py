@@ -32,7 +32,8 @@ class Standard:
         of a label that is spread over all classes. lr_decay: each stage of the encoder learns that
         much slower than the next deeper one. batchnorm: whether BatchNorm statistics follow the
         labelled images or stay as pretrained. ema: decay of the moving average of weights that is
-        evaluated; 0 for none.
+        evaluated; 0 for none. balance: how classes of few labels get as much say as those of many:
+        `sampling` shows them as often, `weights` counts their images for more.
         """
 
         start: Literal["init", "run"]
@@ -44,6 +45,9 @@ class Standard:
         lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
         batchnorm: Literal["train", "frozen"] = "train"
         ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+        balance: Literal["none", "sampling", "weights"] = Field(
+            default="none", exclude_if=lambda value: value == "none"
+        )
 
         @model_validator(mode="after")
         def _unread_options_are_defaults(self) -> Self:
@@ -85,6 +89,11 @@ class Standard:
             raise ValueError(
                 f"head={options.head.name} is fitted on frozen features, so it cannot train an "
                 f"encoder (train={options.train}); choose train=head, or head=linear"
+            )
+        if options.balance != "none" and _counts_classes_equally(options):
+            raise ValueError(
+                f"balance={options.balance}: head={options.head.name} counts every class equally "
+                "already; choose balance=none"
             )
         encoder = sketched_encoder(spec.encoder, spec.image)
         if encoder.by_id:
@@ -160,6 +169,11 @@ def _network_of_fitted(spec: RunSpec, folder: RunFolder, classes: Sequence[str])
 def _has_layers(head: Any) -> bool:
     """Whether heads of this class can be written as layers."""
     return getattr(head, "as_layers", None) not in (None, FrozenHead.as_layers)
+
+
+def _counts_classes_equally(options: Any) -> bool:
+    head = part_class("head", options.head.place)
+    return bool(getattr(head, "counts_classes_equally", False))
 
 
 def _made_by(options: Any) -> Any:

@@ -35,6 +35,8 @@ class FrozenHead:
     learns_from_unlabelled = False
     judges_by_validation = False
     note = ""  # what a person should know of the fit, such as an option that could not be kept
+    takes_weights = False  # whether `fit` takes `weight` (N,), how much each labelled image counts
+    counts_classes_equally = False  # whatever their numbers of labels
 
     def __init__(self, options: Any, features: int, classes: int) -> None:
         self.options = options
@@ -77,8 +79,18 @@ class FittedHead(FrozenHead):
 
         return [StandardScaler(), self.estimator(seed)]
 
-    def fit(self, features: NDArray[np.float32], label: NDArray[np.int64], seed: int) -> None:
-        """Fit features (N, F) and labels (N,). Raises UserError where all are of one class."""
+    def fit(
+        self,
+        features: NDArray[np.float32],
+        label: NDArray[np.int64],
+        seed: int,
+        *,
+        weight: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Fit features (N, F) and labels (N,); `weight` (N,) where it takes them.
+
+        Raises UserError where all are of one class.
+        """
         from sklearn.pipeline import make_pipeline
 
         if len(np.unique(label)) < 2:
@@ -88,7 +100,9 @@ class FittedHead(FrozenHead):
                 "labelled images of more classes"
             )
         self.model = make_pipeline(*self.steps(seed))
-        self.model.fit(features, label)
+        last = self.model.steps[-1][0]
+        weights = {} if weight is None else {f"{last}__sample_weight": weight}
+        self.model.fit(features, label, **weights)
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logarithms of probabilities (N, classes) of features (N, F)."""

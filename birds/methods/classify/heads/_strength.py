@@ -22,15 +22,22 @@ class RegularisedHead(FittedHead):
 
     strength = 1.0
 
-    def fit(self, features: NDArray[np.float32], label: NDArray[np.int64], seed: int) -> None:
-        """Choose the strength, then fit features (N, F) and labels (N,)."""
+    def fit(
+        self,
+        features: NDArray[np.float32],
+        label: NDArray[np.int64],
+        seed: int,
+        *,
+        weight: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Choose the strength, then fit features (N, F) and labels (N,), perhaps weighted (N,)."""
         from sklearn.pipeline import make_pipeline
 
         asked = self.options.C
         if asked == "auto":
             asked = chosen_strength(make_pipeline(*self.steps(seed)), features, label, seed)
         self.strength = asked
-        super().fit(features, label, seed)
+        super().fit(features, label, seed, weight=weight)
 
 
 def chosen_strength(

@@ -11,6 +11,8 @@ from birds.methods.classify.heads import FittedHead
 class Forest(FittedHead):
     """A random forest."""
 
+    takes_weights = True
+
     class Options(Choices):
         """trees: how many."""
 

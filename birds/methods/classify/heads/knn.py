@@ -17,7 +17,7 @@ class KNN(FittedHead):
         neighbours: Annotated[int, Field(ge=1)] = 5
         metric: Literal["cosine", "euclidean"] = "cosine"
 
-    def fit(self, features: Any, label: Any, seed: int) -> None:
+    def fit(self, features: Any, label: Any, seed: int, *, weight: Any = None) -> None:
         """Remember features (N, F) and labels (N,); no more neighbours than there are."""
         self.votes = min(self.options.neighbours, len(features))
         if self.votes < self.options.neighbours:
@@ -25,7 +25,7 @@ class KNN(FittedHead):
                 f"head.neighbours={self.options.neighbours}: there are {len(features)} labelled "
                 "images, so all of them vote"
             )
-        super().fit(features, label, seed)
+        super().fit(features, label, seed, weight=weight)
 
     def estimator(self, seed: int) -> Any:
         """scikit-learn's KNeighborsClassifier, nearer neighbours counting more."""

@@ -20,6 +20,8 @@ ABSENT = -1e4  # the logit of a class without labelled images
 class Logistic(RegularisedHead):
     """Multinomial logistic regression with an L2 penalty."""
 
+    takes_weights = True
+
     class Options(Choices):
         """C: the inverse of the penalty's strength, or auto: by cross-validation on labelled
         images; iterations: of the solver, at most.

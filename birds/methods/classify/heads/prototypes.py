@@ -18,6 +18,7 @@ class Prototypes(FrozenHead):
     """A mean vector a class."""
 
     learns_from_unlabelled = True
+    counts_classes_equally = True
 
     class Options(Choices):
         """rounds: of refinement by unlabelled images; temperature: of the cosines."""

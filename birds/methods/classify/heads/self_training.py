@@ -37,6 +37,7 @@ class SelfTraining(RegularisedHead):
 
     learns_from_unlabelled = True
     judges_by_validation = True
+    takes_weights = True
 
     class Options(Choices):
         """rounds: how often the unlabelled images are labelled anew; share: of them that the last
@@ -70,12 +71,18 @@ class SelfTraining(RegularisedHead):
         seed: int,
         unlabelled: NDArray[np.float32] | None = None,
         valid: Labelled | None = None,
+        *,
+        weight: NDArray[np.float64] | None = None,
     ) -> None:
         """Fit labelled features (N, F), then in rounds with unlabelled ones (M, F).
 
-        `valid` are the features (V, F) and labels (V,) that the rounds are judged by.
+        `valid` are the features (V, F) and labels (V,) that the rounds are judged by. With `weight`
+        (N,) an unlabelled image counts as one of the class that it is said to be.
         """
-        super().fit(features, label, seed)
+        super().fit(features, label, seed, weight=weight)
+        self.of_class = np.ones(self.classes)
+        if weight is not None:
+            self.of_class[label] = weight
         if unlabelled is None or not len(unlabelled):
             return
         best, kept = self._judged(valid), self.model
@@ -108,6 +115,7 @@ class SelfTraining(RegularisedHead):
         both = np.concatenate([features, unlabelled[taken]])
         labels = np.concatenate([label, probability[taken].argmax(1)])
         weights = np.concatenate([np.ones(len(label)), self._weights(probability[taken])])
+        weights *= self.of_class[labels]
         self._fit_weighted(both, labels, weights, seed)
 
     def _weights(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:

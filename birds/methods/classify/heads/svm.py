@@ -19,6 +19,8 @@ OF_HISTOGRAMS = ("intersection", "chi2")
 class SVM(RegularisedHead):
     """A support vector machine, one class against the rest."""
 
+    takes_weights = True
+
     class Options(Choices):
         """kernel; C: the inverse of the penalty's strength, or auto: by cross-validation on
         labelled images; degree: of the kernel poly; iterations: of the solver, -1 for no limit.

@@ -1,0 +1,38 @@
+"""Uneven classes: how those of few labels get as much say as those of many.
+
+`sampling` shows the images of every class equally often (He and Garcia 2009,
+10.1109/TKDE.2008.239); `weights` counts an image by the inverse of its class's labels. Heads whose
+fit takes no weights have their scores, logarithms of probabilities, corrected by the classes' shares
+instead (Saerens et al. 2002, 10.1162/089976602753284446).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birds.core.randomness import stream
+
+
+def class_weights(label: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """The weight (S,) of each class's images: their mean over the labelled images (N,) is 1, and
+    every class has the same sum. A class without images has 0.
+    """
+    count = np.bincount(label, minlength=classes)
+    there = np.maximum((count > 0).sum(), 1)
+    weights: NDArray[np.float64] = np.where(
+        count > 0, len(label) / (there * np.maximum(count, 1)), 0
+    )
+    return weights
+
+
+def oversampled(label: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Positions in `label` (N,) of which every class has as many as the largest one: all of its
+    images, and a seeded draw of them once more.
+    """
+    count = np.bincount(label)
+    most = int(count.max())
+    chosen = []
+    for k in np.flatnonzero(count):
+        own = np.flatnonzero(label == k)
+        order = stream(seed, "balance", int(k)).permutation(len(own))
+        chosen.append(own[np.resize(order, most)])
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,59 @@
+"""Unlabelled images that are far from every labelled one are left out.
+
+A camera trap also takes foxes and leaves. The distance of an image is one minus the largest cosine
+to a labelled image, among the features of the frozen encoder as it comes, the labelled images' mean
+taken off (nearest neighbours as by Sun et al. 2022, arXiv:2204.06507). How far is too far is
+measured on the validation images, whose classes are known: `data.unlabelled_filter=95` keeps what is
+nearer than 95 % of them. A good filter needs good features: give the encoder weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birds.encoders import seeded_encoder
+from birds.methods import Job
+from birds.methods.features import features_of
+
+LEAST = 1e-12
+
+
+def leave_far_out(job: Job, share: int) -> dict[str, Any]:
+    """Leave unlabelled images out of a job's data that are farther than `share` per cent of the
+    validation images; returns columns of the record. Without validation images nothing is left out.
+    """
+    encoder = seeded_encoder(job.spec).requires_grad_(False).eval()
+    shown, valid, other = (
+        features_of(encoder, job, part) for part in ("labelled", "valid", "unlabelled")
+    )
+    if not len(valid) or not len(other):
+        return {"images_filtered": 0}
+    far = float(np.quantile(distances(valid, shown), share / 100, method="higher"))
+    kept = distances(other, shown) <= far
+    if not kept.any():
+        kept[:] = True  # a filter that leaves nothing says nothing
+    job.data.keep_unlabelled(kept)
+    left_out = int((~kept).sum())
+    job.say(
+        f"{left_out} of {len(kept)} unlabelled images are farther from the labelled ones than "
+        f"{share} % of the validation images: left out"
+    )
+    return {"images_filtered": left_out}
+
+
+def distances(features: NDArray[np.float32], bank: NDArray[np.float32]) -> NDArray[np.float64]:
+    """One minus the largest cosine of each vector (N, F) to one of the bank's (M, F), 0 to 2."""
+    centre = bank.mean(0)
+    likeness = _directions(features, centre) @ _directions(bank, centre).T
+    found: NDArray[np.float64] = 1 - likeness.max(1)
+    return found
+
+
+def _directions(features: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = (features - centre).astype(np.float64)
+    length = np.linalg.norm(shifted, axis=1, keepdims=True)
+    directions: NDArray[np.float64] = shifted / np.maximum(length, LEAST)
+    return directions
