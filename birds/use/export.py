@@ -17,7 +17,7 @@ from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder, write_atomically, write_text
 from birds.use.calibration import Calibration, softmax
 from birds.use.load import CLASSIFIER, CONFIG, ENCODER, LAYER, load_model
-from birds.use.networks import load_exportable
+from birds.use.networks import load_network
 from birds.use.tensors import save_tensors
 
 ONNX = "model.onnx"
@@ -51,7 +51,7 @@ def export_model(
     Raises UserError when the run cannot be exported, or the folder holds anything else.
     """
     refuse_other_folder(target)
-    network, spec, classes = load_exportable(folder)
+    network, spec, classes = load_network(folder)
     target.mkdir(parents=True, exist_ok=True)
     about = {"key": spec.key, "birds": __version__}
     save_tensors(target / ENCODER, network.encoder.state_dict(), about)

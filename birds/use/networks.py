@@ -12,7 +12,7 @@ from birds.core.parts import part_class
 from birds.core.spec import Part, RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
 from birds.data.decode import Look, look_of
-from birds.encoders import blank_encoders, reads_own_size
+from birds.encoders import reads_own_size
 from birds.methods import load_method
 
 
@@ -82,24 +82,6 @@ def load_network(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
         raise UserError(
             f"run {folder.key} ({spec.title}) has no network to export: its fitted head has no form "
             "of layers; choose a run with head=linear, mlp or logistic"
-        )
-    return network, spec, classes
-
-
-def load_exportable(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
-    """As `load_network`, where a fitted head that is linear becomes a layer of the network.
-
-    Raises UserError as that does, and for a fitted head that is not linear.
-    """
-    spec, classes = finished_classifier(folder)
-    made_by = part_class(spec.kind, spec.method.place)
-    find = getattr(made_by, "exportable", None)
-    with blank_encoders():
-        network = find(spec, folder, classes) if find else _network(spec, folder, classes)
-    if network is None:
-        raise UserError(
-            f"run {folder.key} ({spec.title}) cannot be exported: its head is fitted and not linear "
-            "in the features; choose a run with head=linear, mlp, logistic or self_training"
         )
     return network, spec, classes
 

@@ -103,14 +103,13 @@ class FittedClassifier(nn.Module):
         found: NDArray[np.float32] = self.head.scores(features)
         return found if self._correction is None else found + self._correction
 
-    def as_network(self) -> Network | None:
-        """The encoder and the fitted head as one network; None where the head is not linear."""
-        found = self.head.linear()
-        if found is None:
-            return None
-        weight, bias = (torch.from_numpy(values).float() for values in found)
+    def as_network(self) -> Network:
+        """The encoder and the head as one network, for heads that say `is_linear`."""
+        weight, bias = self.head.linear()
+        if self._correction is not None:
+            bias = bias + self._correction
         layer = nn.Linear(weight.shape[1], weight.shape[0])
-        layer.load_state_dict({"weight": weight, "bias": bias})
+        layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
         return Network(self.encoder, layer).requires_grad_(False).eval()
 
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:

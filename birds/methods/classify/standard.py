@@ -19,7 +19,6 @@ from birds.core.store import RunFolder
 from birds.encoders import blank_encoders, sketched_encoder
 from birds.methods import Job
 from birds.methods.classify._network import Network, finished_network
-from birds.methods.classify.heads import FrozenHead
 
 
 class Standard:
@@ -121,20 +120,15 @@ class Standard:
 
     @classmethod
     def network(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
-        """The finished classifier as one network; None for a fitted head that has no layers."""
+        """The finished classifier as one network; None for a fitted head that is not linear."""
         options = options_of("classifier", spec.method)
-        if not by_gradient(options):
-            return _network_of_fitted(spec, folder, classes)
-        return finished_network(spec, options.head, folder, len(classes))
-
-    @classmethod
-    def exportable(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
-        """The same, where a fitted head that is linear becomes a layer; None for any other."""
-        network = cls.network(spec, folder, classes)
-        if network is not None:
-            return network
-        found: Network | None = cls.load(spec, folder, classes).as_network()
-        return found
+        if by_gradient(options):
+            return finished_network(spec, options.head, folder, len(classes))
+        if not getattr(part_class("head", options.head.place), "is_linear", False):
+            return None
+        with blank_encoders():
+            network: Network = cls.load(spec, folder, classes).as_network()
+        return network
 
 
 def _refuse_training_by_id(options: Any, spec: RunSpec) -> None:
@@ -153,22 +147,6 @@ def by_gradient(options: Any) -> bool:
     """Whether the head of these options is trained by gradient descent."""
     found: bool = part_class("head", options.head.place).by_gradient
     return found
-
-
-def _network_of_fitted(spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
-    """A frozen encoder and its fitted head, where that can be written as layers."""
-    head = part_class("head", options_of("classifier", spec.method).head.place)
-    if not _has_layers(head):
-        return None
-    with blank_encoders():
-        fitted = Standard.load(spec, folder, classes)
-    layers = fitted.head.as_layers()
-    return Network(fitted.encoder, layers).requires_grad_(False).eval()
-
-
-def _has_layers(head: Any) -> bool:
-    """Whether heads of this class can be written as layers."""
-    return getattr(head, "as_layers", None) not in (None, FrozenHead.as_layers)
 
 
 def _counts_classes_equally(options: Any) -> bool:

@@ -35,6 +35,7 @@ class FrozenHead:
     learns_from_unlabelled = False
     judges_by_validation = False
     note = ""  # what a person should know of the fit, such as an option that could not be kept
+    is_linear = False  # whether it has `linear`, a layer that gives the same probabilities
     takes_weights = False  # whether `fit` takes `weight` (N,), how much each labelled image counts
     counts_classes_equally = False  # whatever their numbers of labels
 
@@ -42,12 +43,6 @@ class FrozenHead:
         self.options = options
         self.classes = classes
         self.model: Any = None
-
-    def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Weights (classes, F) and biases (classes,) that give the same probabilities by a softmax;
-        None for a head that is not linear in the features.
-        """
-        return None
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
@@ -57,12 +52,6 @@ class FrozenHead:
                 f"extra_loss={classifier.extra_loss.name} trains an encoder beside the head, and "
                 f"head={classifier.head.name} is fitted without gradients; choose head=linear"
             )
-
-    def as_layers(self) -> nn.Module | None:
-        """The fitted head as layers from features to the same scores, which can be exported; None
-        for one that has no such form.
-        """
-        return None
 
 
 class FittedHead(FrozenHead):
@@ -108,14 +97,11 @@ class FittedHead(FrozenHead):
         """Logarithms of probabilities (N, classes) of features (N, F)."""
         return log_probabilities(self.model, features, self.classes)
 
-    def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Standardising and a logistic regression as one layer; None for another estimator."""
-        from sklearn.linear_model import LogisticRegression
-
-        estimator = self.model[-1]
-        if not isinstance(estimator, LogisticRegression):
-            return None
-        scaler = self.model[0]
+    def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weights (classes, F) and biases (classes,) of one layer that does what standardising and
+        the estimator do; its softmax gives the probabilities. For heads that say `is_linear`.
+        """
+        scaler, estimator = self.model[0], self.model[-1]
         weight, bias = estimator.coef_, estimator.intercept_
         if len(weight) == 1:  # of two classes the first has the logit 0
             weight = np.concatenate([np.zeros_like(weight), weight])
