@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from birds.core.errors import UserError
 from birds.core.parts import options_of, part_class
