@@ -54,6 +54,9 @@ sweep-transfer: $(READY)  ## from scratch, frozen with an SVM, fine-tuned withou
 sweep-backbones: $(READY)  ## twelve pretrained networks with one head, in one overall table
 	@$(RUN) train.py -m sweeps=backbones $(ARGS)
 
+sweep-two-classes: $(READY)  ## a new last layer for a folder of two classes (ARGS="data.root=FOLDER encoder.weights=FILE")
+	@$(RUN) train.py -m sweeps=two_classes $(ARGS)
+
 sweep-vit: $(READY)  ## a vision transformer beside a convolutional network
 	@$(RUN) train.py -m sweeps=vit $(ARGS)
 

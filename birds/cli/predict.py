@@ -88,8 +88,8 @@ def _printed(predictions: Predictions) -> Counter[str]:
         print(prediction.path)
         if prediction.error:
             print(f"  cannot be read ({prediction.error})")
-        for name, probability in prediction.ranked:
-            print(f"  {probability:6.1%}  {name}")
+        for (name, probability), logit in zip(prediction.ranked, prediction.logits, strict=True):
+            print(f"  {probability:6.1%}  {logit:7.2f}  {name}")
         if prediction.unsure:
             print("  unsure")
     return counted
@@ -167,19 +167,19 @@ def _existing(names: list[str]) -> list[Path]:
 
 
 def _head() -> list[str]:
-    head = ["file", "class", "probability", "unsure"]
+    head = ["file", "class", "probability", "logit", "unsure"]
     for place in range(2, TOP + 1):
-        head += [f"class_{place}", f"probability_{place}"]
+        head += [f"class_{place}", f"probability_{place}", f"logit_{place}"]
     return [*head, "error"]
 
 
 def _cells(prediction: "Prediction") -> list[str]:
     words: list[str] = []
-    for name, chance in prediction.ranked:
-        words += [name, f"{chance:.4f}"]
-    words += [""] * (2 * TOP - len(words))
+    for (name, chance), logit in zip(prediction.ranked, prediction.logits, strict=True):
+        words += [name, f"{chance:.4f}", f"{logit:.4f}"]
+    words += [""] * (3 * TOP - len(words))
     unsure = "" if prediction.error else str(prediction.unsure).lower()
-    return [str(prediction.path), *words[:2], unsure, *words[2:], prediction.error]
+    return [str(prediction.path), *words[:3], unsure, *words[3:], prediction.error]
 
 
 def _say_what_was_done(

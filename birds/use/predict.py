@@ -33,14 +33,15 @@ Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # uint8 (N, H, W,
 class Prediction:
     """An image and its likeliest classes, best first, with probabilities.
 
-    unsure: the first probability is below what was asked. error: why it could not be read; there
-    are no classes then.
+    logits: what the classifier says of the same classes before the softmax. unsure: the first
+    probability is below what was asked. error: why it could not be read; there are no classes then.
     """
 
     path: Path
     ranked: list[tuple[str, float]]
     unsure: bool = False
     error: str = ""
+    logits: tuple[float, ...] = ()
 
 
 def predict(folder: RunFolder, paths: Sequence[Path], top: int = 5) -> list[Prediction]:
@@ -151,10 +152,11 @@ def ranked(
     probability = softmax(logits, calibration.temperature)
     best = np.argsort(-probability, axis=1, kind="stable")[:, :top]
     predictions = []
-    for path, chances, order in zip(paths, probability, best, strict=True):
+    for path, row, chances, order in zip(paths, logits, probability, best, strict=True):
         named = [(classes[k], float(chances[k])) for k in order]
         is_unsure = named[0][1] < calibration.unsure_below
-        predictions.append(Prediction(path, named, is_unsure))
+        said = tuple(float(row[k]) for k in order)
+        predictions.append(Prediction(path, named, is_unsure, logits=said))
     return predictions
 
 

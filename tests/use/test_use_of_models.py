@@ -51,6 +51,7 @@ def test_a_folder_of_any_depth_becomes_a_table_as_the_record_says(
     assert np.mean(right) == pytest.approx(record.value("test_accuracy"))
     for row in whole:
         assert (row["unsure"] == "true") == (float(row["probability"]) < 0.5)
+        assert float(row["logit"]) >= float(row["logit_2"])
     assert Image.open(sheet).size == (6 * 224, 3 * 288)
     assert f"{len(whole)} images" in capsys.readouterr().out
 
