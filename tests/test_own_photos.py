@@ -134,7 +134,7 @@ def test_a_folder_called_unlabelled_is_asked_about(drawn: Path, tmp_path: Path) 
         ("data.unlabelled={empty}", "holds no image"),
         ("data.unlabelled={root}", "adds no image: the data set has all of them"),
         ("data.unlabelled={root} pool=all_classes", "choose one"),
-        ("data.pollution=50", "needs 21 images of other classes"),
+        ("data.pollution=50", "this data set has none; choose fewer data.classes"),
         ("data.pollution=96 split=50", "choose 0 to 95"),
         ("data.unlabelled_filter=10", "data.unlabelled_filter=10"),
         ("data.min_images=11", "leaves 0 of 3 classes: two or more are needed; choose 10 or fewer"),

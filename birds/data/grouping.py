@@ -1,8 +1,8 @@
 """Which photos likely belong together: near duplicates, and those taken within seconds.
 
 Bursts and frames of one visit look alike, so some in training and others in the test part make a
-classifier look better than it is. What is found is a proposal for a person to look at: it is written
-as a table that `data=table` reads, its column `group` included.
+classifier look better than it is. What is found is a proposal for a person to look at: it is
+written as a table that `data=table` reads, its column `group` included.
 """
 
 import csv

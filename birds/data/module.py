@@ -96,8 +96,8 @@ class ImageData(L.LightningDataModule):
 
     def names(self, rows: NDArray[np.int64]) -> list[str]:
         """The names of the images of these rows, those of the wider pool included."""
-        every = (*self.images.ids, *(self.pool_images.ids if self.pool_images else ()))
-        return [every[row] for row in rows]
+        pool = self.pool_images.ids if self.pool_images else ()
+        return [(*self.images.ids, *pool)[row] for row in rows]
 
     def _plan_epochs(self, accumulate: int) -> None:
         """How many passes and steps an epoch has, and in how many parts a batch comes."""
@@ -116,20 +116,17 @@ class ImageData(L.LightningDataModule):
         self._balanced = True
 
     def _order(self, number: int) -> NDArray[np.int64]:
-        """The positions of a pass, (N,): each image once, or where classes are balanced each class
-        as often, the images of small ones several times and of large ones not all.
-        """
+        """The positions of a pass, (N,): each image once, or where balanced each class as often."""
         count = len(self.rows["train"])
         random = stream(self.spec.seed, "order", number)
         if not self._balanced:
             return random.permutation(count)
         label = self.label[self.rows["train"]]
-        classes = random.permutation(np.unique(label))
         drawn = []
-        for k, own in enumerate(classes):
-            share = count // len(classes) + (k < count % len(classes))
+        shares = np.array_split(np.arange(count), len(np.unique(label)))
+        for share, own in zip(shares, random.permutation(np.unique(label)), strict=True):
             order = random.permutation(np.flatnonzero(label == own))
-            drawn.append(np.resize(order, share))
+            drawn.append(np.resize(order, len(share)))
         return random.permutation(np.concatenate(drawn))
 
     def views_of_epoch(self, epoch: int) -> list[int]:

@@ -1,10 +1,10 @@
 """Which image stands in which part, so that no copy and no group stands on both sides of a cut.
 
-Photos of one nest, one camera or one burst look alike. Where some are learnt from and others tested,
-the accuracy is that of recognising the nest. So a group is moved as a whole, and where a source's
+Photos of one nest, one camera or one burst look alike. Where some are learnt from and others are
+tested, the accuracy is that of recognising the nest. So a group is moved as a whole, and where a source's
 own parts cut one, its images are dropped from the earlier part, unlabelled ones as well. Labelled
-and unlabelled *training* images may share a group: neither is judged, and in life, too, one frame of
-a burst gets a label and the others stay without.
+and unlabelled *training* images may share a group: neither is judged, and in life, too, one frame
+of a burst gets a label and the others stay without.
 """
 
 from collections import Counter, defaultdict

@@ -115,6 +115,11 @@ def _new(
     # Of equal files the first is kept, so the last is written first.
     added = {contents[name].sha: name for name in reversed(ids) if contents[name].sha not in known}
     if not added:
+        if asked.startswith("data.pollution"):
+            raise UserError(
+                "data.pollution takes training images of classes that are not kept, and this data "
+                "set has none; choose fewer data.classes"
+            )
         cure = "choose pool=split, or another folder"
         if asked.startswith("data.unlabelled"):
             cure = "choose another folder, or leave data.unlabelled out"

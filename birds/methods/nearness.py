@@ -3,8 +3,8 @@
 A camera trap also takes foxes and leaves. The distance of an image is one minus the largest cosine
 to a labelled image, among the features of the frozen encoder as it comes, the labelled images' mean
 taken off (nearest neighbours as by Sun et al. 2022, arXiv:2204.06507). How far is too far is
-measured on the validation images, whose classes are known: `data.unlabelled_filter=95` keeps what is
-nearer than 95 % of them. A good filter needs good features: give the encoder weights.
+measured on the validation images, whose classes are known: `data.unlabelled_filter=95` keeps what
+is nearer than 95 % of them. A good filter needs good features: give the encoder weights.
 """
 
 from __future__ import annotations
