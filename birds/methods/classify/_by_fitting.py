@@ -142,8 +142,8 @@ class FittedClassifier(nn.Module):
         best = job.folder.checkpoint("best")
         best.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(best, partial(torch.save, weights))
-        if self.head.note:
-            job.say(self.head.note)
+        if note := getattr(self.head, "note", ""):
+            job.say(note)
         seconds = time.perf_counter() - started
         job.say(f"fitted on {len(label)} labelled images in {seconds:.0f}s")
         return {"epochs": 0, "cost_seconds": seconds, "compiled": False}
