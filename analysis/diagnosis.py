@@ -59,7 +59,7 @@ def diagnosed(run: Mapping[Any, Any], epochs: pd.DataFrame | None) -> Diagnosis:
     """The diagnosis of a finished classifier.
 
     Args:
-        run: its record, with valid_accuracy and images_valid, and train_accuracy where it has one.
+        run: its record, with valid_accuracy, and images_valid and train_accuracy where it has them.
         epochs: its curves (epoch, train_loss, valid_loss); None for a head that is fitted.
     """
     train, valid = run.get("train_accuracy"), float(run["valid_accuracy"])
@@ -71,7 +71,7 @@ def diagnosed(run: Mapping[Any, Any], epochs: pd.DataFrame | None) -> Diagnosis:
     bias = None if train is None else 1 - train > BIAS
     overfits = None
     if train is not None:
-        upper = wilson(valid, max(1, int(run["images_valid"])))[1]
+        upper = wilson(valid, max(1, int(run.get("images_valid", 1))))[1]
         overfits = bool(train - valid > GAP and train > upper)
     parts = [_accuracies(train, valid), _weakness(bias, overfits)]
     if late is not None:

@@ -77,13 +77,17 @@ def study(runs_dir: Path, sweep: str) -> Study:
 
 
 def parts_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each cut, the parts with their count of images and the images' height, width, channels."""
+    """Of each cut, the parts with their count of images and the images' height, width, channels.
+
+    A part that the records do not count, as old ones may, is left out.
+    """
     rows = []
     columns = ["split", "choice.labels_per_class", "choice.image.size", "choice.image.channels"]
     known = [name for name in columns if name in runs]
     for _, own in runs.groupby(known, dropna=False, sort=False):
         first = own.iloc[0]
-        for part, column in PARTS.items():
+        counted = {part: column for part, column in PARTS.items() if pd.notna(first.get(column))}
+        for part, column in counted.items():
             side, channels = first["choice.image.size"], first["choice.image.channels"]
             row = {"split": first["split"], "part": part, "images": int(first[column])}
             row |= {"height": int(side), "width": int(side), "channels": int(channels)}

@@ -12,7 +12,7 @@ from birds.core.parts import FOLDERS, part_class, part_names
 from birds.core.spec import Choices, RunSpec
 from birds.core.wrong_values import complaint
 
-LIBRARY_WORDS = re.compile(r"input should|valid|parse|literal\[|constrained")
+LIBRARY_WORDS = re.compile(r"input should|\bvalid\b|parse|literal\[|constrained")
 
 
 class Inner(Choices):
