@@ -1,7 +1,7 @@
 """The door to training: `python train.py split=90 variant=B2`, or `-m split=70,90 variant=A,B1,B2`
 for a sweep.
 
-`-m` goes first; the keys are in configs/config.yaml.
+`-m` goes first; the keys are in configs/config.yaml, which `--help` prints.
 """
 
 import gc
@@ -41,6 +41,10 @@ if __name__ == "__main__":
     from birds.core.process import prepare_process
 
     prepare_process()
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        from birds.core.help_page import help_page
+
+        sys.exit(exit_status(lambda: print(help_page())))
     if status := exit_status(lambda: refuse_unknown_additions(sys.argv[1:])):
         sys.exit(status)
     sys.exit(exit_status(main))

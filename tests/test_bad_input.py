@@ -90,6 +90,7 @@ WRONG_WORDS = [
     (["skips=maybe"], ["skips=maybe", "choose plain, dropout, gated or narrow"]),
     (["variant=B2", "budget.pretrain.epochs=0"], ["budget.pretrain.epochs=0"]),
     (["-m", "--cfg", "job"], ["-m runs, --cfg and --info only show: leave one of them out"]),
+    (["epochs=3"], ["unknown key epochs; did you mean budget.classify.epochs (or budget.frozen."]),
     (["xyzzy=1"], ["unknown key xyzzy. See python train.py --help"]),
     (
         ["variant=B9"],

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from analysis.dashboard.command import add_commands as add_dashboard
 from analysis.report import add_command as add_report
@@ -30,14 +32,35 @@ from birds.cli import (
     train,
     wandb,
 )
-from birds.core.errors import exit_status
+from birds.core.errors import exit_status, nearest
 from birds.core.process import prepare_process
 from birds.launch.look_after import add_commands as add_look_after
 
 
+AS_WRITTEN = argparse.RawDescriptionHelpFormatter
+EXAMPLES = """examples:
+  birds quick photos                             what a simple method can do on a folder of classes
+  birds table exp1                               the result table of a sweep
+  birds predict exp1 photos --csv answers.csv    the best run of a sweep names the photos
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose refusal of an unknown command names the nearest one."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with status 2."""
+        wrong = re.search(r"argument (?:COMMAND|WHAT): invalid choice: '(.*?)' \((.*)\)", message)
+        if wrong:
+            commands = re.findall(r"[\w-]+", wrong[2].partition("choose from")[2])
+            close = nearest(wrong[1], commands)
+            self.exit(2, f"birds: no command {wrong[1]!r}{close} See {self.prog} --help\n")
+        super().error(message)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="birds", description=__doc__)
+    top = Parser(prog="birds", description=__doc__, epilog=EXAMPLES, formatter_class=AS_WRITTEN)
     top.add_argument("--version", action="version", version=f"birds {__version__}")
     top.add_argument(
         "--runs-dir", type=Path, default=Path("runs"), help="where runs lie (default: runs)"

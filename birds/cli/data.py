@@ -32,7 +32,9 @@ def add_command(commands: Any) -> None:
     preview.add_argument(
         "root", type=Path, nargs="?", help="the folder of the images (default: the embedded birds)"
     )
-    preview.add_argument("--out", type=Path, default=Path("preview.png"))
+    preview.add_argument(
+        "--out", type=Path, help="the picture (default: preview.png in the folder of runs)"
+    )
     preview.set_defaults(act=_preview)
     for command in (check, preview):
         command.add_argument(
@@ -126,6 +128,9 @@ def _groups(report: Any, source: Any, file: Path | None) -> None:
 def _preview(args: argparse.Namespace) -> None:
     from birds.data.preview import contact_sheet
 
+    if args.out is None:
+        args.out = args.runs_dir / "preview.png"
+        args.runs_dir.mkdir(parents=True, exist_ok=True)
     refuse_odd_file(args.out, PICTURES)
     if args.root is None:
         source = chosen_source(args.runs_dir / "synthetic", "rendered", [])

@@ -209,14 +209,23 @@ def _value_of(key: str, text: str) -> str:
 
 
 def _where(key: str) -> str:
-    """The choices that have this key, where others do, else the nearest key."""
+    """The choices that have this key, where others do, else keys that end in it, else the nearest
+    one.
+    """
     known = list(_known_keys())
     having = [f"{key.partition('.')[0]}={option}" for option, name in known if name == key]
-    return (
-        f": only {' and '.join(having)} have it."
-        if having
-        else nearest(key, (name for _, name in known))
-    )
+    if having:
+        return f": only {' and '.join(having)} have it."
+    longer = sorted({name for _, name in known if name.endswith(f".{key}")}, key=_rank)
+    if longer:
+        others = f" (or {', '.join(longer[1:4])})" if longer[1:] else ""
+        return f"; did you mean {longer[0]}{others}?"
+    return nearest(key, (name for _, name in known))
+
+
+def _rank(key: str) -> tuple[int, bool, str]:
+    """Keys that are nested least come first, and those of classifiers, which most people train."""
+    return key.count("."), ".classify." not in key, key
 
 
 def _known_keys() -> Iterator[tuple[str, str]]:
@@ -228,9 +237,12 @@ def _known_keys() -> Iterator[tuple[str, str]]:
     configs = Path(os.environ["BIRDS_HOME"]) / "configs"  # set by train.py
     for file in sorted(configs.rglob("*.yaml")):
         group = ".".join(file.parent.relative_to(configs).parts)
-        loaded = yaml.safe_load(file.read_text()) or {}
+        text = file.read_text()
+        loaded = yaml.safe_load(text) or {}
         if group:
             yield file.stem, group
+        if text.startswith("# @package _global_"):
+            group = ""
         own = {k: v for k, v in loaded.items() if k not in ("defaults", "hydra")}
         yield from ((file.stem, key) for key, _ in dotted(own, group))
 

@@ -366,7 +366,8 @@ def test_make_help_lists_every_target() -> None:
         text=True,
         check=True,
     ).stdout
-    assert {line.split()[0] for line in shown.splitlines()} == targets
+    listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
+    assert sorted(listed) == sorted(targets)
 
 
 def test_every_test_file_has_a_name_of_its_own() -> None:

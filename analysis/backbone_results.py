@@ -1,0 +1,101 @@
+"""Runs on top of pretrained weights, kept as one line each in `docs/results/backbones.csv`.
+
+    python -m analysis.backbone_results                 # accuracies, and each method beside Logistic
+    python -m analysis.backbone_results add RUNS_DIR    # adds its finished classifiers of 20 classes
+
+A cell is a method (a variant and, for Logistic, its penalty) on one network with one number of
+labels. Only frozen networks stand here, with five seeds each. `hits` holds whether each test image
+was told, as in `analysis.results`. Gaps are to Logistic on the same network and labels, paired by
+seed and test image.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.frame import predictions
+from analysis.results import hits, shown
+from birds.core.record import load_records
+
+FILE = Path(__file__).resolve().parents[1] / "docs" / "results" / "backbones.csv"
+CELL = ("network", "photos_labelled", "variant", "C")
+COLUMNS = {  # columns of the file, and the record's that they come from
+    "network": "choice.encoder.options.model",
+    "photos_labelled": "images_labelled",
+    "variant": "variant",
+    "C": "choice.method.options.head.options.C",
+    "seed": "seed",
+    "recipe": "recipe",
+    "weights": "choice.encoder.options.weights",
+    "data_digest": "data_digest",
+    "photos_test": "images_test",
+    "test_accuracy": "test_accuracy",
+    "valid_accuracy": "valid_accuracy",
+}
+CLASSES = 20
+ALONE = "Logistic"
+
+
+def add(runs_dir: Path, file: Path = FILE) -> None:
+    """Append the finished classifiers on frozen weights that are not in the file yet."""
+    found = load_records(runs_dir)
+    frozen = found["choice.method.options.train"] == "head"
+    wanted = (found["stage"] == "classify") & (found["choice.data.classes"] == CLASSES) & frozen
+    rows = []
+    for record in found[wanted].to_dict("records"):
+        saved = predictions(runs_dir, record["key"], "test_hits_noise")
+        if saved is not None:
+            told = np.packbits(saved[0][:, :1]).tobytes().hex()
+            kept = {name: record.get(column) for name, column in COLUMNS.items()}
+            rows.append({"key": record["key"], **kept, "hits": told})
+    known = load(file) if file.exists() else pd.DataFrame()
+    both = pd.concat([known, pd.DataFrame(rows)])[["key", *COLUMNS, "hits"]]
+    both["C"] = both["C"].fillna("").astype(str)
+    both = both.drop_duplicates("key").sort_values([*CELL, "seed"])
+    both.to_csv(file, index=False, float_format="%.6f")
+
+
+def load(file: Path = FILE) -> pd.DataFrame:
+    """The lines of the file; `C` is text, empty where a method has no such penalty."""
+    return pd.read_csv(file, dtype={"key": str, "C": str}, keep_default_na=False)
+
+
+def told(runs: pd.DataFrame, network: str, labels: int, variant: str, C: str = "1.0") -> Any:
+    """Whether each test image was told, (seeds, images) in the order of the seeds.
+
+    `C` is read for methods that have a penalty only. Raises KeyError where there is no such run.
+    """
+    own = (runs["network"] == network) & (runs["photos_labelled"] == labels)
+    rows = runs[own & (runs["variant"] == variant) & runs["C"].isin([C, ""])].sort_values("seed")
+    if rows.empty:
+        raise KeyError((network, labels, variant, C))
+    return np.array([hits(row)[:, 0] for row in rows.itertuples()], float)
+
+
+def show(file: Path = FILE) -> None:
+    """Print every cell with its interval, and its gap to Logistic."""
+    runs = load(file)
+    for (network, labels, variant, C), _ in runs.groupby(list(CELL)):
+        own: NDArray[np.float64] = told(runs, network, labels, variant, C)
+        line = f"{network}, {labels} labels, {variant} {C}".rstrip()
+        gap = own - told(runs, network, labels, ALONE)
+        beside = f"; minus {ALONE} {shown(gap, cell=False)}" if gap.any() else ""
+        print(f"{line}: {len(own)} seeds, {shown(own, cell=True)}{beside}")
+
+
+if __name__ == "__main__":
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument("what", nargs="?", choices=["show", "add"], default="show")
+    command.add_argument("runs_dir", nargs="?", type=Path)
+    asked = command.parse_args()
+    if asked.what == "add":
+        if asked.runs_dir is None:
+            command.error("add which runs? python -m analysis.backbone_results add RUNS_DIR")
+        add(asked.runs_dir)
+    show()

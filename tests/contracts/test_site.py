@@ -1,0 +1,49 @@
+"""The pages as a site: every link is right, and a wrong one is noticed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
+
+ROOT = Path(__file__).resolve().parents[2]
+TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "DECISIONS.md", "CITATION.cff", "mkdocs.yml")
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The pages alone, in a folder of their own."""
+    for name in TOP:
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("docs", "slurm", "bench"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def site_of(folder: Path) -> Path:
+    """Where `mkdocs build --strict` put the site. Raises Abort where it warns."""
+    site = folder / "site"
+    with (folder / "mkdocs.yml").open() as file:
+        build(load_config(file, site_dir=str(site), strict=True))
+    return site
+
+
+def test_every_page_is_in_the_site_and_every_link_is_right(copied: Path) -> None:
+    site = site_of(copied)
+    guide = {page.stem for page in (ROOT / "docs" / "guide").glob("*.md")}
+    assert {page.parent.name for page in site.glob("docs/guide/*/index.html")} == guide
+    assert len(list(site.glob("docs/decisions/*/index.html"))) > 80
+    assert "With 60 labels of 20 species" in (site / "index.html").read_text()
+    assert (site / "docs" / "readme" / "overview.png").is_file()
+    nav = (site / "index.html").read_text()
+    assert [name for name in sorted(guide) if f"docs/guide/{name}/" not in nav] == []
+
+
+@pytest.mark.parametrize("link", ["../start.md", "your-photos.md#no-such-heading"])
+def test_a_wrong_link_stops_the_build(copied: Path, link: str) -> None:
+    with (copied / "docs" / "guide" / "start.md").open("a") as page:
+        page.write(f"\n[wrong]({link})\n")
+    with pytest.raises(Abort):
+        site_of(copied)
