@@ -48,7 +48,7 @@ class StagedLauncher(Launcher):
 
 def _load_table() -> Any:
     """What prints the table of a sweep; importing it takes about a second."""
-    import scipy.stats  # noqa: F401  (the table's intervals need it)
+    import scipy.special  # noqa: F401  (the table's intervals need it)
 
     from analysis.tables import print_sweep_table
 
