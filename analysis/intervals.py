@@ -111,12 +111,13 @@ def _middle(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def seed_interval(values: Sequence[float]) -> tuple[float, float]:
     """Student's 95 % interval of the mean over seeds. Raises ValueError with fewer than two."""
-    from scipy import stats
+    from scipy.special import stdtrit  # Student's t; scipy.stats takes long to import
 
     if len(values) < 2:
         raise ValueError("an interval over seeds needs two or more")
-    mean, error = float(np.mean(values)), float(stats.sem(values))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
+    mean = float(np.mean(values))
+    error = float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * error
     return mean - half, mean + half
 
 

@@ -10,6 +10,7 @@ seeds come first, so nobody chooses which ones count.
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.frame import asked_runs, command
 from analysis.pairing import Pair, pairs
@@ -27,18 +28,7 @@ def next_seeds(runs_dir: Path, sweep: str, points: float) -> str:
 
     Raises UserError where the sweep compares nothing.
     """
-    found = pairs(runs_dir, sweep)
-    if not found:
-        raise UserError(
-            f"the sweep {sweep!r} compares no two variants: ask for two, as in variant=A,B2"
-        )
-    if any(pair.seeds and pair.correct.shape[2] < 2 for pair in found):
-        raise UserError(
-            f"the sweep {sweep!r} has a single test image: no number of seeds gives an interval, "
-            "more test images do"
-        )
-    looks = [_last_look(pair) for pair in found]
-    gaps = [_gap(pair, look) for pair, look in zip(found, looks, strict=True)]
+    found, looks, gaps = _looked_at(runs_dir, sweep)
     lines = [_line(pair, gap, points) for pair, gap in zip(found, gaps, strict=True)]
     behind = []
     for look, gap in zip(looks, gaps, strict=True):
@@ -52,6 +42,52 @@ def next_seeds(runs_dir: Path, sweep: str, points: float) -> str:
     else:
         lines += _next_look(runs_dir, sweep, min(look for look in LOOKS if look > min(behind)))
     return "\n".join(lines)
+
+
+def open_runs(
+    runs_dir: Path, sweep: str, points: float, *, gap: bool = False
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """A line for each comparison, and the keys of the runs whose comparisons need more seeds.
+
+    A comparison needs none when its interval is within `points`, or with `gap` when it leaves out
+    0. The interval holds under every rule that stops at a look, so under this one.
+
+    Raises UserError where the sweep compares nothing.
+    """
+    found, _, gaps = _looked_at(runs_dir, sweep)
+    lines = []
+    keys: set[str] = set()
+    for pair, crossed_gap in zip(found, gaps, strict=True):
+        lines.append(_line(pair, crossed_gap, points))
+        if crossed_gap is None or not is_enough(crossed_gap, points, gap=gap):
+            keys.update(pair.keys)
+    return tuple(lines), frozenset(keys)
+
+
+def is_enough(found: Crossed, points: float, *, gap: bool) -> NDArray[np.bool_]:
+    """Whether gaps are known to `points` each way, or with `gap` where their intervals leave out
+    0; an array of the designs' leading axes.
+    """
+    width = 100 * stopping_half_width(found)
+    within: NDArray[np.bool_] = np.asarray(width <= points)
+    return within | (100 * np.abs(found.mean) > width) if gap else within
+
+
+def _looked_at(runs_dir: Path, sweep: str) -> tuple[list[Pair], list[int], list[Crossed | None]]:
+    """The comparisons of a sweep, the last look that each has had, and its gap there."""
+    found = pairs(runs_dir, sweep)
+    if not found:
+        raise UserError(
+            f"the sweep {sweep!r} compares no two variants: ask for two, as in variant=A,B2"
+        )
+    if any(pair.seeds and pair.correct.shape[2] < 2 for pair in found):
+        raise UserError(
+            f"the sweep {sweep!r} has a single test image: no number of seeds gives an interval, "
+            "more test images do"
+        )
+    looks = [_last_look(pair) for pair in found]
+    gaps = [_gap(pair, look) for pair, look in zip(found, looks, strict=True)]
+    return found, looks, gaps
 
 
 def _last_look(pair: Pair) -> int:

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.optimize.elementwise import find_root
+from scipy import special  # not scipy.stats, whose import takes longer than a table
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +26,12 @@ MARGIN = 0.02  # two points: a smaller difference is none in practice
 MOST_SEEDS = 100  # more than anybody would run: the answer is then that seeds do not settle it
 LOOKS = (3, 5, 8, 13, 21)  # numbers of seeds at which a sweep that grows may be looked at
 LEAST_P = 1e-12  # smaller ones are not told apart
+BISECTIONS = 52  # of the logarithm of p: to the precision of a float
+
+
+def student_t(tail: Any, freedom: Any) -> Any:
+    """What Student's t of so many degrees of freedom exceeds with a probability of `tail`."""
+    return -special.stdtrit(freedom, tail)
 
 
 class Crossed(NamedTuple):
@@ -50,9 +55,8 @@ class Crossed(NamedTuple):
         """
         image = np.maximum(self.by_image - self.left, 0)
         total = np.maximum(self.by_seed + image, np.finfo(float).tiny)
-        seed_t, image_t = (
-            stats.t.isf(np.asarray(alpha) / 2, n - 1) for n in (self.seeds, self.images)
-        )
+        tail = np.asarray(alpha) / 2
+        seed_t, image_t = (student_t(tail, n - 1) for n in (self.seeds, self.images))
         width: Floats = (self.by_seed * seed_t + image * image_t) / np.sqrt(total)
         return width
 
@@ -69,21 +73,20 @@ class Crossed(NamedTuple):
         s, n = self.seeds - 1, self.images - 1
         parts = self.by_seed**2 / s + self.by_image**2 / n + self.left**2 / (s * n)
         freedom = total**2 / np.maximum(parts, np.finfo(float).tiny)
-        width: Floats = stats.t.isf(alpha / 2, np.maximum(freedom, 1)) * np.sqrt(total)
+        width: Floats = student_t(alpha / 2, np.maximum(freedom, 1)) * np.sqrt(total)
         return width
 
     def p_value(self) -> Floats:
         """The two-sided p of a mean of 0: the alpha whose interval ends there."""
-
-        def excess(
-            alpha: Floats, mean: Floats, seed: Floats, image: Floats, left: Floats
-        ) -> Floats:
-            return Crossed(mean, seed, image, left, self.seeds, self.images).half_width(
-                alpha
-            ) - np.abs(mean)
-
-        found = find_root(excess, (LEAST_P, 1.0), args=self[:4])
-        return np.where(self.mean == 0, 1.0, np.where(found.success, found.x, LEAST_P))
+        low = np.full(np.shape(self.mean), np.log(LEAST_P))
+        high = np.zeros(np.shape(self.mean))
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            wider = self.half_width(np.exp(middle)) > np.abs(self.mean)
+            low, high = np.where(wider, middle, low), np.where(wider, high, middle)
+        least = np.abs(self.mean) >= self.half_width(LEAST_P)
+        found = np.where(least, LEAST_P, np.exp(high))
+        return np.where(self.mean == 0, 1.0, found)
 
     def with_seeds(self, seeds: Any) -> Self:
         """What to expect of this design with another number of seeds, or with each of an array of
@@ -132,7 +135,7 @@ def sign_flip(votes: NDArray[np.int64]) -> float:
     chance = np.ones(1)
     for size, count in zip(*np.unique(np.abs(votes[votes != 0]), return_counts=True), strict=True):
         flipped = np.zeros(size * count + 1)
-        flipped[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        flipped[::size] = _coins(int(count))
         chance = np.convolve(chance, flipped)
     sums = 2 * np.arange(len(chance)) - (len(chance) - 1)
     return float(min(chance[np.abs(sums) >= abs(votes.sum())].sum(), 1))
@@ -148,11 +151,18 @@ def mcnemar(better: int, worse: int, alternative: str = "two-sided") -> float:
         worse: images about which only the second is right.
         alternative: `two-sided`, or `greater`: as many or more for the first.
     """
-    return (
-        float(stats.binomtest(better, better + worse, 0.5, alternative).pvalue)
-        if better + worse
-        else 1.0
-    )
+    count = better + worse
+    if alternative == "greater":
+        return float(special.bdtrc(better - 1, count, 0.5)) if better else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(better, worse), count, 0.5)))
+
+
+def _coins(count: int) -> Floats:
+    """The probability of each number of heads of so many fair coins, (count + 1,)."""
+    heads = np.arange(count + 1)
+    ways = special.gammaln(count + 1) - special.gammaln(heads + 1)
+    found: Floats = np.exp(ways - special.gammaln(count - heads + 1) - count * np.log(2))
+    return found
 
 
 def holm(p: Floats) -> Floats:

@@ -112,12 +112,13 @@ def photos(few: int, many: int) -> list[Row]:
 def records(few: int, many: int) -> list[Row]:
     """Seconds a record of `birds status` and `birds table`, `many` against `few`, and memory."""
     took: dict[tuple[str, int], float] = {}
-    for count in (few, many):
-        with tempfile.TemporaryDirectory() as temporary:
-            runs = Path(temporary)
-            train = [sys.executable, *_train(runs, *SHORT)]
-            subprocess.run(train, cwd=ROOT, check=True, capture_output=True)
-            _copies(runs, next(runs.glob("*/record.json")).parent, count)
+    with tempfile.TemporaryDirectory() as temporary:
+        runs = Path(temporary)
+        train = [sys.executable, *_train(runs, *SHORT)]
+        subprocess.run(train, cwd=ROOT, check=True, capture_output=True)
+        trained = next(runs.glob("*/record.json")).parent
+        for count in (few, many):
+            _copies(runs, trained, count)
             for name in ("status", "table"):
                 command = [sys.executable, "-m", "birds", "--runs-dir", str(runs), name, "copies"]
                 started = time.perf_counter()

@@ -101,7 +101,7 @@ def _copies(runs: Path, run: Path, count: int) -> None:
     )
     copies = [spec.model_copy(update={"seed": 1000 + number}) for number in range(count)]
     for copy in copies:
-        (runs / copy.key).mkdir(parents=True)
+        (runs / copy.key).mkdir(parents=True, exist_ok=True)
         (runs / copy.key / "record.json").write_text(
             json.dumps(record | {"key": copy.key, "seed": copy.seed})
         )
@@ -111,9 +111,9 @@ def _copies(runs: Path, run: Path, count: int) -> None:
     sweep.write_text(json.dumps({"name": "copies", "runs": [{"key": copy.key} for copy in copies]}))
 
 
-def side_by_side() -> list[Row]:
+def side_by_side(*overrides: str) -> list[Row]:
     """Images a second of several runs at once, on one GPU or on the cores, against those of one run
-    alone.
+    alone; with further overrides for the runs.
     """
     gpu = visible_gpus()[:1]
     steps = 1000 if gpu else 20
@@ -133,6 +133,7 @@ def side_by_side() -> list[Row]:
                 "tracking=none",
                 "compile=false",
                 *long,
+                *overrides,
                 seeds,
                 f"slots={count}",
             )

@@ -200,12 +200,12 @@ def _convolution(
     return work
 
 
-def measure(rounds: int) -> list[Row]:
-    """The rows about steps."""
+def measure(rounds: int, *overrides: str) -> list[Row]:
+    """The rows about steps, with further overrides for what is trained."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     with tempfile.TemporaryDirectory() as runs:
-        where = (f"runs_dir={runs}", f"cache_dir={ROOT / 'runs' / 'cache'}")
+        where = (f"runs_dir={runs}", f"cache_dir={ROOT / 'runs' / 'cache'}", *overrides)
         asked, frozen = planned("variant=B2", *where), planned("variant=B1", *where)
         (pretraining,) = asked.spec.needs
         unet = Bench.of(pretraining, asked, STEPS)

@@ -22,11 +22,14 @@ from birds.core.store import RunFolder
 from birds.core.sweep import Asked, Sweep, with_needs
 from birds.launch.foretold import foretold
 from birds.launch.local_workers import LocalSlots
+from birds.launch.looks import Asked as AskedJob
+from birds.launch.looks import Looks, read_goal, refuse_odd_looks, rounds
 from birds.launch.plan import Planned, describe, how_tracked, plan_run, told_before
 from birds.launch.progress import Board
 
 TAIL_LINES = 6
 LoadTable = Callable[[], Callable[[Path, str, str], object]]
+LoadLooks = Callable[[], Looks]
 
 UNKNOWN = object()  # a key that no configuration has
 
@@ -35,6 +38,7 @@ def launch(
     compose: Callable[[Sequence[str]], DictConfig],
     job_overrides: Sequence[Sequence[str]],
     load_table: LoadTable,
+    load_looks: LoadLooks,
 ) -> list[JobReturn]:
     """Plan every job, run what is not finished, print the table.
 
@@ -46,6 +50,7 @@ def launch(
         job_overrides: the overrides of each job of the sweep.
         load_table: imports and returns what prints the table of a sweep, given the runs folder, the
             sweep's name and the name to write it under.
+        load_looks: imports and returns what looks at a sweep with `launch.until`.
     """
     asked = [(words, job) for words in job_overrides if (job := _planned(compose, words))]
     if not asked:
@@ -60,17 +65,51 @@ def launch(
         print(line, file=sys.stderr)
     for line in foretold(planned, runs):
         print(line, file=sys.stderr)
+    looks = load_looks() if first.launch.until else None
+    if looks:
+        refuse_odd_looks(asked, looks)
     if first.dry_run:
         _print_dry(planned, runs)
         return [_returned(job, None) for _, job in asked]
-    sweep = _sweep(
-        first, [Asked(key=p.spec.key, overrides=tuple(words)) for words, job in asked for p in job]
-    )
+    if looks:
+        _do_in_looks(asked, looks, load_table)
+    else:
+        _do(asked, load_table)
+    return [_returned(job, _objective(job)) for _, job in asked]
+
+
+def _do(asked: Sequence[AskedJob], load_table: LoadTable) -> str:
+    """Run what is not finished of these jobs, print the table; returns the sweep's name."""
+    first = asked[0][1][0]
+    runs = with_needs([planned.spec for _, job in asked for planned in job])
+    listed = [Asked(key=p.spec.key, overrides=tuple(words)) for words, job in asked for p in job]
+    sweep = _sweep(first, listed)
     _refuse_odd_cluster(sweep)
     searching = bool(first.average_over)
     with sweep.claimed(first.runtime.runs_dir, runs, beside_older=searching) as named:
         _work_and_tell(named, first, runs, load_table)
-    return [_returned(job, _objective(job)) for _, job in asked]
+    return named.name
+
+
+def _do_in_looks(asked: Sequence[AskedJob], looks: Looks, load_table: LoadTable) -> None:
+    """Run the lowest seeds, look, and run more of the cells that need them (`launch.until`)."""
+    first = asked[0][1][0]
+    assert first.launch.until is not None
+    goal, runs_dir, name = read_goal(first.launch.until), first.runtime.runs_dir, ""
+
+    def still_open(seeds: int) -> frozenset[str]:
+        found = looks.look(runs_dir, name, goal.points, goal.gap)
+        print(f"Look at {seeds} seeds, launch.until={first.launch.until}:", *found.lines, sep="\n")
+        return found.open_runs
+
+    done: list[AskedJob] = []
+    for done in rounds(asked, looks.numbers, still_open):
+        name = _do(done, load_table)
+    saved = len(asked) - len(done)
+    if saved:
+        print(f"Enough is known: {saved} of {len(asked)} runs that were asked for were not needed")
+    else:
+        print("\n".join(looks.look(runs_dir, name, goal.points, goal.gap).lines))
 
 
 def _work_and_tell(

@@ -34,12 +34,13 @@ C = TypeVar("C", bound=Choices)
 
 class Launch(Choices):
     """How a sweep is launched. `canary`: hold the rest when the first run to end died of a bug;
-    auto is on SLURM.
+    auto is on SLURM. `until`: stop adding seeds when so much is known (`birds.launch.looks`).
     """
 
     wait: bool
     canary: bool | Literal["auto"]
     fail_fast: bool
+    until: str | None = None
     exclude: tuple[str, ...]
 
 

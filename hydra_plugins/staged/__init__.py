@@ -42,16 +42,29 @@ class StagedLauncher(Launcher):
         from birds.launch.hydra_compose import Composer
         from birds.launch.launcher import launch
 
-        return launch(Composer(self._loader, self._config), job_overrides, _load_table)
+        compose = Composer(self._loader, self._config)
+        return launch(compose, job_overrides, _load_table, _load_looks)
 
 
 def _load_table() -> Any:
     """What prints the table of a sweep; importing it takes about a second."""
-    import scipy.stats  # noqa: F401  (the table's intervals need it)
+    import scipy.special  # noqa: F401  (the table's intervals need it)
 
     from analysis.tables import print_sweep_table
 
     return print_sweep_table
+
+
+def _load_looks() -> Any:
+    """What looks at a sweep that stops when it knows enough (`launch.until`)."""
+    from analysis.seeds import open_runs
+    from analysis.statistics import LOOKS
+    from birds.launch.looks import Found, Looks
+
+    def look(runs_dir: Any, sweep: str, points: float, gap: bool) -> Found:
+        return Found(*open_runs(runs_dir, sweep, points, gap=gap))
+
+    return Looks(LOOKS, look)
 
 
 class StagedSweeper(BasicSweeper):
@@ -152,4 +165,4 @@ class TunedSweeper(Sweeper):
             own = chosen[" ".join(word for word in words if not word.startswith("seed="))]
             return compose([*self._words, *words, *own, "search.seeds=null"])
 
-        return launch(tuned, jobs, _load_table)
+        return launch(tuned, jobs, _load_table, _load_looks)

@@ -12,7 +12,7 @@ from made_up import asked, finish, sweep
 
 from analysis.comparisons import as_markdown, compare_sweep, print_comparisons
 from analysis.frame import command, refuse_mixed, sweep_frame
-from analysis.seeds import next_seeds
+from analysis.seeds import next_seeds, open_runs
 from analysis.statistics import crossed
 from analysis.tables import noise_table, sweep_table
 from analysis.variants import described_variants, variant
@@ -342,6 +342,15 @@ def test_further_seeds_come_as_a_command_until_it_is_done(tmp_path: Path) -> Non
     assert wide.splitlines()[-1].endswith("variant=A,B2 seed=0,1,2,3,4")
     assert next_seeds(tmp_path, "exp", 40).endswith("Done: every interval is within 40 points.")
     assert "too few test images" in next_seeds(tmp_path, "exp", 0.1)
+
+
+def test_a_comparison_is_open_until_it_is_narrow_or_its_gap_shows(tmp_path: Path) -> None:
+    keys = grown(tmp_path, 3, {"A": 0.3, "B2": 0.9}, jitter=0.005)
+    assert open_runs(tmp_path, "exp", 40)[1] == set()
+    assert open_runs(tmp_path, "exp", 1)[1] == set(keys)
+    (line,), still = open_runs(tmp_path, "exp", 1, gap=True)
+    assert "points at 3 seeds" in line
+    assert not still
 
 
 def test_a_look_counts_the_lowest_seeds_only(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.seeds import is_enough
 from analysis.statistics import (
     ALPHA,
     LOOKS,
@@ -139,6 +140,23 @@ def test_a_sweep_that_stops_when_its_interval_is_narrow_still_covers() -> None:
         assert len(set(stop)) > 1  # the rule really stops at different times
         held += int((np.take_along_axis(error - width, stop[None], 0) <= 0).sum())
     assert held / sweeps >= 0.95
+
+
+@pytest.mark.parametrize(("better", "fewer_than_five"), [(0.0, False), (0.55, True)])
+def test_a_sweep_that_stops_at_a_gap_that_shows_is_rarely_wrong(
+    better: float, fewer_than_five: bool
+) -> None:
+    sweeps, random = 300, np.random.default_rng(8)
+    truth = Truth(taste=0.1, seed=0.7, better=better)
+    right, (first, second) = truth.draw(LOOKS[-1], sweeps, random)
+    looks = [crossed((right[1] - right[0])[:, :look]) for look in LOOKS]
+    enough = np.array([is_enough(one, 3.0, gap=True) for one in looks])
+    stop = np.where(enough.any(0), enough.argmax(0), len(LOOKS) - 1)
+    error = np.abs(np.array([one.mean for one in looks]) - (second - first))
+    width = np.array([stopping_half_width(one) for one in looks])
+    wrong = np.take_along_axis(error > width, stop[None], 0).mean()
+    assert wrong <= wrong_at_most(ALPHA, sweeps)
+    assert (np.array(LOOKS)[stop].mean() < 5) == fewer_than_five
 
 
 def test_the_smallest_gap_that_can_be_shown_is_shown_four_times_in_five() -> None:

@@ -58,6 +58,18 @@ def test_six_classifiers_share_two_pretrainings_and_end_in_a_table(road: Road) -
     )
 
 
+def test_a_sweep_stops_at_the_look_that_knows_enough(road: Road) -> None:
+    sweep = ("-m", "split=50", "label_smoothing=0.0,0.1", "seed=range(5)")
+    dry = road.train(*sweep, "launch.until='ci=200'", "dry_run=true")
+    assert dry.count("to do") == 10
+    said = road.train(*sweep, "launch.until='ci=200'")
+    assert "Look at 3 seeds" in said
+    assert "4 of 10 runs that were asked for were not needed" in said
+    assert sorted(r["seed"] for r in road.records().values()) == [0, 0, 1, 1, 2, 2]
+    odd = road.train("-m", "seed=0,1", "launch.until='ci=2'", status=1)
+    assert "2 seeds leave nothing to stop" in odd
+
+
 def test_a_failing_run_stops_no_other_and_is_all_that_is_done_again(road: Road) -> None:
     sweep = ("-m", "split=50", "budget.classify.weight_decay=0.05,1e35")
     said = road.train(*sweep, status=1)

@@ -1,0 +1,99 @@
+"""Every program under bench/ runs at its smallest size, and what it measures is a number."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import forked
+import numpy as np
+import pytest
+
+from bench import experiment, latency_validity, scale, starting, training
+from bench.paired import ROOT, Row
+
+TINY = ("data.classes=2", "encoder.widths=[8,16]", "image.size=32")
+PROGRAMS = {"__main__", "experiment", "latency_validity", "launch", "paired", "reference"}
+PROGRAMS |= {"scale", "starting", "training"}
+real_run = subprocess.run
+
+
+@pytest.fixture(autouse=True)
+def commands_are_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python commands run in processes that have imported everything: the same work, sooner."""
+
+    def run(command: Sequence[str], **options: Any) -> Any:
+        if command[0] != sys.executable:
+            return real_run(command, **options)
+        env = options.get("env") or dict(os.environ)
+        env = env | {"PYTHONPATH": str(ROOT)}
+        done = forked.call([str(word) for word in command], Path(options["cwd"]), env)
+        assert not (options.get("check") and done.returncode), done.stderr
+        return done
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+def refuse_no_numbers(rows: list[Row]) -> None:
+    assert rows
+    for row in rows:
+        assert math.isfinite(row.value), row
+        assert row.value > 0, row
+
+
+def test_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "STEPS", 1)
+    monkeypatch.setattr(training, "HEAD_STEPS", 1)
+    refuse_no_numbers(training.measure(6, *TINY))
+
+
+def test_the_cache_and_the_photos() -> None:
+    refuse_no_numbers(scale.cache(6, photos=200))
+    refuse_no_numbers(scale.photos(100, 200))
+
+
+def test_the_records() -> None:
+    refuse_no_numbers(scale.records(1, 2))
+
+
+def test_starting() -> None:
+    refuse_no_numbers(starting.startup(1))
+
+
+def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_no_numbers(starting.makespan(1))
+
+
+def test_the_experiment_beside_its_reference(tmp_path: Path) -> None:
+    photos = scale._folder(tmp_path / "drawn", 60, 64, species=2)
+    found = experiment.measure(
+        experiment.Epochs(1, 1, 1),
+        species=2,
+        move_to_test=1,
+        folder=photos,
+        splits=(70,),
+        variants=("A",),
+    )
+    refuse_no_numbers(experiment.rows(found))
+    accuracies = [found["ours_accuracy"]["70/A"], found["reference_jobs"]["70/A"]["test_accuracy"]]
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies)
+
+
+def test_the_race_on_simulated_and_on_real_times() -> None:
+    race = latency_validity.simulated
+    found = latency_validity.judged(2, lambda random: race(latency_validity.RATIOS, 21, random))
+    assert 0 <= found.covered <= 2
+    classify, photos = latency_validity.small_network()
+    times = latency_validity.measured(2, np.random.default_rng(0), classify, photos)
+    assert times.shape == (2, 3)
+    assert (times > 0).all()
+
+
+def test_no_program_is_left_out() -> None:
+    found = {file.stem for file in (ROOT / "bench").glob("*.py")} - {"__init__"}
+    assert found == PROGRAMS
