@@ -24,7 +24,7 @@ from analysis.variants import REFERENCE
 from analysis.verdicts import opponent, p_words, sentence, verdicts
 
 FEWEST_SEEDS = 3
-FOR_PROGRAMS = ("noisy", "pretrained", "keys")  # columns that people do not read
+FOR_PROGRAMS = ("noisy", "pretrained", "keys", "compared")  # columns that people do not read
 STEPS = "budget.classify.min_steps"
 
 
@@ -42,7 +42,8 @@ def compare_sweep(
     other: what `against` has otherwise than the row says; and the command `run` that gives what is
     missing. With one seed nothing over seeds is known: nan. Under noise an accuracy is the mean
     over the fractions of noise. The columns FOR_PROGRAMS say whether it is under noise, whether
-    the variant stands on a pretraining, and the keys of the runs compared.
+    the variant stands on a pretraining, the keys of the runs compared, and for how many
+    comparisons p_holm is corrected.
     With `balanced` an accuracy is the mean of the classes' own; tests that count images as right or
     wrong (p_permutation, p_mcnemar) then say nothing: nan.
     Raises UserError as `pairs` does.
@@ -58,7 +59,8 @@ def compare_sweep(
     table.insert(table.columns.get_loc("p") + 1, "p_holm", p_holm)
     table["run"] = [_command(runs_dir, sweep, pair) for pair in found]
     table["keys"] = [pair.keys for pair in found]
-    return table.assign(noisy=noisy, pretrained=[pair.pretrained for pair in found])
+    pretrained = [pair.pretrained for pair in found]
+    return table.assign(noisy=noisy, pretrained=pretrained, compared=family)
 
 
 def _command(runs_dir: Path, sweep: str, pair: Pair) -> str:
@@ -189,9 +191,11 @@ def _shown(row: dict[str, Any], swept: list[str]) -> list[str]:
     ]
 
 
-def print_comparisons(runs_dir: Path, sweep: str, written_as: str | None = None) -> None:
-    """Print a sweep's comparisons and verdicts, those under noise too, and write them under
-    `tables/`, named `written_as` or after the sweep.
+def write_comparisons(
+    runs_dir: Path, sweep: str, written_as: str | None = None
+) -> list[tuple[str, str]]:
+    """Write a sweep's comparisons and verdicts, those under noise too, under `tables/`, named
+    `written_as` or after the sweep; returns each text and its files.
 
     Nothing where it allows none. Raises UserError as `pairs` does.
     """
@@ -199,6 +203,7 @@ def print_comparisons(runs_dir: Path, sweep: str, written_as: str | None = None)
     kinds = [("", ""), ("-noise", UNDER_NOISE)]
     if is_uneven(frame):
         kinds.insert(1, ("-balanced", BALANCED))
+    written = []
     for end, words in kinds:
         noisy, balanced = end == "-noise", end == "-balanced"
         table = compare_sweep(runs_dir, sweep, noisy=noisy, balanced=balanced)
@@ -208,4 +213,5 @@ def print_comparisons(runs_dir: Path, sweep: str, written_as: str | None = None)
         text = "\n\n".join(part for part in parts if part)
         stem = runs_dir / "tables" / f"{written_as or sweep}{end}_comparisons"
         csv = table.drop(columns=list(FOR_PROGRAMS)).to_csv(index=False)
-        print(f"\n{text}\nWritten: {write_table(stem, text, csv)}")
+        written.append((text, write_table(stem, text, csv)))
+    return written

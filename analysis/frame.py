@@ -162,6 +162,16 @@ def meaningless(frame: pd.DataFrame) -> str:
     return f"budget={MEANINGLESS}: these numbers mean nothing; they show that everything works."
 
 
+def chance(frame: pd.DataFrame) -> float | None:
+    """The accuracy of guessing among the classes of these runs; None where the records do not have
+    them or the runs differ in them.
+    """
+    if "classes" not in frame:
+        return None
+    counts = {len(classes) for classes in frame["classes"] if _is_list(classes)}
+    return 1 / counts.pop() if len(counts) == 1 else None
+
+
 def needed_keys(frame: pd.DataFrame) -> list[str]:
     """The keys of the runs that these runs need, each once."""
     keys: dict[str, None] = {}

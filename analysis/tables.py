@@ -5,6 +5,7 @@ it costs.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,8 @@ from analysis.cell_metrics import (
     metric_intervals,
     values_of,
 )
-from analysis.comparisons import print_comparisons
 from analysis.frame import (
+    chance,
     is_uneven,
     meaningless,
     predictions,
@@ -31,6 +32,7 @@ from analysis.markdown import markdown, write_table
 from analysis.statistics import crossed
 from birds.core.spec import UserError
 
+FITTED = {"train_accuracy": "train %", "valid_accuracy": "valid %"}
 NOISE = (
     "Accuracy in per cent by the share of pixels replaced by salt and pepper in the test images; "
     "in brackets, where there are\nseveral seeds, its 95 % interval over seeds and test images."
@@ -56,6 +58,7 @@ def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     ]
     table = pd.DataFrame(rows).sort_values(["split", "variant"], kind="stable", ignore_index=True)
     table.attrs["meaningless"] = meaningless(frame)
+    table.attrs["chance"] = chance(frame)
     return table, missing
 
 
@@ -79,7 +82,7 @@ def _row(
         row |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
     if uneven:
         row |= _balanced(cell, *intervals.get(BALANCED, (np.nan, np.nan)))
-    for column in ("valid_accuracy", "train_accuracy"):
+    for column in FITTED:
         if column in cell:
             row[column] = float(cell[column].mean())
     row |= _under_noise(runs_dir, cell)
@@ -139,6 +142,7 @@ def as_markdown(table: pd.DataFrame) -> str:
     if table["unlabelled"].nunique() > 1 or (table["split"] == 0).any():
         counts.append("unlabelled")  # where the split does not tell it
     balanced = [BALANCED] * (BALANCED in table)
+    fitted = [name for name in FITTED if name in table]
     head = [
         "split",
         "variant",
@@ -147,13 +151,15 @@ def as_markdown(table: pd.DataFrame) -> str:
         "accuracy %",
         *["balanced %" for _ in balanced],
         "macro F1 %",
+        *(FITTED[name] for name in fitted),
         "training s",
         "pretraining s",
         "parameters",
     ]
     rows = []
     for r in table.to_dict("records"):
-        shown = [_percent(r, metric) for metric in (METRICS[0], *balanced, *METRICS[1:])]
+        shown = [percent(r, metric) for metric in (METRICS[0], *balanced, *METRICS[1:])]
+        shown += ["-" if pd.isna(r[name]) else f"{100 * r[name]:.1f}" for name in fitted]
         cost = [
             f"{r['train_seconds']:.0f}",
             f"{r['pretraining_seconds']:.0f}",
@@ -171,43 +177,32 @@ def as_markdown(table: pd.DataFrame) -> str:
     return markdown(head, rows)
 
 
-def _percent(row: dict[str, float], metric: str) -> str:
+def percent(row: dict[str, Any], metric: str) -> str:
+    """A metric of a row of a sweep's table in per cent, with its interval: `71.2 [68.1, 74.3]`."""
     mean, low, high = (100 * row[name] for name in (metric, f"{metric}_low", f"{metric}_high"))
     if np.isnan(mean):
         return "-"
     return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def print_sweep_table(runs_dir: Path, name: str, written_as: str | None = None) -> None:
-    """Print a sweep's table and its comparisons, or why there are none yet; the files are named
-    `written_as`, or after the sweep.
-    """
-    try:
-        table, missing = sweep_table(runs_dir, name)
-        write_and_print(runs_dir, written_as or name, table, missing)
-        print_comparisons(runs_dir, name, written_as)
-    except UserError as refusal:
-        print(refusal)
-
-
-def write_and_print(runs_dir: Path, name: str, table: pd.DataFrame, missing: list[str]) -> None:
-    """Print a sweep's table and write it under `tables/`, as Markdown, CSV and LaTeX; says which
-    runs are missing.
+def write_tables(
+    runs_dir: Path, name: str, table: pd.DataFrame, missing: list[str]
+) -> list[tuple[str, str]]:
+    """Write a sweep's table under `tables/`, as Markdown, CSV and LaTeX, with the runs that are
+    missing; returns each text and its files.
 
     Where the test images were shown with noise, too, a second table says what that costs:
     `NAME-noise`.
     """
     text, stem = f"{as_markdown(table)}\n\n{_note(table, missing)}", runs_dir / "tables" / name
-    written = [write_table(stem, text, table.to_csv(index=False))]
+    written = [(text, write_table(stem, text, table.to_csv(index=False)))]
     noise = noise_table(table)
     if not noise.empty:
         shown = markdown(list(noise.columns), noise.astype(str).to_numpy().tolist())
-        written.append(
-            write_table(
-                stem.with_name(f"{name}-noise"), f"{shown}\n\n{NOISE}", noise.to_csv(index=False)
-            )
-        )
-    print(f"\n{text}\nWritten: {'; '.join(written)}")
+        noisy_text, csv = f"{shown}\n\n{NOISE}", noise.to_csv(index=False)
+        noisy_stem = stem.with_name(f"{name}-noise")
+        written.append((noisy_text, write_table(noisy_stem, noisy_text, csv)))
+    return written
 
 
 def noise_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -227,7 +222,7 @@ def noise_table(table: pd.DataFrame) -> pd.DataFrame:
         for middle, width in zip(mean, half, strict=True):
             low, high = as_proportions(middle - width, middle + width)
             ends.append({"at": middle, "at_low": low, "at_high": high})
-        shown[f"{100 * float(share):g} % noise"] = [_percent(end, "at") for end in ends]
+        shown[f"{100 * float(share):g} % noise"] = [percent(end, "at") for end in ends]
     return shown if noisy else pd.DataFrame()
 
 
@@ -239,6 +234,8 @@ def _note(table: pd.DataFrame, missing: list[str]) -> str:
     if table["interval_over"].isna().any():
         brackets += "No interval where there is a single test image. "
     note = f"{brackets}Split: unlabelled/labelled per cent of the training images."
+    if table.attrs.get("chance") is not None:
+        note += f" Chance: {100 * table.attrs['chance']:.1f} %."
     if BALANCED in table:
         note += (
             "\nClasses are uneven by more than two to one: balanced is the mean of the classes' own "

@@ -67,6 +67,7 @@ class Variant(BaseModel):
 
     name: str
     title: dict[Literal["en", "es"], str] = {}
+    short: dict[Literal["en", "es"], Annotated[str, Field(max_length=26)]] = {}
     against: tuple[Against, ...] = (Against(variant=REFERENCE),)
     colour: Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")] | None = None
     marker: str | None = None
@@ -98,6 +99,13 @@ class Variant(BaseModel):
         """What it is, in a few words; its name where nobody said it."""
         titles: Mapping[Any, str] = self.title
         return titles.get(language, self.name)
+
+    def named(self, language: str = "en") -> str:
+        """Its name and what it is in two or three words: `B2 · pretrained, fine-tuned`; its name
+        alone where nobody said it.
+        """
+        words: Mapping[Any, str] = self.short
+        return f"{self.name} · {words[language]}" if language in words else self.name
 
 
 def variant(name: str) -> Variant:

@@ -37,6 +37,12 @@ class Verdict(NamedTuple):
     p: float = np.nan
     equivalent: bool = False
     run: str = ""
+    compared: int = 1
+
+    @property
+    def leaves_out_nought(self) -> bool:
+        """Whether the interval, which is of this comparison alone, leaves out no difference."""
+        return self.low > 0 or self.high < 0
 
 
 def verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
@@ -75,8 +81,22 @@ def _verdict(row: dict[str, Any]) -> Verdict:
         p=row["p_holm"],
         equivalent=not shown and row["equivalent"],
         against=opponent(row),
+        compared=int(row.get("compared", 1)),
         **{name: row[name] for name in ("gap", "low", "high", "variant", "seeds", "images", "run")},
     )
+
+
+def outcome(verdict: Verdict) -> str:
+    """A verdict in a few words: shown to be above or below, shown to be within two points, or not
+    shown, and then why where the interval alone would say otherwise.
+    """
+    if verdict.equivalent:
+        return f"shown to be within {100 * statistics.MARGIN:g} points"
+    if verdict.word != "cannot tell":
+        return f"shown to be {'above' if verdict.gap > 0 else 'below'}"
+    if verdict.leaves_out_nought:
+        return f"not shown after correction for {verdict.compared} comparisons"
+    return "not shown to differ"
 
 
 def opponent(row: dict[str, Any]) -> str:
@@ -128,6 +148,8 @@ def _case(verdict: Verdict) -> str:
         return "one seed" if verdict.seeds else "no seed"
     if verdict.images < 2:
         return "one image"
+    if verdict.leaves_out_nought:
+        return "after correction"
     return "few images" if verdict.more_seeds is None else "few seeds"
 
 

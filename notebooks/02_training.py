@@ -51,7 +51,8 @@ data = f"data=folder data.root={DATA}" if DATA else "data=synthetic"
 data += f" data.classes={SPECIES} data.test={TEST}"
 settings = f"budget={BUDGET} seed={SEEDS} runs_dir={RUNS} tracking=none {data} {MORE}"
 python = sys.executable
-os.environ["FORCE_COLOR"] = ""  # lines that follow each other, no table that is drawn again
+for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)  # lines that follow each other, no table that is drawn again
 print(settings)
 
 # %% [markdown]
@@ -66,7 +67,8 @@ get_ipython().system(
 # %% [markdown]
 # ## Experiment 1
 # Splits 70 and 90, variants A (from scratch), B1 (pretrained, frozen) and B2 (pretrained, fine-
-# tuned). The lines tell each epoch as it ends.
+# tuned). A line tells each run that is over, and once a minute how far the sweep is; the answer
+# comes last.
 
 # %%
 get_ipython().system(f'{python} train.py -m sweeps=exp1 {settings} 2>&1 | sed "s|$PWD/||g"')

@@ -5,11 +5,14 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
+import pytest
 from composing import spec
+from rich.console import Console
 
 from birds.core.spec import RunSpec
 from birds.core.state import State, not_started, root_cause
 from birds.core.sweep import titles, with_needs
+from birds.launch.live_table import duration, seconds_left, shown_runs, summary, view
 from birds.launch.progress import Board
 
 CHAIN = ("variant=B2", "pretraining=simclr", "+pretraining@pretraining.after=denoise")
@@ -126,3 +129,64 @@ def test_every_run_of_a_large_sweep_has_a_name_of_its_own() -> None:
     specs = with_needs([spec("variant=DAE", *cell) for cell in product(*words)])
     assert len(specs) == 18
     assert len(set(titles(specs).values())) == 18
+
+
+def many(running: int, failed: int, finished: int, waiting: int) -> dict[str, State]:
+    """The states of a sweep, in the order in which its runs should start."""
+    states = [State.FINISHED] * finished + [State.FAILED] * failed
+    states += [State.RUNNING] * running + [State.WAITING] * waiting
+    return {f"{number:02}": state for number, state in enumerate(states)}
+
+
+def test_36_runs_fit_a_terminal_and_what_runs_is_there() -> None:
+    states = many(running=2, failed=1, finished=12, waiting=21)
+    names = {key: f"B2 split=90 seed={key} noise=0.2 skips=dropout" for key in states}
+    told = {"13": {"state": "testing", "epoch": 20, "epochs": 20, "valid_accuracy": 0.613}}
+    told["14"] = {"state": "running", "epoch": 3, "epochs": 20, "loss": 1.5, "seconds_left": 61}
+    console = Console(width=80, height=24, record=True, force_terminal=True)
+    console.print(view(names, states, told, 240.0, 24))
+    lines = console.export_text().splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert "12 of 36 runs finished, 2 running, 1 failed, about 4 min left" in lines[0]
+    text = "\n".join(lines)
+    assert "testing" in text
+    assert "61 %" in text
+    assert "18 more waiting" in text
+    assert text.index("training") < text.index("failed ")
+
+
+def test_many_running_runs_never_outgrow_the_screen() -> None:
+    states = many(running=60, failed=9, finished=0, waiting=60)
+    names = {key: key for key in states}
+    console = Console(width=80, height=24, record=True, force_terminal=True)
+    console.print(view(names, states, {}, None, 24))
+    assert len(console.export_text().splitlines()) <= 24
+    assert all(states[key] is State.RUNNING for key in shown_runs(states, 18))
+
+
+def test_the_time_left_follows_the_pace_so_far() -> None:
+    states = many(running=1, failed=0, finished=2, waiting=1)
+    efforts = dict.fromkeys(states, 10.0)
+    told = {"02": {"epoch": 5, "epochs": 10}}
+    assert seconds_left(efforts, states, told, [], 50.0) == pytest.approx(30)
+    assert seconds_left(efforts, states, told, ["00", "01"], 50.0) == pytest.approx(150)
+    assert seconds_left(efforts, states, {}, ["00", "01"], 50.0) is None
+    assert (duration(40), duration(300), duration(12000)) == ("40 s", "5 min", "3 h 20 min")
+    assert summary(states, None) == "2 of 4 runs finished, 1 running"
+
+
+def test_without_a_terminal_a_run_is_one_line_and_a_minute_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(tmp_path, with_needs([spec("variant=A"), spec("variant=A", "seed=1")]))
+    first, second = board.runs
+    with board:
+        for state in (State.RUNNING, State.FINISHED):
+            board.set(first, state)
+        board.set(second, State.RUNNING)
+        board.refresh()
+        assert len(capsys.readouterr().err.splitlines()) == 1
+        monkeypatch.setattr("birds.launch.progress.MINUTE", 0.0)
+        board.refresh()
+    assert "1 of 2 runs finished, 1 running" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from birds.core.errors import refuse_odd_file
+from birds.core.sweep import NEWEST
 
 
 def add_commands(commands: Any) -> None:
@@ -27,7 +28,9 @@ def add_commands(commands: Any) -> None:
     )
     watch.set_defaults(act=_watch)
     for command in (dashboard, watch):
-        command.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
+        command.add_argument(
+            "sweep", nargs="?", default=NEWEST, help="its name (default: the newest)"
+        )
 
 
 def _dashboard(args: argparse.Namespace) -> None:

@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.answer import answer
 from analysis.comparisons import FOR_PROGRAMS, compare_sweep
 from analysis.dashboard.pictures import jpegs, sheet
 from analysis.dashboard.study_section import study_section
-from analysis.frame import BROKEN, command, sweep_frame, sweep_keys
+from analysis.frame import BROKEN, chance, command, sweep_frame, sweep_keys
 from analysis.latency import latency_table
 from analysis.palette import look
 from analysis.pareto import wilson
 from analysis.tables import sweep_table
 from analysis.variants import variant
-from analysis.verdicts import sentence, verdicts
+from analysis.verdicts import outcome, sentence, verdicts
 from birds.core.spec import RunSpec, UserError, read_spec
 from birds.core.store import RunFolder, is_locked
 from birds.core.sweep import Sweep, read_sweep, with_needs
@@ -74,6 +75,8 @@ def content(runs_dir: Path, name: str) -> Values:
     shown["clouds"], shown["sheets"] = _clouds(runs_dir, runs)
     variants = {name for run in runs for name in run["variants"]}
     shown["titles"] = {name: variant(name).titled() for name in sorted(variants)}
+    shown["names"] = {name: variant(name).named() for name in sorted(variants)}
+    shown["chance"] = _chance(runs_dir, name)
     names = variants | {run["what"] for run in runs}
     shown["looks"] = {name: look(name)._asdict() for name in sorted(names)}
     return shown | {"notices": list(notices)}
@@ -121,7 +124,7 @@ def _runs(runs_dir: Path, known: Mapping[str, RunSpec]) -> Iterator[Values]:
         row: Values = (
             {name: record.model_dump().get(name) for name in FROM_RECORD} if record else {}
         )
-        if state in ("running", "missing"):
+        if state in ("running", "waiting"):
             row |= {
                 name: value for name, value in folder.progress().items() if name in FROM_PROGRESS
             }
@@ -137,7 +140,7 @@ def _runs(runs_dir: Path, known: Mapping[str, RunSpec]) -> Iterator[Values]:
 
 
 def _state(folder: RunFolder) -> tuple[str, str]:
-    """finished, running, failed or missing; and why."""
+    """finished, running, failed or waiting; and why."""
     try:
         if folder.record() is not None:
             return "finished", ""
@@ -148,8 +151,8 @@ def _state(folder: RunFolder) -> tuple[str, str]:
     if (failure := folder.failure()) is not None:
         return "failed", "; ".join(failure.splitlines()[:2])
     if folder.record_file.exists():
-        return "missing", "its record was cut short"
-    return "missing", "its process is gone" if folder.attempt_file.exists() else "not started"
+        return "waiting", "its record was cut short"
+    return "waiting", "its process is gone" if folder.attempt_file.exists() else "not started"
 
 
 def _sources(runs_dir: Path, name: str) -> Any:
@@ -171,9 +174,29 @@ def _cells(runs_dir: Path, name: str) -> Any:
 
 def _comparisons(runs_dir: Path, name: str) -> Any:
     table = compare_sweep(runs_dir, name)
-    said = [{"word": one.word, "sentence": sentence(one)} for one in verdicts(table)]
+    said = []
+    for one in verdicts(table):
+        said.append(
+            {"word": one.word, "outcome": _capital(outcome(one)), "sentence": sentence(one)}
+        )
     shown = _plain(table.drop(columns=list(FOR_PROGRAMS), errors="ignore"))
     return [row | words for row, words in zip(shown, said, strict=True)]
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _answer(runs_dir: Path, name: str) -> Any:
+    """The answer so far; nothing before a run has finished."""
+    table, missing = sweep_table(runs_dir, name)
+    return answer(runs_dir, name, table, missing)
+
+
+def _chance(runs_dir: Path, name: str) -> float | None:
+    with contextlib.suppress(UserError):
+        return chance(sweep_frame(runs_dir, name)[0])
+    return None
 
 
 def _latency(runs_dir: Path, name: str) -> Any:
@@ -187,6 +210,7 @@ def _latency(runs_dir: Path, name: str) -> Any:
 
 SECTIONS = {
     "records": _sources,
+    "answer": _answer,
     "cells": _cells,
     "comparisons": _comparisons,
     "latency": _latency,

@@ -34,6 +34,7 @@ from birds.cli import (
 )
 from birds.core.errors import exit_status, nearest
 from birds.core.process import prepare_process
+from birds.core.sweep import NEWEST, newest_sweep
 from birds.launch.look_after import add_commands as add_look_after
 
 
@@ -98,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[:1] == ["train"]:  # its words are Hydra's, not argparse's
         sys.exit(exit_status(lambda: train.train(words[1:])))
     args = parser().parse_args(arguments)
+    if getattr(args, "sweep", None) == NEWEST:
+        args.sweep = newest_sweep(args.runs_dir)
     sys.exit(exit_status(lambda: args.act(args), _elsewhere(args)))
 
 

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from birds.core.sweep import NEWEST
+
 
 def add_command(commands: Any) -> None:
     """Add `figures` to what `add_subparsers()` returned."""
@@ -11,7 +13,7 @@ def add_command(commands: Any) -> None:
         "figures", help="draw all that a sweep's records allow, as PNG, PDF and SVG"
     )
     figures.add_argument(
-        "sweep", nargs="?", default="last", help="its name, such as exp1 (default: last)"
+        "sweep", nargs="?", default=NEWEST, help="its name, such as exp1 (default: the newest)"
     )
     figures.add_argument(
         "--out", type=Path, help="the folder for them (default: RUNS_DIR/figures/SWEEP)"

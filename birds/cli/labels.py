@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from birds.core.spec import UserError
+from birds.core.sweep import NEWEST
 
 
 def add_command(commands: Any) -> None:
@@ -14,7 +15,9 @@ def add_command(commands: Any) -> None:
     words = "accuracy against labels a class: how many are needed, and which to label next"
     labels = commands.add_parser("labels", help=words, description=__doc__)
     option = labels.add_argument
-    option("sweep", nargs="?", default="last", help="its name, such as labels (default: last)")
+    option(
+        "sweep", nargs="?", default=NEWEST, help="its name, such as labels (default: the newest)"
+    )
     option("--reach", type=float, metavar="PERCENT", help="the accuracy that is wanted, as in 80")
     option("--next", type=int, metavar="N", help="choose N images to label next: sheet and table")
     option("--run", metavar="KEY", help="the run that chooses (default: the sweep's best)")

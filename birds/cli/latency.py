@@ -15,6 +15,7 @@ from typing import Any
 
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
+from birds.core.sweep import NEWEST
 
 
 def add_command(commands: Any) -> None:
@@ -25,9 +26,7 @@ def add_command(commands: Any) -> None:
         description=__doc__,
     )
     option = add.add_argument
-    option(
-        "sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last one)"
-    )
+    option("sweep", nargs="?", default=NEWEST, help="its name, such as exp1 (default: the newest)")
     option("--batches", default="1,8,32", help="images a call (default: 1,8,32)")
     option("--threads", default="1,all", help="numbers of threads, or all (default: 1,all)")
     option("--rounds", type=int, default=31, help="rounds at least (default: 31)")

@@ -12,6 +12,7 @@ from typing import Any
 from analysis.markdown import markdown
 from birds.core.spec import UserError
 from birds.core.store import RunFolder, find_run
+from birds.core.sweep import NEWEST
 from birds.use.quantize.models import BACKENDS, Model, warn_without_int8
 
 HEAD = [
@@ -25,9 +26,7 @@ def add_command(commands: Any) -> None:
     words = "export a sweep's best models to ONNX, make int8 twins, measure what they lose"
     add = commands.add_parser("quantize", help=words)
     option = add.add_argument
-    option(
-        "sweep", nargs="?", default="last", help="its name, such as exp1 (default: the last one)"
-    )
+    option("sweep", nargs="?", default=NEWEST, help="its name, such as exp1 (default: the newest)")
     option("--runs", nargs="+", metavar="KEY", help="these runs instead of the sweep's best")
     option("--best", type=int, default=3, help="how many distinct models (default: 3)")
     option(

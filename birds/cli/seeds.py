@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from birds.core.spec import UserError
+from birds.core.sweep import NEWEST
 
 
 def add_command(commands: Any) -> None:
@@ -14,7 +15,7 @@ def add_command(commands: Any) -> None:
     seeds = commands.add_parser(
         "seeds", help="which seeds a sweep needs next, and the command that runs them"
     )
-    seeds.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
+    seeds.add_argument("sweep", nargs="?", default=NEWEST, help="its name (default: the newest)")
     seeds.add_argument(
         "--until",
         default="ci=2",

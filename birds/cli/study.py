@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birds.core.store import RunFolder, find_run
+from birds.core.sweep import newest_sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ def add_command(commands: Any) -> None:
     words = "what a sweep's parts, curves, errors and layers say, in sentences, tables, pictures"
     add = commands.add_parser("study", help=words)
     option = add.add_argument
-    option("sweeps", nargs="*", metavar="SWEEP", help="such as mnist (default: last)")
+    option("sweeps", nargs="*", metavar="SWEEP", help="such as mnist (default: the newest)")
     option(
         "--run",
         action="append",
@@ -50,7 +51,7 @@ def add_command(commands: Any) -> None:
 def _study(args: argparse.Namespace) -> None:
     from analysis.study import write_study
 
-    sweeps = args.sweeps or ["last"]
+    sweeps = args.sweeps or [newest_sweep(args.runs_dir)]
     for sweep in sweeps:
         if not args.without_layers:
             _look_at_layers(args, sweep)

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from birds.core.sweep import NEWEST
+
 
 def add_command(commands: Any) -> None:
     """Add `table` to what `add_subparsers()` returned."""
@@ -11,7 +13,15 @@ def add_command(commands: Any) -> None:
         "table", help="print a sweep's result table, write it as Markdown, CSV and LaTeX"
     )
     table.add_argument(
-        "sweep", nargs="?", default="last", help="such as exp1, search, or latency (default: last)"
+        "sweep",
+        nargs="?",
+        default=NEWEST,
+        help="such as exp1, search, or latency (default: the newest)",
+    )
+    table.add_argument(
+        "--details",
+        action="store_true",
+        help="every column, comparisons with p values and effect sizes, results under noise",
     )
     table.add_argument(
         "--out",
@@ -34,12 +44,9 @@ def _table(args: argparse.Namespace) -> None:
 
     if study_file(args.runs_dir, args.sweep).exists():
         return print_trials(args.runs_dir, args.sweep)
-    from analysis.comparisons import print_comparisons
-    from analysis.tables import sweep_table, write_and_print
+    from analysis.answer import print_answer
 
-    table, missing = sweep_table(args.runs_dir, args.sweep)
-    write_and_print(args.runs_dir, args.sweep, table, missing)
-    print_comparisons(args.runs_dir, args.sweep)
+    print_answer(args.runs_dir, args.sweep, details=args.details)
     if tuning_file(args.runs_dir, args.sweep).exists():
         from analysis.tuned import print_tuned
 

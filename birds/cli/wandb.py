@@ -9,7 +9,7 @@ from typing import Any
 
 from birds.core.errors import RunsFailed
 from birds.core.spec import UserError
-from birds.core.sweep import read_sweep
+from birds.core.sweep import NEWEST, read_sweep
 
 LOG_IN = "run `wandb login`, or set WANDB_API_KEY (and WANDB_BASE_URL for a server of your own)"
 
@@ -25,12 +25,12 @@ def add_command(commands: Any) -> None:
     dashboard = what.add_parser(
         "dashboard", help="views and a report of a sweep; offline, as a file of JSON"
     )
-    for command, act, default in ((sync, _sync, None), (dashboard, _dashboard, "last")):
+    for command, act, default in ((sync, _sync, None), (dashboard, _dashboard, NEWEST)):
         command.add_argument(
             "sweep",
             nargs="?",
             default=default,
-            help=f"its name (default: {default or 'every run'})",
+            help=f"its name (default: {'every run' if default is None else 'the newest'})",
         )
         command.add_argument("--entity", help="the W&B user or team (default: yours)")
         command.add_argument(

@@ -22,6 +22,7 @@ from birds.core.store import RunFolder, claimed, joined, write_text
 AFTER = "after"  # what a pretraining goes on from
 FOLLOWING = ("digest", "/part", ".part", "/views")  # what mostly follows from another choice
 LAST = "last"  # the name of a sweep that was given none
+NEWEST = ""  # on the command line, what stands for the sweep that was asked for last
 LONGEST_NAME = 100  # bytes; tables, figures and drafts of files add theirs, and 255 is the most
 
 
@@ -253,6 +254,20 @@ def leave_specs(runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:
 def sweep_file(runs_dir: Path, name: str) -> Path:
     """Where a sweep is remembered."""
     return runs_dir / "sweeps" / name / "sweep.json"
+
+
+def newest_sweep(runs_dir: Path) -> str:
+    """The name of the sweep that was asked for last; `last` where that had no name of its own, or
+    where there is none.
+    """
+    found = []
+    for file in runs_dir.glob("sweeps/*/sweep.json"):
+        with contextlib.suppress(OSError):
+            name = file.parent.name
+            found.append((file.stat().st_mtime_ns, name == LAST, name))
+    newest = max(found, default=(0, True, LAST))[2]
+    pointer = _read(sweep_file(runs_dir, LAST))
+    return LAST if pointer is not None and pointer.name == newest else newest
 
 
 def read_sweep(runs_dir: Path, name: str) -> Sweep:

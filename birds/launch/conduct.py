@@ -35,11 +35,11 @@ def conduct(config: DictConfig) -> float | None:
         return None
     from birds.train.run import run
 
-    if words := how_tracked(planned.runtime):
-        print(words)
     record = run(planned.spec, planned.runtime)
     print(
         f"{planned.spec.title}: test accuracy {record.value('test_accuracy'):.3f}, "
         f"{planned.folder.record_file}"
     )
+    if words := how_tracked(planned.runtime):
+        print(words)
     return float(record.value("valid_accuracy"))

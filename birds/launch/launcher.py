@@ -19,7 +19,7 @@ from birds.core.errors import RunsFailed
 from birds.core.spec import RunSpec, UserError
 from birds.core.state import State, not_started, root_cause
 from birds.core.store import RunFolder
-from birds.core.sweep import Asked, Sweep, with_needs
+from birds.core.sweep import LAST, Asked, Sweep, with_needs
 from birds.launch.foretold import foretold
 from birds.launch.local_workers import LocalSlots
 from birds.launch.looks import Asked as AskedJob
@@ -118,7 +118,8 @@ def _work_and_tell(
     """Run what is not finished; where that is waited for, print what failed and the table."""
     runs_dir = first.runtime.runs_dir
     board = Board(runs_dir, runs)
-    _announce(board, first)
+    _announce(board, sweep.shown_as(runs_dir))
+    is_new = board.count(State.FINISHED) < len(board.runs)
     wait = first.launch.wait or first.slurm is None
     work_off(sweep, board, wait=wait, meanwhile=load_table)
     if not wait:
@@ -127,6 +128,8 @@ def _work_and_tell(
     if not first.average_over:
         print_table = load_table()
         print_table(runs_dir, sweep.name, sweep.shown_as(runs_dir))
+        if is_new and (words := how_tracked(first.runtime)):
+            print(words)
         refuse_failures(board)
 
 
@@ -203,13 +206,14 @@ def _print_dry(planned: Sequence[Planned], runs: dict[str, RunSpec]) -> None:
             print(f"\n{text}")
 
 
-def _announce(board: Board, first: Planned) -> None:
+def _announce(board: Board, name: str) -> None:
     found = board.count(State.FINISHED)
     board.console.print(
         f"{len(board.runs)} runs: {found} found finished, {len(board.runs) - found} to do"
     )
-    if found < len(board.runs) and (words := how_tracked(first.runtime)):
-        board.console.print(words, soft_wrap=True)
+    if found < len(board.runs):
+        own = "" if name == LAST else f" {name}"
+        board.console.print(f"See it in a browser meanwhile: birds watch{own}", soft_wrap=True)
 
 
 def print_failures(board: Board, runs_dir: Path) -> None:

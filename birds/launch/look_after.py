@@ -9,7 +9,7 @@ from birds.core.broken_pair import examine_pair
 from birds.core.spec import UserError
 from birds.core.state import AGAIN, State
 from birds.core.store import find_run
-from birds.core.sweep import read_sweep
+from birds.core.sweep import NEWEST, read_sweep
 from birds.launch.progress import Board
 
 
@@ -28,7 +28,9 @@ def add_commands(commands: Any) -> None:
     )
     for command, act in ((status, _status), (retry, _retry), (cancel, _cancel)):
         command.set_defaults(act=act)
-        command.add_argument("sweep", nargs="?", default="last", help="its name (default: last)")
+        command.add_argument(
+            "sweep", nargs="?", default=NEWEST, help="its name (default: the newest)"
+        )
     logs = commands.add_parser("logs", help="print the newest log of a run")
     logs.add_argument("run", help="the beginning of its key")
     logs.add_argument("--lines", type=int, default=0, help="only the last so many lines")

@@ -1,5 +1,5 @@
-"""The state of every run of a sweep, shown live: a table in a terminal, a line per change
-elsewhere.
+"""The state of every run of a sweep, shown live: a bar and a table in a terminal
+(`birds.launch.live_table`); elsewhere a line when a run is over, and a line a minute.
 """
 
 from __future__ import annotations
@@ -7,24 +7,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.table import Table
 
 from birds.core.spec import RunSpec
 from birds.core.state import OVER, UNMET, State, is_finished
 from birds.core.store import RunFolder
 from birds.core.sweep import titles
+from birds.launch.live_table import duration, effort, seconds_left, summary, view
 
-STYLE = {
-    State.RUNNING: "cyan",
-    State.FINISHED: "green",
-    State.FAILED: "bold red",
-    State.LOST: "bold red",
-    State.BLOCKED: "red",
-    State.HELD: "yellow",
-}
+MINUTE = 60.0  # seconds between two lines on how far the sweep is, where there is no terminal
 
 
 def _levels_waiting(runs: Mapping[str, RunSpec]) -> dict[str, int]:
@@ -50,7 +44,9 @@ class Board:
         }
         self.why: dict[str, str] = {}
         self._live: Live | None = None
-        self._started = time.monotonic()
+        self._started = self._said = time.monotonic()
+        self._efforts = {key: effort(spec) for key, spec in self.runs.items()}
+        self._found = [key for key, state in self.states.items() if state is State.FINISHED]
 
     def count(self, state: State) -> int:
         """How many runs are in this state."""
@@ -94,19 +90,23 @@ class Board:
             self.set(key, state)
 
     def set(self, key: str, state: State, why: str = "") -> None:
-        """Move a run to a state, and say so where there is no live table."""
+        """Move a run to a state; where there is no live table, say so once it is over."""
         if self.states[key] is state:
             return
         self.states[key], self.why[key] = state, why
-        if self._live is None:
-            spent = time.monotonic() - self._started
-            self.console.print(
-                f"{spent:6.1f}s  {key}  {self.titles[key]:32}  {state.value}", highlight=False
-            )
+        if self._live is None and state in OVER:
+            over = sum(own in OVER for own in self.states.values())
+            self._say(f"{over}/{len(self.runs)}  {key}  {self.titles[key]:32}  {state.value}")
+
+    def _say(self, words: str) -> None:
+        """A line on the error stream, with the time since the start."""
+        self._said = time.monotonic()
+        spent = duration(self._said - self._started)
+        self.console.print(f"{spent:>9}  {words}", highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Board:
         if self.console.is_terminal:
-            self._live = Live(self.table(), console=self.console, refresh_per_second=4)
+            self._live = Live(self.view(), console=self.console, refresh_per_second=4)
             self._live.start()
         return self
 
@@ -116,30 +116,23 @@ class Board:
             self._live.stop()
 
     def refresh(self) -> None:
-        """Bring the live table up to date."""
+        """Bring the live table up to date; without one, say once a minute how far the sweep is."""
         if self._live is not None:
-            self._live.update(self.table())
+            self._live.update(self.view())
+        elif time.monotonic() - self._said > MINUTE:
+            self._say(summary(self.states, self._seconds_left(self._told())))
 
-    def table(self) -> Table:
-        """Run, state, epoch, loss and time left of every run."""
-        table = Table("run", "what", "state", "epoch", "loss", "valid", "left")
-        for key, state in self.states.items():
-            told = self._folders[key].progress() if state is not State.WAITING else {}
-            epoch = f"{told['epoch']}/{told['epochs']}" if "epoch" in told else ""
-            losses = (
-                f"{told[name]:.4f}" if name in told else "" for name in ("loss", "valid_loss")
-            )
-            left = (
-                f"{told['seconds_left']:.0f} s"
-                if state is State.RUNNING and "seconds_left" in told
-                else ""
-            )
-            table.add_row(
-                key,
-                self.titles[key],
-                f"[{STYLE.get(state, 'dim')}]{state.value}[/]",
-                epoch,
-                *losses,
-                left,
-            )
-        return table
+    def _told(self) -> dict[str, dict[str, Any]]:
+        """What the runs that are at work said of themselves, by key."""
+        running = [key for key, state in self.states.items() if state is State.RUNNING]
+        return {key: self._folders[key].progress() for key in running}
+
+    def _seconds_left(self, told: Mapping[str, Mapping[str, Any]]) -> float | None:
+        spent = time.monotonic() - self._started
+        return seconds_left(self._efforts, self.states, told, self._found, spent)
+
+    def view(self) -> RenderableType:
+        """The live table, as tall as the terminal at most."""
+        told = self._told()
+        left = self._seconds_left(told)
+        return view(self.titles, self.states, told, left, self.console.height)

@@ -15,6 +15,12 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from birds.core.spec import Training
 from birds.core.store import RunFolder, Stopped, write_text
 
+TOLD = {  # what a run says of itself after each epoch, by the column of its curves
+    "loss": "train_loss",
+    "valid_loss": "valid_loss",
+    "valid_accuracy": "valid_accuracy",
+}
+
 
 class Curves(Callback):
     """One row an epoch in `curves.csv`, whatever the tracking; the run's progress; the seconds of
@@ -72,11 +78,7 @@ class Curves(Callback):
 
     def _report(self, row: dict[str, float]) -> None:
         done, epochs = len(self.rows), self._training.epochs
-        losses = {
-            word: row[name]
-            for word, name in (("loss", "train_loss"), ("valid_loss", "valid_loss"))
-            if name in row
-        }
+        losses = {word: row[name] for word, name in TOLD.items() if name in row}
         left = self.fit_seconds / done * (epochs - done)
         self._folder.report(state="running", epoch=done, epochs=epochs, **losses, seconds_left=left)
         shown = " ".join(

@@ -80,6 +80,7 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Sho
     filtered = leave_far_out(job, spec.pool.filter) if spec.pool.filter else {}
     method = create_method(job)
     measured: dict[str, Any] = filtered | method.fit(job)
+    folder.report(**(folder.progress() | {"state": "testing"}))
     measured |= method.measure(job)
     measured |= _counts(data, split) | machine.record()
     measured |= {f"runtime.{name}": value for name, value in _columns(runtime).items()}

@@ -7,6 +7,7 @@ stays one run. What W&B shows is a copy: the curves and records in the run folde
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,15 @@ def _keep_files_in(folder: Path) -> None:
         os.environ.setdefault("WANDB_CONFIG_DIR", str(kept / "config"))
 
 
+def _silence() -> None:
+    """Keep what W&B says of itself out of logs: a run's log is about the run."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_CONSOLE", "off")
+    logging.getLogger("wandb").setLevel(logging.CRITICAL)
+    for module in ("wandb", "lightning.pytorch.loggers.wandb"):
+        warnings.filterwarnings("ignore", module=module.replace(".", r"\."))
+
+
 def log_table(
     name: str, frame: pd.DataFrame, mode: Literal["offline", "online", "none"], runs_dir: Path
 ) -> None:
@@ -56,7 +66,7 @@ def log_table(
 
         _keep_files_in(runs_dir / "tracking")
         (runs_dir / "tracking").mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("WANDB_SILENT", "true")
+        _silence()
         project = os.environ.get("WANDB_PROJECT", PROJECT)
         with wandb.init(
             project=project, group=name, job_type="table", dir=runs_dir / "tracking", mode=mode
@@ -81,7 +91,7 @@ class Tracker(Logger):
         self._attempt(lambda: self._start(spec, folder, mode))
 
     def _start(self, spec: RunSpec, folder: Path, mode: str) -> None:
-        os.environ.setdefault("WANDB_SILENT", "true")
+        _silence()
         folder.mkdir(parents=True, exist_ok=True)
         _keep_files_in(folder)
         self._wandb = WandbLogger(

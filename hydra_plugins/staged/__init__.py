@@ -50,7 +50,7 @@ def _load_table() -> Any:
     """What prints the table of a sweep; importing it takes about a second."""
     import scipy.special  # noqa: F401  (the table's intervals need it)
 
-    from analysis.tables import print_sweep_table
+    from analysis.answer import print_sweep_table
 
     return print_sweep_table
 

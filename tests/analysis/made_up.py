@@ -13,6 +13,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
+from analysis.comparisons import write_comparisons
+from analysis.tables import sweep_table, write_tables
 from birds.core.record import make_record
 from birds.core.spec import RunSpec
 from birds.core.store import RunFolder
@@ -135,3 +137,15 @@ def two_seeds(runs_dir: Path, *words: str, name: str = "exp1") -> None:
     cells = [(word, seed) for word in words for seed in (0, 1)]
     keys = [finish_run(runs_dir, *word.split(), seed=seed) for word, seed in cells]
     sweep(runs_dir, name, keys, [word for word, _ in cells])
+
+
+def print_comparisons(runs_dir: Path, name: str) -> None:
+    """Write the comparisons of a sweep and print them, as `birds table --details` does."""
+    for text, files in write_comparisons(runs_dir, name):
+        print(f"{text}\nWritten: {files}")
+
+
+def print_tables(runs_dir: Path, name: str) -> None:
+    """Write the tables of a sweep and print them, as `birds table --details` does."""
+    for text, files in write_tables(runs_dir, name, *sweep_table(runs_dir, name)):
+        print(f"{text}\nWritten: {files}")

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import asked, finish, sweep
+from made_up import asked, finish, print_comparisons, sweep
 
-from analysis.comparisons import as_markdown, compare_sweep, print_comparisons
+from analysis.comparisons import as_markdown, compare_sweep
 from analysis.frame import command, refuse_mixed, sweep_frame
 from analysis.seeds import next_seeds, open_runs
 from analysis.statistics import crossed
@@ -154,8 +154,9 @@ def test_every_verdict_has_its_sentence(name: str, language: str) -> None:
         known._replace(word="refuted", equivalent=True),
     ]
     unknown = [
-        {"more_seeds": 4},
-        {"more_seeds": None},
+        {"more_seeds": 4, "low": -0.01},
+        {"more_seeds": None, "low": -0.01},
+        {"more_seeds": 4, "compared": 8},
         {"seeds": 1, "more_seeds": 2},
         {"seeds": 0, "more_seeds": 3},
     ]

@@ -224,13 +224,15 @@ def test_what_a_page_shows_and_that_texts_stay_texts(
         "202 finished",
         "0 running",
         "1 failed",
-        "1 missing",
+        "1 waiting",
     ]
+    assert "Best: " in page.inner_text("#answer")
+    assert "B2: The encoder of a pretrained autoencoder, fine-tuned" in page.inner_text("#titles")
     assert BAD in page.inner_text("#runs")
     assert "its record was cut short" in page.inner_text("#runs")
     assert page.evaluate("window.hacked") is None
     assert (
-        "2 of 17 runs lacking: python train.py -m split=70,90 variant=A,B1,B2,DAE"
+        "2 of 17 runs not finished: python train.py -m split=70,90 variant=A,B1,B2,DAE"
         in page.inner_text("#cells")
     )
     assert "cannot be told" in page.inner_text("#verdicts")
@@ -263,7 +265,7 @@ def test_filters_by_keyboard_change_what_is_shown(
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Space")
     after = shown_rows(page, "cells")
-    assert after == [row for row in before if row.split("\t")[1] != "B1"]
+    assert after == [row for row in before if row.split("\t")[1].split()[0] != "B1"]
     press_until(page, "#f-split input[value='90'], #f-seed input[value='3']")
     page.keyboard.press("Space")
     assert page.inner_text("#shown") != "204 of 204 runs shown"
@@ -309,8 +311,12 @@ def test_no_records_at_all(tmp_path: Path, opened: Callable[..., Any]) -> None:
     leave_specs(tmp_path, with_needs(made))
     save(tmp_path, "exp1", made)
     page = opened(write_page(tmp_path, "exp1").as_uri())
-    assert "1 of 1 runs lacking: python train.py" in page.inner_text("#cells")
+    assert "1 of 1 runs not finished: python train.py" in page.inner_text("#cells")
     assert "no finished run yet" in page.inner_text("#notices")
+    assert page.is_hidden("#answer")
+    for empty in ("comparisons", "training", "study", "speed", "pictures", "latent"):
+        assert page.is_hidden(f"#{empty}")
+        assert page.is_hidden(f'nav a[href="#{empty}"]')
 
 
 def test_watching_shows_news_keeps_filters_and_ends_cleanly(
@@ -339,9 +345,9 @@ def test_watching_shows_news_keeps_filters_and_ends_cleanly(
     record = RunFolder(runs_dir, key).record_file
     kept = record.read_text()
     record.unlink()
-    until(page, "document.getElementById('counts').innerText.includes('1 missing')")
+    until(page, "document.getElementById('counts').innerText.includes('1 waiting')")
     record.write_text(kept)
-    until(page, "document.getElementById('counts').innerText.includes('0 missing')")
+    until(page, "document.getElementById('counts').innerText.includes('0 waiting')")
     assert not page.is_checked("#f-split input[value='70']")
     assert all(row.startswith("90/10") for row in shown_rows(page, "cells"))
     page.close()

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import spec
+from made_up import print_comparisons, spec
 from PIL import Image
 
+from analysis.answer import print_sweep_table
 from analysis.closeups import confusion_figure, reconstructions_figure, reliability
-from analysis.comparisons import compare_sweep, print_comparisons, sentence, verdicts
+from analysis.comparisons import compare_sweep, sentence, verdicts
 from analysis.dashboard.page import write_page
 from analysis.figures import write_figures
 from analysis.intervals import as_proportions
 from analysis.seeds import next_seeds
-from analysis.tables import print_sweep_table, sweep_table
+from analysis.tables import sweep_table
 from birds.core.record import make_record
 from birds.core.spec import UserError
 from birds.core.store import RunFolder

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import asked, finish, sweep
+from made_up import asked, finish, print_comparisons, sweep
 
-from analysis.comparisons import as_markdown, compare_sweep, print_comparisons
+from analysis.comparisons import as_markdown, compare_sweep
 from analysis.palette import look
 from analysis.tables import sweep_table
 from analysis.variants import FURTHER_COLOURS, REFERENCE, described_variants, variant

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import finish, spec, sweep
+from made_up import finish, print_tables, spec, sweep
 
 from analysis.intervals import image_bootstrap, macro_f1, seed_interval
-from analysis.tables import as_markdown, sweep_table, write_and_print
+from analysis.tables import as_markdown, sweep_table
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
 
@@ -37,8 +37,8 @@ def test_seeds_become_one_row_with_students_interval(tmp_path: Path) -> None:
 
 def test_the_table_reads_as_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     three_seeds(tmp_path)
-    table, missing = sweep_table(tmp_path, "seeds")
-    write_and_print(tmp_path, "seeds", table, missing)
+    table, _missing = sweep_table(tmp_path, "seeds")
+    print_tables(tmp_path, "seeds")
     golden = (Path(__file__).parents[1] / "golden" / "table.md").read_text()
     assert (tmp_path / "tables" / "seeds.md").read_text() == golden
     assert as_markdown(table) in capsys.readouterr().out
@@ -46,8 +46,8 @@ def test_the_table_reads_as_it_did(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_latex_has_what_markdown_has(tmp_path: Path) -> None:
     three_seeds(tmp_path)
-    table, missing = sweep_table(tmp_path, "seeds")
-    write_and_print(tmp_path, "seeds", table, missing)
+    table, _missing = sweep_table(tmp_path, "seeds")
+    print_tables(tmp_path, "seeds")
     latex = (tmp_path / "tables" / "seeds.tex").read_text()
     cells = [cell.strip() for cell in as_markdown(table).splitlines()[2].strip("|").split("|")]
     assert f"{' & '.join(cells)} \\\\" in latex
@@ -92,8 +92,8 @@ def test_the_csv_has_validation_and_accuracy_under_noise(tmp_path: Path) -> None
         noisy = {"test_noise": [0.0, 0.4], "test_accuracy_noise": accuracies}
         keys.append(finish(tmp_path, spec("variant=A", f"seed={seed}"), **measured, **noisy))
     sweep(tmp_path, "exp2", keys)
-    table, missing = sweep_table(tmp_path, "exp2")
-    write_and_print(tmp_path, "exp2", table, missing)
+    table, _missing = sweep_table(tmp_path, "exp2")
+    print_tables(tmp_path, "exp2")
     noise = pd.read_csv(tmp_path / "tables" / "exp2-noise.csv").iloc[0]
     assert (noise["split"], noise["0 % noise"], noise["40 % noise"]) == ("90/10", 70.0, 40.0)
     assert r"90/10 & A & 70.0 & 40.0 \\" in (tmp_path / "tables" / "exp2-noise.tex").read_text()

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up import spec, two_seeds
+from made_up import print_comparisons, print_tables, spec, two_seeds
 
-from analysis.comparisons import print_comparisons
 from analysis.dashboard.content import content
 from analysis.dashboard.page import write_page
 from analysis.figures import FIGURES, write_figures
 from analysis.report.article import check_article, write_article
-from analysis.tables import noise_table, sweep_table, write_and_print
+from analysis.tables import noise_table, sweep_table
 from birds.core.spec import UserError
 
 MIXED = [
@@ -47,8 +46,8 @@ def test_fitted_heads_have_no_training(runs_dir: Path) -> None:
 def test_the_table_has_training_accuracy_and_dashes_for_noise(
     runs_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table, missing = sweep_table(runs_dir, "mixed")
-    write_and_print(runs_dir, "mixed", table, missing)
+    table, _missing = sweep_table(runs_dir, "mixed")
+    print_tables(runs_dir, "mixed")
     print_comparisons(runs_dir, "mixed")
     assert "nan" not in capsys.readouterr().out
     written = pd.read_csv(runs_dir / "tables" / "mixed.csv")

@@ -1,0 +1,248 @@
+"""The end of a sweep: a short table that fits a terminal, then the answer in three sentences.
+
+Which method is best, what is and is not shown, and what to run next. Everything else (p values,
+effect sizes, costs) is written to files and printed by `birds table SWEEP --details`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.cell_metrics import BALANCED, OVER
+from analysis.comparisons import compare_sweep, write_comparisons
+from analysis.early import early_epochs
+from analysis.frame import command
+from analysis.markdown import markdown
+from analysis.tables import percent, sweep_table, swept_columns, write_tables
+from analysis.variants import REFERENCE, variant
+from analysis.verdicts import Verdict, outcome, verdicts
+from birds.core.spec import UserError
+
+NAMED = 3  # comparisons and splits that a sentence names; the rest is a number
+WIDEST = 100
+
+
+def print_sweep_table(runs_dir: Path, name: str, written_as: str | None = None) -> None:
+    """Print the answer of a sweep, or why there is none yet; see `print_answer`."""
+    try:
+        print_answer(runs_dir, name, written_as)
+    except UserError as refusal:
+        print(refusal)
+
+
+def print_answer(
+    runs_dir: Path, name: str, written_as: str | None = None, *, details: bool = False
+) -> None:
+    """Write a sweep's tables and comparisons; print the short table and the answer, or with
+    `details` all that was written.
+
+    The files are named `written_as`, or after the sweep. Raises UserError where the sweep has no
+    finished run.
+    """
+    called = written_as or name
+    table, missing = sweep_table(runs_dir, name)
+    written = [*write_tables(runs_dir, called, table, missing)]
+    refusal = ""
+    try:
+        written += write_comparisons(runs_dir, name, written_as)
+    except UserError as error:
+        refusal = str(error)
+    if details:
+        for text, files in written:
+            print(f"\n{text}\nWritten: {files}")
+    else:
+        print(f"\n{short_table(table, columns())}\n")
+        for line in [*caption(table, missing), *early_epochs(runs_dir, name)]:
+            print(_wrapped(line))
+    print()
+    said = [refusal] if refusal else answer(runs_dir, name, table, missing)
+    for line in said:
+        print(_wrapped(line))
+    if not details:
+        own = "" if called.startswith("last") else f" {called}"
+        more = f"All numbers: birds table{own} --details. Pictures: birds watch{own}."
+        print(_wrapped(f"{more} Files: {runs_dir / 'tables'}/{called}*"))
+
+
+def _wrapped(line: str) -> str:
+    """A sentence, broken at words only; a command, which begins with a blank, in one line."""
+    if line.startswith(" "):
+        return line
+    return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False)
+
+
+def columns() -> int:
+    """How many characters a line may have on this terminal."""
+    return min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
+
+
+def short_table(table: pd.DataFrame, width: int = 80) -> str:
+    """The table for a terminal of this width: where it does not fit with every variant's title, the
+    time goes first, then the title, then the number of labels.
+    """
+    several = ["seeds"] * (table["seeds"].nunique() > 1)
+    balanced = [BALANCED] * (BALANCED in table)
+    attempts = [(True, ["labelled"], ["time"]), (True, ["labelled"], [])]
+    attempts += [(False, ["labelled"], ["time"]), (False, ["labelled"], []), (False, [], [])]
+    text = ""
+    for is_titled, counts, cost in attempts:
+        parts = [*counts, *several], [*balanced, "accuracy", *cost]
+        text = _short(table, parts[0], parts[1], is_titled=is_titled)
+        if len(text.partition("\n")[0]) <= width:
+            return text
+    return text
+
+
+def _short(
+    table: pd.DataFrame, counts: Sequence[str], numbers: Sequence[str], *, is_titled: bool
+) -> str:
+    swept = swept_columns(table)
+    heads = {"accuracy": "accuracy %", BALANCED: "balanced %"}
+    head = ["split", *counts, "variant", *(_short_name(name) for name in swept)]
+    head += [heads.get(name, name) for name in numbers]
+    rows = []
+    for row in table.to_dict("records"):
+        name = str(row["variant"])
+        cells = [f"{row['split']}/{100 - row['split']}", *(str(row[one]) for one in counts)]
+        cells += [variant(name).named() if is_titled else name, *(str(row[s]) for s in swept)]
+        for column in numbers:
+            is_time = column == "time"
+            cells.append(_seconds(row["train_seconds"]) if is_time else percent(row, column))
+        rows.append(cells)
+    return markdown(head, rows)
+
+
+def _short_name(choice: str) -> str:
+    return choice.rpartition(".")[2]
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def caption(table: pd.DataFrame, missing: Sequence[str]) -> list[str]:
+    """What the numbers of the short table are: sentences."""
+    seeds = sorted(set(table["seeds"]))
+    over = [words for words in OVER.values() if words in set(table["interval_over"])]
+    images = sorted(set(table["test"]))
+    of = "a single test image" if images == [1] else f"{' or '.join(map(str, images))} test images"
+    said = f"Accuracy on {of}"
+    if (chance := table.attrs.get("chance")) is not None:
+        said += f"; chance is {100 * chance:.1f} %"
+    if seeds[-1] > 1:
+        number = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+        said += f"; mean of {number} seeds"
+    if over:
+        said += f"; in brackets its 95 % interval over {' and over '.join(over)}"
+    said += ". Split: unlabelled/labelled per cent of the training images."
+    if table["interval_over"].isna().any():
+        said += " No interval where there is a single test image."
+    if BALANCED in table:
+        said += " Classes are uneven: balanced is the mean of the classes' own accuracies."
+    lines = [said]
+    if missing:
+        asked = len(missing) + int(table["seeds"].sum())
+        lines.append(f"Not finished: {len(missing)} of {asked} runs.")
+    return lines
+
+
+def answer(
+    runs_dir: Path, name: str, table: pd.DataFrame, missing: Sequence[str] = ()
+) -> list[str]:
+    """Three sentences: the best method, what is and is not shown, what to run next; a line that
+    begins with a blank is a command.
+
+    A sweep that only tries whether everything works has no answer, and says so.
+    """
+    compared = compare_sweep(runs_dir, name)
+    found = verdicts(compared)
+    lines = [_best(table), *_shown(found)]
+    if meaningless := table.attrs.get("meaningless"):
+        lines = [meaningless, lines[0]]
+        return [*lines, "Next: the same command with budget=laptop."]
+    return [*lines, *_next(runs_dir, name, found, missing)]
+
+
+def _best(table: pd.DataFrame) -> str:
+    """The best variant at each split, with its accuracy and interval."""
+    rows = table.loc[table.groupby("split")["accuracy"].idxmax()].to_dict("records")
+    swept = swept_columns(table)
+    reached: dict[str, list[str]] = {}
+    for row in rows[:NAMED]:
+        own = [f"{_short_name(choice)}={row[choice]}" for choice in swept if row[choice] != ""]
+        what = " ".join([variant(str(row["variant"])).named(), *own])
+        place = f"{row['split']}/{100 - row['split']}"
+        reached.setdefault(what, []).append(f"{percent_of(row)} at {place}")
+    words = [f"{what}, {' and '.join(numbers)}" for what, numbers in reached.items()]
+    more = len(rows) - NAMED
+    rest = f"; {more} more splits in the table" if more > 0 else ""
+    return f"Best: {'; '.join(words)}{rest}."
+
+
+def percent_of(row: Mapping[Any, Any]) -> str:
+    """`71.2 % [68.1, 74.3]`: the accuracy of a row of a table."""
+    number, _, interval = percent(dict(row), "accuracy").partition(" ")
+    return f"{number} % {interval}".rstrip()
+
+
+def _shown(found: Sequence[Verdict]) -> list[str]:
+    """What is shown and what is not, as one paragraph; nothing where nothing was compared."""
+    ready = [one for one in found if one.seeds]
+    if not ready:
+        return []
+    if all(one.seeds < 2 for one in ready):
+        return ["Nothing is shown yet: one seed says nothing of how other seeds would do."]
+    groups: dict[str, list[Verdict]] = {}
+    for one in ready:
+        groups.setdefault(outcome(one), []).append(one)
+    sentences = []
+    for word, own in sorted(groups.items(), key=lambda group: group[0].startswith("not")):
+        sentences.append(f"{word[:1].upper()}{word[1:]}: {_listed(own)}.")
+    return [" ".join(sentences)]
+
+
+def _listed(own: Sequence[Verdict]) -> str:
+    """Comparisons in a few words each, the widest gaps first."""
+    widest = sorted(own, key=lambda one: -abs(one.gap))
+    words = []
+    for one in widest[:NAMED]:
+        words.append(f"{one.variant} against {one.against} at {one.where} {_points(one)}")
+    more = len(own) - NAMED
+    return "; ".join([*words, *([f"{more} more"] if more > 0 else [])])
+
+
+def _points(one: Verdict) -> str:
+    if pd.isna(one.low):
+        return f"({100 * one.gap:+.1f})"
+    return f"({100 * one.gap:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}])"
+
+
+def _next(runs_dir: Path, name: str, found: Sequence[Verdict], missing: Sequence[str]) -> list[str]:
+    own = "" if name.startswith("last") else f" {name}"
+    if missing:
+        return [
+            "Next: finish what is missing; what is done is not run again:",
+            _again(runs_dir, name),
+        ]
+    to_fill = [one.run for one in found if one.run]
+    if to_fill:
+        return ["Next: more seeds, or the variant that is missing:", f"  {to_fill[0]}"]
+    few = [one for one in found if one.more_seeds]
+    if few:
+        nearest = min(few, key=lambda one: one.more_seeds or 0)
+        what = f"{nearest.variant} against {nearest.against} at {nearest.where}"
+        many = f"about {nearest.more_seeds} more may settle {what}"
+        return [f"Next: further seeds ({many}); birds seeds{own} says which."]
+    if any(one.word == "supported" and one.against == REFERENCE for one in found):
+        return [f"Next: ask whether {REFERENCE} catches up with more steps: make sweep-steps."]
+    return [f"Next: see what the models confuse: birds watch{own}."]
+
+
+def _again(runs_dir: Path, name: str) -> str:
+    return f"  {command(runs_dir, name)}"

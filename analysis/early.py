@@ -1,0 +1,42 @@
+"""Runs that kept the weights of one of their first epochs: they may have learnt little."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.frame import needed_records, sweep_frame
+
+EARLY = 0.2  # share of the epochs asked for that are the first ones
+NAMED = 3
+
+
+def early_epochs(runs_dir: Path, sweep: str) -> list[str]:
+    """A sentence on the runs of a sweep, and what they need, that kept an epoch of the first fifth;
+    nothing where there are none.
+    """
+    frame, _ = sweep_frame(runs_dir, sweep)
+    early = []
+    for records in (needed_records(runs_dir, frame), frame):
+        early += [_words(run) for run in records.to_dict("records") if _is_early(run)]
+    if not early:
+        return []
+    more = f" and {len(early) - NAMED} more" if len(early) > NAMED else ""
+    return [
+        f"Kept one of its first epochs, so it may have learnt little: "
+        f"{'; '.join(early[:NAMED])}{more}."
+    ]
+
+
+def _is_early(run: dict[object, object]) -> bool:
+    best, asked = run.get("best_epoch"), run.get("epochs_asked")
+    if pd.isna(best) or pd.isna(asked):  # type: ignore[call-overload]
+        return False
+    return int(best) + 1 <= EARLY * int(asked)  # type: ignore[call-overload]
+
+
+def _words(run: dict[object, object]) -> str:
+    cut = f"{run['split']}/{100 - int(run['split'])}"  # type: ignore[call-overload]
+    epoch = f"epoch {int(run['best_epoch']) + 1} of {int(run['epochs_asked'])}"  # type: ignore[call-overload]
+    return f"{run['variant']} {cut} seed {run['seed']} ({epoch})"
