@@ -50,6 +50,8 @@ def _work(spec: str, runtime: str, log: Path, environ: Mapping[str, str]) -> Non
         os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(environ)
+    # A shell that starts a command in the background makes it ignore SIGINT, and so would this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_process()
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     from birds.train.run import run

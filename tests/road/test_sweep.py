@@ -263,6 +263,21 @@ def test_runs_end_with_their_launcher_and_one_that_is_killed_is_named(road: Road
     wait_until(lambda: not Path(f"/proc/{_working(road)[0]}").exists())
 
 
+def test_runs_end_with_a_launcher_that_a_script_started_in_the_background(
+    road: Road,
+) -> None:
+    """A shell without job control makes its background commands ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        launcher = road.start(*LONG)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait_until(lambda: _working(road))
+    os.kill(launcher.pid, signal.SIGTERM)
+    launcher.communicate()
+    wait_until(lambda: not Path(f"/proc/{_working(road)[0]}").exists())
+
+
 def wait_until(moment: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not moment():
