@@ -91,20 +91,22 @@ def through_onnx(encoder: Encoder, first: Float[Tensor, "B C H W"], threads: int
         raise UserError(
             f"encode=onnx needs the package {error.name}: pip install 'birds-sweeps[quantize]'"
         ) from None
-    axes = {"image": {0: torch.export.Dim("B")}}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     example = first.new_zeros((2, *first.shape[1:]))
+    axes = {"image": {0: torch.export.Dim("B")}}
     try:
-        graph = onnx_graph(PooledFeatures(encoder).eval(), example, IMAGE, FEATURES, axes)
-    except Exception as error:  # whatever the exporter raises at an operation that it does not know
+        with torch.autocast("cpu", enabled=False):
+            network = PooledFeatures(encoder).eval()
+            graph = onnx_graph(network, example, IMAGE, FEATURES, axes)
+        session = onnxruntime.InferenceSession(
+            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # whatever either raises at an operation that it does not know
         kind = type(error).__name__
         raise UserError(
             f"encode=onnx: this encoder cannot be exported ({kind}); choose encode=eager"
         ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
 
     def encode(image: Tensor) -> Tensor:
         (features,) = session.run(None, {IMAGE: image.contiguous().numpy()})
