@@ -15,8 +15,13 @@ def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     are left out.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    shown, said = confusion.sum(-1), confusion.sum(-2)
-    total = shown + said
+    return _mean_f1(hits, confusion.sum(-1) + confusion.sum(-2))
+
+
+def _mean_f1(hits: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Macro F1 of the right images of each class (..., S) and of the images that are of it plus
+    those that were said to be.
+    """
     f1 = np.divide(2 * hits, total, out=np.zeros(hits.shape), where=total > 0)
     mean: NDArray[np.float64] = f1.sum(-1) / np.maximum((total > 0).sum(-1), 1)
     return mean
@@ -73,7 +78,11 @@ def balanced_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     images are left out.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    shown = confusion.sum(-1)
+    return _mean_recall(hits, confusion.sum(-1))
+
+
+def _mean_recall(hits: NDArray[np.int64], shown: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean recall of the right images of each class (..., S) and of all of them."""
     recall = np.divide(hits, shown, out=np.zeros(hits.shape), where=shown > 0)
     mean: NDArray[np.float64] = recall.sum(-1) / np.maximum((shown > 0).sum(-1), 1)
     return mean
@@ -91,16 +100,18 @@ def image_bootstrap(
         classes: how many classes there are.
     """
     random = np.random.default_rng(0)
-    cell = label * classes + predicted
-    drawn = cell[random.integers(0, len(cell), (RESAMPLES, len(cell)))]
-    offset = np.arange(RESAMPLES)[:, None] * classes**2
-    counts = np.bincount((drawn + offset).ravel(), minlength=RESAMPLES * classes**2)
-    confusion = counts.reshape(RESAMPLES, classes, classes)
-    accuracy = np.trace(confusion, axis1=1, axis2=2) / len(cell)
+    drawn = random.integers(0, len(label), (RESAMPLES, len(label)))
+    offset = np.arange(RESAMPLES)[:, None] * classes
+    true, guess = label[drawn] + offset, predicted[drawn] + offset
+    size = RESAMPLES * classes  # counts by class: whole confusion matrices would fill the memory
+    hits, shown, said = (
+        np.bincount(places.ravel(), minlength=size).reshape(RESAMPLES, classes)
+        for places in (true[true == guess], true, guess)
+    )
     return {
-        "accuracy": _middle(accuracy),
-        "macro_f1": _middle(macro_f1(confusion)),
-        "balanced_accuracy": _middle(balanced_accuracy(confusion)),
+        "accuracy": _middle(hits.sum(1) / len(label)),
+        "macro_f1": _middle(_mean_f1(hits, shown + said)),
+        "balanced_accuracy": _middle(_mean_recall(hits, shown)),
     }
 
 

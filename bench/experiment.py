@@ -235,6 +235,8 @@ def main() -> None:
     command.add_argument(
         "--move-to-test", type=int, default=20, help="training photos a species that join the test"
     )
+    command.add_argument("--splits", type=int, nargs="+", default=SPLITS)
+    command.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument(
         "--channels-last", action="store_true", help="the reference with our memory layout"
@@ -247,7 +249,15 @@ def main() -> None:
     epochs = Epochs(asked.pretrain_epochs, asked.classify_epochs, asked.frozen_epochs)
     chosen = {
         name: getattr(asked, name)
-        for name in ("species", "move_to_test", "seed", "folder", "channels_last")
+        for name in (
+            "species",
+            "move_to_test",
+            "seed",
+            "folder",
+            "channels_last",
+            "splits",
+            "variants",
+        )
     }
     print(json.dumps(measure(epochs, **chosen), indent=2))
 

@@ -250,6 +250,7 @@ class Runtime(Choices):
     threads: int | Literal["auto"] = "auto"
     tracking: Literal["offline", "online", "none"] = "offline"
     features: Literal["cached", "live"] = "cached"
+    encode: Literal["eager", "onnx"] = "eager"
     compile: bool | Literal["auto"] = "auto"
 
     @property

@@ -33,6 +33,7 @@ NEVER_READ = (  # by what makes a spec of a configuration: where and how runs ru
     "threads",
     "compile",
     "features",
+    "encode",
     "slots",
     "dry_run",
     "sweep",

@@ -141,7 +141,7 @@ def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
 
 
 def _runtime(values: Mapping[str, Any]) -> Runtime:
-    chosen = {name: values[name] for name in ("device", "threads", "features", "compile")}
+    chosen = {name: values[name] for name in ("device", "threads", "features", "encode", "compile")}
     chosen |= {
         "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),

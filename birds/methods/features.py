@@ -21,6 +21,7 @@ from birds.encoders._own_size import OwnSizeEncoder
 from birds.methods import Job
 from birds.methods.corruption import seasoned
 from birds.methods.descriptions import Descriptions, described
+from birds.methods.encoding import encoding
 
 VERSION = 1
 BATCH = 64
@@ -82,6 +83,8 @@ def _name(encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float) -> 
     digest = hashlib.sha256()
     about = [str(VERSION), job.spec.encoder.model_dump_json(), job.spec.image.model_dump_json()]
     about += [job.machine.precision, job.machine.device.type, str(noise), str(job.spec.data.seed)]
+    if job.runtime.encode != "eager":
+        about.append(job.runtime.encode)
     digest.update("\n".join(about).encode())
     for name, value in encoder.state_dict().items():
         digest.update(name.encode())
@@ -114,7 +117,8 @@ def _encoded(
             image = to_float(pixels.permute(0, 3, 1, 2))
             if noise:
                 image = seasoned(image, noise, _draws(job, chunk, image.shape[2:]).to(device))
-            features.append(encoder.features(image).float().cpu())
+            encode = encoding(encoder, job, image)
+            features.append(encode(image).float().cpu())
     encoded: NDArray[np.float32] = torch.cat(features).numpy()
     return encoded
 

@@ -122,6 +122,14 @@ def test_macro_f1_by_hand() -> None:
     assert macro_f1(np.array([[3, 0, 0], [0, 2, 0], [0, 0, 0]])) == pytest.approx(1.0)
 
 
+def test_resampling_images_of_thousands_of_classes_fits_into_memory() -> None:
+    label = np.arange(3000)
+    found = image_bootstrap(label, np.where(label % 4, label, 0), 3000)
+    assert found["accuracy"] == pytest.approx((0.735, 0.765), abs=0.01)
+    assert found["balanced_accuracy"] == pytest.approx(found["accuracy"], abs=0.02)
+    assert found["macro_f1"][0] < 0.75
+
+
 def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
     random, covered = np.random.default_rng(0), 0
     for _ in range(200):

@@ -17,7 +17,8 @@ import pytest
 from bench import experiment, latency_validity, scale, starting, training
 from bench.paired import ROOT, Row
 
-TINY = ("data.classes=2", "encoder.widths=[8,16]", "image.size=32")
+TINY = ["data.classes=2", "encoder.widths=[8,16]", "image.size=32"]
+TINY += [f"budget.{stage}.batch=4" for stage in ("pretrain", "classify", "frozen")]
 PROGRAMS = {"__main__", "experiment", "latency_validity", "launch", "paired", "reference"}
 PROGRAMS |= {"scale", "starting", "training"}
 real_run = subprocess.run

@@ -66,7 +66,7 @@ def test_a_sweep_stops_at_the_look_that_knows_enough(road: Road) -> None:
     assert "Look at 3 seeds" in said
     assert "4 of 10 runs that were asked for were not needed" in said
     assert sorted(r["seed"] for r in road.records().values()) == [0, 0, 1, 1, 2, 2]
-    odd = road.train("-m", "seed=0,1", "launch.until='ci=2'", status=1)
+    odd = road.train("-m", "seed=0,1", "launch.until='ci=2'", status=2)
     assert "2 seeds leave nothing to stop" in odd
 
 

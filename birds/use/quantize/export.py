@@ -8,11 +8,8 @@ checkpoint computes. How an encoder is built is known to its `for_export` and `p
 Letters: B batch, C channels, H height, W width, S classes.
 """
 
-import contextlib
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +21,7 @@ from torch import Tensor, nn
 
 from birds.core.spec import ImageChoices
 from birds.data.decode import kept_side
+from birds.methods.onnx_graph import onnx_graph
 from birds.use.quantize.models import INPUT, OUTPUT, Classifier
 
 TOLERANCE = 1e-3  # largest difference of a logit; rounding alone gives about 1e-5
@@ -104,40 +102,18 @@ def exported(network: Any, choices: ImageChoices, about: Mapping[str, Any]) -> b
 
     onnx and onnxscript must be installed (`birds.use.quantize.make.check_all`).
     """
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-
     shape = (2, choices.size + 8, choices.size + 16, choices.channels)
     axes = {number: torch.export.Dim(name) for number, name in enumerate("BHW")}
-    names: Any = {
-        "input_names": [INPUT],
-        "output_names": [OUTPUT],
-        "dynamic_shapes": {"image": axes},
-    }
-    with quiet():  # it misses torchvision, which is not needed
-        program = torch.onnx.export(
-            ImagesToLogits(network, choices).eval(),
-            (torch.zeros(shape, dtype=torch.uint8),),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            **names,
-        )
-    assert program is not None
-    ClearMetadataAndDocStringPass()(program.model)  # the exporter's notes on its nodes
-    program.model.metadata_props["birds"] = json.dumps(about)
-    data: bytes = program.model_proto.SerializeToString()
+    model = onnx_graph(
+        ImagesToLogits(network, choices).eval(),
+        torch.zeros(shape, dtype=torch.uint8),
+        INPUT,
+        OUTPUT,
+        {"image": axes},
+    )
+    model.metadata_props.add(key="birds", value=json.dumps(about))
+    data: bytes = model.SerializeToString()
     return data
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, keep off the terminal all warnings, and what is logged below an error."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from birds.core.machine import int8_instructions
-from birds.use.quantize.export import quiet
+from birds.methods.onnx_graph import quiet
 from birds.use.quantize.models import INPUT
 
 PREFIX, SUFFIX = "", ".onnx"

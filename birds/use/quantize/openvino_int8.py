@@ -17,7 +17,7 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset11
 
-from birds.use.quantize.export import quiet
+from birds.methods.onnx_graph import quiet
 from birds.use.quantize.models import INPUT
 
 PREFIX, SUFFIX = "openvino-", ".xml"
