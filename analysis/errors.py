@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.special import softmax
 
-from analysis.palette import OKABE_ITO, RIM, line, look, panels
+from analysis.palette import OKABE_ITO, RIM, explain, line, look, named, panels
 from birds.core.guesses import guesses
 from birds.core.letters import labels
 from birds.core.spec import UserError
 
+DIAGONAL = (
+    "dotted line: as often right as sure; dots grow with the number of test images;\n"
+    "ECE: expected calibration error"
+)
 BINS = 15  # of the reliability diagram: those of the record's calibration error
 PAIRS = 12
 IMAGES = 6
@@ -47,10 +51,12 @@ def confused_pairs(
 def confusion_figure(confusion: NDArray[np.int64], classes: list[str], title: str) -> Figure:
     """Shares of each true class by what was said, and the most confused pairs beside them."""
     pairs = confused_pairs(confusion, classes)
-    figure, [[left, right]] = panels(1, 2, 9.6, 4.6, width_ratios=(1.15, 1))
+    figure, [[left, right]] = panels(1, 2, 9.6, 5.4, width_ratios=(1.15, 1))
     share = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     image = left.imshow(share, cmap="Greys", vmin=0, vmax=100, interpolation="nearest")
-    figure.colorbar(image, ax=left, label="% of the true class", shrink=0.8)
+    figure.colorbar(
+        image, ax=left, label="% of the true class", location="bottom", shrink=0.7, aspect=30
+    )
     left.set(xlabel="said", ylabel="true", title=title)
     left.grid(False)
     if len(classes) <= 30:
@@ -89,7 +95,7 @@ def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
     number of images.
     """
     splits = sorted({split for split, _ in tables})
-    figure, axes = panels(1, len(splits), 0.8 + 3.2 * len(splits), 3.6, sharex=True, sharey=True)
+    figure, axes = panels(1, len(splits), 0.8 + 3.2 * len(splits), 5.0, sharex=True, sharey=True)
     for axis, split in zip(axes[0], splits, strict=True):
         axis.plot([0, 100], [0, 100], color="0.5", linestyle=":", linewidth=1)
         own = {variant: bins for (cut, variant), bins in tables.items() if cut == split}
@@ -109,17 +115,18 @@ def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
                 6 + 90 * share,
                 **shape,
                 zorder=3,
-                label=f"{variant}, ECE {100 * calibration_error(bins):.1f} %",
+                label=f"{named(variant)}, ECE {100 * calibration_error(bins):.1f} %",
             )
         axis.set(
             title=f"{split}/{100 - split}",
             xlabel="confidence, %",
-            xlim=(0, 100),
-            ylim=(0, 100),
+            xlim=(-4, 104),
+            ylim=(-4, 104),
             aspect="equal",
         )
-        axis.legend(fontsize=7, loc="upper left", frameon=False)
+        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
     axes[0][0].set_ylabel("right, %")
+    explain(figure, DIAGONAL)
     return figure
 
 
