@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.special import softmax
 
-from analysis.palette import OKABE_ITO, RIM, explain, line, look, named, panels
+from analysis.palette import OKABE_ITO, RIM, explain, legend, line, look, named, panels
 from birds.core.guesses import guesses
 from birds.core.letters import labels
 from birds.core.spec import UserError
@@ -92,42 +93,35 @@ def calibration_error(bins: pd.DataFrame) -> float:
 
 def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
     """A panel for each split: how often a variant is right where it is so sure; dots grow with the
-    number of images.
+    number of images. The legend has the expected calibration error at each split.
     """
     splits = sorted({split for split, _ in tables})
-    figure, axes = panels(1, len(splits), 0.8 + 3.2 * len(splits), 5.0, sharex=True, sharey=True)
+    variants = list(dict.fromkeys(variant for _, variant in tables))
+    size = (0.8 + 3.2 * len(splits), 4.2 + 0.17 * len(variants))
+    figure, axes = panels(1, len(splits), *size, sharex=True, sharey=True)
     for axis, split in zip(axes[0], splits, strict=True):
         axis.plot([0, 100], [0, 100], color="0.5", linestyle=":", linewidth=1)
-        own = {variant: bins for (cut, variant), bins in tables.items() if cut == split}
-        for variant, bins in own.items():
-            x = 100 * bins["confidence"]
-            y = 100 * bins["accuracy"]
-            share = bins["images"] / bins["images"].sum()
-            axis.plot(x, y, color=look(variant).colour, zorder=2, **line(1.2))
-            shape: dict[str, Any] = {
-                "c": [look(variant).colour],
-                "marker": look(variant).marker,
-                "edgecolors": RIM,
-            }
-            axis.scatter(
-                x,
-                y,
-                6 + 90 * share,
-                **shape,
-                zorder=3,
-                label=f"{named(variant)}, ECE {100 * calibration_error(bins):.1f} %",
-            )
-        axis.set(
-            title=f"{split}/{100 - split}",
-            xlabel="confidence, %",
-            xlim=(-4, 104),
-            ylim=(-4, 104),
-            aspect="equal",
-        )
-        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+        for variant in variants:
+            if (split, variant) in tables:
+                errors = [tables[cut, variant] for cut in splits if (cut, variant) in tables]
+                _reliable(axis, variant, tables[split, variant], errors)
+        limits: dict[str, Any] = {"xlim": (-4, 104), "ylim": (-4, 104), "aspect": "equal"}
+        axis.set(title=f"{split}/{100 - split}", xlabel="confidence, %", **limits)
     axes[0][0].set_ylabel("right, %")
+    legend(figure, axes[0], columns=1)
     explain(figure, DIAGONAL)
     return figure
+
+
+def _reliable(axis: Axes, variant: str, bins: pd.DataFrame, errors: list[pd.DataFrame]) -> None:
+    """One variant in one panel."""
+    x, y = 100 * bins["confidence"], 100 * bins["accuracy"]
+    share = bins["images"] / bins["images"].sum()
+    own = look(variant)
+    shape: dict[str, Any] = {"c": [own.colour], "marker": own.marker, "edgecolors": RIM}
+    ece = " / ".join(f"{100 * calibration_error(one):.1f} %" for one in errors)
+    axis.plot(x, y, color=own.colour, zorder=2, **line(1.2))
+    axis.scatter(x, y, 6 + 90 * share, **shape, zorder=3, label=f"{named(variant)}, ECE {ece}")
 
 
 def judged(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFrame:

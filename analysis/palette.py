@@ -73,12 +73,16 @@ def panels(
 
 
 def explain(figure: Figure, words: str) -> None:
-    """Say below a figure what its lines, marks and bands are; further words come on a line of their
-    own, above.
+    """Say below a figure, above its legend where it has one, what its lines, marks and bands are;
+    further words come on a line of their own, above.
     """
+    if figure.legends:
+        known = figure.legends[-1].get_title().get_text()
+        said = f"{words}\n{known}" if known else words
+        figure.legends[-1].set_title(said, prop={"size": 7.5})
+        return
     known = figure.get_supxlabel()
-    said = "\n".join([words, known]) if known else words
-    figure.supxlabel(said, fontsize=7.5, color="0.3")
+    figure.supxlabel(f"{words}\n{known}" if known else words, fontsize=7.5, color="0.3")
 
 
 def named(name: str) -> str:
