@@ -241,7 +241,7 @@ def _next(runs_dir: Path, name: str, found: Sequence[Verdict], missing: Sequence
         return [f"Next: further seeds ({many}); birds seeds{own} says which."]
     if any(one.word == "supported" and one.against == REFERENCE for one in found):
         return [f"Next: ask whether {REFERENCE} catches up with more steps: make sweep-steps."]
-    return [f"Next: see what the models confuse: birds watch{own}."]
+    return [f"Next: see what the best models confuse, and why: birds study{own}."]
 
 
 def _again(runs_dir: Path, name: str) -> str:

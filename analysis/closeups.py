@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from analysis import frame
+from analysis.curve_panels import curves_figure as curves_figure
 from analysis.errors import calibration_error as calibration_error
 from analysis.errors import confused_pairs as confused_pairs
 from analysis.errors import confusion_figure, errors_figure, reliability, reliability_figure
 from analysis.errors import mistakes as mistakes
 from analysis.frame import needed_records, sweep_frame
-from analysis.palette import RIM, dot, legend, line, look, panels
+from analysis.palette import named, panels
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
 from birds.core.thumbnails import read_thumbnails
@@ -32,7 +32,7 @@ SPACES = 6
 ACROSS = 8  # images in a row of restored ones, where there are so many
 ABOUT_EPOCHS = (  # columns of `curves` that are no measure of what was learnt
     *("epoch", "step", "lr", "seconds"),
-    *("key", "variant", "split", "best_epoch", "epochs_asked"),
+    *("key", "variant", "split", "family", "best_epoch", "epochs_asked"),
 )
 ROWS = ("image", "shown", "restored", "without skips", "drawn from the prior")
 
@@ -65,49 +65,10 @@ def curves(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
     found = [pd.read_csv(file).assign(key=key) for key, file in files.items() if file.exists()]
     if not found:
         raise UserError("no run left its curves: what is fitted at once has no epochs")
-    about = runs.reindex(columns=["key", "variant", "split", "best_epoch", "epochs_asked"])
-    return pd.concat(found, ignore_index=True).merge(about, on="key")
-
-
-def curves_figure(epochs: pd.DataFrame, measured: dict[str, str]) -> Figure:
-    """A column for each split, a row for each measured column: one line a run.
-
-    The large mark is the epoch whose weights were kept; a bar ends a training that stopped before
-    its last epoch.
-    """
-    splits = sorted(epochs["split"].unique())
-    size = (0.8 + 3.4 * len(splits), 0.8 + 2.2 * len(measured))
-    figure, axes = panels(len(measured), len(splits), *size, sharex=True, sharey="row")
-    for row, (column, title) in zip(axes, measured.items(), strict=True):
-        row[0].set_ylabel(title)
-        for axis, split in zip(row, splits, strict=True):
-            for _, run in epochs[epochs["split"] == split].groupby("key", sort=False):
-                _one_curve(axis, run, column)
-            axis.set_title(f"{split}/{100 - split}" if row is axes[0] else "")
-            axis.set_xlabel("epoch" if row is axes[-1] else "")
-    legend(figure, [axis for row in axes for axis in row], columns=6)
-    return figure
-
-
-def _one_curve(axis: Axes, run: pd.DataFrame, column: str) -> None:
-    variant, x = run["variant"].iloc[0], run["epoch"] + 1
-    if column not in run or run[column].isna().all():
-        return
-    axis.plot(
-        x,
-        run[column],
-        markevery=max(1, len(run) // 6),
-        label=variant,
-        **line(1.2),
-        **dot(variant, 3.5),
+    about = runs.reindex(
+        columns=["key", "variant", "split", "family", "best_epoch", "epochs_asked"]
     )
-    if column == "valid_loss":
-        axis.plot(x, run["train_loss"], color=look(variant).colour, linewidth=0.8, linestyle=":")
-        axis.set_yscale("log")
-    kept = run[run["epoch"] == run["best_epoch"]]
-    axis.plot(kept["epoch"] + 1, kept[column], **dot(variant, 8))
-    if len(run) < run["epochs_asked"].iloc[0]:
-        axis.plot(x.iloc[-1:], run[column].iloc[-1:], "|", color=RIM, ms=12, mew=1.6)
+    return pd.concat(found, ignore_index=True).merge(about, on="key")
 
 
 def reconstructions_figure(
@@ -162,7 +123,7 @@ def _pretraining(runs_dir: Path, sweep: str) -> pd.DataFrame:
 
 
 def _curves(runs_dir: Path, sweep: str) -> Figure:
-    measured = {"valid_loss": "loss (dotted: training)", "valid_accuracy": "validation accuracy"}
+    measured = {"valid_loss": "loss (dotted: training)", "valid_accuracy": "validation accuracy, %"}
     return curves_figure(curves(runs_dir, _sweep(runs_dir, sweep)), measured)
 
 
@@ -190,7 +151,7 @@ def _confusion(runs_dir: Path, sweep: str) -> Figure:
     best = best_run(runs)
     own = runs[runs["family"] == best["family"]]
     cut = f"{best['split']}/{100 - best['split']}"
-    title = f"{best['variant']} {cut}, {len(own)} seed{'s' * (len(own) > 1)}"
+    title = f"{named(best['variant'])} {cut}, {len(own)} seed{'s' * (len(own) > 1)}"
     confusion = np.sum(own["test_confusion"].tolist(), axis=0)
     return confusion_figure(confusion, best["classes"], title)
 
@@ -207,7 +168,7 @@ def _reliability(runs_dir: Path, sweep: str) -> Figure:
 
 def _errors(runs_dir: Path, sweep: str) -> Figure:
     best = best_run(_sweep(runs_dir, sweep))
-    title = f"{best['variant']} {best['split']}/{100 - best['split']} seed {best['seed']}"
+    title = f"{named(best['variant'])} {best['split']}/{100 - best['split']} seed {best['seed']}"
     saved = predictions(runs_dir, best["key"])
     thumbnails = read_thumbnails(RunFolder(runs_dir, best["key"]).thumbnails_file)
     return errors_figure(saved, _root(best), title, thumbnails)

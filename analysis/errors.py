@@ -8,16 +8,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.special import softmax
 
-from analysis.palette import OKABE_ITO, RIM, line, look, panels
+from analysis.palette import OKABE_ITO, RIM, explain, legend, line, look, named, panels
 from birds.core.guesses import guesses
 from birds.core.letters import labels
 from birds.core.spec import UserError
 
+DIAGONAL = (
+    "dotted line: as often right as sure; dots grow with the number of test images;\n"
+    "ECE: expected calibration error"
+)
 BINS = 15  # of the reliability diagram: those of the record's calibration error
 PAIRS = 12
 IMAGES = 6
@@ -47,10 +52,12 @@ def confused_pairs(
 def confusion_figure(confusion: NDArray[np.int64], classes: list[str], title: str) -> Figure:
     """Shares of each true class by what was said, and the most confused pairs beside them."""
     pairs = confused_pairs(confusion, classes)
-    figure, [[left, right]] = panels(1, 2, 9.6, 4.6, width_ratios=(1.15, 1))
+    figure, [[left, right]] = panels(1, 2, 9.6, 5.4, width_ratios=(1.15, 1))
     share = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     image = left.imshow(share, cmap="Greys", vmin=0, vmax=100, interpolation="nearest")
-    figure.colorbar(image, ax=left, label="% of the true class", shrink=0.8)
+    figure.colorbar(
+        image, ax=left, label="% of the true class", location="bottom", shrink=0.7, aspect=30
+    )
     left.set(xlabel="said", ylabel="true", title=title)
     left.grid(False)
     if len(classes) <= 30:
@@ -86,41 +93,35 @@ def calibration_error(bins: pd.DataFrame) -> float:
 
 def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
     """A panel for each split: how often a variant is right where it is so sure; dots grow with the
-    number of images.
+    number of images. The legend has the expected calibration error at each split.
     """
     splits = sorted({split for split, _ in tables})
-    figure, axes = panels(1, len(splits), 0.8 + 3.2 * len(splits), 3.6, sharex=True, sharey=True)
+    variants = list(dict.fromkeys(variant for _, variant in tables))
+    size = (0.8 + 3.2 * len(splits), 4.2 + 0.17 * len(variants))
+    figure, axes = panels(1, len(splits), *size, sharex=True, sharey=True)
     for axis, split in zip(axes[0], splits, strict=True):
         axis.plot([0, 100], [0, 100], color="0.5", linestyle=":", linewidth=1)
-        own = {variant: bins for (cut, variant), bins in tables.items() if cut == split}
-        for variant, bins in own.items():
-            x = 100 * bins["confidence"]
-            y = 100 * bins["accuracy"]
-            share = bins["images"] / bins["images"].sum()
-            axis.plot(x, y, color=look(variant).colour, zorder=2, **line(1.2))
-            shape: dict[str, Any] = {
-                "c": [look(variant).colour],
-                "marker": look(variant).marker,
-                "edgecolors": RIM,
-            }
-            axis.scatter(
-                x,
-                y,
-                6 + 90 * share,
-                **shape,
-                zorder=3,
-                label=f"{variant}, ECE {100 * calibration_error(bins):.1f} %",
-            )
-        axis.set(
-            title=f"{split}/{100 - split}",
-            xlabel="confidence, %",
-            xlim=(0, 100),
-            ylim=(0, 100),
-            aspect="equal",
-        )
-        axis.legend(fontsize=7, loc="upper left", frameon=False)
+        for variant in variants:
+            if (split, variant) in tables:
+                errors = [tables[cut, variant] for cut in splits if (cut, variant) in tables]
+                _reliable(axis, variant, tables[split, variant], errors)
+        limits: dict[str, Any] = {"xlim": (-4, 104), "ylim": (-4, 104), "aspect": "equal"}
+        axis.set(title=f"{split}/{100 - split}", xlabel="confidence, %", **limits)
     axes[0][0].set_ylabel("right, %")
+    legend(figure, axes[0], columns=1)
+    explain(figure, DIAGONAL)
     return figure
+
+
+def _reliable(axis: Axes, variant: str, bins: pd.DataFrame, errors: list[pd.DataFrame]) -> None:
+    """One variant in one panel."""
+    x, y = 100 * bins["confidence"], 100 * bins["accuracy"]
+    share = bins["images"] / bins["images"].sum()
+    own = look(variant)
+    shape: dict[str, Any] = {"c": [own.colour], "marker": own.marker, "edgecolors": RIM}
+    ece = " / ".join(f"{100 * calibration_error(one):.1f} %" for one in errors)
+    axis.plot(x, y, color=own.colour, zorder=2, **line(1.2))
+    axis.scatter(x, y, 6 + 90 * share, **shape, zorder=3, label=f"{named(variant)}, ECE {ece}")
 
 
 def judged(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from analysis import closeups, study_figures
 from analysis.cells import cells as cells
 from analysis.comparisons import compare_sweep
 from analysis.frame import short, sweep_frame
-from analysis.palette import FAINT, RIM, dot, legend, line, look, panels
+from analysis.palette import FAINT, RIM, dot, explain, legend, line, look, named, panels
 from analysis.tuned import tuned_figure
 from analysis.variants import REFERENCE
 from analysis.verdicts import opponent, p_words
@@ -33,6 +33,11 @@ UNDATED = {
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     "svg": {"Creator": None, "Date": None},
 }
+MARKS = "large marks: means; bars: 95 % intervals; circles: single seeds"
+CHANCE = "dotted line: chance"
+GAPS = "bars: 95 % intervals; filled marks: shown, p at most 0.05 after Holm's correction"
+BANDS = "lines: means; bands: from the lowest to the highest seed"
+BARS = "bars: 95 % intervals"
 DASHES = ("-", "--", ":", "-.")
 
 
@@ -54,7 +59,7 @@ def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accur
     """
     splits, names = sorted(table["split"].unique()), list(dict.fromkeys(table["cell"]))
     figure, axes = panels(
-        1, len(splits), 1.6 + 3 * len(splits), 1.2 + 0.36 * len(names), sharex=True, sharey=True
+        1, len(splits), 2.8 + 3 * len(splits), 1.5 + 0.36 * len(names), sharex=True, sharey=True
     )
     for axis, split in zip(axes[0], splits, strict=True):
         for row in table[table["split"] == split].to_dict("records"):
@@ -75,7 +80,9 @@ def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accur
         labelled = table.loc[table["split"] == split, "labelled"].iloc[0]
         axis.set(title=f"{split}/{100 - split}: {labelled} labelled images")
         axis.set_xlabel(f"test {metric.replace('_f1', ' F1')}, %")
-        axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
+        axis.set(yticks=range(len(names)), yticklabels=[named(name) for name in names])
+        axis.set_ylim(len(names) - 0.4, -0.6)
+    explain(figure, MARKS + (f"; {CHANCE}" if metric == "accuracy" else ""))
     return figure
 
 
@@ -86,13 +93,14 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
     Filled where the p of no difference, Holm's over all of them, is at most 0.05.
     """
     swept = list(comparisons.columns)[3 : list(comparisons.columns).index("seeds")]
-    figure, [[axis]] = panels(1, 1, 6.4, 1.1 + 0.34 * len(comparisons))
+    variants = list(dict.fromkeys([*comparisons["variant"], *comparisons["against"]]))
+    figure, [[axis]] = panels(1, 1, 6.6, 1.6 + 0.34 * len(comparisons) + 0.2 * len(variants) / 3)
     names = []
     for y, row in enumerate(comparisons.to_dict("records")):
         choices = " ".join(f"{short(name)}={row[name]}" for name in swept if row[name])
         also = letters.label(choices)
         cut = f"{row['split']}/{100 - row['split']}"
-        names.append(f"{row['variant']} - {opponent(row)}  {cut} {also}".strip())
+        names.append(f"{row['variant']} against {opponent(row)}  {cut} {also}".strip())
         axis.barh(
             y,
             200 * row["shown_from"],
@@ -112,6 +120,10 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
         "difference in test accuracy, percentage points\n"
         "(grey: too small to be shown by this sweep)"
     )
+    for name in variants:
+        axis.plot([], [], linestyle="none", label=named(name), **dot(name, 6))
+    legend(figure, [axis])
+    explain(figure, GAPS)
     return figure
 
 
@@ -132,11 +144,12 @@ def robustness_figure(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
             axis.fill_between(
                 noise, reached.min(0), reached.max(0), color=look(row["variant"]).colour, alpha=0.15
             )
-            style = {**line(), **dot(row["variant"], 5.5), "label": row["cell"]}
+            style = {**line(), **dot(row["variant"], 5.5), "label": named(row["cell"])}
             axis.plot(noise, reached.mean(0), linestyle=DASHES[rank % len(DASHES)], **style)
         axis.set(title=f"{split}/{100 - split}", xlabel="pixels replaced in test images, %")
     axes[0][0].set_ylabel("test accuracy, %")
     legend(figure, axes[0])
+    explain(figure, BANDS)
     return figure
 
 
@@ -156,10 +169,11 @@ def noise_figure(table: pd.DataFrame) -> Figure:
             color=RIM,
             linewidth=1.2,
         )
-        label = f"{variant} {split}/{100 - split}"
+        label = f"{named(variant)} {split}/{100 - split}"
         axis.plot(own["x"], 100 * own["accuracy"], label=label, **line(), **dot(variant, 5.5))
     axis.set(xlabel="pixels replaced in pretraining, %", ylabel="test accuracy, %")
-    legend(figure, [axis])
+    legend(figure, [axis], columns=2)
+    explain(figure, BARS)
     return figure
 
 
@@ -168,10 +182,10 @@ def cost_figure(table: pd.DataFrame) -> Figure:
     shares with others.
     """
     names = [
-        f"{cell}  {split}/{100 - split}"
+        f"{named(cell)}  {split}/{100 - split}"
         for cell, split in zip(table["cell"], table["split"], strict=True)
     ]
-    figure, [[axis]] = panels(1, 1, 6, max(1.6, 0.8 + 0.28 * len(names)))
+    figure, [[axis]] = panels(1, 1, 7, max(1.6, 0.8 + 0.28 * len(names)))
     for y, row in enumerate(table.to_dict("records")):
         before, style = row["pretraining_seconds"] / 60, look(row["variant"])
         axis.barh(y, before, color=FAINT, edgecolor=RIM)
@@ -257,7 +271,7 @@ def write_figures(runs_dir: Path, sweep: str, out: Path | None = None) -> dict[s
         try:
             figure = draw(runs_dir, sweep)
             if warning:
-                figure.supxlabel(warning, color="#b00020", fontsize=8)
+                explain(figure, warning)
             save(figure, folder / name)
         except UserError as refusal:
             missing[name] = str(refusal)

@@ -72,7 +72,26 @@ def panels(
     return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False, **options)]
 
 
-def legend(figure: Figure, axes: Iterable[Axes], columns: int = 4) -> None:
+def explain(figure: Figure, words: str) -> None:
+    """Say below a figure, above its legend where it has one, what its lines, marks and bands are;
+    further words come on a line of their own, above.
+    """
+    if figure.legends:
+        known = figure.legends[-1].get_title().get_text()
+        said = f"{words}\n{known}" if known else words
+        figure.legends[-1].set_title(said, prop={"size": 7.5})
+        return
+    known = figure.get_supxlabel()
+    figure.supxlabel(f"{words}\n{known}" if known else words, fontsize=7.5, color="0.3")
+
+
+def named(name: str) -> str:
+    """A cell as people read it: its variant with a title, then what else was swept."""
+    first, _, rest = name.partition(" ")
+    return " ".join([variant(first).named(), *([rest] if rest else [])])
+
+
+def legend(figure: Figure, axes: Iterable[Axes], columns: int = 3) -> None:
     """One legend below the figure for all its panels, each label once."""
     pairs = [pair for axis in axes for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
     once = {label: handle for handle, label in reversed(pairs)}

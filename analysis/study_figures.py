@@ -16,7 +16,7 @@ from analysis.cells import named_runs
 from analysis.closeups import best_run, curves
 from analysis.frame import predictions, short, sweep_frame
 from analysis.layers import Layers, layers_figure, read_layers
-from analysis.palette import FAINT, OKABE_ITO, RIM, dot, legend, line, look, panels
+from analysis.palette import FAINT, OKABE_ITO, RIM, dot, explain, legend, line, look, named, panels
 from analysis.tables import sweep_table, swept_columns
 from birds.core.letters import labels
 from birds.core.spec import UserError
@@ -95,6 +95,7 @@ def learning_figure(epochs: pd.DataFrame, title_of: dict[str, str]) -> Figure:
             axis.set_xlabel("epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, [axes[0][0]])
+    explain(figure, "large marks and dashed lines: the epoch that was kept")
     return figure
 
 
@@ -123,7 +124,9 @@ def size_figure(table: pd.DataFrame) -> Figure:
         own = own.sort_values("parameters")
         x, y = own["parameters"], 100 * own["accuracy"]
         axis.vlines(x, 100 * own["accuracy_low"], 100 * own["accuracy_high"], color=RIM, lw=1.1)
-        axis.plot(x, y, label=f"{variant} {split}/{100 - split}", **line(1.2), **dot(variant, 6))
+        axis.plot(
+            x, y, label=f"{named(variant)} {split}/{100 - split}", **line(1.2), **dot(variant, 6)
+        )
         for row in own.to_dict("records"):
             words = " ".join(f"{short(name)}={row[name]}" for name in swept if row[name])
             place = (row["parameters"], 100 * row["accuracy"])
@@ -154,7 +157,7 @@ def _learning(runs_dir: Path, sweep: str) -> Figure:
         trained = own[own["key"].isin(usable["key"])]
         if len(trained) and len(titles) < MOST_CURVES:
             best = best_run(trained)
-            titles[best["key"]] = f"{cell} {split}/{100 - split}, seed {best['seed']}"
+            titles[best["key"]] = f"{named(cell)} {split}/{100 - split}, seed {best['seed']}"
     if not titles:
         raise UserError("no run left its curves: what is fitted at once has no epochs")
     return learning_figure(usable, titles)

@@ -22,6 +22,7 @@ from analysis.figures import cells
 from analysis.frame import MEANINGLESS, command, short, sweep_frame
 from analysis.intervals import LEVEL
 from analysis.latency import CELL, CROWD, latency_table
+from analysis.report.diagnosis import diagnoses
 from analysis.report.language import MINUS, Language, latex, reading, typed
 from analysis.report.sources import article_records, experiment_variants
 from analysis.variants import WORDS
@@ -41,6 +42,7 @@ class Fact(NamedTuple):
 
 
 Facts = dict[str, Fact]
+OWN_DATA = ("folder", "table", "idx")  # data sets that are called by their folder
 
 
 def all_facts(runs_dir: Path, language: Language) -> Facts:
@@ -61,11 +63,19 @@ def all_facts(runs_dir: Path, language: Language) -> Facts:
             }
         facts |= _named(role, _compared(runs_dir, sweep), ("split", "variant", "against"), language)
         facts |= _sentences(runs_dir, role, sweep, language)
+    facts |= _diagnosed(runs_dir, language)
     raced = _raced(runs_dir, records)
     facts |= _named("latency", raced, ("key", "model"), language) | dict(
         _race(raced, language) if len(raced) else ()
     )
     return facts | _named("latent", _latent(runs_dir, records), ("key",), language)
+
+
+def _diagnosed(runs_dir: Path, language: Language) -> Facts:
+    """The sentences of the study on the first sweep; nothing where none of its runs can be told."""
+    sweep = next(iter(language.sweeps.values()))
+    found = dict(diagnoses(runs_dir, sweep, language))
+    return {"diagnosis/list": Fact(_listed(list(found.values())), tuple(found))} if found else {}
 
 
 def _named(part: str, rows: pd.DataFrame, names: Sequence[str], language: Language) -> Facts:
@@ -95,6 +105,8 @@ def _study(records: pd.DataFrame, language: Language) -> Iterator[tuple[str, Fac
     for name, (kind, column) in reading()["study"].items():
         values = kinds[kind].get(column, pd.Series(dtype=object)).dropna()
         texts = dict.fromkeys(language.shown({column: value}, column) for value in values)
+        if column == "data_name":
+            texts = dict.fromkeys(_set_names(kinds[kind], language))
         full_name = name if "/" in name else f"study/{name}"
         if texts:
             yield full_name, Fact(" / ".join(texts), tuple(kinds[kind]["key"]))
@@ -113,6 +125,19 @@ def _study(records: pd.DataFrame, language: Language) -> Iterator[tuple[str, Fac
         yield "smoke/budget", Fact(MEANINGLESS, tuple(classify["key"]))
     yield "study/level", Fact(language.number(100 * LEVEL, 0), tuple(records["key"]))
     yield "study/power", Fact(language.number(100 * statistics.POWER, 0), tuple(records["key"]))
+
+
+def _set_names(runs: pd.DataFrame, language: Language) -> list[str]:
+    """What data sets are called: a title where the language has one, the folder's name for a folder
+    of one's own, else the name in the record.
+    """
+    roots = runs.get("runtime.data_root", pd.Series(index=runs.index, dtype=object))
+    names = []
+    for name, root in zip(runs["data_name"], roots, strict=True):
+        is_own = name in OWN_DATA and isinstance(root, str)
+        known = language.words["sets"].get(name, name)
+        names.append(latex(Path(root).name if is_own else known))
+    return names
 
 
 def _cells(runs_dir: Path, role: str, sweep: str, language: Language) -> pd.DataFrame:

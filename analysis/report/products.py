@@ -19,8 +19,9 @@ from matplotlib.text import Text
 from analysis.figures import FIGURES, save
 from analysis.report.facts import Facts, all_facts
 from analysis.report.language import HOUSE, Language, latex, reading
+from analysis.report.network import network_code
 from analysis.report.sources import article_records, experiment_variants
-from analysis.variants import variant
+from analysis.variants import described_variants, variant
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
 
@@ -40,7 +41,10 @@ def contents(runs_dir: Path, language: Language) -> dict[str, bytes]:
         "tables/runs.tex": _runs(runs_dir, records, language),
         "tables/provenance.tex": _provenance(facts, records, language),
     }
-    return {name: text.encode() for name, text in found.items()} | figures(runs_dir, language)
+    code = network_code(records)
+    listing = {"network.py": code} if code else {}
+    written = {name: text.encode() for name, text in found.items()}
+    return written | listing | figures(runs_dir, language)
 
 
 def _macros(facts: Facts, language: Language) -> str:
@@ -182,7 +186,7 @@ def translated(figure: Figure, language: Language) -> Figure:
     """A figure with its words and decimal points in the language of the article."""
 
     def own(text: str) -> str:
-        for english, words in language.words["terms"].items():
+        for english, words in (_short_names(language) | language.words["terms"]).items():
             text = re.sub(rf"(?<!\w){re.escape(english)}(?!\w)", words, text)
         return language.localized(text)
 
@@ -195,6 +199,13 @@ def translated(figure: Figure, language: Language) -> Figure:
         )
         vars(formatter)["format_ticks"] = plain
     return figure
+
+
+def _short_names(language: Language) -> dict[str, str]:
+    """The words that follow a variant's name in figures, English to the article's language."""
+    known = [variant(name).named() for name in described_variants()]
+    own = [variant(name).named(language.name) for name in described_variants()]
+    return dict(zip(known, own, strict=True)) if language.words["terms"] else {}
 
 
 def digest(content: bytes) -> str:
