@@ -37,7 +37,6 @@ from birds.core.process import prepare_process
 from birds.core.sweep import NEWEST, newest_sweep
 from birds.launch.look_after import add_commands as add_look_after
 
-
 AS_WRITTEN = argparse.RawDescriptionHelpFormatter
 EXAMPLES = """examples:
   birds quick photos                             what a simple method can do on a folder of classes
