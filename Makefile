@@ -172,6 +172,9 @@ readme-figure: $(READY)  ## README's picture, from the numbers in docs/results
 	@$(VENV)/bin/birds data preview --out runs/preview.png
 	@$(RUN) -m analysis.readme_figure runs/preview.png docs/readme/overview.png
 
+readme-pictures: $(READY)  ## README's thumbnails, from a sweep on embedded birds (SWEEP=name PHOTOS=FOLDER)
+	@$(RUN) docs/readme/pictures.py runs $(or $(SWEEP),exp1) $(PHOTOS)
+
 bench: $(READY)  ## measure speed beside what the machine can do: bench/README.md's table (ARGS="training cache" for some)
 	@$(RUN) -m bench $(ARGS)
 

@@ -64,24 +64,26 @@ def load(file: Path = FILE) -> pd.DataFrame:
     return pd.read_csv(file, dtype={"key": str, "C": str}, keep_default_na=False)
 
 
-def told(runs: pd.DataFrame, network: str, labels: int, variant: str, C: str = "1.0") -> Any:
+def told(runs: pd.DataFrame, network: str, labels: int, variant: str, penalty: str = "1.0") -> Any:
     """Whether each test image was told, (seeds, images) in the order of the seeds.
 
-    `C` is read for methods that have a penalty only. Raises KeyError where there is no such run.
+    `penalty` is the column C; methods without one ignore it. Raises KeyError where there is no such run.
     """
     own = (runs["network"] == network) & (runs["photos_labelled"] == labels)
-    rows = runs[own & (runs["variant"] == variant) & runs["C"].isin([C, ""])].sort_values("seed")
+    rows = runs[own & (runs["variant"] == variant) & runs["C"].isin([penalty, ""])].sort_values(
+        "seed"
+    )
     if rows.empty:
-        raise KeyError((network, labels, variant, C))
+        raise KeyError((network, labels, variant, penalty))
     return np.array([hits(row)[:, 0] for row in rows.itertuples()], float)
 
 
 def show(file: Path = FILE) -> None:
     """Print every cell with its interval, and its gap to Logistic."""
     runs = load(file)
-    for (network, labels, variant, C), _ in runs.groupby(list(CELL)):
-        own: NDArray[np.float64] = told(runs, network, labels, variant, C)
-        line = f"{network}, {labels} labels, {variant} {C}".rstrip()
+    for (network, labels, variant, penalty), _ in runs.groupby(list(CELL)):
+        own: NDArray[np.float64] = told(runs, network, labels, variant, penalty)
+        line = f"{network}, {labels} labels, {variant} {penalty}".rstrip()
         gap = own - told(runs, network, labels, ALONE)
         beside = f"; minus {ALONE} {shown(gap, cell=False)}" if gap.any() else ""
         print(f"{line}: {len(own)} seeds, {shown(own, cell=True)}{beside}")
