@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -29,14 +30,14 @@ def early_epochs(runs_dir: Path, sweep: str) -> list[str]:
     ]
 
 
-def _is_early(run: dict[object, object]) -> bool:
+def _is_early(run: dict[Any, Any]) -> bool:
     best, asked = run.get("best_epoch"), run.get("epochs_asked")
-    if pd.isna(best) or pd.isna(asked):  # type: ignore[call-overload]
+    if pd.isna(best) or pd.isna(asked):
         return False
-    return int(best) + 1 <= EARLY * int(asked)  # type: ignore[call-overload]
+    return bool(int(best) + 1 <= EARLY * int(asked))
 
 
 def _words(run: dict[object, object]) -> str:
-    cut = f"{run['split']}/{100 - int(run['split'])}"  # type: ignore[call-overload]
-    epoch = f"epoch {int(run['best_epoch']) + 1} of {int(run['epochs_asked'])}"  # type: ignore[call-overload]
+    cut = f"{run['split']}/{100 - int(run['split'])}"
+    epoch = f"epoch {int(run['best_epoch']) + 1} of {int(run['epochs_asked'])}"
     return f"{run['variant']} {cut} seed {run['seed']} ({epoch})"

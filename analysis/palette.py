@@ -14,6 +14,7 @@ from typing import Any
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patheffects import Normal, Stroke
 
 from analysis.variants import Look, variant
@@ -79,7 +80,7 @@ def explain(figure: Figure, words: str) -> None:
     if figure.legends:
         known = figure.legends[-1].get_title().get_text()
         said = f"{words}\n{known}" if known else words
-        figure.legends[-1].set_title(said, prop={"size": 7.5})
+        figure.legends[-1].set_title(said, prop=FontProperties(size=7.5))
         return
     known = figure.get_supxlabel()
     figure.supxlabel(f"{words}\n{known}" if known else words, fontsize=7.5, color="0.3")
