@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from analysis.frame import needed_records, sweep_frame
 
@@ -30,11 +29,9 @@ def early_epochs(runs_dir: Path, sweep: str) -> list[str]:
     ]
 
 
-def _is_early(run: dict[Any, Any]) -> bool:
-    best, asked = run.get("best_epoch"), run.get("epochs_asked")
-    if pd.isna(best) or pd.isna(asked):
-        return False
-    return bool(int(best) + 1 <= EARLY * int(asked))
+def _is_early(run: Mapping[Any, Any]) -> bool:
+    best, asked = float(run.get("best_epoch", "nan")), float(run.get("epochs_asked", "nan"))
+    return best + 1 <= EARLY * asked  # never where one is missing
 
 
 def _words(run: dict[object, object]) -> str:
