@@ -34,7 +34,7 @@ def _is_early(run: Mapping[Any, Any]) -> bool:
     return best + 1 <= EARLY * asked  # never where one is missing
 
 
-def _words(run: dict[object, object]) -> str:
+def _words(run: Mapping[Any, Any]) -> str:
     cut = f"{run['split']}/{100 - int(run['split'])}"
     epoch = f"epoch {int(run['best_epoch']) + 1} of {int(run['epochs_asked'])}"
     return f"{run['variant']} {cut} seed {run['seed']} ({epoch})"
