@@ -50,11 +50,11 @@ def refuse_no_numbers(rows: list[Row]) -> None:
 def test_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "STEPS", 1)
     monkeypatch.setattr(training, "HEAD_STEPS", 1)
-    refuse_no_numbers(training.measure(6, *TINY))
+    refuse_no_numbers(training.measure(1, *TINY))
 
 
 def test_the_cache_and_the_photos() -> None:
-    refuse_no_numbers(scale.cache(6, photos=200))
+    refuse_no_numbers(scale.cache(1, photos=100))
     refuse_no_numbers(scale.photos(100, 200))
 
 
