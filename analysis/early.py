@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from analysis.frame import needed_records, sweep_frame
 
@@ -29,14 +31,12 @@ def early_epochs(runs_dir: Path, sweep: str) -> list[str]:
     ]
 
 
-def _is_early(run: dict[object, object]) -> bool:
-    best, asked = run.get("best_epoch"), run.get("epochs_asked")
-    if pd.isna(best) or pd.isna(asked):  # type: ignore[call-overload]
-        return False
-    return int(best) + 1 <= EARLY * int(asked)  # type: ignore[call-overload]
+def _is_early(run: Mapping[Any, Any]) -> bool:
+    best, asked = (float(run.get(name, np.nan)) for name in ("best_epoch", "epochs_asked"))
+    return best + 1 <= EARLY * asked  # false where one is not known
 
 
-def _words(run: dict[object, object]) -> str:
-    cut = f"{run['split']}/{100 - int(run['split'])}"  # type: ignore[call-overload]
-    epoch = f"epoch {int(run['best_epoch']) + 1} of {int(run['epochs_asked'])}"  # type: ignore[call-overload]
+def _words(run: Mapping[Any, Any]) -> str:
+    cut = f"{run['split']}/{100 - int(run['split'])}"
+    epoch = f"epoch {int(run['best_epoch']) + 1} of {int(run['epochs_asked'])}"
     return f"{run['variant']} {cut} seed {run['seed']} ({epoch})"
