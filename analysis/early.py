@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from analysis.frame import needed_records, sweep_frame
 
 EARLY = 0.2  # share of the epochs asked for that are the first ones
@@ -30,8 +32,8 @@ def early_epochs(runs_dir: Path, sweep: str) -> list[str]:
 
 
 def _is_early(run: Mapping[Any, Any]) -> bool:
-    best, asked = float(run.get("best_epoch", "nan")), float(run.get("epochs_asked", "nan"))
-    return best + 1 <= EARLY * asked  # never where one is missing
+    best, asked = (float(run.get(name, np.nan)) for name in ("best_epoch", "epochs_asked"))
+    return best + 1 <= EARLY * asked  # false where one is not known
 
 
 def _words(run: Mapping[Any, Any]) -> str:

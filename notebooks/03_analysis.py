@@ -46,6 +46,7 @@ EXP1, EXP2 = "exp1", "exp2"
 import pandas as pd
 from IPython.display import Markdown, display
 
+from analysis.answer import answer
 from analysis.closeups import (
     best_run,
     calibration_error,
@@ -75,6 +76,8 @@ display(
 # In brackets the 95 % interval: over seeds, or over test photos where there is one seed.
 
 # %%
+for line in answer(RUNS, EXP1, table):
+    display(Markdown(f"`{line.strip()}`" if line.startswith(" ") else line))
 display(Markdown(as_markdown(table)))
 
 # %%
@@ -106,7 +109,9 @@ display(
         * comparisons.set_index(["split", "variant", "against"])[
             ["gap", "low", "high", "shown_from"]
         ]
-    ).round(1)
+    )
+    .round(1)
+    .dropna(axis="columns", how="all")  # one seed gives no interval
 )
 display(FIGURES["differences"](RUNS, EXP1))
 display(Markdown("\n".join(f"- {sentence(verdict)}" for verdict in verdicts(comparisons))))
@@ -116,7 +121,10 @@ display(Markdown("\n".join(f"- {sentence(verdict)}" for verdict in verdicts(comp
 
 # %%
 try:
-    display(Markdown(as_markdown(cells(RUNS, EXP2)[0])))
+    second, _ = cells(RUNS, EXP2)
+    for line in answer(RUNS, EXP2, second):
+        display(Markdown(f"`{line.strip()}`" if line.startswith(" ") else line))
+    display(Markdown(as_markdown(second)))
     for name in ("accuracy", "differences", "robustness", "reconstructions"):
         display(FIGURES[name](RUNS, EXP2))
     for noisy in (False, True):

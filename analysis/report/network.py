@@ -16,7 +16,7 @@ def network_code(records: pd.DataFrame) -> bytes:
     nothing where they have several, or one that does not come with the project.
     """
     classify = records[records["stage"] == "classify"]
-    names = set(classify.get("choice.encoder.name", pd.Series(dtype=object)).dropna())
+    names = set(classify.get("choice.encoder.part", pd.Series(dtype=object)).dropna())
     if len(names) != 1:
         return b""
     name = str(names.pop())
