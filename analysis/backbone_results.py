@@ -1,7 +1,7 @@
 """Runs on top of pretrained weights, kept as one line each in `docs/results/backbones.csv`.
 
-    python -m analysis.backbone_results                 # accuracies, and each method beside Logistic
-    python -m analysis.backbone_results add RUNS_DIR    # adds its finished classifiers of 20 classes
+    python -m analysis.backbone_results               # accuracies, each beside Logistic
+    python -m analysis.backbone_results add RUNS_DIR  # adds its classifiers of 20 classes
 
 A cell is a method (a variant and, for Logistic, its penalty) on one network with one number of
 labels. Only frozen networks stand here, with five seeds each. `hits` holds whether each test image
@@ -67,12 +67,11 @@ def load(file: Path = FILE) -> pd.DataFrame:
 def told(runs: pd.DataFrame, network: str, labels: int, variant: str, penalty: str = "1.0") -> Any:
     """Whether each test image was told, (seeds, images) in the order of the seeds.
 
-    `penalty` is the column C; methods without one ignore it. Raises KeyError where there is no such run.
+    `penalty` is the column C; methods without one ignore it. Raises KeyError where there is no run.
     """
     own = (runs["network"] == network) & (runs["photos_labelled"] == labels)
-    rows = runs[own & (runs["variant"] == variant) & runs["C"].isin([penalty, ""])].sort_values(
-        "seed"
-    )
+    own &= (runs["variant"] == variant) & runs["C"].isin([penalty, ""])
+    rows = runs[own].sort_values("seed")
     if rows.empty:
         raise KeyError((network, labels, variant, penalty))
     return np.array([hits(row)[:, 0] for row in rows.itertuples()], float)

@@ -86,12 +86,8 @@ def forest(axes: Axes) -> None:
                 mean, place, xerr=half, fmt="o", color=row.uses, mfc=filled, capsize=2.5, ms=6
             )
             side = -1 if mean > 70 else 1
-            words: dict[str, Any] = {
-                "ha": "left" if side > 0 else "right",
-                "va": "center",
-                "fontsize": 8.5,
-            }
-            axes.text(mean + side * (half + 2), place, f"{mean:.1f} %", **words)
+            align = "left" if side > 0 else "right"
+            _words(axes, mean + side * (half + 2), place, f"{mean:.1f} %", ha=align)
             ticks.append(place)
             names.append(row.name)
         place -= 1.2

@@ -72,7 +72,7 @@ def main(runs: str, sweep: str, photos: str) -> None:
         folder = Path(name)
         table = folder / "table.html"
         table.write_text(PAGE.format(html.escape(birds(runs, "table", sweep))))
-        screenshot(table, HERE / "table.png", 1000)
+        screenshot(table, HERE / "table.png", 720)
         birds(runs, "dashboard", sweep)
         page = Path(runs).resolve() / "dashboard" / f"{sweep}.html"
         screenshot(page, HERE / "dashboard.png", 960)
