@@ -32,9 +32,7 @@ def add_command(commands: Any) -> None:
     preview.add_argument(
         "root", type=Path, nargs="?", help="the folder of the images (default: the embedded birds)"
     )
-    preview.add_argument(
-        "--out", type=Path, help="the picture (default: preview.png in the folder of runs)"
-    )
+    preview.add_argument("--out", type=Path, help="the picture (default: runs/preview.png)")
     preview.set_defaults(act=_preview)
     for command in (check, preview):
         command.add_argument(
