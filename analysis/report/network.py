@@ -8,7 +8,7 @@ import pandas as pd
 
 import birds.core
 
-PLAIN = str.maketrans({"\u00d7": "x", "→": "->", "≤": "<=", "≥": ">=", "·": "*"})
+PLAIN = str.maketrans({"\N{MULTIPLICATION SIGN}": "x", "→": "->", "≤": "<=", "≥": ">=", "·": "*"})
 
 
 def network_code(records: pd.DataFrame) -> bytes:

@@ -288,7 +288,7 @@ def test_on_a_phone_nothing_is_wider_than_it(
 ) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
     page = opened(big[0].as_uri(), color_scheme=scheme, **phone)
-    for section in page.query_selector_all("section"):
+    for section in page.query_selector_all("section:not([hidden])"):
         section.scroll_into_view_if_needed()
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
