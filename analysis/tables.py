@@ -160,21 +160,17 @@ def as_markdown(table: pd.DataFrame) -> str:
     for r in table.to_dict("records"):
         shown = [percent(r, metric) for metric in (METRICS[0], *balanced, *METRICS[1:])]
         shown += ["-" if pd.isna(r[name]) else f"{100 * r[name]:.1f}" for name in fitted]
-        cost = [
-            f"{r['train_seconds']:.0f}",
-            f"{r['pretraining_seconds']:.0f}",
-            "-" if pd.isna(r["parameters"]) else f"{r['parameters']:,.0f}",
-        ]
-        rows.append(
-            [
-                f"{r['split']}/{100 - r['split']}",
-                *(r[name] for name in ("variant", *swept)),
-                *(str(r[name]) for name in counts),
-                *shown,
-                *cost,
-            ]
-        )
+        choices = [r[name] for name in ("variant", *swept)]
+        numbers = [str(r[name]) for name in counts]
+        cut = f"{r['split']}/{100 - r['split']}"
+        rows.append([cut, *choices, *numbers, *shown, *_cost(r)])
     return markdown(head, rows)
+
+
+def _cost(row: dict[Any, Any]) -> list[str]:
+    """Seconds of training, those of the pretraining, and parameters."""
+    parameters = "-" if pd.isna(row["parameters"]) else f"{row['parameters']:,.0f}"
+    return [f"{row['train_seconds']:.0f}", f"{row['pretraining_seconds']:.0f}", parameters]
 
 
 def percent(row: dict[str, Any], metric: str) -> str:
