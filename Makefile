@@ -11,7 +11,7 @@ ARGS ?=
 
 help:  ## list the targets
 	@awk '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*##/ { name = $$1; sub(/:.*/, "", name); \
-	    sub(/^[^#]*## /, ""); printf "  %-16s%s\n", name, $$0 }' $(MAKEFILE_LIST)
+	    sub(/^[^#]*## /, ""); printf "  %-18s %s\n", name, $$0 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## install birds and its packages into .venv; the other targets do it when needed
 	@echo "birds is installed in .venv. Next: make sweep-exp1, or source .venv/bin/activate and birds --help"

@@ -61,9 +61,7 @@ def launch(
         raise UserError(
             "a search learns from each trial before it asks the next: leave launch.wait=true"
         )
-    for line in told_before(planned):
-        print(line, file=sys.stderr)
-    for line in foretold(planned, runs):
+    for line in (*told_before(planned), *foretold(planned, runs)):
         print(line, file=sys.stderr)
     looks = load_looks() if first.launch.until else None
     if looks:

@@ -113,12 +113,16 @@ def through_onnx(encoder: Encoder, first: Float[Tensor, "B C H W"], threads: int
         return torch.from_numpy(np.asarray(features))
 
     difference = _difference(encode, encoder, first)
+    _refuse_large(difference)
+    return Compared(encode, difference)
+
+
+def _refuse_large(difference: float) -> None:
     if not difference <= TOLERANCE:
         raise UserError(
             f"encode=onnx: features differ from PyTorch's by {difference:.2g} of the largest, more "
             f"than {TOLERANCE:g}; choose encode=eager"
         )
-    return Compared(encode, difference)
 
 
 @torch.no_grad()
