@@ -36,7 +36,7 @@ if not Path("train.py").exists():
     os.chdir("..")  # a notebook starts in its own folder
 sys.path.insert(0, os.getcwd())
 # %matplotlib inline
-# %config InlineBackend.print_figure_kwargs = {"dpi": 72, "bbox_inches": "tight"}
+# %config InlineBackend.print_figure_kwargs = {"dpi": 60, "bbox_inches": "tight"}
 
 # %% tags=["parameters"]
 RUNS = Path(os.environ.get("RUNS", "runs/notebook"))
