@@ -126,13 +126,14 @@ def _groups(report: Any, source: Any, file: Path | None) -> None:
 def _preview(args: argparse.Namespace) -> None:
     from birds.data.preview import contact_sheet
 
-    if args.out is None:
-        args.out = args.runs_dir / "preview.png"
-        args.runs_dir.mkdir(parents=True, exist_ok=True)
-    refuse_odd_file(args.out, PICTURES)
+    out = args.out or args.runs_dir / "preview.png"
+    if args.out:
+        refuse_odd_file(out, PICTURES)
     if args.root is None:
         source = chosen_source(args.runs_dir / "synthetic", "rendered", [])
     else:
         source = chosen_source(args.root, args.source, args.option)
-    contact_sheet(source).save(args.out)
-    print(f"Written: {args.out}")
+    sheet = contact_sheet(source)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(out)
+    print(f"Written: {out}")

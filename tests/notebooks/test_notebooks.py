@@ -135,7 +135,7 @@ def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs
     assert f"Of {wrong} mistakes" in said
     assert "**pareto** is not there: " in said
     assert "Experiment 2 is not there" not in said
-    assert pictures_in(analysis) == 15
+    assert pictures_in(analysis) == 17
 
 
 @pytest.mark.parametrize("name", NAMES)
