@@ -71,8 +71,9 @@ def main(runs: str, sweep: str, photos: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = folder / "table.html"
-        table.write_text(PAGE.format(html.escape(birds(runs, "table", sweep))))
-        screenshot(table, HERE / "table.png", 720)
+        answer = birds(runs, "table", sweep).partition("All numbers:")[0]  # then come places
+        table.write_text(PAGE.format(html.escape(answer)))
+        screenshot(table, HERE / "table.png", 760)
         birds(runs, "dashboard", sweep)
         page = Path(runs).resolve() / "dashboard" / f"{sweep}.html"
         screenshot(page, HERE / "dashboard.png", 960)
