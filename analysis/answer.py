@@ -104,13 +104,14 @@ def _short(
 ) -> str:
     swept = swept_columns(table)
     heads = {"accuracy": "accuracy %", BALANCED: "balanced %"}
-    head = ["split", *counts, "variant", *(_short_name(name) for name in swept)]
+    head = ["split", "variant", *(_short_name(name) for name in swept), *counts]
     head += [heads.get(name, name) for name in numbers]
     rows = []
     for row in table.to_dict("records"):
         name = str(row["variant"])
-        cells = [f"{row['split']}/{100 - row['split']}", *(str(row[one]) for one in counts)]
+        cells = [f"{row['split']}/{100 - row['split']}"]
         cells += [variant(name).named() if is_titled else name, *(str(row[s]) for s in swept)]
+        cells += [str(row[one]) for one in counts]
         for column in numbers:
             is_time = column == "time"
             cells.append(_seconds(row["train_seconds"]) if is_time else percent(row, column))
