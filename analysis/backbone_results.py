@@ -9,7 +9,6 @@ was told, as in `analysis.results`. Gaps are to Logistic on the same network and
 seed and test image.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.frame import predictions
-from analysis.results import hits, shown
+from analysis.results import act, hits, shown
 from birds.core.record import load_records
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "results" / "backbones.csv"
@@ -89,14 +88,4 @@ def show(file: Path = FILE) -> None:
 
 
 if __name__ == "__main__":
-    command = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    command.add_argument("what", nargs="?", choices=["show", "add"], default="show")
-    command.add_argument("runs_dir", nargs="?", type=Path)
-    asked = command.parse_args()
-    if asked.what == "add":
-        if asked.runs_dir is None:
-            command.error("add which runs? python -m analysis.backbone_results add RUNS_DIR")
-        add(asked.runs_dir)
-    show()
+    act(__doc__, add, show)

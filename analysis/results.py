@@ -20,7 +20,7 @@ variant's YAML names, paired by seed and image; verdicts, with p values adjusted
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -183,15 +183,20 @@ def shown(values: NDArray[np.float64], *, cell: bool) -> str:
     return f"{mean:{sign}.1f} [{mean - half:{sign}.1f}, {mean + half:{sign}.1f}]"
 
 
-if __name__ == "__main__":
+def act(about: str | None, add: Callable[[Path], object], show: Callable[[], object]) -> None:
+    """What both programs of kept results do on the command line: `add RUNS_DIR`, then `show`."""
     command = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command.add_argument("what", nargs="?", choices=["show", "add"], default="show")
     command.add_argument("runs_dir", nargs="?", type=Path)
     asked = command.parse_args()
     if asked.what == "add":
         if asked.runs_dir is None:
-            command.error("add which runs? python -m analysis.results add RUNS_DIR")
+            command.error("add which runs? give their folder: add RUNS_DIR")
         add(asked.runs_dir)
     show()
+
+
+if __name__ == "__main__":
+    act(__doc__, add, show)
