@@ -186,8 +186,6 @@ def _seconds(run: RunSpec, images: int, speeds: Sequence[Speed]) -> tuple[float,
     if alike:
         return SPREAD[0] * images / max(alike), SPREAD[1] * images / min(alike), True
     pixels = images * run.image.size**2
-    if run.method.options.get("train") == "head":  # its encoder sees a view of an image once
-        pixels = min(pixels, (run.views or 1) * images * run.image.size**2)
     return pixels / PIXELS_A_SECOND[1], pixels / PIXELS_A_SECOND[0], False
 
 
