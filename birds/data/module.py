@@ -226,14 +226,15 @@ class ImageData(L.LightningDataModule):
         images, own_row = self._place_of(row)
         return images.source.decode(images.ids[own_row], Look(None, channels))
 
-    def unlabelled(self, step: int, device: torch.device, *, plain: bool = False) -> Batch:
-        """The unlabelled images beside the labelled ones of a step, as many as fit a batch.
+    def unlabelled(
+        self, step: int, device: torch.device, *, plain: bool = False, ratio: int = 1
+    ) -> Batch:
+        """`ratio` batches beside the labelled images of a step, their labels hidden.
 
-        They have the look of that step, or as `plain` ones none. Labels are not given away.
+        They have the look of that step, or as `plain` ones none.
         """
-        count = len(self.rows["unlabelled"])
-        order = stream(self.spec.seed, "beside", step).permutation(count)
-        places = [(step, int(k)) for k in order[: self.batch_size]]
+        order = stream(self.spec.seed, "beside", step).permutation(len(self.rows["unlabelled"]))
+        places = [(step, int(k)) for k in order[: ratio * self.batch_size]]
         batch = self.batch("unlabelled", places)
         kept = ("image", "row") if plain else ("image", "row", "look")
         moved = {name: value.to(device) for name, value in batch.items() if name in kept}

@@ -5,6 +5,7 @@ hidden.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +84,25 @@ def test_fixmatch_learns_only_from_what_it_is_sure_of(tmp_path: Path) -> None:
     torch.nn.init.normal_(classifier.head.linear.bias, std=100)
     assert loss(classifier, job.data) >= 0
     assert shares == [0, 1]
+
+
+def test_a_ratio_asks_for_more_unlabelled_images_a_step(tmp_path: Path) -> None:
+    seen: dict[int, list[int]] = {}
+    for ratio in (1, 2):
+        made = spec(*FIXMATCH, f"extra_loss.ratio={ratio}", "budget.classify.batch=4")
+        job = job_for(made, data_for(made), tmp_path)
+        classifier = create_method(job)
+        classifier.log = lambda *a, **k: None
+        forward = classifier.forward
+        counts = seen.setdefault(ratio, [])
+
+        def counted(image: torch.Tensor, real: Any = forward, to: Any = counts) -> torch.Tensor:
+            to.append(len(image))
+            return real(image)
+
+        classifier.forward = counted
+        classifier.beside.loss(classifier, job.data)
+    assert seen == {1: [4, 4], 2: [8, 8]}
 
 
 def test_a_threshold_that_smoothing_forbids_is_refused() -> None:

@@ -23,15 +23,20 @@ class FixMatch(nn.Module):
     learns = True
 
     class Options(Choices):
-        """weight: beside the loss of the labels; threshold: how sure a prediction must be."""
+        """weight: beside the loss of the labels; threshold: how sure a prediction must be.
+
+        ratio: how many unlabelled images a step sees for each labelled one; the paper has 7.
+        """
 
         weight: Annotated[float, Field(ge=0)] = 1.0
         threshold: Annotated[float, Field(gt=0, lt=1)] = 0.95
+        ratio: Annotated[int, Field(ge=1, exclude_if=lambda value: value == 1)] = 1
 
     def __init__(self, options: Any, classifier: Any, job: Any) -> None:
         super().__init__()
         self.weight = options.weight
         self.threshold = options.threshold
+        self.ratio = options.ratio
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
@@ -52,7 +57,7 @@ class FixMatch(nn.Module):
     def loss(self, classifier: Any, data: Any) -> Tensor:
         """The loss of a batch of unlabelled images; `train_sure` is the share that counted."""
         step = classifier.global_step
-        image = data.unlabelled(step, classifier.device, plain=True)["image"]
+        image = data.unlabelled(step, classifier.device, plain=True, ratio=self.ratio)["image"]
         seed = stream_seed(classifier.spec.seed, "fixmatch")
         views = []
         for k, strength in enumerate((WEAK, STRONG)):
