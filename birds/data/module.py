@@ -229,10 +229,7 @@ class ImageData(L.LightningDataModule):
     def unlabelled(
         self, step: int, device: torch.device, *, plain: bool = False, ratio: int = 1
     ) -> Batch:
-        """`ratio` batches beside the labelled images of a step, their labels hidden.
-
-        They have the look of that step, or as `plain` ones none.
-        """
+        """`ratio` batches beside the labelled images of a step, seen with looks or `plain`."""
         order = stream(self.spec.seed, "beside", step).permutation(len(self.rows["unlabelled"]))
         places = [(step, int(k)) for k in order[: ratio * self.batch_size]]
         batch = self.batch("unlabelled", places)
