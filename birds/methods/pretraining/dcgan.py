@@ -7,11 +7,14 @@ label smoothing on request (Salimans et al. 2016, arXiv:1606.03498).
 
 The encoder's running statistics are those of real images: a generated batch is normalised by its
 own and leaves no trace, for a classifier that starts from the encoder sees real images only.
+
+Samples are drawn by an exponential moving average of the generator's weights (Yazici et al. 2019,
+arXiv:1806.04498), since the weights of a single step swing from one step to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -20,6 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from birds.core.parts import options_of
 from birds.core.spec import Choices, RunSpec
@@ -55,6 +59,7 @@ class DCGAN(GradientPretraining):
         latent: values that an image is drawn from. width: channels of the generator's last hidden
         layer, twice as many in each layer before. activation: of the generator. smoothing: how far
         below 1 the discriminator's target for real images is. beta1: of both optimizers.
+        averaging: the share of the average that stays at each step; with 0 the last weights draw.
         images: whether labelled images are learnt from, too; their labels never are.
         """
 
@@ -63,6 +68,7 @@ class DCGAN(GradientPretraining):
         activation: Activation = "relu"
         smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
+        averaging: Annotated[float, Field(ge=0, lt=1)] = 0.999
         images: Literal["all", "unlabelled"] = "all"
 
     def __init__(self, spec: RunSpec, steps_per_epoch: int, after: Any = None) -> None:
@@ -79,6 +85,9 @@ class DCGAN(GradientPretraining):
             width=self.choices.width,
             activation=self.choices.activation,
         )
+        move = moving_average(self.choices.averaging)
+        self.average = AveragedModel(self.generator, multi_avg_fn=move, use_buffers=True)
+        self.average.requires_grad_(False)
         if after is not None:
             self.encoder.load_state_dict(after.encoder.state_dict())
         self._folder: RunFolder | None = None
@@ -148,6 +157,7 @@ class DCGAN(GradientPretraining):
             generator_loss = towards(self.discriminate(drawn), 1.0)
         self._step(drawing, generator_loss)
         self.untoggle_optimizer(drawing)
+        self.average.update_parameters(self.generator)
         curves = {
             "train_loss": discriminator_loss + generator_loss,
             "discriminator_loss": discriminator_loss,
@@ -170,11 +180,11 @@ class DCGAN(GradientPretraining):
 
     @torch.no_grad()
     def decode(self, latent: Float[Tensor, "B D"]) -> Float[Tensor, "B C H W"]:
-        """The images of latent vectors, each independent of the others."""
-        was_training = self.generator.training
-        self.generator.eval()
-        images = torch.cat([self.generator(part) for part in torch.split(latent, BATCH)])
-        self.generator.train(was_training)
+        """The images of latent vectors by the averaged generator, each independent of the others."""
+        was_training = self.average.training
+        self.average.eval()
+        images = torch.cat([self.average(part) for part in torch.split(latent, BATCH)])
+        self.average.train(was_training)
         return images
 
     def generated(self, count: int, purpose: str = "samples") -> Float[Tensor, "B C H W"]:
@@ -196,6 +206,19 @@ class DCGAN(GradientPretraining):
         if job.log:
             job.log.picture("samples", last, "generated images of the last epoch")
         return {"cost_generator_parameters": sum(p.numel() for p in self.generator.parameters())}
+
+
+def moving_average(share: float) -> Callable[[Any, Any, Any], None]:
+    """An update of averaged values, of which `share` stays; less of it stays in the first steps.
+
+    After n updates (1 + n) / (10 + n) stay at most, so that short runs forget how they began.
+    """
+
+    def move(averaged: Any, current: Any, updates: Any) -> None:
+        stays = min(share, (1 + int(updates)) / (10 + int(updates)))
+        get_ema_multi_avg_fn(stays)(averaged, current, updates)  # type: ignore[no-untyped-call]
+
+    return move
 
 
 def towards(logit: Float[Tensor, " B"], target: float) -> Float[Tensor, ""]:

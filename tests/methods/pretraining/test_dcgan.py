@@ -106,6 +106,25 @@ def test_the_other_implementation_is_a_configuration() -> None:
     assert isinstance(gan().generator.layers[1], torch.nn.ReLU)
 
 
+@pytest.mark.parametrize("averaging", [0.0, 0.2, 0.9])
+def test_samples_are_drawn_by_the_average_of_the_generator(averaging: float) -> None:
+    method = gan(f"pretraining.averaging={averaging}")
+    by_hand(method)
+    weight, steps = method.generator.start.weight, []
+    for index in range(3):
+        method.training_step({"image": torch.rand(6, 1, 28, 28)}, index)
+        steps.append(weight.detach().clone())
+    expected = steps[0]
+    for updates, step in enumerate(steps[1:], start=1):
+        stays = min(averaging, (1 + updates) / (10 + updates))
+        expected = stays * expected + (1 - stays) * step
+    torch.testing.assert_close(method.average.module.start.weight, expected)
+    latent = torch.randn(2, 8)
+    with torch.no_grad():
+        drawn = method.average.module.eval()(latent)
+    torch.testing.assert_close(method.decode(latent), drawn)
+
+
 def test_each_optimizer_moves_its_own_half_and_generated_images_leave_no_statistics() -> None:
     method = gan()
     optimizers = by_hand(method)
