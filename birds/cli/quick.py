@@ -62,6 +62,11 @@ def _quick(args: argparse.Namespace) -> None:
         f"The sweep that answers what is open ({_question(found)}):",
         "  " + _command(args, words, found),
     ]
+    if known["groups"] < len(found.label):
+        paragraphs[1] += (
+            f" Images of one group are held out together ({known['groups']} groups, where an image "
+            "without a group is one of its own)."
+        )
     if found.unreadable:
         paragraphs.insert(
             1,

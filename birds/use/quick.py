@@ -20,15 +20,14 @@ from birds.core.randomness import stream
 from birds.core.spec import ImageChoices, Part
 from birds.data.deal import scanned
 from birds.data.decode import Unreadable, look_of
-from birds.data.notes import printable
 from birds.data.sources import Item, Source
 from birds.encoders import create_encoder
 from birds.methods.classify.heads import create_head
 from birds.use.calibration import softmax
+from birds.use.cross_validation import folds, group_numbers, refuse_small
 from birds.use.predict import decoded_batches
 
 HEADS = ("logistic", "prototypes", "knn")
-FOLDS = 5
 MOST = 600  # images that are looked at, labelled and unlabelled
 UNLABELLED_SHARE = 0.4  # of them, at most
 FAR = 0.95  # quantile of the labelled images' distances beyond which an image is far
@@ -90,7 +89,8 @@ def quick_look(
 ) -> QuickLook:
     """Look at the images of a source, and further unlabelled files.
 
-    Raises UserError when there are fewer than two classes or a class has one image.
+    Images of one group are held out together. Raises UserError when there are fewer than two
+    classes, or a class has one image, or one group of images.
     """
     labelled, others, counted = _drawn(source, unlabelled, most, seed)
     encode, image = _opened(*encoder, seed), encoder[1]
@@ -100,8 +100,10 @@ def quick_look(
     names = [str(labelled[k].label) for k in kept]
     classes = tuple(sorted(set(names)))
     label = np.array([classes.index(name) for name in names])
-    _refuse_small(classes, label)
-    accuracy, best, probability = _best_head(features, label, seed)
+    group = group_numbers([labelled[k].group for k in kept])
+    refuse_small(classes, label, group)
+    accuracy, best, probability = _best_head(features, label, group, seed)
+    counted["groups"] = len(np.unique(group))
     head = _fitted(best, features, label, len(classes), seed)
     return QuickLook(
         classes,
@@ -144,10 +146,10 @@ def _chances(head: Any, features: NDArray[np.float32], classes: int) -> Floats:
 
 
 def _best_head(
-    features: NDArray[np.float32], label: NDArray[np.int64], seed: int
+    features: NDArray[np.float32], label: NDArray[np.int64], group: NDArray[np.int64], seed: int
 ) -> tuple[dict[str, float], str, Floats]:
     """The cross-validated accuracy of each head, the best one, and its probabilities."""
-    out_of_fold = {name: _out_of_fold(name, features, label, seed) for name in HEADS}
+    out_of_fold = {name: _out_of_fold(name, features, label, group, seed) for name in HEADS}
     accuracy = {name: float((p.argmax(1) == label).mean()) for name, p in out_of_fold.items()}
     best = max(accuracy, key=accuracy.__getitem__)
     return accuracy, best, out_of_fold[best]
@@ -210,35 +212,16 @@ def _encoded(
     return features, kept, broken
 
 
-def _refuse_small(classes: Sequence[str], label: NDArray[np.int64]) -> None:
-    counts = np.bincount(label, minlength=len(classes))
-    if len(classes) < 2:
-        raise UserError("images of one class alone can be read; two classes are needed")
-    least = int(counts.argmin())
-    if counts[least] < 2:
-        raise UserError(
-            f"{printable(classes[least])} has one image; cross-validation needs two of each class: "
-            "add some, or leave the class out"
-        )
-
-
-def folds(label: NDArray[np.int64], seed: int) -> list[tuple[Any, Any]]:
-    """Training and held-out positions, classes in equal shares: five folds, or as many as the
-    smallest class has images.
-    """
-    from sklearn.model_selection import StratifiedKFold
-
-    count = min(FOLDS, int(np.bincount(label).min()))
-    state = int(stream(seed, "folds").integers(2**32))
-    return list(StratifiedKFold(count, shuffle=True, random_state=state).split(label, label))
-
-
 def _out_of_fold(
-    name: str, features: NDArray[np.float32], label: NDArray[np.int64], seed: int
+    name: str,
+    features: NDArray[np.float32],
+    label: NDArray[np.int64],
+    group: NDArray[np.int64],
+    seed: int,
 ) -> Floats:
     classes = int(label.max()) + 1
     probability = np.zeros((len(label), classes))
-    for train, held_out in folds(label, seed):
+    for train, held_out in folds(label, group, seed):
         head = _fitted(name, features[train], label[train], classes, seed)
         probability[held_out] = softmax(head.scores(features[held_out]))
     return probability

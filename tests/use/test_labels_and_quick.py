@@ -16,6 +16,7 @@ from analysis.label_simulation import simulation_words
 from analysis.learning_curves import Curve, fit_power_law, interval, joint_draws
 from birds.cli import main
 from birds.data.split import cut_of
+from birds.use.cross_validation import folds, group_numbers
 from birds.use.label_next import Simulated, choose
 
 COUNTS = np.array([1.0, 2, 5, 10, 20])
@@ -152,3 +153,29 @@ def test_a_first_look_at_a_folder_and_at_a_table(
     assert "Cross-validated accuracy" in page
     birds(striped, "quick", tmp_path / "nosuch", status=2)
     birds(striped, "quick", tmp_path, status=2)
+
+
+def test_a_first_look_never_tears_a_group_apart(
+    striped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten images of each class in groups of five: two folds, and a class of one group is refused."""
+    labels, groups = np.repeat([0, 1, 2], 10), np.repeat(np.arange(6), 5)
+    made = folds(labels, groups, 0)
+    assert len(made) == 2
+    for train, held_out in made:
+        assert not set(groups[train]) & set(groups[held_out])
+    assert len(folds(labels, np.arange(30), 0)) == 5
+    assert list(group_numbers(["a", None, "a", ""])) == [0, 1, 0, 2]
+
+    rows = ["file,label,group"]
+    for file in sorted((striped.root / "train").rglob("*.png")):
+        name, number = file.relative_to(striped.root), len(rows)
+        rows.append(f"{name},{file.parent.name},{file.parent.name[0]}{number % 2}")
+    table = tmp_path / "groups.csv"
+    table.write_text("\n".join(rows) + "\n")
+    birds(striped, "quick", table, "--root", striped.root, "--out", tmp_path / "page")
+    assert "held out together (6 groups" in capsys.readouterr().out
+    one_group = [row[:-1] + "0" for row in rows[1:]]
+    table.write_text("\n".join([rows[0], *one_group]) + "\n")
+    birds(striped, "quick", table, "--root", striped.root, "--out", tmp_path / "page", status=2)
+    assert "are all of one group" in capsys.readouterr().err
