@@ -4,6 +4,7 @@ whatever name it has.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,14 @@ def test_slots_share_the_gpus_evenly(
     assert started[: len(given)] == given
     assert set(started) == set(given)
     assert len(started) == len(runs)
+
+
+@pytest.mark.parametrize("tracking", ["none", "offline"])
+@pytest.mark.parametrize("words", ["variant=A", "variant=Logistic"])
+def test_what_every_run_imports_is_imported_once(tmp_path: Path, tracking: Any, words: str) -> None:
+    runtime = Runtime(runs_dir=tmp_path, cache_dir=tmp_path, source=SOURCE, tracking=tracking)
+    modules = LocalSlots(runtime, 1)._imported_once(spec(words))
+    assert ("wandb" in modules) == (tracking != "none")
+    assert ("sklearn.linear_model" in modules) == (words == "variant=Logistic")
+    for name in modules:  # a wrong name would be passed over without a word
+        importlib.import_module(name)

@@ -133,13 +133,24 @@ class LocalSlots:
         log = folder.jobs / f"{time.time_ns()}.log"
         use_short_socket_paths()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(
-            ["birds.train.run", "hydra"]
-        )  # hydra, since each process reads train.py anew
+        context.set_forkserver_preload(self._imported_once(spec))
         told = (spec.model_dump_json(), self.runtime.model_dump_json(), log, environ)
         process = context.Process(target=_work, args=told, daemon=False)
         process.start()
         return process
+
+    def _imported_once(self, spec: RunSpec) -> list[str]:
+        """The modules that runs would otherwise import one by one; read at the first run alone.
+
+        hydra, since each process reads train.py anew; W&B's second module is what its start
+        imports, a second in every run.
+        """
+        modules = ["birds.train.run", "hydra"]
+        if self.runtime.tracking != "none":
+            modules += ["wandb", "wandb.sdk.launch.inputs.internal"]
+        if spec.training is None:  # a head that scikit-learn fits
+            modules += ["sklearn.linear_model", "sklearn.pipeline"]
+        return modules
 
     def _settle(self, board: Board, key: str, status: int) -> None:
         folder = RunFolder(self.runtime.runs_dir, key)
