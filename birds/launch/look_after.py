@@ -62,12 +62,16 @@ def _status(args: argparse.Namespace) -> None:
 
 
 def _print(found: list[Any], sweep: str) -> None:
-    """A line a run: fixed columns, so that it can be searched with grep; then what stands where."""
+    """A line a run: fixed columns, so that it can be searched with grep; then what stands where.
+
+    The log of a finished run is left out: `birds logs` finds it.
+    """
     for one in found:
+        log = "" if one.state is State.FINISHED else one.log
         far = f"epoch {one.epoch}/{one.epochs}" if one.epoch is not None else ""
         left = f"{one.seconds_left:.0f} s left" if one.seconds_left is not None else ""
         words = "  ".join(
-            filter(None, (far, left, one.why, one.node, one.job and f"job {one.job}", one.log))
+            filter(None, (far, left, one.why, one.node, one.job and f"job {one.job}", log))
         )
         print(f"{one.key}  {one.title:32}  {one.state.value:8}  {words}".rstrip())
     counts = {state: sum(one.state is state for one in found) for state in State}

@@ -119,8 +119,12 @@ def test_what_is_exported_is_the_same_function_of_pixels(stem, channels):
 def test_an_export_that_predicts_something_else_is_not_accepted(task):
     with pytest.raises(RuntimeError, match="does not predict what the checkpoint"):
         compared_with_checkpoint(
-            task, lambda given: checkpoint_logits(task, given) + 0.01, photos(5)
+            task, lambda given: checkpoint_logits(task, given) * 1.05, photos(5)
         )
+    moved = compared_with_checkpoint(
+        task, lambda given: checkpoint_logits(task, given) + 7.0, photos(5)
+    )
+    assert moved["largest_log_probability_difference"] < 1e-5, "the probabilities are the same"
 
 
 def test_the_file_holds_no_notes_of_the_exporter(models):

@@ -25,7 +25,7 @@ def test_int8_is_smaller_and_says_nearly_the_same(models):
     assert twin["images"] == 42
     assert twin["agreement"] >= 0.9
     assert not falls(twin["only_first_right"], twin["only_second_right"], 42)
-    assert models["fp32"].measured["checkpoint"]["largest_logit_difference"] < 1e-3
+    assert models["fp32"].measured["checkpoint"]["largest_log_probability_difference"] < 1e-3
     assert any(
         name.startswith("BatchNormalization")
         for name in models["int8"].measured["float_operations"]
@@ -160,7 +160,7 @@ def test_openvino_makes_its_own(models, copied, monkeypatch):
     assert {"fp32", "int8"} <= set(made)
     assert made["int8"].measured["against_fp32"]["agreement"] >= 0.9
     assert made["int8"].path.name == "openvino-int8.xml"
-    assert made["fp32"].measured["checkpoint"]["largest_logit_difference"] < 1e-3
+    assert made["fp32"].measured["checkpoint"]["largest_log_probability_difference"] < 1e-3
     wide = np.random.default_rng(2).integers(0, 256, (2, 150, 140, 3), dtype=np.uint8)
     for given in (
         wide[:, :128, :128],

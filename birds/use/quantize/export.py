@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from birds.core.spec import ImageChoices
 from birds.data.decode import kept_side
+from birds.methods.classify.heads import LEAST
 from birds.methods.onnx_graph import onnx_graph
+from birds.use.calibration import softmax
 from birds.use.quantize.models import INPUT, OUTPUT, Classifier
 
-TOLERANCE = 1e-3  # largest difference of a logit; rounding alone gives about 1e-5
+TOLERANCE = 1e-3  # largest difference of a log-probability; rounding alone gives about 1e-5
 
 
 class ImagesToLogits(nn.Module):
@@ -132,16 +134,23 @@ def compared_with_checkpoint(
     """How far an exported model is from its checkpoint over images, uint8 (N, size, size, C).
 
     Images go in one by one, then all at once, so a batch size that was frozen into the graph is
-    noticed. Raises RuntimeError when a logit differs by more than TOLERANCE: such an export must
-    not be used.
+    noticed. Logits are compared as log-probabilities, since a fitted head tells those, which are
+    its logits but for a constant of each image. Raises RuntimeError when one differs by more than
+    TOLERANCE: such an export must not be used.
     """
     ones = [classify(images[k : k + 1]) for k in range(min(4, len(images)))]
     both = np.concatenate([*ones, classify(images)])
     expected = checkpoint_logits(classifier, np.concatenate([images[:4], images]))
-    apart = float(np.abs(both - expected).max())
+    apart = float(np.abs(_log_probabilities(both) - _log_probabilities(expected)).max())
     if not apart <= TOLERANCE:
         raise RuntimeError(
             f"the exported model does not predict what the checkpoint of run {classifier.spec.key} "
-            f"predicts: logits differ by {apart:.2g}, more than {TOLERANCE}"
+            f"predicts: log-probabilities differ by {apart:.2g}, more than {TOLERANCE}"
         )
-    return {"largest_logit_difference": apart, "tolerance": TOLERANCE, "images": len(images)}
+    return {"largest_log_probability_difference": apart, "tolerance": TOLERANCE, "images": len(images)}
+
+
+def _log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of logits (N, S); none is below the logarithm of LEAST, as fitted heads have it."""
+    floored: NDArray[np.float64] = np.log(np.maximum(softmax(logits), LEAST))
+    return floored
