@@ -116,7 +116,7 @@ def test_unlabelled_images_are_training_images_and_come_last(root, tmp_path):
         ("", {}, "is an empty table"),
         (rows(header=""), {}, r"no header: choose data\.table\.header=false"),
         (rows(), {"header": False}, r"a header, choose data\.table\.header=true"),
-        (rows(";"), {"delimiter": ","}, r"no column of files.*choose data\.table\.delimiter=';'"),
+        (rows(";"), {"delimiter": ","}, r"no column with a known name for files.*choose data\.table\.delimiter=';'"),
         (rows(), {"delimiter": ", "}, "a delimiter is one letter"),
         (rows(), {"columns": {"label": "lable"}}, "no such column; did you mean label"),
         (rows(), {"columns": {"label": 4}}, "has 3 columns"),

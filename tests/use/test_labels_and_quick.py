@@ -145,7 +145,7 @@ def test_a_first_look_at_a_folder_and_at_a_table(
     out = tmp_path / "page"
     birds(striped, "quick", table, "--root", striped.root, "--out", out)
     said = capsys.readouterr().out
-    assert "Looked at 18 of 18 labelled and 42 of 42 unlabelled photos" in said
+    assert "Used 18 of 18 labelled and 42 of 42 unlabelled photos" in said
     assert "python train.py -m sweeps=labels data=table" in said
     page = (out / "quick.html").read_text()
     assert page.count("data:image/png;base64,") == 2
