@@ -195,8 +195,14 @@ WRONG_VALUES = [
         ["extra_loss.weight=-1", "choose 0"],
     ),
     (["encoder.norm=layer"], ["encoder.norm=layer", "choose batch or group"]),
-    (["pool=nowhere"], ["nowhere is not a folder; choose split, all_classes or a folder of images"]),
-    (["pool=all_classes"], ["pool=all_classes adds no image: all of them are already in the data set"]),
+    (
+        ["pool=nowhere"],
+        ["nowhere is not a folder; choose split, all_classes or a folder of images"],
+    ),
+    (
+        ["pool=all_classes"],
+        ["pool=all_classes adds no image: all of them are already in the data set"],
+    ),
     (["image.size=100"], ["image.size=100 is not a multiple of 16", "choose image.size=96"]),
     (["image.size=136"], ["image.size=136 is not a multiple of 16", "choose image.size=128"]),
     (["image.size=big"], ["image.size=big"]),

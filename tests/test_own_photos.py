@@ -137,7 +137,10 @@ def test_a_folder_called_unlabelled_is_asked_about(drawn: Path, tmp_path: Path) 
         ("data.pollution=50", "this data set has none; choose fewer data.classes"),
         ("data.pollution=96 split=50", "choose 0 to 95"),
         ("data.unlabelled_filter=10", "data.unlabelled_filter=10"),
-        ("data.min_images=11", "leaves 0 of 3 classes: at least two are needed; choose 10 or fewer"),
+        (
+            "data.min_images=11",
+            "leaves 0 of 3 classes: at least two are needed; choose 10 or fewer",
+        ),
         ("balance=weights variant=Prototypes", "counts every class equally already"),
     ],
 )

@@ -279,7 +279,7 @@ def test_noise_has_comparisons_of_its_own(
     keys = grown(tmp_path, 3, {"A": 0.6, "DAE": 0.6}, robust=("DAE",))
     print_comparisons(tmp_path, "exp")
     said = capsys.readouterr().out
-    assert "- Whether pretraining pays cannot be told: DAE against A" in said
+    assert "- It cannot be decided whether pretraining pays: DAE against A" in said
     assert "Under salt and pepper on the test images, mean over" in said
     assert "- Under salt and pepper it pays: DAE is above A at 90/10" in said
     clean, noisy = (compare_sweep(tmp_path, "exp", noisy=noisy) for noisy in (False, True))

@@ -469,7 +469,7 @@ def test_auto_is_one_test_part_a_fifth_of_each_class(photos_in, read):
 
 
 def test_auto_refuses_a_class_that_is_too_small(photos_in, read):
-    with pytest.raises(UserError, match=r"B has 3 training images.*add images or choose fewer"):
+    with pytest.raises(UserError, match=r"B has 3 training images.*add images, choose fewer"):
         read(photos_in({"A": 20, "B": 3}))
 
 
