@@ -229,7 +229,7 @@ def test_what_a_page_shows_and_that_texts_stay_texts(
     assert "Best: " in page.inner_text("#answer")
     assert "B2: The encoder of a pretrained autoencoder, fine-tuned" in page.inner_text("#titles")
     assert BAD in page.inner_text("#runs")
-    assert "its record was cut short" in page.inner_text("#runs")
+    assert "its record is incomplete" in page.inner_text("#runs")
     assert page.evaluate("window.hacked") is None
     assert (
         "2 of 17 runs not finished: python train.py -m split=70,90 variant=A,B1,B2,DAE"

@@ -126,7 +126,11 @@ def test_unlabelled_images_are_training_images_and_come_last(root, tmp_path):
         (rows(), {"columns": {"label": 4}}, "has 3 columns"),
         (rows(), {"columns": {"label": 1}}, "two meanings"),
         (rows(header=""), {"header": False, "columns": {"file": "file"}}, "have no names"),
-        (rows().replace("002.jpg", "gone.jpg"), {}, r"24 images, and 1 of them.*gone\.jpg.*skip_missing"),
+        (
+            rows().replace("002.jpg", "gone.jpg"),
+            {},
+            r"24 images, and 1 of them.*gone\.jpg.*skip_missing",
+        ),
         (rows() + "001.jpg,wren,train\n", {}, "001.jpg twice, as 'crow' of train and as 'wren'"),
         (rows() + "001.jpg,crow,test\n", {}, "twice"),
         (rows() + ",crow,test\n", {}, "a row without a file"),
