@@ -1,7 +1,7 @@
-"""The door to training: `python train.py split=90 variant=B2`, or `-m split=70,90 variant=A,B1,B2`
-for a sweep.
+"""The entry point of training: `python train.py split=90 variant=B2` for one run, or `python
+train.py -m split=70,90 variant=A,B1,B2` for a sweep.
 
-`-m` goes first; the keys are in configs/config.yaml, which `--help` prints.
+`-m` comes first. All keys are in configs/config.yaml, which `--help` prints.
 """
 
 import gc
@@ -11,28 +11,31 @@ from pathlib import Path
 
 gc.set_threshold(
     1_000_000, *gc.get_threshold()[1:]
-)  # importing and composing leave next to no garbage: 4 % of --help
+)  # imports and composition leave almost no garbage; this saves 4 % of the time of --help
 
 import hydra  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 
 os.environ.setdefault(
     "BIRDS_HOME", str(Path(__file__).resolve().parent)
-)  # where sweeps/ and slurm/ are found
+)  # the folder that contains sweeps/ and slurm/
 os.environ["HYDRA_FULL_ERROR"] = (
-    "1"  # errors come to `exit_status`, which says them in a line or two
+    "1"  # errors reach `exit_status`, which prints them in a line or two
 )
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 def main(config: DictConfig) -> float | None:
-    """One run, and the pretraining it needs. Returns its validation accuracy, for hyper-parameter
-    search.
+    """Train one run, and the pretraining it needs.
+
+    Returns the validation accuracy, which a hyper-parameter search maximises.
     """
     from birds.core.errors import result_or_exit
     from birds.launch.conduct import conduct
 
-    gc.set_threshold(700)  # Python's own: training makes tensors, whose memory is not to wait
+    gc.set_threshold(
+        700
+    )  # Python's default: training makes tensors, and their memory must be freed
     return result_or_exit(lambda: conduct(config))
 
 

@@ -1,7 +1,8 @@
-"""The end of a sweep: a short table that fits a terminal, then the answer in three sentences.
+"""The summary of a sweep: a short table that fits a terminal, and an answer in three sentences.
 
-Which method is best, what is and is not shown, and what to run next. Everything else (p values,
-effect sizes, costs) is written to files and printed by `birds table SWEEP --details`.
+The answer names the best method, the differences that are and are not shown, and the next command.
+Everything else (p values, effect sizes, costs) is written to files and printed by `birds table
+SWEEP --details`.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from analysis.variants import REFERENCE, variant
 from analysis.verdicts import Verdict, outcome, verdicts
 from birds.core.spec import UserError
 
-NAMED = 3  # comparisons and splits that a sentence names; the rest is a number
+NAMED = 3  # comparisons and splits that a sentence names; the others are counted
 WIDEST = 100
 
 
 def print_sweep_table(runs_dir: Path, name: str, written_as: str | None = None) -> None:
-    """Print the answer of a sweep, or why there is none yet; see `print_answer`."""
+    """Print the answer of a sweep, or the reason why there is none yet; see `print_answer`."""
     try:
         print_answer(runs_dir, name, written_as)
     except UserError as refusal:
@@ -39,11 +40,11 @@ def print_sweep_table(runs_dir: Path, name: str, written_as: str | None = None) 
 def print_answer(
     runs_dir: Path, name: str, written_as: str | None = None, *, details: bool = False
 ) -> None:
-    """Write a sweep's tables and comparisons; print the short table and the answer, or with
-    `details` all that was written.
+    """Write a sweep's tables and comparisons, then print the short table and the answer; with
+    `details`, print everything that was written.
 
-    The files are named `written_as`, or after the sweep. Raises UserError where the sweep has no
-    finished run.
+    The files are named `written_as`, by default after the sweep. Raises UserError if the sweep has
+    no finished run.
     """
     called = written_as or name
     table, missing = sweep_table(runs_dir, name)
@@ -66,25 +67,25 @@ def print_answer(
         print(_wrapped(line))
     if not details:
         own = "" if called.startswith("last") else f" {called}"
-        more = f"All numbers: birds table{own} --details. Pictures: birds watch{own}."
+        more = f"All numbers: birds table{own} --details. Figures: birds watch{own}."
         print(_wrapped(f"{more} Files: {runs_dir / 'tables'}/{called}*"))
 
 
 def _wrapped(line: str) -> str:
-    """A sentence, broken at words only; a command, which begins with a blank, in one line."""
+    """A sentence, wrapped between words; a command, which begins with a blank, stays in one line."""
     if line.startswith(" "):
         return line
     return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False)
 
 
 def columns() -> int:
-    """How many characters a line may have on this terminal."""
+    """The maximum number of characters in a line on this terminal."""
     return min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
 
 
 def short_table(table: pd.DataFrame, width: int = 80) -> str:
-    """The table for a terminal of this width: where it does not fit with every variant's title, the
-    time goes first, then the title, then the number of labels.
+    """The table for a terminal of this width. If it is too wide, the time is dropped first, then the
+    variants' titles, then the number of labels.
     """
     several = ["seeds"] * (table["seeds"].nunique() > 1)
     balanced = [BALANCED] * (BALANCED in table)
@@ -128,7 +129,7 @@ def _seconds(seconds: float) -> str:
 
 
 def caption(table: pd.DataFrame, missing: Sequence[str]) -> list[str]:
-    """What the numbers of the short table are: sentences."""
+    """Sentences that explain the numbers of the short table."""
     seeds = sorted(set(table["seeds"]))
     over = [words for words in OVER.values() if words in set(table["interval_over"])]
     images = sorted(set(table["test"]))
@@ -140,12 +141,12 @@ def caption(table: pd.DataFrame, missing: Sequence[str]) -> list[str]:
         number = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
         said += f"; mean of {number} seeds"
     if over:
-        said += f"; in brackets its 95 % interval over {' and over '.join(over)}"
-    said += ". Split: unlabelled/labelled per cent of the training images."
+        said += f"; in brackets the 95 % interval over {' and over '.join(over)}"
+    said += ". Split: per cent of unlabelled/labelled training images."
     if table["interval_over"].isna().any():
-        said += " No interval where there is a single test image."
+        said += " A single test image gives no interval."
     if BALANCED in table:
-        said += " Classes are uneven: balanced is the mean of the classes' own accuracies."
+        said += " Class sizes differ: balanced is the mean of the accuracies of the classes."
     lines = [said]
     if missing:
         asked = len(missing) + int(table["seeds"].sum())
@@ -156,10 +157,10 @@ def caption(table: pd.DataFrame, missing: Sequence[str]) -> list[str]:
 def answer(
     runs_dir: Path, name: str, table: pd.DataFrame, missing: Sequence[str] = ()
 ) -> list[str]:
-    """Three sentences: the best method, what is and is not shown, what to run next; a line that
+    """Three sentences: the best method, what is and is not shown, what to run next. A line that
     begins with a blank is a command.
 
-    A sweep that only tries whether everything works has no answer, and says so.
+    For a sweep that only tests whether everything works, a sentence says that it has no answer.
     """
     compared = compare_sweep(runs_dir, name)
     found = verdicts(compared)
@@ -193,12 +194,12 @@ def percent_of(row: Mapping[Any, Any]) -> str:
 
 
 def _shown(found: Sequence[Verdict]) -> list[str]:
-    """What is shown and what is not, as one paragraph; nothing where nothing was compared."""
+    """A paragraph on what is and what is not shown; empty if nothing was compared."""
     ready = [one for one in found if one.seeds]
     if not ready:
         return []
     if all(one.seeds < 2 for one in ready):
-        return ["Nothing is shown yet: one seed says nothing of how other seeds would do."]
+        return ["Nothing is shown yet: one seed does not tell how other seeds would do."]
     groups: dict[str, list[Verdict]] = {}
     for one in ready:
         groups.setdefault(outcome(one), []).append(one)
@@ -228,21 +229,21 @@ def _next(runs_dir: Path, name: str, found: Sequence[Verdict], missing: Sequence
     own = "" if name.startswith("last") else f" {name}"
     if missing:
         return [
-            "Next: finish what is missing; what is done is not run again:",
+            "Next: run what is missing; finished runs are not repeated:",
             _again(runs_dir, name),
         ]
     to_fill = [one.run for one in found if one.run]
     if to_fill:
-        return ["Next: more seeds, or the variant that is missing:", f"  {to_fill[0]}"]
+        return ["Next: run more seeds, or the missing variant:", f"  {to_fill[0]}"]
     few = [one for one in found if one.more_seeds]
     if few:
         nearest = min(few, key=lambda one: one.more_seeds or 0)
         what = f"{nearest.variant} against {nearest.against} at {nearest.where}"
         many = f"about {nearest.more_seeds} more may settle {what}"
-        return [f"Next: further seeds ({many}); birds seeds{own} says which."]
+        return [f"Next: run more seeds ({many}); birds seeds{own} lists them."]
     if any(one.word == "supported" and one.against == REFERENCE for one in found):
-        return [f"Next: ask whether {REFERENCE} catches up with more steps: make sweep-steps."]
-    return [f"Next: see what the best models confuse, and why: birds study{own}."]
+        return [f"Next: test whether {REFERENCE} catches up with more steps: make sweep-steps."]
+    return [f"Next: see which classes the best models confuse, and why: birds study{own}."]
 
 
 def _again(runs_dir: Path, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The metrics of a cell of a sweep, runs that differ in their seed alone: values and intervals."""
+"""The metrics of a cell of a sweep (runs that differ only in the seed): values and intervals."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from analysis.statistics import crossed
 
 METRICS = ("accuracy", "macro_f1")
 BALANCED = "balanced_accuracy"
-FEWEST_IMAGES = 2  # test images; one says nothing of how others would fare
-OVER = {  # what an interval is over: with several seeds or one, with their predictions or without
+FEWEST_IMAGES = 2  # test images for an interval
+OVER = {  # the kind of interval: by several seeds or one, with predictions or without
     (True, True): "seeds and test images",
     (True, False): "seeds (Student's t)",
-    (False, False): "test images where there is one seed",
+    (False, False): "test images if there is one seed",
 }
 
 
 def metric_intervals(
     runs_dir: Path, cell: pd.DataFrame
 ) -> tuple[dict[str, tuple[float, float]], str | None]:
-    """The interval of each metric of a cell, and what it is over: nan and None where fewer than two
-    test images leave nothing to say.
+    """The interval of each metric of a cell, and the kind of interval; nan and None for fewer than
+    two test images.
     """
     if cell["images_test"].min() < FEWEST_IMAGES:
         return dict.fromkeys(METRICS, (np.nan, np.nan)), None
@@ -56,7 +56,7 @@ def metric_intervals(
 
 
 def values_of(cell: pd.DataFrame, metric: str) -> list[float]:
-    """A metric of each run of a cell; none where the records do not have it."""
+    """A metric of each run of a cell; empty if the records lack it."""
     if metric == BALANCED:
         if "test_confusion" not in cell or cell["test_confusion"].isna().any():
             return []
@@ -65,8 +65,8 @@ def values_of(cell: pd.DataFrame, metric: str) -> list[float]:
 
 
 def _half_widths(runs_dir: Path, keys: Iterable[str]) -> dict[str, float]:
-    """Half the intervals of a cell's metrics over seeds and test images; empty where seeds lack or
-    differ in images.
+    """Half the intervals of a cell's metrics over seeds and test images; empty if predictions are
+    missing or seeds have different images.
     """
     saved = [_predictions(runs_dir, key) for key in keys]
     if any(one is None for one in saved) or len({one[0].tobytes() for one in saved if one}) > 1:
@@ -81,8 +81,8 @@ def _half_widths(runs_dir: Path, keys: Iterable[str]) -> dict[str, float]:
 def _predictions(
     runs_dir: Path, key: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
-    """True and predicted classes of a run's test images and how many classes there are; None where
-    they are gone.
+    """True and predicted classes of a run's test images, and the number of classes; None if
+    missing.
     """
     saved = predictions(runs_dir, key, "test_label", "test_logits")
     return (saved[0], saved[1].argmax(1), saved[1].shape[1]) if saved else None

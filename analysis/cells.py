@@ -1,4 +1,4 @@
-"""A sweep's cells under names for people: a variant, and whatever else was swept."""
+"""Gives names to a sweep's cells: the variant and the other swept choices."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from birds.core.spec import UserError
 
 
 def named_runs(runs_dir: Path, sweep: str) -> pd.DataFrame:
-    """The sweep's finished runs with the name of the cell that each is of (`cell`).
+    """The sweep's finished runs with the name of their cell (`cell`).
 
-    Raises UserError when there is no such sweep or none of its runs is finished.
+    Raises UserError if the sweep does not exist or has no finished run.
     """
     runs, missing = sweep_frame(runs_dir, sweep)
     if runs.empty:
-        raise UserError(f"the sweep {sweep!r} has no finished run yet ({len(missing)} asked for)")
+        raise UserError(f"the sweep {sweep!r} has no finished run yet ({len(missing)} requested)")
     swept = swept_choices(runs_dir, sweep)
     words: dict[str, str] = {}
     for run in runs.to_dict("records"):
@@ -28,9 +28,7 @@ def named_runs(runs_dir: Path, sweep: str) -> pd.DataFrame:
 
 
 def cells(runs_dir: Path, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The sweep's table with a name for each cell beside its split (`cell`), and its runs with the
-    cell they are of.
-    """
+    """The sweep's table and its runs, both with the name of the cell (`cell`)."""
     table, _ = sweep_table(runs_dir, sweep)
     runs = named_runs(runs_dir, sweep)
     names = runs.drop_duplicates("family").set_index("family")["cell"]

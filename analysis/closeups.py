@@ -1,9 +1,7 @@
-"""Figures that look into runs: how they trained, where they err, what they restore, how their
-features lie.
+"""Figures of single runs: training curves, errors, restored images and latent spaces.
 
-Where one run has to stand for a sweep, it is the best on validation images, never on test images.
-Images are looked for where the record says that they lay; on another machine their places stay
-grey.
+If one run represents a sweep, it is the best on validation images, never on test images. Images are
+read from the folder in the record; if they are missing, their places are grey.
 """
 
 from collections.abc import Callable
@@ -29,8 +27,8 @@ from birds.core.store import RunFolder
 from birds.core.thumbnails import read_thumbnails
 
 SPACES = 6
-ACROSS = 8  # images in a row of restored ones, where there are so many
-ABOUT_EPOCHS = (  # columns of `curves` that are no measure of what was learnt
+ACROSS = 8  # images in a row of restored ones
+ABOUT_EPOCHS = (  # columns of `curves` that are not metrics
     *("epoch", "step", "lr", "seconds"),
     *("key", "variant", "split", "family", "best_epoch", "epochs_asked"),
 )
@@ -43,28 +41,28 @@ def best_run(runs: pd.DataFrame) -> pd.Series:
 
 
 def predictions(runs_dir: Path, key: str) -> dict[str, NDArray[Any]]:
-    """What a run saved of its test images: label, logits, image, classes.
+    """A run's saved predictions on its test images: label, logits, image, classes.
 
-    Raises UserError when it is lost.
+    Raises UserError if they are missing.
     """
     saved = frame.predictions(runs_dir, key, "classes", "test_label", "test_logits", "test_image")
     if saved is None:
         raise UserError(
-            f"the predictions of run {key} are lost; remove its record.json and ask again"
+            f"the predictions of run {key} are missing; remove its record.json and run it again"
         )
     return dict(zip(("classes", "label", "logits", "image"), saved, strict=True))
 
 
 def curves(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """The epochs of all runs that have some, with each run's key, variant, split, best and last
-    epoch.
+    """The epochs of all runs that have any, with each run's key, variant, split, best epoch and
+    maximum number of epochs.
 
-    Raises UserError without any: a head that is fitted has no epochs.
+    Raises UserError if no run has epochs; a head that is fitted in one step has none.
     """
     files = {run.key: RunFolder(runs_dir, run.key).curves_file for run in runs.itertuples()}
     found = [pd.read_csv(file).assign(key=key) for key, file in files.items() if file.exists()]
     if not found:
-        raise UserError("no run left its curves: what is fitted at once has no epochs")
+        raise UserError("no run has curves: heads that are fitted in one step have no epochs")
     about = runs.reindex(
         columns=["key", "variant", "split", "family", "best_epoch", "epochs_asked"]
     )
@@ -74,13 +72,13 @@ def curves(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
 def reconstructions_figure(
     pictures: dict[str, Image.Image], sides: dict[str, int] | None = None
 ) -> Figure:
-    """The restored images that pretraining runs saved, one under the other: see
-    `birds.methods.pictures` for their rows.
+    """The restored images of pretraining runs, one picture below the other.
+
+    `birds.methods.pictures` describes the rows of a picture.
 
     Args:
         pictures: by name.
-        sides: how many pixels wide an image in them is; an eighth of the picture where it is not
-            given.
+        sides: the width in pixels of an image in each picture; by default an eighth of the picture.
     """
     side = {name: image.width / ACROSS for name, image in pictures.items()} | (sides or {})
     heights = [image.height / side[name] for name, image in pictures.items()]
@@ -103,19 +101,17 @@ def _sweep(runs_dir: Path, sweep: str) -> pd.DataFrame:
 
 
 def _pretraining(runs_dir: Path, sweep: str) -> pd.DataFrame:
-    """The pretraining runs of a sweep, under the name of the first variant that stands on each, by
-    split and seed.
-    """
+    """The pretraining runs of a sweep, with the name of the first variant that uses each."""
     records = _sweep(runs_dir, sweep)
     stands_on: dict[str, str] = {}
     for run in records.to_dict("records"):
         for key in run["needs_keys"]:
             stands_on.setdefault(key, run["variant"])
     if not stands_on:
-        raise UserError("nothing was pretrained in this sweep; make sweep-exp1")
+        raise UserError("this sweep has no pretraining; run make sweep-exp1")
     pretraining = needed_records(runs_dir, records).rename(columns={"variant": "pretraining"})
     if pretraining.empty:
-        raise UserError("the records of its pretraining are gone; ask for the sweep again")
+        raise UserError("the records of its pretraining are missing; run the sweep again")
     for run in pretraining.to_dict("records"):
         for key in run["needs_keys"]:
             stands_on.setdefault(key, stands_on.get(run["key"], run["pretraining"]))
@@ -133,8 +129,8 @@ def _pretraining_curves(runs_dir: Path, sweep: str) -> Figure:
 
 
 def pretraining_columns(epochs: pd.DataFrame) -> dict[str, str]:
-    """The columns of the pretrainings' epochs that are drawn, with their titles: the loss where it
-    was validated, and whatever else a pretraining measured in training under a name of its own.
+    """The columns of the pretrainings' epochs to draw, with their titles: the validation loss if
+    there is one, and the pretrainings' own measures.
     """
     measured = {}
     if "valid_loss" in epochs:
@@ -175,9 +171,7 @@ def _errors(runs_dir: Path, sweep: str) -> Figure:
 
 
 def _root(run: pd.Series) -> Path:
-    """The folder that a run's images lay in; one that is not there where they come from no
-    folder.
-    """
+    """The folder of a run's images; a folder that does not exist if there is none."""
     return Path(run.get("runtime.data_root") or "no-folder")
 
 
@@ -191,7 +185,7 @@ def _reconstructions(runs_dir: Path, sweep: str) -> Figure:
             pictures[name] = Image.open(file)
             sides[name] = int(run["choice.image.size"])
     if not pictures:
-        raise UserError("no pretraining of this sweep restores images; make sweep-exp1")
+        raise UserError("no pretraining of this sweep restores images; run make sweep-exp1")
     return reconstructions_figure(pictures, sides)
 
 
@@ -212,7 +206,7 @@ def _latent(runs_dir: Path, sweep: str) -> Figure:
         found = read_space(RunFolder(runs_dir, run["key"]).latent) if name not in spaces else None
         spaces |= {name: found} if found else {}
     if not spaces:
-        raise UserError(f"no latent space of it was explored; birds latent {sweep}")
+        raise UserError(f"no latent space of this sweep was explored; run birds latent {sweep}")
     return spaces_figure(dict(list(spaces.items())[:SPACES]), runs["classes"].iloc[0])
 
 

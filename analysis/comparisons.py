@@ -1,13 +1,12 @@
-"""Variants against each other on equal split, seed and test images, and what that says of the
-hypotheses.
+"""Compares variants on equal splits, seeds and test images, and decides about the hypotheses.
 
-The verdicts stand on `p_holm`, which is about the procedure: train again with other seeds, test on
-other images. The sign-flip test and McNemar's speak of the very models that were trained, so they
-are smaller, and decide nothing.
+The verdicts use `p_holm`, which is about the procedure: training again with other seeds and testing
+on other images. The sign-flip test and McNemar's test are only about the trained models, so their p
+values are smaller; they decide nothing.
 
-The same is said of test images under salt and pepper (`noisy`): being right about an image is then
-the share of the fractions of noise at which the run is, and the hypothesis is that it makes
-classifiers robust.
+The same comparison is made under salt and pepper on the test images (`noisy`). The score of an
+image is then the share of noise levels at which it is classified correctly, and the hypothesis is
+that the variant makes classifiers robust.
 """
 
 from pathlib import Path
@@ -24,29 +23,32 @@ from analysis.variants import REFERENCE
 from analysis.verdicts import opponent, p_words, sentence, verdicts
 
 FEWEST_SEEDS = 3
-FOR_PROGRAMS = ("noisy", "pretrained", "keys", "compared")  # columns that people do not read
+FOR_PROGRAMS = ("noisy", "pretrained", "keys", "compared")  # columns only for other code
 STEPS = "budget.classify.min_steps"
 
 
 def compare_sweep(
     runs_dir: Path, sweep: str, *, noisy: bool = False, balanced: bool = False
 ) -> pd.DataFrame:
-    """One row a comparison, in the order of `pairs`; accuracies, gaps and `shown_from` are
-    fractions (0.02: 2 points).
+    """One row for each comparison, in the order of `pairs`. Accuracies, gaps and `shown_from` are
+    fractions (0.02 is 2 points).
 
-    Columns: split, variant, against, what else was swept, seeds, images (equal ones); accuracy,
-    accuracy_against, gap with its 95 % interval low to high over seeds and images; p of no gap and
-    p_holm, adjusted for the rows of the table; p_permutation and p_mcnemar of these very models;
-    effect (Cohen's h); shown_from, the smallest true gap shown four times in five; equivalent,
-    whether a gap of two points is ruled out; more_seeds (nan: no number settles it); missing runs;
-    other: what `against` has otherwise than the row says; and the command `run` that gives what is
-    missing. With one seed nothing over seeds is known: nan. Under noise an accuracy is the mean
-    over the fractions of noise. The columns FOR_PROGRAMS say whether it is under noise, whether
-    the variant stands on a pretraining, the keys of the runs compared, and for how many
-    comparisons p_holm is corrected.
-    With `balanced` an accuracy is the mean of the classes' own; tests that count images as right or
-    wrong (p_permutation, p_mcnemar) then say nothing: nan.
-    Raises UserError as `pairs` does.
+    Columns:
+        split, variant, against, then other swept choices, seeds and images in common;
+        accuracy, accuracy_against, gap, and low and high, its 95 % interval over seeds and images;
+        p for no gap, and p_holm, adjusted for the rows of the table;
+        p_permutation and p_mcnemar, for the trained models only; effect, Cohen's h;
+        shown_from, the smallest true gap that is shown with 80 % power;
+        equivalent, whether a gap of two points is ruled out;
+        more_seeds, the number of further seeds (nan: no number is enough);
+        missing, the missing runs, and run, the command for them;
+        other, the choices of `against` that differ from the row;
+        FOR_PROGRAMS: noisy, pretrained (the variant needs a pretraining), keys of the compared
+        runs, and compared, the number of comparisons for which p_holm is corrected.
+
+    With one seed, columns over seeds are nan. Under noise, an accuracy is the mean over the noise
+    levels. With `balanced`, an accuracy is the mean of the accuracies of the classes; p_permutation
+    and p_mcnemar, which count images, are then nan. Raises UserError as `pairs` does.
     """
     found = pairs(runs_dir, sweep, noisy=noisy, balanced=balanced)
     family = max(sum(pair.is_crossed for pair in found), 1)
@@ -64,7 +66,7 @@ def compare_sweep(
 
 
 def _command(runs_dir: Path, sweep: str, pair: Pair) -> str:
-    """What to run so that a comparison has all it needs; nothing where it has."""
+    """The command for the missing runs of a comparison; empty if none is missing."""
     if not pair.missing and len(pair.seeds) > 1:
         return ""
     seeds = range(FEWEST_SEEDS) if len(pair.seeds) < 2 else ()
@@ -111,27 +113,27 @@ def _over_seeds(pair: Pair, alpha: float) -> dict[str, Any]:
 
 
 UNDER_NOISE = (
-    "Under salt and pepper on the test images, mean over the fractions of pixels replaced:\n\n"
+    "Under salt and pepper on the test images, mean over the shares of replaced pixels:\n\n"
 )
 BALANCED = (
-    "Balanced accuracy, the mean of the classes' own, since classes are uneven by more than two to "
-    "one:\n\n"
+    "Balanced accuracy (mean of the accuracies of the classes), because class sizes differ by more "
+    "than two to one:\n\n"
 )
 NOTE = (
-    "Gap: in points, with its 95 % interval over seeds and test images. p: of no gap when trained "
-    "and tested again, adjusted\nfor the whole table (Holm). Of the trained models alone: p flip "
-    "(sign flips) and p McNemar. h: Cohen's effect size.\nShown from: the smallest true gap that "
-    "this many seeds and images show four times in five.\n"
-    "Same: it is shown to be within two points."
+    "Gap: in percentage points, with its 95 % interval over seeds and test images. p: for no gap "
+    "over new seeds and images,\nadjusted for the whole table (Holm). p flip (sign flips) and p "
+    "McNemar hold for the trained models only. h: Cohen's\neffect size. Shown from: the smallest "
+    "true gap that this many seeds and images show with 80 % power.\n"
+    "Same: the gap is shown to be smaller than two points."
 )
 HEAD_START = (
-    f"- A gain over {REFERENCE} can be a head start: ask again with {STEPS}=20,80,160, "
-    "as make sweep-steps does."
+    f"- A gain over {REFERENCE} can be a mere head start: repeat it with {STEPS}=20,80,160 "
+    "(make sweep-steps)."
 )
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The comparisons for people, then the sentences, then the commands that fill holes."""
+    """The comparisons as Markdown, then the verdicts, then the commands for missing runs."""
     columns = list(table.columns)
     swept = columns[columns.index("against") + 1 : columns.index("seeds")]
     head = [
@@ -156,7 +158,7 @@ def as_markdown(table: pd.DataFrame) -> str:
         said.append(HEAD_START)
     holes = table[table["run"] != ""].groupby("run")["missing"].agg(_distinct)
     fill = [
-        f"{f'Missing: {missing}' if missing else 'For an interval'}; run: {run}"
+        f"{f'Missing: {missing}' if missing else 'To get an interval'}; run: {run}"
         for run, missing in holes.items()
     ]
     return "\n\n".join(
@@ -194,10 +196,10 @@ def _shown(row: dict[str, Any], swept: list[str]) -> list[str]:
 def write_comparisons(
     runs_dir: Path, sweep: str, written_as: str | None = None
 ) -> list[tuple[str, str]]:
-    """Write a sweep's comparisons and verdicts, those under noise too, under `tables/`, named
-    `written_as` or after the sweep; returns each text and its files.
+    """Write a sweep's comparisons and verdicts, also those under noise, to `tables/`; returns each
+    text and its files, an empty list if there are none.
 
-    Nothing where it allows none. Raises UserError as `pairs` does.
+    Files are named `written_as`, by default after the sweep. Raises UserError as `pairs` does.
     """
     frame, _ = sweep_frame(runs_dir, sweep)
     kinds = [("", ""), ("-noise", UNDER_NOISE)]

@@ -1,5 +1,5 @@
-"""Curves of a sweep's runs by epoch: a line a run, or where there are several seeds their median with
-a band from the lowest to the highest.
+"""Training curves of a sweep's runs: one line per run, or, with several seeds, their median with a
+band from the lowest to the highest.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.palette import RIM, dot, explain, legend, line, look, named, panels
 
-SEVERAL = 3  # runs that differ in their seed alone from which on a band stands for them
-LINES = "a line for each run; large marks: the epoch that was kept; upright bars: stopped early"
-BANDS = "lines: medians of seeds; bands: lowest to highest; large marks: the epochs that were kept"
+SEVERAL = 3  # number of seeds from which on a band is drawn
+LINES = "one line per run; large marks: the kept epoch; vertical bars: stopped early"
+BANDS = "lines: medians of seeds; bands: lowest to highest; large marks: the kept epochs"
 
 
 def curves_figure(epochs: pd.DataFrame, measured: dict[str, str]) -> Figure:
-    """A column for each split, a row for each measured column.
+    """One column of panels per split, one row per measured column.
 
-    The large mark is the epoch whose weights were kept; a bar ends a training that stopped before
-    its last epoch.
+    The large mark is the epoch whose weights were kept. A vertical bar marks a training that stopped
+    early.
 
     Args:
-        epochs: a row an epoch of every run, as `closeups.curves` reads them.
-        measured: the columns that are drawn, with what to call them.
+        epochs: one row for each epoch of every run, from `closeups.curves`.
+        measured: the columns to draw, with their titles.
     """
     splits = sorted(epochs["split"].unique())
     size = (0.8 + 3.4 * len(splits), 1.2 + 2.2 * len(measured))
@@ -63,7 +63,7 @@ def _scale(column: str) -> float:
 
 
 def _band(axis: Axes, cell: pd.DataFrame, column: str) -> None:
-    """The median of the seeds, the range between them, and the epochs that were kept."""
+    """Draw the median and the range of the seeds, and mark the kept epochs."""
     variant = str(cell["variant"].iloc[0])
     by_epoch = (_scale(column) * cell[column]).groupby(cell["epoch"] + 1)
     low, middle, high = by_epoch.min(), by_epoch.median(), by_epoch.max()

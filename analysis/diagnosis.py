@@ -1,21 +1,22 @@
-"""Bias, overfitting, and whether more epochs would help, told from a run's accuracies and curves.
+"""Diagnoses a run from its accuracies and curves: bias, overfitting, and whether more epochs would
+help.
 
-The rules, which the guide repeats (docs/guide/study.md). All accuracies are of the weights that
-were kept; those on training images are without augmentation.
+These are the rules; docs/guide/study.md repeats them. All accuracies are for the kept weights;
+training accuracy is without augmentation.
 
 - High bias: more than 10 points of error on the training images. The network or its training is
-  too weak for its own images.
+  too weak even for these images.
 - Overfitting: training accuracy is more than 5 points above validation accuracy, and above the
   upper end of its 95 % interval (Wilson, over validation images).
-- Overfitting in time: after its lowest value the validation loss ended at least 10 % higher, while
-  the training loss went on falling.
-- More epochs would help: all epochs that were asked for were run, the lowest validation loss is in
-  the last tenth of them, and the mean of the last fifth is at least 1 % below that of the fifth
-  before. If that fall is smaller, the curve has levelled off and more would hardly help. If the
-  lowest value is earlier, more would not help.
+- Overfitting in time: the validation loss ended at least 10 % above its lowest value, while the
+  training loss kept falling.
+- More epochs would help: all requested epochs were run, the lowest validation loss is in the last
+  tenth of them, and the mean of the last fifth is at least 1 % below that of the fifth before. If
+  the decrease is smaller, the curve has levelled off and more epochs would hardly help. If the
+  lowest value is earlier, more epochs would not help.
 
-The learning rate falls to zero at the end of its schedule, which flattens every curve: "more
-epochs" means a longer schedule, asked for from the start.
+The learning rate falls to zero at the end of its schedule, which flattens every curve. So "more
+epochs" means a longer schedule from the start.
 """
 
 import math
@@ -31,20 +32,20 @@ BIAS = 0.10  # error on training images above this
 GAP = 0.05  # of training accuracy above validation accuracy
 LATE_RISE = 0.10  # of the validation loss above its lowest value
 LAST = 0.10  # share of the epochs that counts as the end
-WINDOW = 0.20  # share of the epochs that a trend is a mean of
-FALL = 0.01  # of the validation loss from one window to the next
+WINDOW = 0.20  # share of the epochs in a window for the trend
+FALL = 0.01  # minimum relative decrease of the validation loss from window to window
 
 MORE = {
     "yes": "more epochs would probably help: the validation loss was still falling at the end",
     "level": "more epochs would hardly help: the validation loss has levelled off",
     "no": "more epochs would not help: the validation loss was lowest in epoch {lowest} of {asked}",
-    "early": "more epochs would not help: patience ended the training after {done} of {asked}",
-    "none": "its head is fitted at once, so there are no epochs to add",
+    "early": "more epochs would not help: early stopping ended the training after {done} of {asked}",
+    "none": "its head is fitted in one step, so there are no epochs to add",
 }
 
 
 class Diagnosis(NamedTuple):
-    """What the rules say of a run. `more` is a word of MORE; None where a rule cannot be asked."""
+    """The result of the rules for a run. `more` is a key of MORE; None means unknown."""
 
     train: float | None
     valid: float
@@ -59,8 +60,8 @@ def diagnosed(run: Mapping[Any, Any], epochs: pd.DataFrame | None) -> Diagnosis:
     """The diagnosis of a finished classifier.
 
     Args:
-        run: its record, with valid_accuracy, and images_valid and train_accuracy where it has them.
-        epochs: its curves (epoch, train_loss, valid_loss); None for a head that is fitted.
+        run: its record, with valid_accuracy, and images_valid and train_accuracy if known.
+        epochs: its curves (epoch, train_loss, valid_loss); None for a head fitted in one step.
     """
     train, valid = run.get("train_accuracy"), float(run["valid_accuracy"])
     if train is None or math.isnan(train):
@@ -75,7 +76,7 @@ def diagnosed(run: Mapping[Any, Any], epochs: pd.DataFrame | None) -> Diagnosis:
         overfits = bool(train - valid > GAP and train > upper)
     parts = [_accuracies(train, valid), _weakness(bias, overfits)]
     if late is not None:
-        parts.append(f"the validation loss rose after epoch {late} while training went on falling")
+        parts.append(f"the validation loss rose after epoch {late} while the training loss fell")
     words = {"asked": asked, "done": 0, "lowest": 0}
     if epochs is not None and len(epochs):
         words |= {"done": len(epochs), "lowest": _lowest(epochs) + 1}
@@ -85,7 +86,7 @@ def diagnosed(run: Mapping[Any, Any], epochs: pd.DataFrame | None) -> Diagnosis:
 
 
 def overfits_in_time(epochs: pd.DataFrame) -> int | None:
-    """The epoch, counted from 1, from which on the validation loss rose; None where it did not."""
+    """The epoch, counted from 1, after which the validation loss rose; None if it did not."""
     loss = epochs["valid_loss"].to_numpy(float)
     lowest = int(np.nanargmin(loss))
     training = epochs["train_loss"].to_numpy(float)
@@ -94,7 +95,7 @@ def overfits_in_time(epochs: pd.DataFrame) -> int | None:
 
 
 def would_help(epochs: pd.DataFrame, asked: int) -> str:
-    """Whether more epochs would help: yes, level, no, or early where patience ended it."""
+    """Whether more epochs would help: yes, level, no, or early if early stopping ended it."""
     loss = epochs["valid_loss"].to_numpy(float)
     done = len(loss)
     if done < asked:
@@ -122,14 +123,15 @@ def _weakness(bias: bool | None, overfits: bool | None) -> str:
     if bias is None:
         return ""
     if bias and overfits:
-        return "high bias and overfitting: it errs on its own images, and more on others"
+        return "high bias and overfitting: it makes errors on training images, and more on others"
     if bias:
         return (
-            "high bias: it errs on its own images; a wider network or less regularisation may help"
+            "high bias: it makes errors on its training images; a wider network or less "
+            "regularisation may help"
         )
     if overfits:
         return (
-            "it overfits: it knows its own images far better than others; more images, "
+            "overfitting: it is far better on its training images than on others; more images, "
             "augmentation or regularisation may help"
         )
     return "neither high bias nor overfitting"

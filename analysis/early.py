@@ -1,4 +1,4 @@
-"""Runs that kept the weights of one of their first epochs: they may have learnt little."""
+"""Finds runs that kept the weights of an early epoch: they may have learned little."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from analysis.frame import needed_records, sweep_frame
 
-EARLY = 0.2  # share of the epochs asked for that are the first ones
+EARLY = 0.2  # share of the requested epochs that counts as early
 NAMED = 3
 
 
 def early_epochs(runs_dir: Path, sweep: str) -> list[str]:
-    """A sentence on the runs of a sweep, and what they need, that kept an epoch of the first fifth;
-    nothing where there are none.
+    """A sentence on the runs of a sweep, and on the runs that they need, that kept an epoch of the
+    first fifth; empty if there are none.
     """
     frame, _ = sweep_frame(runs_dir, sweep)
     early = []
@@ -26,14 +26,13 @@ def early_epochs(runs_dir: Path, sweep: str) -> list[str]:
         return []
     more = f" and {len(early) - NAMED} more" if len(early) > NAMED else ""
     return [
-        f"Kept one of its first epochs, so it may have learnt little: "
-        f"{'; '.join(early[:NAMED])}{more}."
+        f"Kept a very early epoch, so it may have learned little: {'; '.join(early[:NAMED])}{more}."
     ]
 
 
 def _is_early(run: Mapping[Any, Any]) -> bool:
     best, asked = (float(run.get(name, np.nan)) for name in ("best_epoch", "epochs_asked"))
-    return best + 1 <= EARLY * asked  # false where one is not known
+    return best + 1 <= EARLY * asked  # false if one is unknown
 
 
 def _words(run: Mapping[Any, Any]) -> str:

@@ -1,10 +1,10 @@
-"""Errors as tables, for every cell of a sweep, with or without gradient: the classes it does worst
-at, the pairs it confuses most, and whether the second guess rescues.
+"""Tables of errors for every cell of a sweep: the worst classes, the most confused pairs, and how
+often the second guess is right.
 
-A cell's seeds are judged on the same test images, so an interval crosses seeds with images as the
-result table's does (`analysis.statistics.crossed`); with one seed, or one image of a class, it is
-Wilson's over images. Classes and pairs are shown because they are the worst of many: the interval
-is that of one class, and says nothing of the choice.
+All seeds of a cell are tested on the same images, so intervals are over seeds crossed with images
+(`analysis.statistics.crossed`). With one seed, or one image of a class, they are Wilson's over
+images. Classes and pairs are selected because they are the worst; the interval is for a single class
+and does not account for the selection.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from birds.core.guesses import guesses
 from birds.core.spec import UserError
 
 WORST = 5  # classes and pairs of a cell
-HESITANT = 0.1  # a margin below this is called hesitation
+HESITANT = 0.1  # a margin below this counts as hesitation
 
 Hits = NDArray[np.float64]
 
@@ -43,10 +43,10 @@ def share(values: Hits) -> dict[str, float]:
 def class_table(
     said: NDArray[np.int64], label: NDArray[np.int64], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Of each class: its images and the share that was recognised, the worst first.
+    """For each class, its images and the share that was recognised, the worst class first.
 
     Args:
-        said: what each seed said of each image, (S, N).
+        said: the predicted class of each image by each seed, (S, N).
         label: the true classes (N,).
         classes: their names.
     """
@@ -62,7 +62,7 @@ def class_table(
 def pair_table(
     said: NDArray[np.int64], label: NDArray[np.int64], classes: Sequence[str], most: int = WORST
 ) -> pd.DataFrame:
-    """The pairs most often confused: true, said, mean images a seed, share of the true class's."""
+    """The most confused pairs: true, predicted, mean images per seed, share of the true class."""
     seeds, count = len(said), len(classes)
     confusion = np.zeros((count, count))
     for row in said:
@@ -79,8 +79,9 @@ def pair_table(
 
 
 def rescue(logits: Sequence[NDArray[np.float32]], label: NDArray[np.int64]) -> dict[str, float]:
-    """Whether the second guess rescues: accuracy, accuracy with two guesses, of the mistakes the
-    share whose truth was second with its interval, and how many hesitated and how many were sure.
+    """Second guesses: accuracy with one and with two guesses, the share of errors whose true class
+    is second (with its interval), and the shares of errors with a small margin and with high
+    confidence.
     """
     judged = [guesses(one, label) for one in logits]
     place = np.array([one.place for one in judged])
@@ -89,7 +90,7 @@ def rescue(logits: Sequence[NDArray[np.float32]], label: NDArray[np.int64]) -> d
     wrong = place > 1
     mistakes = int(wrong.sum())
     second = float((place[wrong] == 2).mean()) if mistakes else float("nan")
-    each = max(1, round(mistakes / len(place)))  # seeds err on the same images: count one seed's
+    each = max(1, round(mistakes / len(place)))  # seeds share their errors: count those of one seed
     low, high = wilson(second, each) if mistakes else (float("nan"), float("nan"))
     return {
         "accuracy": float((place == 1).mean()),
@@ -104,9 +105,9 @@ def rescue(logits: Sequence[NDArray[np.float32]], label: NDArray[np.int64]) -> d
 
 
 def error_tables(runs_dir: Path, sweep: str) -> dict[str, pd.DataFrame]:
-    """The tables `classes`, `pairs` and `guesses` of a sweep, a block of rows for each cell.
+    """The tables `classes`, `pairs` and `guesses` of a sweep, with a block of rows for each cell.
 
-    Raises UserError where no run is finished, or none left predictions of the same images.
+    Raises UserError if no run is finished or none has usable predictions.
     """
     names = named_runs(runs_dir, sweep)
     found: dict[str, list[pd.DataFrame]] = {"classes": [], "pairs": [], "guesses": []}
@@ -122,7 +123,7 @@ def error_tables(runs_dir: Path, sweep: str) -> dict[str, pd.DataFrame]:
             table.insert(1, "cell", cell)
             found[name].append(table)
     if not found["guesses"]:
-        raise UserError(f"no run of {sweep} left its predictions; ask for the sweep again")
+        raise UserError(f"no run of {sweep} has saved predictions; run the sweep again")
     return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
 
 

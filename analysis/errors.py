@@ -1,6 +1,4 @@
-"""Where a model errs, and how sure it is: which classes it confuses, how often it is right where it
-is so sure, and the images that it takes for another class.
-"""
+"""A model's errors and confidence: confused classes, calibration, and its most telling images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,22 +18,20 @@ from birds.core.letters import labels
 from birds.core.spec import UserError
 
 DIAGONAL = (
-    "dotted line: as often right as sure; dots grow with the number of test images;\n"
+    "dotted line: accuracy equals confidence; larger dots: more test images;\n"
     "ECE: expected calibration error"
 )
-BINS = 15  # of the reliability diagram: those of the record's calibration error
+BINS = 15  # of the reliability diagram, as for the calibration error in the record
 PAIRS = 12
 IMAGES = 6
-SURE = 0.8  # a probability above this is called sure
-LONGEST_NAME = 24  # letters of a class in these figures
+SURE = 0.8  # a probability above this is called confident
+LONGEST_NAME = 24  # characters of a class name in these figures
 
 
 def confused_pairs(
     confusion: NDArray[np.int64], classes: list[str], most: int = PAIRS
 ) -> pd.DataFrame:
-    """The pairs most often taken for each other: true, said, images, share of the true class's
-    images.
-    """
+    """The most confused pairs: true and predicted class, images, share of the true class's images."""
     wrong = confusion * (1 - np.eye(len(confusion), dtype=int))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     true, said = np.unravel_index(order, wrong.shape)
@@ -50,7 +46,7 @@ def confused_pairs(
 
 
 def confusion_figure(confusion: NDArray[np.int64], classes: list[str], title: str) -> Figure:
-    """Shares of each true class by what was said, and the most confused pairs beside them."""
+    """The confusion matrix in per cent of each true class, and the most confused pairs."""
     pairs = confused_pairs(confusion, classes)
     figure, [[left, right]] = panels(1, 2, 9.6, 5.4, width_ratios=(1.15, 1))
     share = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
@@ -58,7 +54,7 @@ def confusion_figure(confusion: NDArray[np.int64], classes: list[str], title: st
     figure.colorbar(
         image, ax=left, label="% of the true class", location="bottom", shrink=0.7, aspect=30
     )
-    left.set(xlabel="said", ylabel="true", title=title)
+    left.set(xlabel="predicted", ylabel="true", title=title)
     left.grid(False)
     if len(classes) <= 30:
         names = labels(classes, LONGEST_NAME)
@@ -68,7 +64,7 @@ def confusion_figure(confusion: NDArray[np.int64], classes: list[str], title: st
     short = dict(zip(classes, labels(classes, LONGEST_NAME), strict=True))
     words = [f"{short[p.true]} → {short[p.said]}" for p in pairs.itertuples()]
     right.set_yticks(range(len(pairs)), words, fontsize=7)
-    right.set(xlabel="test images", title="most confused: true → said")
+    right.set(xlabel="test images", title="most confused: true → predicted")
     right.invert_yaxis()
     return figure
 
@@ -76,7 +72,7 @@ def confusion_figure(confusion: NDArray[np.int64], classes: list[str], title: st
 def reliability(
     logits: NDArray[np.float32], label: NDArray[np.int64], bins: int = BINS
 ) -> pd.DataFrame:
-    """Confidence, accuracy and images of each bin of equal width that holds images (Guo et al.
+    """Confidence, accuracy and number of images of each bin of equal width with images (Guo et al.
     2017, 1706.04599).
     """
     probability = softmax(logits.astype(float), axis=1)
@@ -92,8 +88,8 @@ def calibration_error(bins: pd.DataFrame) -> float:
 
 
 def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
-    """A panel for each split: how often a variant is right where it is so sure; dots grow with the
-    number of images. The legend has the expected calibration error at each split.
+    """One panel per split: accuracy against confidence; larger dots mean more images. The legend has
+    the expected calibration error at each split.
     """
     splits = sorted({split for split, _ in tables})
     variants = list(dict.fromkeys(variant for _, variant in tables))
@@ -107,14 +103,14 @@ def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
                 _reliable(axis, variant, tables[split, variant], errors)
         limits: dict[str, Any] = {"xlim": (-4, 104), "ylim": (-4, 104), "aspect": "equal"}
         axis.set(title=f"{split}/{100 - split}", xlabel="confidence, %", **limits)
-    axes[0][0].set_ylabel("right, %")
+    axes[0][0].set_ylabel("correct, %")
     legend(figure, axes[0], columns=1)
     explain(figure, DIAGONAL)
     return figure
 
 
 def _reliable(axis: Axes, variant: str, bins: pd.DataFrame, errors: list[pd.DataFrame]) -> None:
-    """One variant in one panel."""
+    """Draw one variant in one panel."""
     x, y = 100 * bins["confidence"], 100 * bins["accuracy"]
     share = bins["images"] / bins["images"].sum()
     own = look(variant)
@@ -125,8 +121,8 @@ def _reliable(axis: Axes, variant: str, bins: pd.DataFrame, errors: list[pd.Data
 
 
 def judged(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFrame:
-    """A row an image: row, true, said, second, confidence, runner_up (the second's), margin, and
-    the place of the truth among the guesses.
+    """One row per image: row, true, said (first guess), second, confidence, runner_up (probability
+    of the second), margin, and the rank of the true class (place).
     """
     found = guesses(logits, label)
     columns: dict[str, NDArray[Any]] = {
@@ -140,7 +136,7 @@ def judged(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFram
 
 
 def mistakes(logits: NDArray[np.float32], label: NDArray[np.int64]) -> pd.DataFrame:
-    """The rows of `judged` whose image a model gets wrong."""
+    """The rows of `judged` with a wrong first guess."""
     images = judged(logits, label)
     return images[images["place"] > 1].reset_index(drop=True)
 
@@ -151,23 +147,23 @@ def errors_figure(
     title: str,
     thumbnails: Mapping[str, Image.Image] | None = None,
 ) -> Figure:
-    """Two rows of images: where the model hesitated most, right or wrong, and where it was wrong
-    and most sure. Above each its true class, then both guesses with their probabilities.
+    """Two rows of images: those with the smallest margin, and the errors with the highest
+    confidence. Above each its true class, then both guesses with their probabilities.
 
     Args:
-        saved: label, logits, image and classes, as `closeups.predictions` reads them.
-        root: the folder of the images, for those without a small copy.
-        title: of which run.
+        saved: label, logits, image and classes, from `closeups.predictions`.
+        root: the folder of the images, for images without a small copy.
+        title: the title of the run.
         thumbnails: the run's small copies by the names of the images.
     """
     images = judged(saved["logits"], saved["label"])
     wrong = images[images["place"] > 1]
     classes = labels([str(name) for name in saved["classes"]], LONGEST_NAME)
     if wrong.empty:
-        raise UserError("the best run makes no mistake on the test images")
+        raise UserError("the best run makes no errors on the test images")
     rows = {
-        "hesitated": images.nsmallest(IMAGES, "margin"),
-        "sure and wrong": wrong.nlargest(IMAGES, "confidence"),
+        "small margin": images.nsmallest(IMAGES, "margin"),
+        "confident errors": wrong.nlargest(IMAGES, "confidence"),
     }
     figure, axes = panels(2, IMAGES, 1.6 * IMAGES, 4.9)
     for line_of, (name, shown) in zip(axes, rows.items(), strict=True):
@@ -188,19 +184,21 @@ def errors_figure(
 def _counted(wrong: pd.DataFrame, images: int) -> str:
     second = (wrong["place"] == 2).mean()
     sure = (wrong["confidence"] > SURE).mean()
-    count = f"of {len(wrong)} mistakes in {images}"
-    return f"{count}, {second:.0%} had the truth second, {sure:.0%} were sure (over {SURE:.0%})"
+    count = f"{len(wrong)} errors in {images}"
+    return (
+        f"{count}: {second:.0%} with the true class second, {sure:.0%} confident (over {SURE:.0%})"
+    )
 
 
 def _guessed(one: Any, classes: list[str]) -> str:
-    """True class, and both guesses with their probabilities; a mark where it was right."""
-    truth = f"true: {classes[one.true]}{' (right)' * (one.place == 1)}"
+    """True class, and both guesses with their probabilities; marks a correct first guess."""
+    truth = f"true: {classes[one.true]}{' (correct)' * (one.place == 1)}"
     first = f"{classes[one.said]}: {one.confidence:.0%}"
     return f"{truth}\n{first}\n{classes[one.second]}: {one.runner_up:.0%}"
 
 
 def _image(path: Path, size: int = 128) -> Image.Image:
-    """The middle of an image, or a grey square where it is not on this machine."""
+    """The central square of an image, or a grey square if the image is missing."""
     try:
         with Image.open(path) as image:
             return ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (size, size))

@@ -1,10 +1,9 @@
-"""Every figure of a sweep, from its records alone: `FIGURES` names them, `birds figures SWEEP`
-draws what it can.
+"""The figures of a sweep, from its records alone: `FIGURES` lists them, `birds figures SWEEP` draws
+those that have records.
 
-The ones here compare the cells of a sweep (a split, a variant and whatever else was swept); those
-that look into runs are in `analysis.closeups`. A figure whose records are not there raises
-UserError with what to run. Files are the same to the byte for the same records: no dates, no
-versions, fixed ids.
+The figures here compare the cells of a sweep (split, variant and other swept choices); figures of
+single runs are in `analysis.closeups`. A figure without records raises UserError with the command
+to run. Equal records give files with equal bytes: no dates, no versions, fixed ids.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +41,7 @@ DASHES = ("-", "--", ":", "-.")
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write a figure to `stem`.png, .pdf and .svg, the same bytes each time; returns the files."""
+    """Write a figure to `stem`.png, .pdf and .svg, always with equal bytes; returns the files."""
     files = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, for all formats
@@ -54,8 +53,8 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
 
 
 def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accuracy") -> Figure:
-    """A panel for each split: the mean of every cell with its 95 % interval, and single seeds as
-    small rings.
+    """One panel per split: the mean of every cell with its 95 % interval, and single seeds as small
+    circles.
     """
     splits, names = sorted(table["split"].unique()), list(dict.fromkeys(table["cell"]))
     figure, axes = panels(
@@ -87,10 +86,10 @@ def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accur
 
 
 def differences_figure(comparisons: pd.DataFrame) -> Figure:
-    """A forest plot: each paired difference with its interval, and in grey what this sweep was too
-    small to show.
+    """A forest plot of the paired differences with their intervals; grey marks the differences that
+    are too small for this sweep.
 
-    Filled where the p of no difference, Holm's over all of them, is at most 0.05.
+    Marks are filled if Holm's p value is at most 0.05.
     """
     swept = list(comparisons.columns)[3 : list(comparisons.columns).index("seeds")]
     variants = list(dict.fromkeys([*comparisons["variant"], *comparisons["against"]]))
@@ -117,8 +116,7 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
     axis.axvline(0, color="0.3", linewidth=0.8)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     axis.set_xlabel(
-        "difference in test accuracy, percentage points\n"
-        "(grey: too small to be shown by this sweep)"
+        "difference in test accuracy, percentage points\n(grey: too small for this sweep to show)"
     )
     for name in variants:
         axis.plot([], [], linestyle="none", label=named(name), **dot(name, 6))
@@ -128,7 +126,7 @@ def differences_figure(comparisons: pd.DataFrame) -> Figure:
 
 
 def robustness_figure(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """A panel for each split: accuracy against the salt and pepper on the test images, the range of
+    """One panel per split: accuracy against salt and pepper on the test images, with the range of
     seeds shaded.
     """
     splits = sorted(table["split"].unique())
@@ -154,9 +152,7 @@ def robustness_figure(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
 
 
 def noise_figure(table: pd.DataFrame) -> Figure:
-    """Accuracy on clean test images against the noise that pretraining removed, with 95 %
-    intervals.
-    """
+    """Accuracy on clean test images against the noise in pretraining, with 95 % intervals."""
     figure, [[axis]] = panels(1, 1, 5.2, 3.4)
     for (split, variant), own in table.assign(x=100 * table["noise"].astype(float)).groupby(
         ["split", "variant"]
@@ -178,9 +174,7 @@ def noise_figure(table: pd.DataFrame) -> Figure:
 
 
 def cost_figure(table: pd.DataFrame) -> Figure:
-    """Minutes of training by cell; before them, in light grey, those of the pretraining that it
-    shares with others.
-    """
+    """Minutes of training of each cell, after the minutes of its shared pretraining in light grey."""
     names = [
         f"{named(cell)}  {split}/{100 - split}"
         for cell, split in zip(table["cell"], table["split"], strict=True)
@@ -210,7 +204,7 @@ def _differences(runs_dir: Path, sweep: str) -> Figure:
     comparisons = compare_sweep(runs_dir, sweep)
     if comparisons.empty or comparisons["gap"].isna().all():
         again = f"run: {comparisons['run'].iloc[0]}" if len(comparisons) else "make sweep-exp1"
-        raise UserError(f"no variant has a finished {REFERENCE} beside it; {again}")
+        raise UserError(f"no variant can be compared with a finished {REFERENCE}; {again}")
     return differences_figure(comparisons.dropna(subset=["gap"]))
 
 
@@ -225,7 +219,9 @@ def _robustness(runs_dir: Path, sweep: str) -> Figure:
 def _noise(runs_dir: Path, sweep: str) -> Figure:
     table, _ = cells(runs_dir, sweep)
     if "noise" not in table or not table["noise"].astype(bool).all():
-        raise UserError("this sweep did not vary noise; make sweep-noise && birds figures noise")
+        raise UserError(
+            "this sweep did not vary noise; run make sweep-noise && birds figures noise"
+        )
     return noise_figure(table)
 
 
@@ -237,7 +233,7 @@ def _pareto(runs_dir: Path, sweep: str) -> Figure:
     rows = rows[rows["key"].isin(sweep_frame(runs_dir, sweep)[0]["key"])]
     if rows.empty:
         raise UserError(
-            f"no model of it was timed; birds quantize {sweep} && birds latency {sweep}"
+            f"no model of this sweep was timed; run birds quantize {sweep} && birds latency {sweep}"
         )
     return pareto_figure(rows[rows["machine"] == rows["machine"].iloc[0]])
 
@@ -257,13 +253,12 @@ FIGURES: dict[str, Callable[[Path, str], Figure]] = {
 
 
 def write_figures(runs_dir: Path, sweep: str, out: Path | None = None) -> dict[str, str]:
-    """Write every figure that the records allow into `out` (default: `figures/SWEEP` beside the
-    runs).
+    """Write every figure that has records into `out` (default: `RUNS_DIR/figures/SWEEP`).
 
-    Returns why each of the others could not be drawn, by name. Raises UserError when there is no
-    such sweep.
+    Returns the reason for each figure that could not be drawn, by name. Raises UserError if the
+    sweep does not exist.
     """
-    table, _ = cells(runs_dir, sweep)  # says what is wrong with the sweep itself, once
+    table, _ = cells(runs_dir, sweep)  # raises errors of the sweep itself, once
     warning = table.attrs.get("meaningless", "")
     folder, missing = out or runs_dir / "figures" / sweep, {}
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The finished runs of a sweep as one frame, and which runs it still lacks."""
+"""The finished runs of a sweep as one frame, and the keys of its missing runs."""
 
 import contextlib
 import shlex
@@ -17,30 +17,30 @@ from birds.core.spec import UserError, read_spec
 from birds.core.store import RunFolder
 from birds.core.sweep import Asked, read_sweep
 
-BROKEN = (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error)  # what a bad .npz raises
+BROKEN = (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error)  # errors of a bad .npz
 SHOWN_ANYWAY = ("split", "variant", "seed")  # columns of every table
-NAMED_ALWAYS = ("data.labels_per_class",)  # a cut that the split does not tell
-ASKED = ("key", "split", "variant", "seed", "spec")  # columns of `asked_runs` beside what was swept
-UNEVEN = 2  # from which ratio of the largest class to the smallest accuracy alone misleads
-MEANINGLESS = "smoke"  # the budget that only tries whether everything works
-NEVER_MIXED = {  # columns that must agree within a comparison, and how to make them
-    "recipe": "move the runs of one of them away",
+NAMED_ALWAYS = ("data.labels_per_class",)  # a choice that the split does not show
+ASKED = ("key", "split", "variant", "seed", "spec")  # columns of `asked_runs`, without swept ones
+UNEVEN = 2  # ratio of the largest to the smallest class above which accuracy alone misleads
+MEANINGLESS = "smoke"  # the budget that only tests whether everything works
+NEVER_MIXED = {  # columns that must agree within a comparison, and what to do if they do not
+    "recipe": "move the runs of one recipe away",
     "data_digest": "compare runs on the same images",
-    "precision": "run it again with the precision of the others, into another runs_dir=",
+    "precision": "run it again with the precision of the others, in another runs_dir=",
 }
 
 
 def sweep_keys(runs_dir: Path, name: str) -> list[str]:
-    """The keys of the classifier runs a sweep asked for, each once.
+    """The keys of a sweep's classifier runs, each once.
 
-    Raises UserError when there is no such sweep.
+    Raises UserError if the sweep does not exist.
     """
     return list(dict.fromkeys(run.key for run in read_sweep(runs_dir, name).runs))
 
 
 def swept_choices(runs_dir: Path, name: str) -> pd.DataFrame:
-    """What a sweep varied beside split, variant and seed: a column each, a row for each key (the
-    first that asked).
+    """The swept choices of a sweep except split, variant and seed: one column each, one row per key
+    (from its first overrides).
     """
     asked = reversed(read_sweep(runs_dir, name).runs)
     words = {run.key: _words(run) for run in asked}
@@ -54,19 +54,19 @@ def swept_choices(runs_dir: Path, name: str) -> pd.DataFrame:
 
 
 def _words(run: Asked) -> dict[str, str]:
-    """The overrides that asked for a run, value by key."""
+    """The overrides of a run, value by key."""
     return dict(word.split("=", 1) for word in run.overrides)
 
 
 def short(choice: str) -> str:
-    """A choice as people read it: `min_steps` for `budget.classify.min_steps`."""
+    """The short name of a choice: `min_steps` for `budget.classify.min_steps`."""
     return choice.rpartition(".")[2]
 
 
 def sweep_frame(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
-    """The records of a sweep's finished runs, one row each, and the keys of those that are missing.
+    """The records of a sweep's finished runs, one row each, and the keys of the missing runs.
 
-    Raises UserError when runs that differ in their seed alone are mixed (see `refuse_mixed`).
+    Raises UserError if runs that differ only in the seed are mixed (see `refuse_mixed`).
     """
     keys = sweep_keys(runs_dir, name)
     frame = load_records(runs_dir, keys)
@@ -77,9 +77,7 @@ def sweep_frame(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
-    """Raise UserError, naming the run that differs, unless all are of one recipe, the same images
-    and one precision.
-    """
+    """Raise UserError unless all runs have the same recipe, images and precision."""
     for column in [name for name in NEVER_MIXED if name in frame]:
         count = frame[column].value_counts()
         if len(count) > 1:
@@ -88,16 +86,14 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
             which = f"{odd['variant']} split={odd['split']} seed={odd['seed']}"
             raise UserError(
                 f"run {odd['key']} ({which}) has {column}={other}, "
-                f"those it is compared with {most}: {NEVER_MIXED[column]}"
+                f"the runs to compare it with have {most}: {NEVER_MIXED[column]}"
             )
 
 
 def asked_runs(runs_dir: Path, name: str) -> pd.DataFrame:
-    """Every run a sweep asked for, as often as it did: key, split, variant, seed, its spec, and
-    what else was swept.
+    """Every requested run of a sweep: key, split, variant, seed, its spec, and other swept choices.
 
-    A variant that does not read a choice stands there once for each value of it, always under the
-    same key.
+    A variant that does not use a swept choice has one row for each value of it, all with one key.
     """
     swept, rows = list(swept_choices(runs_dir, name).columns), []
     for run in read_sweep(runs_dir, name).runs:
@@ -112,8 +108,8 @@ def asked_runs(runs_dir: Path, name: str) -> pd.DataFrame:
 def command(
     runs_dir: Path, name: str, *, seeds: Iterable[int] = (), variants: Iterable[str] = ()
 ) -> str:
-    """The command that asks for a sweep again, with more seeds or variants; what is finished is not
-    run again.
+    """The command that runs a sweep again, perhaps with more seeds or variants; finished runs are
+    not repeated.
     """
     words: dict[str, list[str]] = {}
     for run in read_sweep(runs_dir, name).runs:
@@ -127,9 +123,7 @@ def command(
 
 
 def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | None:
-    """Arrays that a run saved of its predictions (`birds.train.run`), by name; None where they are
-    gone.
-    """
+    """Arrays of a run's saved predictions (`birds.train.run`), by name; None if they are missing."""
     try:
         with np.load(RunFolder(runs_dir, key).predictions_file, allow_pickle=False) as saved:
             return [saved[name] for name in names]
@@ -138,8 +132,8 @@ def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | N
 
 
 def is_uneven(frame: pd.DataFrame) -> bool:
-    """Whether the classes of these runs are uneven by more than two to one, by their labels or by
-    their test images; a class that has none of them does not count.
+    """Whether class sizes differ by more than two to one, in labels or in test images; empty classes
+    do not count.
     """
     counts = [list(one) for one in frame.get("images_labelled_by_class", ()) if _is_list(one)]
     tested = [one for one in frame.get("test_confusion", ()) if _is_list(one)]
@@ -156,15 +150,17 @@ def _is_list(value: Any) -> bool:
 
 
 def meaningless(frame: pd.DataFrame) -> str:
-    """What is said of numbers that only show that everything works; empty where there are none."""
+    """A warning for runs that only show that everything works; empty for other runs."""
     if "choice.budget" not in frame or MEANINGLESS not in set(frame["choice.budget"]):
         return ""
-    return f"budget={MEANINGLESS}: these numbers mean nothing; they show that everything works."
+    return (
+        f"budget={MEANINGLESS}: these numbers mean nothing; they only show that everything works."
+    )
 
 
 def chance(frame: pd.DataFrame) -> float | None:
-    """The accuracy of guessing among the classes of these runs; None where the records do not have
-    them or the runs differ in them.
+    """The accuracy of guessing among the classes; None if the runs' numbers of classes differ or are
+    unknown.
     """
     if "classes" not in frame:
         return None
@@ -181,7 +177,7 @@ def needed_keys(frame: pd.DataFrame) -> list[str]:
 
 
 def needed_records(runs_dir: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """The records of all that these runs need, and of what that needs, the deepest last."""
+    """The records of the runs that these runs need, directly or not, the deepest last."""
     found = [load_records(runs_dir, needed_keys(frame))]
     while len(found[-1]):
         found.append(load_records(runs_dir, needed_keys(found[-1])))
@@ -190,9 +186,7 @@ def needed_records(runs_dir: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def pretraining_seconds(runs_dir: Path, frame: pd.DataFrame) -> pd.Series:
-    """For each classifier, the training seconds of all that it stands on (shared with others); 0
-    for none.
-    """
+    """For each classifier, the training seconds of all its pretraining (shared with others), or 0."""
     records = needed_records(runs_dir, frame)
     needs, seconds = {}, {}
     for record in records.to_dict("records"):

@@ -1,4 +1,4 @@
-"""How sure a number is: intervals over test images for one run, over seeds for several."""
+"""Confidence intervals: over test images for one run, over seeds for several runs."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How many labels? What is a method worth in labels? Answers in words from fitted curves."""
+"""Answers from fitted learning curves: how many labels are needed, and how many a method saves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,18 +15,19 @@ from analysis.variants import REFERENCE
 from birds.core.spec import UserError
 from birds.core.store import write_text
 
-FORETOLD_FROM = 10.0  # labels a class that the curve may see when it is judged
+FORETOLD_FROM = 10.0  # labels per class up to which the curve is fitted when it is checked
 STEPS = 60  # of a drawn curve
 
 
 def answers(found: LabelSweep, reach: float | None, out: Path) -> str:
-    """The table, the answers and how far the curve foretells, in words; the figure goes to `out`.
+    """The table, the answers and a check of the curve, as text; also writes text and figure to
+    `out`.
 
     Args:
-        found: what the sweep measured.
-        reach: the accuracy in per cent that is asked for, if any.
+        found: the measurements of the sweep.
+        reach: the accuracy to reach in per cent, if any.
 
-    Raises UserError when that is no percentage, or too few counts were measured.
+    Raises UserError if `reach` is not a percentage, or if too few numbers of labels were measured.
     """
     if reach is not None and not 0 < reach < 100:
         raise UserError(f"--reach {reach:g}: choose a percentage above 0 and below 100")
@@ -56,16 +57,16 @@ def _table(found: LabelSweep) -> str:
                 shown = f"{100 * mean:.1f} ± {100 * half:.1f}"
             cells.append(shown)
         rows.append(cells)
-    return markdown(["labels a class", *(own.method for own in found.points)], rows)
+    return markdown(["labels per class", *(own.method for own in found.points)], rows)
 
 
 def _chance(found: LabelSweep) -> str:
     seeds = f"{len(found.seeds)} seeds" if len(found.seeds) > 1 else "one seed"
     words = f"Accuracy % with 95 % intervals, {seeds} crossed with {found.images} test images."
     if len(found.seeds) == 1:
-        words += " With one seed the intervals know nothing of other cuts."
+        words += " With one seed the intervals do not cover other splits."
     if found.missing:
-        words += f" Not finished or refused: {len(found.missing)} runs."
+        words += f" Not finished or rejected: {len(found.missing)} runs."
     return words
 
 
@@ -78,7 +79,7 @@ def _upto(labels: float, limit: float) -> str:
 
 
 def _reached(own: Points, curve: Curve, draws: Curve, found: LabelSweep, goal: float) -> str:
-    """How many labels a class reach an accuracy, for one method."""
+    """A sentence on the number of labels per class with which one method reaches an accuracy."""
     labels = float(curve.labels_for(goal)[0])
     low, high = interval(draws.labels_for(goal))
     asked = f"{own.method} reaches {100 * goal:g} %"
@@ -86,21 +87,21 @@ def _reached(own: Points, curve: Curve, draws: Curve, found: LabelSweep, goal: f
         there = float(curve.at(found.limit)[0])
         ends = interval(draws.at(found.limit))
         return (
-            f"{own.method} does not reach {100 * goal:g} % within {found.limit:.0f} labels a class, "
-            f"four times what was measured: it is expected at {100 * there:.1f} % there "
+            f"{own.method} does not reach {100 * goal:g} % with {found.limit:.0f} labels per class, "
+            f"four times the measured number: the expected accuracy there is {100 * there:.1f} % "
             f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]."
         )
     if labels < own.counts.min():
-        return f"{asked} with fewer labels than were measured ({own.counts.min():g} a class)."
-    beyond = " (beyond what was measured)" if labels > own.counts.max() else ""
+        return f"{asked} with fewer labels than were measured ({own.counts.min():g} per class)."
+    beyond = " (beyond the measured range)" if labels > own.counts.max() else ""
     return (
-        f"{asked} with about {_number(labels)} labels a class [{_number(low)}, "
-        f"{_upto(high, found.limit)}], {labels * found.classes:.0f} in all{beyond}."
+        f"{asked} with about {_number(labels)} labels per class [{_number(low)}, "
+        f"{_upto(high, found.limit)}], {labels * found.classes:.0f} in total{beyond}."
     )
 
 
 def _worth(found: LabelSweep, curves: dict[str, tuple[Curve, Curve]]) -> str:
-    """What each method is worth in labels of the first one."""
+    """How many times its labels the first method needs to match each other method."""
     names = [own.method for own in found.points]
     first = next((name for name in names if name.split()[0] == REFERENCE), names[0])
     lines = []
@@ -119,13 +120,13 @@ def _worth_line(
     told = own.counts[needed <= found.limit]
     if not len(told):
         return (
-            f"{own.method}: {first} does not reach its accuracy within {found.limit:.0f} labels a "
-            "class, so its worth in labels cannot be told."
+            f"{own.method}: {first} does not reach its accuracy with {found.limit:.0f} labels per "
+            "class, so the two cannot be compared in labels."
         )
     factor = _factor(mine, reference, told, found.limit)
     ends = interval(_factor(drawn, drawn_reference, told, found.limit))
     less = len(own.counts) - len(told)
-    left_out = f"; at {less} further counts {first} does not reach it" if less else ""
+    left_out = f"; at {less} more numbers of labels {first} does not reach it" if less else ""
     by_count = []
     for count in (told[0], told[-1]):
         here = np.array([count])
@@ -133,14 +134,14 @@ def _worth_line(
         low, high = interval(_factor(drawn, drawn_reference, here, found.limit))
         by_count.append(f"{value:.1f} at {count:g} [{low:.1f}, {high:.1f}]")
     return (
-        f"{own.method} is worth {float(factor[0]):.1f} times the labels of {first} "
-        f"[{ends[0]:.1f}, {ends[1]:.1f}], on average over {told[0]:g} to {told[-1]:g} labels a "
+        f"To match {own.method}, {first} needs {float(factor[0]):.1f} times as many labels "
+        f"[{ends[0]:.1f}, {ends[1]:.1f}], on average over {told[0]:g} to {told[-1]:g} labels per "
         f"class ({', '.join(by_count)}){left_out}."
     )
 
 
 def _factor(mine: Curve, reference: Curve, counts: Floats, limit: float) -> Floats:
-    """The geometric mean over counts of how many labels the reference needs beside the method."""
+    """The geometric mean, over counts, of the ratio of labels that the reference needs."""
     values = mine.at(counts)
     columns = [reference.labels_for(values[:, k]) for k in range(len(counts))]
     needed = np.minimum(np.stack(columns, axis=1), limit)
@@ -149,7 +150,7 @@ def _factor(mine: Curve, reference: Curve, counts: Floats, limit: float) -> Floa
 
 
 def _foretold(found: LabelSweep) -> str:
-    """How well a curve fitted on few labels foretells what was measured with more."""
+    """How well a curve that was fitted on few labels predicts the accuracy with more labels."""
     lines = []
     for own in found.points:
         later = np.flatnonzero(own.counts >= 2 * FORETOLD_FROM)
@@ -161,16 +162,17 @@ def _foretold(found: LabelSweep) -> str:
             count = float(own.counts[k])
             said = float(curve.at(count)[0])
             low, high = interval(draws.at(count) - own.draws[:, k])
-            holds = "holds" if low <= 0 <= high else "does not hold"
+            holds = "consistent" if low <= 0 <= high else "not consistent"
             words.append(
-                f"{100 * said:.1f} % at {count:g} (measured {100 * own.mean[k]:.1f}; off by "
+                f"{100 * said:.1f} % at {count:g} (measured {100 * own.mean[k]:.1f}; error "
                 f"{100 * (said - own.mean[k]):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}], {holds})"
             )
         lines.append(f"{own.method}: {', '.join(words)}.")
     if not lines:
         return ""
-    return f"Fitted on up to {FORETOLD_FROM:g} labels a class, the curve foretold:\n" + "\n".join(
-        lines
+    return (
+        f"Fitted on up to {FORETOLD_FROM:g} labels per class, the curve predicted:\n"
+        + "\n".join(lines)
     )
 
 
@@ -187,15 +189,15 @@ def _figure(
     ticks = sorted({float(count) for own in found.points for count in own.counts} | {found.limit})
     axis.set_xticks(_apart(ticks), [f"{tick:g}" for tick in _apart(ticks)])
     axis.minorticks_off()
-    axis.set_xlabel("labels a class")
-    axis.set_ylabel("accuracy % (95 % intervals)")
-    axis.set_title("Dots: measured. Lines: fitted a - b n^-c, dashed beyond the labels measured")
+    axis.set_xlabel("labels per class")
+    axis.set_ylabel("accuracy, % (95 % intervals)")
+    axis.set_title("Dots: measured. Lines: fit of a - b n^-c, dashed beyond the measured range")
     legend(figure, [axis])
     return figure
 
 
 def _apart(ticks: Sequence[float]) -> list[float]:
-    """The ticks that have room beside each other on a logarithmic axis."""
+    """The ticks that fit next to each other on a logarithmic axis."""
     kept: list[float] = []
     for tick in ticks:
         if not kept or tick / kept[-1] > 1.25:

@@ -1,9 +1,9 @@
-"""Latency rows to tables and a picture: one comparison a machine, never one over several.
+"""Tables of latency rows: one comparison per machine, never across machines.
 
-`runs/latency.jsonl` holds a row for each model, device, number of threads and batch (see
-`birds.use.latency.measure`). Of each run on each machine the newest race counts, whole: rows of an
-older one would show models that were not timed side by side. Ratios were computed within one race,
-with their intervals.
+`runs/latency.jsonl` has one row for each model, device, number of threads and batch (see
+`birds.use.latency.measure`). Of each run on each machine only the newest race is used, because
+models of different races were not timed together. Ratios and their intervals were computed within
+one race.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ from birds.core.store import locked, write_text
 
 CELL = ["device", "threads", "batch"]
 RACE = ["machine", "key", *CELL]
-CROWD = 0.2  # cores that other processes may take before a race counts as disturbed
-FEW_CALLS = 100  # the 99th percentile of fewer calls is little more than their maximum
+CROWD = 0.2  # cores used by other processes above which a race counts as disturbed
+FEW_CALLS = 100  # the 99th percentile of fewer calls is almost their maximum
 
 
 def rows_file(runs_dir: Path) -> Path:
-    """Where the rows lie."""
+    """The file of the rows."""
     return runs_dir / "latency.jsonl"
 
 
 def append_rows(runs_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows, one JSON object a line, all or none of them, by as many processes as like.
+    """Append rows, one JSON object per line, all or none; several processes may do so at once.
 
-    Raises UserError when the disk is full; the file is then as it was.
+    Raises UserError when the disk is full; the file is then unchanged.
     """
     path = rows_file(runs_dir)
     with locked(path.with_suffix(".lock")):
@@ -43,9 +43,7 @@ def append_rows(runs_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_rows(runs_dir: Path) -> pd.DataFrame:
-    """All rows, in the order they were written; a line that was cut short or is of another shape is
-    left out.
-    """
+    """All rows in the order of writing, without incomplete or invalid lines."""
     path, rows = rows_file(runs_dir), []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):
@@ -56,15 +54,15 @@ def read_rows(runs_dir: Path) -> pd.DataFrame:
 
 
 def latency_table(runs_dir: Path) -> pd.DataFrame:
-    """The newest race of each run, device, threads and batch on each machine; the machine last
-    measured comes first.
+    """The newest race of each run, device, threads and batch on each machine; the machine of the
+    last measurement comes first.
 
-    Raises UserError when nothing was measured yet.
+    Raises UserError if nothing was measured yet.
     """
     rows = read_rows(runs_dir)
     if rows.empty:
         raise UserError(
-            f"no latency was measured in {runs_dir} yet; measure it: birds latency SWEEP"
+            f"no latency was measured in {runs_dir} yet; measure it with: birds latency SWEEP"
         )
     newest = rows[rows["time"] == rows.groupby(RACE)["time"].transform("max")]
     runs = [
@@ -80,12 +78,12 @@ def latency_table(runs_dir: Path) -> pd.DataFrame:
 
 
 def cell_title(device: str, threads: int, batch: int) -> str:
-    """A few words for people: what a race was run on and with."""
+    """The title of a race: device, threads and batch."""
     return f"{device}, {threads} thread{'s' if threads > 1 else ''}, batch {batch}"
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table for people: for each machine what it is, then one comparison for each device,
+    """The table as Markdown: for each machine its description, then one comparison for each device,
     threads and batch.
     """
     return "\n\n".join(
@@ -94,18 +92,18 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 CROWDED = (
-    "**Measured on a busy machine (other processes took {:.2f} of {} cores)**: threads that wait "
-    "for each other suffered\n  most, PyTorch's worst of all. Do not quote these factors; measure "
+    "**Measured on a busy machine (other processes used {:.2f} of {} cores)**: this slows down "
+    "models with several threads\n  most, above all PyTorch. Do not quote these factors; measure "
     "again when nothing else runs."
 )
 
 NOTE = (
-    "Times are of one call, from uint8 images in memory to logits in memory. x eager, x best fp32: "
-    "how many times as fast,\nwith a 98 % bootstrap interval over rounds, paired by round; = "
-    "cannot be told apart; * is the best fp32 itself.\nTimes are of warm calls, ratios of the "
-    "quickest call of each visit. ~: 99th percentile of fewer than 100 calls. Opened:\nfrom a file "
-    "to the first answer, in a fresh process with its runtime imported; memory: what that process "
-    "grew by,\nruntime included."
+    "Times are for one call, from uint8 images in memory to logits in memory. x eager, x best fp32: "
+    "speed factor, with a\n98 % bootstrap interval over rounds, paired by round. =: no difference "
+    "is shown. *: the best fp32 itself. Times are of\nwarm calls, ratios use the fastest call of "
+    "each visit. ~: 99th percentile of fewer than 100 calls. Opened: time from\nthe file to the "
+    "first answer, in a new process with its runtime imported. Memory: the growth of that process,\n"
+    "including the runtime."
 )
 
 
@@ -128,7 +126,7 @@ def _about(rows: pd.DataFrame) -> str:
     taken = (
         ""
         if others.isna().all()
-        else f"; other processes took {others.min():.2f} to {others.max():.2f} cores"
+        else f"; other processes used {others.min():.2f} to {others.max():.2f} cores"
     )
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
     sets = " ".join(last["instruction_sets"]) or "unknown"
@@ -159,7 +157,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _faster(row: dict[str, Any], column: str) -> str:
-    """A ratio of times as a factor of speed, with its interval the right way round."""
+    """A ratio of times as a speed factor, with its interval."""
     if pd.isna(row[column]):
         return ""
     factor, low, high = (1 / row[column + end] for end in ("", "_high", "_low"))
@@ -169,8 +167,8 @@ def _faster(row: dict[str, Any], column: str) -> str:
 
 
 def _caveats(cell: pd.DataFrame) -> list[str]:
-    """What a race says of itself, once for each run: how a model fared against itself, and who did
-    not start.
+    """Notes on a race, once for each run: the comparison of a model with itself, and models that
+    could not start.
     """
     others = cell["cores_of_others"].max()
     lines = [f"- {CROWDED.format(others, cell['cores'].max())}"] if others > CROWD else []
@@ -183,9 +181,7 @@ def _caveats(cell: pd.DataFrame) -> list[str]:
 
 
 def _weights(rows: pd.DataFrame) -> list[dict[str, str]]:
-    """One line a model: what does not depend on threads or batch. Against the checkpoint's size
-    where that is known.
-    """
+    """One row per model with the values that do not depend on threads or batch."""
     once = rows.drop_duplicates(["key", "model", "device"])
     return [
         {

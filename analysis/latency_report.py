@@ -1,4 +1,4 @@
-"""What `birds table latency` prints and writes: the table of races, and a picture for each machine."""
+"""Prints and writes the table of races and one figure per machine, for `birds table latency`."""
 
 import contextlib
 from pathlib import Path
@@ -11,10 +11,10 @@ from birds.core.spec import UserError
 
 
 def print_latency_table(runs_dir: Path) -> None:
-    """Print the table; write it as Markdown, CSV and LaTeX, and a Pareto picture for each machine,
-    under `tables/`.
+    """Print the table; write it as Markdown, CSV and LaTeX, and one Pareto figure per machine, to
+    `tables/`.
 
-    Raises UserError when nothing was measured yet.
+    Raises UserError if nothing was measured yet.
     """
     table = latency_table(runs_dir)
     text, folder = as_markdown(table), runs_dir / "tables"

@@ -1,11 +1,10 @@
-"""In which layer are the features? Each layer of a run's encoder, in numbers and as a picture.
+"""Measures and draws each layer of a run's encoder, to show where the classes separate.
 
-Two numbers are given for a layer's vectors. The silhouette (-1 to 1; Rousseeuw 1987,
-10.1016/0377-0427(87)90125-7) says how far test images of different classes lie apart. The linear
-probe (Alain and Bengio 2016, arXiv:1610.01644), a logistic regression on the labelled images'
-vectors, says what share of the test images a line between classes tells.
-t-SNE (van der Maaten and Hinton 2008) draws two layers, an intermediate and the last; it keeps
-neighbours and not distances.
+A layer's vectors get two numbers. The silhouette (-1 to 1; Rousseeuw 1987,
+10.1016/0377-0427(87)90125-7) measures how well test images of different classes are separated. The
+linear probe (Alain and Bengio 2016, arXiv:1610.01644) is the test accuracy of a logistic regression
+on the labelled images' vectors. Two layers, an intermediate one and the last, are drawn by t-SNE
+(van der Maaten and Hinton 2008), which preserves neighbours but not distances.
 """
 
 import dataclasses
@@ -29,7 +28,7 @@ from birds.core.store import RunFolder, write_atomically, write_text
 
 COLOURS = OKABE_ITO[:7]
 MARKERS = "os^DvPX"
-PROBE_STEPS = 500  # of the logistic regression, at most
+PROBE_STEPS = 500  # maximum of steps of the logistic regression
 FEWEST_CLASSES = 2
 LONGEST_NAME = 24
 MOST_NAMED = 40
@@ -37,11 +36,11 @@ MOST_NAMED = 40
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """What is known of a run's layers.
+    """The layers of a run.
 
-    rows: of each layer its name, silhouette, probe (accuracy) with probe_low and probe_high.
-    drawn: places (N, 2) of the test images by the names of the layers that are drawn.
-    label, wrong: of the same images, their class, and whether the run took it for another.
+    rows: for each layer its name, silhouette, probe (accuracy), probe_low and probe_high.
+    drawn: places (N, 2) of the test images, by the name of the drawn layer.
+    label, wrong: the class of the same images, and whether the run classified them wrongly.
     """
 
     rows: list[dict[str, Any]]
@@ -51,20 +50,20 @@ class Layers:
 
 
 def drawn_layers(names: Sequence[str]) -> list[str]:
-    """The intermediate layer and the last one; of two the first is the intermediate one."""
+    """The middle layer and the last one; of two layers, the first counts as the middle one."""
     return list(dict.fromkeys([names[(len(names) - 1) // 2], names[-1]]))
 
 
 def explore_layers(folder: RunFolder, perplexity: float) -> Layers:
-    """Measure and draw the layers that `birds.use.layers` saved; the result goes beside them.
+    """Measure and draw the layers saved by `birds.use.layers`; writes the result to the same folder.
 
-    Raises UserError where they are missing, or are of too few images.
+    Raises UserError if they are missing or have too few images.
     """
     try:
         with np.load(folder.study / "layers.npz", allow_pickle=False) as file:
             saved = {name: file[name] for name in file.files}
     except BROKEN:
-        raise UserError(f"the layers of run {folder.key} were not saved; birds study") from None
+        raise UserError(f"the layers of run {folder.key} were not saved; run birds study") from None
     names, seed = saved["names"].tolist(), int(saved["seed"])
     label = saved["test_label"]
     refuse_too_few(label, perplexity)
@@ -84,9 +83,9 @@ def explore_layers(folder: RunFolder, perplexity: float) -> Layers:
 
 
 def refuse_too_few(label: NDArray[np.int64], perplexity: float) -> None:
-    """Raise UserError where the images are of one class, or t-SNE has too few neighbours to ask."""
+    """Raise UserError for images of a single class, or for too few images for t-SNE."""
     if len(np.unique(label)) < FEWEST_CLASSES:
-        raise UserError("layers are compared by how they part classes: there is one class only")
+        raise UserError("layers are compared by the separation of classes, but there is one class")
     most = (len(label) - 1) // 3
     if not 2 <= perplexity <= most:
         raise UserError(
@@ -109,13 +108,13 @@ def probe(
 
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=PROBE_STEPS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it did not converge in so many steps
+        warnings.simplefilter("ignore")  # the warning that it did not converge
         model.fit(known, known_label)
     return float((model.predict(asked) == asked_label).mean())
 
 
 def _wrong(folder: RunFolder, images: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of these test images the run took for another class; none where that is not known."""
+    """Which of these test images the run classified wrongly; all False if unknown."""
     saved = predictions(folder.path.parent, folder.key, "test_image", "test_logits", "test_label")
     if saved is None:
         return np.zeros(len(images), bool)
@@ -135,7 +134,7 @@ def _leave(folder: RunFolder, found: Layers, perplexity: float) -> None:
 
 
 def read_layers(folder: RunFolder) -> Layers | None:
-    """What `birds study` found of a run's layers; None while that is not there or not whole."""
+    """The layers of a run as saved by `birds study`; None if missing or incomplete."""
     try:
         rows = json.loads((folder.study / "layers.json").read_text())["layers"]
         with np.load(folder.study / "drawn.npz", allow_pickle=False) as saved:
@@ -147,13 +146,13 @@ def read_layers(folder: RunFolder) -> Layers | None:
 
 
 def layers_figure(found: Mapping[str, Layers], classes: Mapping[str, Sequence[str]]) -> Figure:
-    """A row for each run: the intermediate and the last layer side by side.
+    """One row per run: the middle and the last layer.
 
-    Colour and marker are the true class; a ring marks an image that the run took for another.
+    Colour and marker show the true class; a ring marks an image that the run classified wrongly.
 
     Args:
-        found: by the words for a run.
-        classes: the names of its classes, by the same words.
+        found: the layers, by the title of the run.
+        classes: the names of its classes, by the same title.
     """
     columns = max(len(layers.drawn) for layers in found.values())
     size = (0.6 + 3.7 * columns, 0.9 + 3.4 * len(found))

@@ -1,10 +1,9 @@
-"""Accuracy against labels a class: measured points, a fitted curve, and draws of both.
+"""Accuracy against labels per class: measured points, a fitted curve, and random draws of both.
 
 The curve is an inverse power law, a - b n^-c (Figueroa et al. 2012, 10.1186/1472-6947-12-8). Its
-interval stands on draws of all points at once, seeds crossed with test images: the seeds' part is
-a multivariate t with the few degrees of freedom that seeds give, the images' part is normal, and
-what is left of both is counted once. Letters: C cells (a method at a count), S seeds, N test
-images, D draws.
+interval comes from joint draws of all points, over seeds crossed with test images. The seeds' part
+is a multivariate t with few degrees of freedom, the images' part is normal, and the residual is
+counted once. Letters: C cells (a method at a number of labels), S seeds, N test images, D draws.
 """
 
 import dataclasses
@@ -22,9 +21,9 @@ from birds.core.spec import UserError
 
 Floats = NDArray[np.float64]
 DRAWS = 1000
-POWERS = np.geomspace(0.1, 3, 60)  # values of c that are tried
-LEAST_COUNTS = 3  # points that a curve of three parameters needs
-FARTHEST = 4.0  # times the labels measured, beyond which no curve is drawn or read
+POWERS = np.geomspace(0.1, 3, 60)  # tried values of c
+LEAST_COUNTS = 3  # minimum of points for a curve with three parameters
+FARTHEST = 4.0  # times the measured labels; the curve is not used beyond
 LABELS = "data.labels_per_class"
 
 
@@ -36,7 +35,7 @@ class Curve(NamedTuple):
     c: Floats
 
     def at(self, labels: Floats | float) -> Floats:
-        """The accuracy with so many labels a class; a column for each number where it is an
+        """The accuracy with this number of labels per class; one column for each number of an
         array.
         """
         n = np.asarray(labels, float)
@@ -45,7 +44,7 @@ class Curve(NamedTuple):
         return self.a - self.b * n**-self.c
 
     def labels_for(self, accuracy: Floats | float) -> Floats:
-        """The labels a class that reach an accuracy; infinity where the curve never does."""
+        """The labels per class that reach an accuracy; infinity if the curve never does."""
         room = self.a - accuracy
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             found = (self.b / room) ** (1 / self.c)
@@ -55,8 +54,8 @@ class Curve(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """What one method reached: counts of labels a class (K,) ascending, mean accuracy (K,), draws
-    of it (D, K), and half the width of each one's 95 % interval (K,).
+    """The results of one method: labels per class (K,) ascending, mean accuracy (K,), draws of it
+    (D, K), and half the width of its 95 % interval (K,).
     """
 
     method: str
@@ -66,14 +65,14 @@ class Points:
     half_width: Floats
 
     def fit(self, upto: float = np.inf) -> tuple[Curve, Curve]:
-        """The curve of the means and those of the draws, from the counts up to a number.
+        """The curve of the means and the curves of the draws, fitted on counts up to `upto`.
 
-        Raises UserError with fewer than three counts.
+        Raises UserError for fewer than three counts.
         """
         used = self.counts <= upto
         if used.sum() < LEAST_COUNTS:
             raise UserError(
-                f"{self.method} was measured at {int(used.sum())} numbers of labels; a curve needs "
+                f"{self.method} was measured with {int(used.sum())} numbers of labels; a curve needs "
                 f"{LEAST_COUNTS} or more, as in {LABELS}=1,2,5,10"
             )
         spread = np.maximum(self.draws[:, used].std(0), 1e-3)
@@ -86,7 +85,7 @@ class Points:
 
 @dataclasses.dataclass(frozen=True)
 class LabelSweep:
-    """All that a sweep over labels measured. missing: cells that lack a seed, in words."""
+    """The measurements of a sweep over labels. missing: titles of the missing runs."""
 
     points: list[Points]
     seeds: tuple[int, ...]
@@ -96,7 +95,7 @@ class LabelSweep:
 
     @property
     def limit(self) -> float:
-        """The most labels a class that anything is said of."""
+        """The largest number of labels per class for which the curve is used."""
         return FARTHEST * max(float(own.counts.max()) for own in self.points)
 
 
@@ -104,9 +103,9 @@ def fit_power_law(counts: Floats, accuracy: Floats, weight: Floats) -> Curve:
     """The weighted least squares fit of a - b n^-c with a <= 1 and b >= 0 to each row.
 
     Args:
-        counts: labels a class, (K,).
+        counts: labels per class, (K,).
         accuracy: fractions, (D, K).
-        weight: of each point, (K,).
+        weight: the weight of each point, (K,).
     """
     best = np.full(len(accuracy), np.inf)
     found = np.zeros((3, len(accuracy)))
@@ -132,14 +131,14 @@ def _linear_fit(x: Floats, y: Floats, weight: Floats) -> tuple[Floats, Floats]:
 
 
 def label_sweep(runs_dir: Path, sweep: str) -> LabelSweep:
-    """The points of every method of a sweep, over the seeds that all of them finished.
+    """The points of every method of a sweep, over the seeds that are finished in all cells.
 
-    Raises UserError when the sweep did not vary the labels, or no seed is whole.
+    Raises UserError if the sweep did not vary the labels, or if no seed is complete.
     """
     asked = asked_runs(runs_dir, sweep)
     records = load_records(runs_dir, list(asked["key"].unique()))
     if records.empty:
-        raise UserError(f"the sweep {sweep!r} has no finished run yet; birds status {sweep}")
+        raise UserError(f"the sweep {sweep!r} has no finished run yet; see birds status {sweep}")
     by_key = {str(row["key"]): row for row in records.to_dict("records")}
     cells: dict[tuple[str, float], dict[int, pd.Series]] = {}
     lacking: list[str] = []
@@ -158,7 +157,7 @@ def label_sweep(runs_dir: Path, sweep: str) -> LabelSweep:
 
 
 def _method(row: dict[str, object], asked: pd.DataFrame) -> str:
-    """A variant and what else was swept beside labels, split and seed."""
+    """A variant and its other swept choices, except labels, split and seed."""
     further = [name for name in asked.columns if name not in ASKED and name != LABELS]
     words = [f"{short(name)}={row[name]}" for name in further if row[name]]
     return " ".join([str(row["variant"]), *words])
@@ -175,7 +174,7 @@ def _refuse_one_count(cells: dict[tuple[str, float], dict[int, pd.Series]], swee
     counts = {count for _, count in cells}
     if len(counts) < 2:
         raise UserError(
-            f"the sweep {sweep!r} was measured at one number of labels a class; vary it: "
+            f"the sweep {sweep!r} has only one number of labels per class; vary it: "
             f"python train.py -m sweeps=labels"
         )
 
@@ -188,7 +187,7 @@ def _crossed_cells(
 ) -> LabelSweep:
     seeds = sorted(set.intersection(*(set(own) for own in cells.values())))
     if not seeds:
-        raise UserError(f"no seed of {sweep!r} is finished at every number of labels")
+        raise UserError(f"no seed of {sweep!r} is finished for every number of labels")
     places = sorted(cells)
     columns = []
     for place in places:
@@ -207,7 +206,7 @@ def _crossed_cells(
 
 
 def _half_width(right: Floats) -> float:
-    """Half the 95 % interval of one cell (S, N); over images alone where there is one seed."""
+    """Half the 95 % interval of one cell (S, N); with one seed, over images alone."""
     from analysis.statistics import crossed
 
     if len(right) > 1:

@@ -1,7 +1,7 @@
-"""A model card from a run's record: what it is, how good it is, what it confuses, what it may cost.
+"""A model card from a run's record: data, accuracy, confused classes, weights, size and speed.
 
-After Mitchell et al. (2019, 10.1145/3287560.3287596). Every number comes from the record, the
-predictions that the run saved, or the latency rows.
+After Mitchell et al. (2019, 10.1145/3287560.3287596). Every number comes from the record, the run's
+saved predictions, or the latency rows.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ def model_card(folder: RunFolder, sizes: dict[str, int], sentence: str) -> str:
 
     Args:
         folder: its run.
-        sizes: bytes by name of the file.
-        sentence: what its unsure predictions are worth.
+        sizes: bytes by the name of the file.
+        sentence: the error rate of unsure and other predictions.
     """
     record = folder.record()
     assert record is not None
@@ -36,11 +36,11 @@ def model_card(folder: RunFolder, sizes: dict[str, int], sentence: str) -> str:
         f"Run `{row['key']}`, trained by birds (recipe {row['recipe']}, code {row['git_sha'][:12]}).",
         "## Data\n\n" + _data(row),
         "## Accuracy\n\n" + _accuracy(folder, row, sentence),
-        "## What it confuses\n\n" + _confusions(folder),
+        "## Confused classes\n\n" + _confusions(folder),
         "## Weights\n\n" + _weights(row),
         "## Size and speed\n\n" + _size(folder, row, sizes),
-        "## Not for\n\nPhotos of other classes: it names one of its own classes for every photo. "
-        "Look at those that it calls unsure, and try it on photos of your own place first.",
+        "## Not for\n\nPhotos of other classes: the model gives one of its own classes for every "
+        "photo. Check the photos that it calls unsure, and test it on your own photos first.",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -48,14 +48,14 @@ def model_card(folder: RunFolder, sizes: dict[str, int], sentence: str) -> str:
 def _data(row: dict[str, Any]) -> str:
     cut = f"{row['split']} % of the training images were treated as unlabelled"
     if row.get("choice.labels_per_class"):
-        cut = f"{row['choice.labels_per_class']} labelled images a class"
+        cut = f"{row['choice.labels_per_class']} labelled images per class"
     lines = [
         f"- Data set `{row['data_name']}` (digest `{row['data_digest']}`); {cut}; seed "
         f"{row['seed']}.",
         f"- {row['images_labelled']} labelled, {row['images_unlabelled']} unlabelled, "
         f"{row['images_valid']} validation and {row['images_test']} test images.",
-        f"- Images of {row['choice.image.size']} pixels a side, "
-        f"{row['choice.image.channels']} channels, fitted by {row['choice.image.resize']}.",
+        f"- Images of {row['choice.image.size']} pixels per side, "
+        f"{row['choice.image.channels']} channels, resized by {row['choice.image.resize']}.",
         f"- Classes: {', '.join(row['classes'])}.",
     ]
     return "\n".join(lines)
@@ -69,27 +69,25 @@ def _accuracy(folder: RunFolder, row: dict[str, Any], sentence: str) -> str:
         ends = binomtest(right, len(saved[1])).proportion_ci(LEVEL, "wilson")
         words += f" (95 % interval {100 * ends.low:.1f} to {100 * ends.high:.1f}, over images)"
     words += f"; macro F1 {100 * row['test_macro_f1']:.1f} %."
-    words += " The interval is for this model on such images, not for the method."
+    words += " The interval is for this model on similar images, not for the method."
     return f"{words}\n\n{sentence}".strip()
 
 
 def _confusions(folder: RunFolder) -> str:
     saved = predictions(folder.path.parent, folder.key, "test_logits", "test_label", "classes")
     if saved is None:
-        return "The predictions of the test images are gone."
+        return "The predictions on the test images are missing."
     logits, label, classes = saved
     rows = confused_pairs(label, logits.argmax(1), [str(name) for name in classes])
     if not rows:
-        return "Nothing, on the test images."
-    return markdown(["class", "called", "times", "of"], rows)
+        return "No test image was classified wrongly."
+    return markdown(["class", "predicted as", "times", "of"], rows)
 
 
 def confused_pairs(
     label: NDArray[np.int64], guess: NDArray[np.int64], classes: Sequence[str]
 ) -> list[list[str]]:
-    """The pairs of classes that are confused most: class, what it is called, how often, of how
-    many images.
-    """
+    """The most confused pairs: true class, predicted class, how often, of how many images."""
     table = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(table, (label, guess), 1)
     images = table.sum(1)
@@ -107,13 +105,13 @@ def _weights(row: dict[str, Any]) -> str:
     start = str(row.get("choice.encoder.options.weights", "none"))
     name = str(row.get("choice.encoder.options.model", row["choice.encoder.name"]))
     if start == "none":
-        return f"The encoder ({name}) started from random weights; nobody else's are in it."
+        return f"The encoder ({name}) started from random weights; it contains no other weights."
     if start == "pretrained":
         library = row["choice.encoder.name"]
-        return f"The encoder ({name}) started from the weights of {library}; its terms hold."
+        return f"The encoder ({name}) started from the weights of {library}; its terms apply."
     return (
-        f"The encoder ({name}) started from weights in a file (`{start}`). Their licence is not "
-        "known here: ask whoever published that file, and write it into this card."
+        f"The encoder ({name}) started from weights in a file (`{start}`). Their licence is "
+        "unknown: find it where the file was published, and add it to this card."
     )
 
 
@@ -128,7 +126,7 @@ def _size(folder: RunFolder, row: dict[str, Any], sizes: dict[str, int]) -> str:
     for found in rows.to_dict("records"):
         if "median_ms" in found:
             lines.append(
-                f"- {found['model']}: {found['median_ms']:.1f} ms a call of {found['batch']} on "
+                f"- {found['model']}: {found['median_ms']:.1f} ms per batch of {found['batch']} on "
                 f"{found['device']} with {found['threads']} threads ({found['machine']})."
             )
     return "\n".join(lines)

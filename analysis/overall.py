@@ -1,5 +1,5 @@
-"""One overall table of a sweep, for a spreadsheet: every cell with its accuracy on training,
-validation and test images, its choices, parameters and seconds; and two ways to choose among them.
+"""One overall table of a sweep for a spreadsheet: every cell with its accuracies on training,
+validation and test images, choices, parameters and seconds; and two recommended cells.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from birds.core.errors import UserError
 from birds.core.store import write_atomically, write_text
 
 SUFFIXES = (".md", ".csv", ".xlsx")
-CHOICES = {  # column of the table: of the record
+CHOICES = {  # column of the table: column of the record
     "model": "choice.encoder.options.model",
     "head": "choice.method.options.head.name",
     "head_layers": "choice.method.options.head.options.layers",
@@ -31,12 +31,12 @@ PERCENT = ("train_accuracy", "valid_accuracy", "test_accuracy", "gap")
 
 
 def overall(runs_dir: Path, sweep: str) -> pd.DataFrame:
-    """A row a cell, best on validation images first.
+    """One row per cell, the best validation accuracy first.
 
-    Accuracies are means over seeds as fractions: of the labelled training images without
-    augmentation, of validation and of test images with its 95 % interval; `gap` is training less
-    validation. Seconds are of training, of the pretraining below it, and of both. Choices that a
-    cell does not have are empty, and columns that are empty throughout are left out.
+    Accuracies are fractions, means over seeds: on the labelled training images without
+    augmentation, on validation images, and on test images with a 95 % interval. `gap` is training
+    minus validation accuracy. Seconds are given for training, for pretraining, and for both. Choices
+    that a cell does not have are empty; empty columns are left out.
     """
     table, runs = cells(runs_dir, sweep)
     runs = runs.assign(pretraining=pretraining_seconds(runs_dir, runs))
@@ -64,8 +64,8 @@ def overall(runs_dir: Path, sweep: str) -> pd.DataFrame:
 
 
 def choices(table: pd.DataFrame) -> list[str]:
-    """Two sentences: which cell is best on validation images, and which has the least gap from
-    training to validation. Test images choose nothing.
+    """Two sentences: the cell with the best validation accuracy, and the cell with the smallest gap
+    between training and validation. Test images are not used for the choice.
     """
     said = []
     known = table.dropna(subset=["valid_accuracy"])
@@ -78,7 +78,7 @@ def choices(table: pd.DataFrame) -> list[str]:
     if "gap" in known and known["gap"].notna().any():
         least = known.loc[known["gap"].abs().idxmin()]
         said.append(
-            f"Least gap between training and validation: {_cell(table, least)} with "
+            f"Smallest gap between training and validation: {_cell(table, least)} with "
             f"{100 * least['gap']:+.1f} points (validation {least['valid_accuracy']:.1%}, test "
             f"{least['test_accuracy']:.1%})."
         )
@@ -92,10 +92,10 @@ def _cell(table: pd.DataFrame, row: pd.Series) -> str:
 
 
 def write_overall(runs_dir: Path, sweep: str, out: Path) -> list[str]:
-    """Write the overall table to `out`, as Markdown, CSV or a spreadsheet by its suffix; returns
-    the sentences of `choices`.
+    """Write the overall table to `out` as Markdown, CSV or a spreadsheet, by its suffix; returns the
+    sentences of `choices`.
 
-    Raises UserError for another suffix, and where openpyxl is missing for .xlsx.
+    Raises UserError for another suffix, and for .xlsx without openpyxl.
     """
     if out.suffix not in SUFFIXES:
         raise UserError(f"--out {out}: choose a name that ends in {' or '.join(SUFFIXES)}")
@@ -113,7 +113,7 @@ def write_overall(runs_dir: Path, sweep: str, out: Path) -> list[str]:
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as people read it, accuracies in per cent."""
+    """The table as text, with accuracies in per cent."""
     columns = {}
     for name in table.columns:
         values = table[name]
@@ -127,7 +127,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_sheets(out: Path, table: pd.DataFrame, said: list[str]) -> None:
-    """A sheet with the table, its head frozen, and one with the choices."""
+    """Write a sheet with the table, with a frozen head, and a sheet with the choices."""
     try:
         import openpyxl  # noqa: F401
     except ImportError:
@@ -147,7 +147,7 @@ def _write_sheets(out: Path, table: pd.DataFrame, said: list[str]) -> None:
 
 
 def _make_readable(sheet: object) -> None:
-    """Columns as wide as their words, fractions as per cent."""
+    """Fit the width of columns to their text, and format fractions as per cent."""
     for column in sheet.columns:  # type: ignore[attr-defined]
         head = str(column[0].value)
         longest = max(len(str(cell.value)) for cell in column)

@@ -1,9 +1,9 @@
-"""Which runs of a sweep are compared with which, on equal images, cuts and seeds.
+"""Finds the runs of a sweep to compare with each other, on equal images, splits and seeds.
 
-A variant's YAML says what it is compared with (`analysis.variants`); nearly always that is A. The A
-that was asked for with the same choices comes first. Where there is none, it is the A of the same
-images, cut and seed that is most alike, from another cell of the sweep or from another sweep: one
-of the same encoder and image size where there is one. A row then says what that A has otherwise.
+A variant's YAML names its opponents (`analysis.variants`), usually A. The first choice is an A with
+the same choices. Otherwise it is the most similar A with the same images, split and seed, from
+another cell or another sweep, if possible with the same encoder and image size. A row then names the
+choices of that A that differ.
 """
 
 import warnings
@@ -25,16 +25,16 @@ from birds.core.spec import RunSpec, read_spec
 from birds.core.store import RunFolder
 
 Right = Callable[[str], pd.DataFrame | None]
-IMAGE = ("encoder.name", "image.size", "image.channels")  # choices of how an image is read
+IMAGE = ("encoder.name", "image.size", "image.channels")  # choices for reading images
 
 
 class Pair(NamedTuple):
-    """What two variants say of equal images: `correct` is (2, S, N), the variant's and the other's,
-    1 where right.
+    """The results of two variants on equal images: `correct` is (2, S, N), first the variant's, then
+    the opponent's, with 1 for a correct answer.
 
-    Under noise it is a share of so many `levels`. `other` says which choices the other has that the
-    row does not name; empty where all are equal. `pretrained`: whether the variant stands on a
-    pretraining. `keys` are those of the runs that were compared.
+    Under noise, the values are shares of the `levels` of noise. `other` lists the choices of the
+    opponent that differ; empty if all are equal. `pretrained`: whether the variant needs a
+    pretraining. `keys` are the keys of the compared runs.
     """
 
     about: dict[str, Any]
@@ -48,13 +48,13 @@ class Pair(NamedTuple):
 
     @property
     def is_crossed(self) -> bool:
-        """Whether there are seeds and images enough for an interval over both."""
+        """Whether there are enough seeds and images for an interval over both."""
         return bool(min(self.correct.shape[1:]) > 1)
 
 
 class Sides(NamedTuple):
-    """The runs of a comparison, rows of `asked_runs`: the variant's, and those it is compared with;
-    and which choices the latter have that the former have not.
+    """The runs of a comparison, rows of `asked_runs`: those of the variant and those of its
+    opponent, and the choices of the opponent that differ.
     """
 
     mine: pd.DataFrame
@@ -68,11 +68,10 @@ class Sides(NamedTuple):
 
 
 def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False, balanced: bool = False) -> list[Pair]:
-    """Every comparison a sweep allows, as its variants' YAMLs name them, where all else is equal.
+    """Every comparison of a sweep that the variants' YAMLs define, with all other choices equal.
 
-    A variant that was not asked for or is not finished leaves a hole: fewer seeds, in the end none.
-    Raises UserError when there is no such sweep, or one comparison mixes recipes, images or
-    precisions.
+    Missing or unfinished runs reduce the seeds of a comparison, perhaps to none. Raises UserError if
+    the sweep does not exist, or if a comparison mixes recipes, images or precisions.
     """
     asked = asked_runs(runs_dir, sweep)
     records = load_records(runs_dir, list(asked["key"].unique()))
@@ -96,9 +95,9 @@ def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False, balanced: bool = F
 
 
 def _opponents(cell: pd.DataFrame, *, alone: bool) -> Iterator[tuple[str, str]]:
-    """What each variant of a cell is compared with: A first, even where it was not asked for.
+    """The opponents of each variant of a cell: A first, even if it is not in the sweep.
 
-    Where A is `alone` in a sweep, its cells are compared with its first one.
+    If A is `alone` in a sweep, its cells are compared with the first cell.
     """
     there = list(dict.fromkeys(cell["variant"]))
     further = []
@@ -114,7 +113,7 @@ def _opponents(cell: pd.DataFrame, *, alone: bool) -> Iterator[tuple[str, str]]:
 
 
 def _sides(asked: pd.DataFrame, cell: pd.DataFrame, name: str, against: str) -> Sides | None:
-    """The runs of a comparison, both from this sweep; None where a cell would be its own."""
+    """The runs of a comparison within this sweep; None if a cell would be compared with itself."""
     mine = cell[cell["variant"] == name]
     if name != against and against in set(cell["variant"]):
         return Sides(mine, cell[cell["variant"] == against])
@@ -133,15 +132,15 @@ def _sides(asked: pd.DataFrame, cell: pd.DataFrame, name: str, against: str) -> 
 
 
 def _on_equal_images(one: RunSpec, two: RunSpec) -> bool:
-    """Whether two runs have the same images and, for equal seeds, the same cut."""
+    """Whether two runs have the same images and, for equal seeds, the same split."""
     choices = ("split", "labels_per_class")
     same_cut = all(getattr(one, name) == getattr(two, name) for name in choices)
     return same_cut and one.data.digest == two.data.digest
 
 
 def _most_alike(candidates: pd.DataFrame, families: pd.Series, mine: pd.DataFrame) -> str:
-    """The family of candidates that reads images as these runs do, where there is one, has most of
-    their seeds, and shares most of their choices.
+    """The most similar family of candidates: one with the same encoder and images if possible, then
+    most common seeds, then most equal choices.
     """
     first: RunSpec = mine["spec"].iloc[0]
     own = dict(dotted(first.model_dump(mode="json")))
@@ -157,15 +156,15 @@ def _most_alike(candidates: pd.DataFrame, families: pd.Series, mine: pd.DataFram
 
 
 def _other_words(mine: pd.Series, theirs: pd.Series) -> str:
-    """The swept choices in which two rows of `asked_runs` differ, as the second has them."""
+    """The swept choices of the second row of `asked_runs` that differ from the first."""
     names = [name for name in mine.index if name not in ASKED and mine[name] != theirs[name]]
     return " ".join(f"{short(name)}={theirs[name]}" for name in names if theirs[name])
 
 
 def _references_elsewhere(runs_dir: Path) -> pd.DataFrame:
-    """The finished runs of A under `runs_dir`, whichever sweep asked for them."""
+    """The finished runs of A under `runs_dir`, of any sweep."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # runs of other recipes are nothing to warn of here
+        warnings.simplefilter("ignore")  # runs of other recipes do not matter here
         records = load_records(runs_dir)
     rows = []
     for record in records.to_dict("records"):
@@ -177,8 +176,8 @@ def _references_elsewhere(runs_dir: Path) -> pd.DataFrame:
 
 
 def _from_elsewhere(mine: pd.DataFrame, records: pd.DataFrame, found: pd.DataFrame) -> Sides:
-    """A comparison with the A of another sweep that has the same cuts, budget and precision; with
-    nothing where there is none.
+    """A comparison with an A of another sweep with the same splits, budget and precision; without an
+    opponent if there is none.
     """
     own = records[records["key"].isin(mine["key"])] if len(records) else records
     first: RunSpec = mine["spec"].iloc[0]
@@ -199,7 +198,7 @@ def _from_elsewhere(mine: pd.DataFrame, records: pd.DataFrame, found: pd.DataFra
 
 
 def _image_words(mine: RunSpec, theirs: RunSpec) -> str:
-    """How another run reads images, where it does so otherwise."""
+    """The choices for reading images that another run has and that differ."""
     own = dict(dotted(mine.model_dump(mode="json")))
     other = dict(dotted(theirs.model_dump(mode="json")))
     names = [name for name in IMAGE if own[name] != other[name]]
@@ -207,9 +206,10 @@ def _image_words(mine: RunSpec, theirs: RunSpec) -> str:
 
 
 def _right(runs_dir: Path, key: str, *, noisy: bool, balanced: bool = False) -> pd.DataFrame | None:
-    """Whether a run was right about each test image, under noise at each fraction; None where that
-    is gone, or was not measured. With `balanced`, being right counts by the inverse of the class's
-    number of images.
+    """Whether a run is correct on each test image, or, if noisy, at each noise level of it.
+
+    With `balanced`, a correct answer is weighted by the inverse of the class's number of images.
+    Returns None if it is missing or was not measured.
     """
     names = ("test_hits_noise",) if noisy else ("test_logits", "test_label")
     record = load_records(runs_dir, [key])
@@ -225,7 +225,7 @@ def _right(runs_dir: Path, key: str, *, noisy: bool, balanced: bool = False) -> 
 
 
 def _in_all(frames: list[pd.DataFrame]) -> list[Any]:
-    """The columns, fractions of noise, that all of these frames have."""
+    """The columns (noise levels) that all of these frames have."""
     if not frames:
         return []
     return sorted(set(frames[0]).intersection(*frames[1:]))

@@ -1,8 +1,8 @@
-"""The Pareto picture of one machine: accuracy against latency and size, readable in grey and by the
-colour-blind.
+"""The Pareto figure of one machine: accuracy against latency and size; it is readable without
+colours.
 
-Models differ in marker and in whether it is filled (fp32 is hollow), and then in colour. A run is a
-label and not a colour. The dashed line steps along the models that no other one beats in both.
+Models differ in marker, in filling (fp32 is hollow), and in colour. Runs are labelled with text. The
+dashed line connects the models that no other model beats in both.
 """
 
 import itertools
@@ -24,17 +24,16 @@ COLOURS = OKABE_ITO[:7]  # yellow is too light for a hollow marker
 
 
 def pareto_figure(rows: pd.DataFrame) -> Figure:
-    """One machine's models at its smallest batch and number of threads: accuracy against latency,
-    and against size.
+    """Accuracy against latency and against size, for one machine's models at its smallest batch and
+    number of threads.
 
-    Models whose accuracy or size is not known are left out. Raises UserError when that is all of
-    them.
+    Models with unknown accuracy or size are left out. Raises UserError if none is left.
     """
     known = rows.dropna(subset=["test_accuracy", "bytes"])
     if known.empty:
         raise UserError(
-            "the accuracy of the timed models is not known; "
-            "birds quantize SWEEP && birds latency SWEEP"
+            "the accuracy of the timed models is unknown; "
+            "run birds quantize SWEEP && birds latency SWEEP"
         )
     cell = known.sort_values(CELL, kind="stable").iloc[0]
     shown = known[(known[CELL] == cell[CELL]).all(axis=1)]
@@ -52,9 +51,7 @@ def pareto_figure(rows: pd.DataFrame) -> Figure:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, column: str, title: str) -> None:
-    """Accuracy against one column, with a look for each model, fp32 first, so that it is alike in
-    all panels.
-    """
+    """Accuracy against one column, with the same style for each model in all panels, fp32 first."""
     x, y = rows[column].to_numpy(float), rows["percent"].to_numpy(float)
     shares = zip(rows["test_accuracy"], rows["images_test"], strict=True)
     low, high = 100 * np.array([wilson(share, int(count)) for share, count in shares]).T
@@ -104,7 +101,7 @@ def _scale(axes: Axes, x: NDArray[np.float64], title: str) -> None:
 
 
 def _label_runs(axes: Axes, rows: pd.DataFrame, column: str) -> None:
-    """The name of each run beside its rightmost point, pushed upwards where two would overlap."""
+    """Write the name of each run next to its rightmost point, moved up to avoid overlaps."""
     ends = rows.sort_values(column).drop_duplicates("run", keep="last").sort_values("percent")
     gap, floor = 0.05 * float(np.ptp(axes.get_ylim())), -np.inf
     beside = (axes.get_xlim()[1] / axes.get_xlim()[0]) ** 0.03
@@ -114,7 +111,7 @@ def _label_runs(axes: Axes, rows: pd.DataFrame, column: str) -> None:
 
 
 def pareto(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Which points no other beats in both, less x and more y; by growing x."""
+    """The points that no other point beats in both (less x and more y), sorted by x."""
     order: NDArray[np.int64] = np.lexsort((-y, x))
     best_before = np.maximum.accumulate(np.append(-np.inf, y[order]))[:-1]
     return order[y[order] > best_before]

@@ -1,6 +1,6 @@
-"""A first look as a page: accuracy, confusions, a map of the features, what to do next.
+"""The page of a first look: accuracy, confused classes, a map of the features, what to do next.
 
-The page is one HTML file with its pictures inside; it opens anywhere, without a network.
+The page is one HTML file that contains its pictures, so it works without a network.
 """
 
 import base64
@@ -31,7 +31,7 @@ STYLE = (
 
 
 def accuracy_words(found: Any) -> str:
-    """The cross-validated accuracy of each head, the best with its interval."""
+    """A sentence with the cross-validated accuracy of each head, and the best one's interval."""
     images = len(found.label)
     right = int((found.probability.argmax(1) == found.label).sum())
     ends = binomtest(right, images).proportion_ci(LEVEL, "wilson")
@@ -44,36 +44,37 @@ def accuracy_words(found: Any) -> str:
     return (
         f"Cross-validated accuracy: {100 * right / images:.1f} % [{100 * ends.low:.1f}, "
         f"{100 * ends.high:.1f}] by head={found.head} on {images} labelled photos of "
-        f"{len(found.classes)} classes ({', '.join(others)}; always the largest class: "
+        f"{len(found.classes)} classes ({', '.join(others)}; always guessing the largest class: "
         f"{chance:.1f} %)."
     )
 
 
 def distance_words(found: Any) -> str:
-    """How far the unlabelled images are from the labelled ones."""
+    """Sentences on the distance of the unlabelled images from the labelled ones."""
     if not len(found.nearest_unlabelled):
-        return "There are no unlabelled photos to compare with."
+        return "There are no unlabelled photos to compare."
     far = int(found.far.sum())
     count = len(found.far)
     near = np.median(found.nearest)
     return (
-        f"Unlabelled photos: {100 * far / count:.0f} % ({far} of {count}) are farther from every "
-        "labelled photo than 95 % of the labelled ones are from one another; 5 % would be usual. "
-        f"Median distance to the nearest labelled photo {np.median(found.nearest_unlabelled):.2f}, "
-        f"among labelled photos {near:.2f} (1 - cosine of the features)."
+        f"Unlabelled photos: {100 * far / count:.0f} % ({far} of {count}) are farther from their "
+        "nearest labelled photo than 95 % of the labelled photos are; about 5 % are expected for "
+        "similar photos. The median distance to the nearest labelled photo is "
+        f"{np.median(found.nearest_unlabelled):.2f}, among labelled photos {near:.2f} (1 - cosine of "
+        "the features)."
     )
 
 
 def confusion_table(found: Any) -> str:
-    """The pairs that are confused most, as Markdown."""
+    """The most confused pairs of classes, as a Markdown table."""
     rows = confused_pairs(found.label, found.probability.argmax(1), found.classes)
     if not rows:
         return "No labelled photo was confused."
-    return markdown(["class", "called", "times", "of"], rows)
+    return markdown(["class", "predicted as", "times", "of"], rows)
 
 
 def map_figure(found: Any) -> Figure:
-    """The features in two dimensions by t-SNE: classes in colours, unlabelled photos as crosses."""
+    """A t-SNE map of the features: classes in colours, unlabelled photos as crosses."""
     both = found.features
     if len(found.features_unlabelled):
         both = np.concatenate([found.features, found.features_unlabelled])
@@ -95,13 +96,13 @@ def map_figure(found: Any) -> Figure:
         axis.plot(*own.T, "o", color=colours(k % 20), ms=4.5, mew=0.3, mec="0.2", label=shown)
     axis.set_xticks([])
     axis.set_yticks([])
-    axis.set_title("Every photo by its features (t-SNE): near means alike to the encoder")
+    axis.set_title("Photos by their features (t-SNE): close photos look alike to the encoder")
     figure.legend(loc="outside right upper", fontsize=7, frameon=False)
     return figure
 
 
 def page(title: str, paragraphs: Sequence[str], pictures: Sequence[tuple[str, bytes]]) -> str:
-    """The page: its paragraphs (Markdown tables are shown as they are) and PNG pictures."""
+    """The HTML page: paragraphs (Markdown tables are shown as plain text) and PNG pictures."""
     parts = [f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title>"]
     parts.append(f"<style>{STYLE}</style><h1>{html.escape(title)}</h1>")
     for text in paragraphs:
@@ -125,7 +126,7 @@ def png(picture: Any) -> bytes:
 
 
 def least_sure(probability: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """The positions of the images with the smallest margin between their two likeliest classes."""
+    """The positions of the images with the smallest margin between the two most probable classes."""
     ordered = np.sort(probability, axis=1)
     order: NDArray[np.int64] = np.argsort(ordered[:, -1] - ordered[:, -2], kind="stable")
     return order[:most]

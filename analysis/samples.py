@@ -1,4 +1,4 @@
-"""The table of generated images: a row for each run that draws some, whatever its data set."""
+"""The table of generated images: one row for each run that generates images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,21 +9,21 @@ import pandas as pd
 from analysis.markdown import markdown, write_table
 
 NOTE = (
-    "Fréchet distance in the judge's features between so many generated and as many test images, "
-    "and between training and\ntest images; the ratio is 1 where generated images are as near as "
-    "real ones. It grows with the number of images: compare\nrows of one number. Seen: classes that "
-    "the judge finds among the samples. Rarest: samples of the class that it finds\nleast. "
-    "Confidence: the mean of the judge's largest probability; in brackets, of test images."
+    "Fréchet: distance in the judge's features between equal numbers of generated and test images; "
+    "real: between training and\ntest images. The ratio is 1 if generated images are as close as "
+    "real ones. It depends on the number of images: compare\nonly rows with equal numbers. Seen: "
+    "classes that the judge finds among the samples. Rarest: samples of the rarest class.\n"
+    "Confidence: mean of the judge's highest probability; in brackets, for test images."
 )
 
 
 def samples_table(
     judged: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Any]]],
 ) -> pd.DataFrame:
-    """A row for each generator.
+    """One row for each generator.
 
     Args:
-        judged: what it is called, its record and the numbers of its samples.
+        judged: for each generator its title, its record and the measurements of its samples.
     """
     rows = []
     for title, record, numbers in judged:
@@ -36,7 +36,7 @@ def samples_table(
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table as people read it, with a note on its columns."""
+    """The table as Markdown, with a note on its columns."""
     head = ["data", "run", "key", "epochs", "minutes", "images", "Fréchet", "real", "ratio"]
     head += ["seen", "rarest", "confidence %", "judge"]
     rows = []
@@ -55,7 +55,7 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 def write_samples_table(runs_dir: Path, name: str, table: pd.DataFrame) -> str:
-    """Write the table under `tables/`, as `NAME-samples`; returns the text and where it lies."""
+    """Write the table to `tables/NAME-samples`; returns the text and its files."""
     text = as_markdown(table)
     stem = runs_dir / "tables" / f"{name}-samples"
     return f"{text}\nWritten: {write_table(stem, text, table.to_csv(index=False))}"

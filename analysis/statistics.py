@@ -1,15 +1,14 @@
-"""Seeds crossed with test images: what a mean or a gap over both is worth, as pure functions of
-arrays.
+"""Inference over seeds crossed with test images: intervals and tests for means and gaps.
 
-Every seed is tested on the same images, so `values[..., seed, image]` is a crossed design and its
-mean has three sources of chance: the seed, the image, and what is left. Two conventions run through
-the module: values are fractions (0.02 is two points), and leading axes are independent designs, so
-that a thousand sweeps are one call.
+Every seed is tested on the same images, so `values[..., seed, image]` is a crossed design. Its mean
+has three sources of variance: the seed, the image, and the residual. All functions are pure
+functions of arrays. Values are fractions (0.02 is two points), and leading axes are independent
+designs, so that one call can handle a thousand sweeps.
 
-Resampling seeds and images (the crossed bootstrap of Owen 2007, 10.1214/07-AOAS122) has too few
-seeds to resample and counts what is left three times: its 95 % intervals hold the truth in 92 to 98
-% of simulated sweeps, as seeds differ much or little. Variance components with Student's t stay
-near 95 % from three seeds on; both are simulated in tests/analysis/test_paired_statistics.py.
+A bootstrap of seeds and images (the crossed bootstrap of Owen 2007, 10.1214/07-AOAS122) has too few
+seeds to resample and counts the residual three times: its 95 % intervals cover the truth in 92 to
+98 % of simulated sweeps, depending on how much seeds differ. Variance components with Student's t
+stay near 95 % with three or more seeds. tests/analysis/test_paired_statistics.py simulates both.
 """
 
 from typing import Any, NamedTuple, Self
@@ -22,26 +21,26 @@ Floats = NDArray[np.float64]
 
 ALPHA = 0.05
 POWER = 0.8
-MARGIN = 0.02  # two points: a smaller difference is none in practice
-MOST_SEEDS = 100  # more than anybody would run: the answer is then that seeds do not settle it
-LOOKS = (3, 5, 8, 13, 21)  # numbers of seeds at which a sweep that grows may be looked at
-LEAST_P = 1e-12  # smaller ones are not told apart
-BISECTIONS = 52  # of the logarithm of p: to the precision of a float
+MARGIN = 0.02  # two points: a smaller difference does not matter in practice
+MOST_SEEDS = 100  # if more would be needed, the answer is that seeds are not enough
+LOOKS = (3, 5, 8, 13, 21)  # numbers of seeds at which a growing sweep may be analysed
+LEAST_P = 1e-12  # smaller p values are reported as this one
+BISECTIONS = 52  # of the logarithm of p, enough for the precision of a float
 
 
 def student_t(tail: Any, freedom: Any) -> Any:
-    """What Student's t of so many degrees of freedom exceeds with a probability of `tail`."""
+    """The value that Student's t with `freedom` degrees of freedom exceeds with probability `tail`."""
     return -special.stdtrit(freedom, tail)
 
 
 class Crossed(NamedTuple):
-    """The mean of a seeds x images design and the parts of its variance, arrays of the design's
+    """The mean of a seeds x images design and the components of its variance, as arrays over the
     leading axes.
     """
 
     mean: Floats
-    by_seed: Floats  # of seeds, with what is left
-    by_image: Floats  # of images, with what is left
+    by_seed: Floats  # variance due to seeds, plus the residual
+    by_image: Floats  # variance due to images, plus the residual
     left: Floats
     seeds: int
     images: int
@@ -50,8 +49,8 @@ class Crossed(NamedTuple):
         """Half the width of the 1 - alpha interval: Cochran's approximate t (1964, Biometrics
         20:191).
 
-        The quantiles of each source's own Student's t, weighted by its share of the variance. It
-        never promises more than it holds, so the tests that lead to a verdict stand on it.
+        It weights the quantiles of each source's Student's t by the source's share of the variance.
+        It is conservative, so the tests behind the verdicts use it.
         """
         image = np.maximum(self.by_image - self.left, 0)
         total = np.maximum(self.by_seed + image, np.finfo(float).tiny)
@@ -61,11 +60,11 @@ class Crossed(NamedTuple):
         return width
 
     def satterthwaite(self, alpha: float = ALPHA) -> Floats:
-        """The same by Satterthwaite's degrees of freedom (1946, 10.2307/3002019), at least as wide
-        as images alone ask.
+        """Half the width with Satterthwaite's degrees of freedom (1946, 10.2307/3002019), at least
+        that of images alone.
 
-        For one cell, where images are most of the variance and Cochran's interval would be too
-        wide.
+        It is for a single cell, where images cause most of the variance and Cochran's interval
+        would be too wide.
         """
         total = np.maximum(
             self.by_seed + self.by_image - self.left, np.maximum(self.by_seed, self.by_image)
@@ -77,7 +76,7 @@ class Crossed(NamedTuple):
         return width
 
     def p_value(self) -> Floats:
-        """The two-sided p of a mean of 0: the alpha whose interval ends there."""
+        """The two-sided p value for a mean of 0: the alpha whose interval ends at 0."""
         low = np.full(np.shape(self.mean), np.log(LEAST_P))
         high = np.zeros(np.shape(self.mean))
         for _ in range(BISECTIONS):
@@ -89,9 +88,7 @@ class Crossed(NamedTuple):
         return np.where(self.mean == 0, 1.0, found)
 
     def with_seeds(self, seeds: Any) -> Self:
-        """What to expect of this design with another number of seeds, or with each of an array of
-        numbers.
-        """
+        """The expected design with another number of seeds, or with each number of an array."""
         return self._replace(
             by_seed=self.by_seed * self.seeds / seeds,
             left=self.left * self.seeds / seeds,
@@ -104,10 +101,10 @@ def crossed(values: NDArray[np.number]) -> Crossed:
     10.1214/aoms/1177728067).
 
     Args:
-        values: what each seed (two or more) says of each image, (..., S, N): right or wrong as 1 or
-            0, or the difference of two variants.
+        values: the result of each seed on each image, (..., S, N) with S >= 2: 1 for correct and 0
+            for wrong, or the difference of two variants.
 
-    Raises ValueError with fewer than two seeds or images.
+    Raises ValueError for fewer than two seeds or images.
     """
     seeds, images = values.shape[-2:]
     if min(seeds, images) < 2:
@@ -125,12 +122,12 @@ def crossed(values: NDArray[np.number]) -> Crossed:
 def sign_flip(votes: NDArray[np.int64]) -> float:
     """Two-sided sign-flip permutation test of no gap (Fisher 1935), exact.
 
-    All 2^N flips are counted by convolving what images with equal votes can add up to (Pagano and
-    Tritchler 1983, 10.1080/01621459.1983.10477990). Images are flipped, each with all its seeds, so
-    it speaks of the very models that were trained, on other images.
+    It counts all 2^N flips by convolving the sums of images with equal votes (Pagano and Tritchler
+    1983, 10.1080/01621459.1983.10477990). An image is flipped with all its seeds, so the result is
+    about the trained models on other images.
 
     Args:
-        votes: for how many more seeds the one variant was right about each image, (N,).
+        votes: for each image, in how many more seeds the first variant was correct, (N,).
     """
     chance = np.ones(1)
     for size, count in zip(*np.unique(np.abs(votes[votes != 0]), return_counts=True), strict=True):
@@ -142,14 +139,13 @@ def sign_flip(votes: NDArray[np.int64]) -> float:
 
 
 def mcnemar(better: int, worse: int, alternative: str = "two-sided") -> float:
-    """McNemar's exact test (1947, 10.1007/BF02295996): the p value that so lopsided a disagreement
-    is chance.
+    """The p value of McNemar's exact test (1947, 10.1007/BF02295996).
 
     Args:
-        better: images about which only the first model is right; over seeds, those with more of its
-            seeds right.
-        worse: images about which only the second is right.
-        alternative: `two-sided`, or `greater`: as many or more for the first.
+        better: the number of images that only the first model classifies correctly; over seeds,
+            those that more of its seeds classify correctly.
+        worse: the number of images that only the second model classifies correctly.
+        alternative: `two-sided`, or `greater` for the first model being better.
     """
     count = better + worse
     if alternative == "greater":
@@ -158,7 +154,7 @@ def mcnemar(better: int, worse: int, alternative: str = "two-sided") -> float:
 
 
 def _coins(count: int) -> Floats:
-    """The probability of each number of heads of so many fair coins, (count + 1,)."""
+    """The probability of each number of heads of `count` fair coins, (count + 1,)."""
     heads = np.arange(count + 1)
     ways = special.gammaln(count + 1) - special.gammaln(heads + 1)
     found: Floats = np.exp(ways - special.gammaln(count - heads + 1) - count * np.log(2))
@@ -167,7 +163,7 @@ def _coins(count: int) -> Floats:
 
 def holm(p: Floats) -> Floats:
     """Holm's adjusted p values of a family (1979, Scandinavian Journal of Statistics 6:65), (...,
-    M); nan stays out.
+    M); nan values are ignored.
     """
     order = np.argsort(p, axis=-1)
     count = np.isfinite(p).sum(-1, keepdims=True)
@@ -185,7 +181,7 @@ def cohens_h(accuracy: float, against: float) -> float:
 
 
 def shown_from(gap: Crossed, alpha: float = ALPHA) -> Floats:
-    """The smallest true gap that `alpha` shows four times in five (Bloom 1995,
+    """The smallest true gap that is shown at `alpha` with 80 % power (Bloom 1995,
     10.1177/0193841X9501900504).
     """
     return gap.half_width(alpha) + gap.half_width(2 * (1 - POWER))
@@ -199,11 +195,11 @@ def equivalent(gap: Crossed, margin: float = MARGIN) -> NDArray[np.bool_]:
 
 
 def more_seeds(gap: Crossed, alpha: float = ALPHA, margin: float = MARGIN) -> int | None:
-    """About how many more seeds settle it, were the gap and the variances those seen (power as in
-    `shown_from`).
+    """About how many more seeds settle a comparison, if gap and variances are as observed.
 
-    Settled is a gap that is shown at `alpha`, or one within the margin. None where the images' part
-    of the variance alone is too much, or it would take more than a hundred seeds.
+    A comparison is settled when its gap is shown at `alpha`, or shown to be within the margin, each
+    with 80 % power. None if the variance due to images alone is too large, or if more than a hundred
+    seeds would be needed.
     """
     seeds = np.arange(gap.seeds + 1, MOST_SEEDS + 1)
     then, size = gap.with_seeds(seeds), abs(float(gap.mean))
@@ -213,13 +209,12 @@ def more_seeds(gap: Crossed, alpha: float = ALPHA, margin: float = MARGIN) -> in
 
 
 def stopping_half_width(gap: Crossed) -> Floats:
-    """Half the width of an interval that holds 95 % of the time whenever one stops: Bonferroni over
+    """Half the width of an interval with 95 % coverage under any stopping rule: Bonferroni over
     `LOOKS`.
 
-    An alpha-spending scheme (Lan and DeMets 1983, 10.1093/biomet/70.3.659) that spends 1 % at each
-    of five predeclared
-    looks: the union bound makes it valid under any rule that stops at one of them, if each interval
-    by itself is. Sequences that hold at every number of seeds are asymptotic or assume one source
-    of chance; here there are two.
+    It spends an alpha of 1 % at each of five planned looks (Lan and DeMets 1983,
+    10.1093/biomet/70.3.659). By the union bound it is valid under every rule that stops at a look,
+    if each single interval is valid. Sequences that hold at every number of seeds are asymptotic or
+    assume one source of variance; here there are two.
     """
     return gap.half_width(ALPHA / len(LOOKS))

@@ -1,8 +1,7 @@
-"""The study of a sweep: its parts, its curves and what they say, its errors, its layers, and what
-accuracy costs in parameters.
+"""The study of a sweep: its parts, curves, errors and layers, and accuracy against parameters.
 
-`study` gathers sentences and tables from records alone; `birds study` writes them with the figures,
-and the page, the article and the notebook read the same functions.
+`study` builds sentences and tables from records alone. `birds study` writes them with the figures.
+The page, the article and the notebook use the same functions.
 """
 
 from collections.abc import Iterator
@@ -33,10 +32,10 @@ PARTS = {
 TITLES = {
     "parts": "Sizes of the parts",
     "parameters": "Parameters",
-    "classes": "Classes it does worst at",
-    "pairs": "Pairs it confuses most",
-    "guesses": "Whether the second guess rescues",
-    "layers": "In which layer the classes are apart",
+    "classes": "Classes with the most errors",
+    "pairs": "Most confused pairs",
+    "guesses": "Is the second guess right?",
+    "layers": "Which layer separates the classes",
 }
 PERCENT = {
     *("share", "low", "high"),
@@ -48,7 +47,7 @@ PERCENT = {
 
 
 class Study(NamedTuple):
-    """sentences: what the rules and the counts say. tables: by name. notices: what is missing."""
+    """sentences: the findings. tables: by name. notices: what is missing."""
 
     sentences: list[str]
     tables: dict[str, pd.DataFrame]
@@ -56,9 +55,9 @@ class Study(NamedTuple):
 
 
 def study(runs_dir: Path, sweep: str) -> Study:
-    """All of a sweep's study that its records allow.
+    """The study of a sweep, as far as its records allow.
 
-    Raises UserError when there is no such sweep or none of its runs is finished.
+    Raises UserError if the sweep does not exist or has no finished run.
     """
     runs = named_runs(runs_dir, sweep)
     tables = {"parts": parts_table(runs), "parameters": parameter_table(runs)}
@@ -69,7 +68,7 @@ def study(runs_dir: Path, sweep: str) -> Study:
         notices.append(str(refusal))
     layers = layer_table(runs_dir, runs)
     if layers.empty:
-        notices.append(f"no layer was looked at yet; birds study {sweep}")
+        notices.append(f"no layers were explored yet; run birds study {sweep}")
     else:
         tables["layers"] = layers
     sentences = [*diagnoses(runs_dir, runs), *_confusions(tables), *_best_layers(layers)]
@@ -77,9 +76,9 @@ def study(runs_dir: Path, sweep: str) -> Study:
 
 
 def parts_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each cut, the parts with their count of images and the images' height, width, channels.
+    """For each split, its parts with the number of images and their height, width and channels.
 
-    A part that the records do not count, as old ones may, is left out.
+    Parts that are missing in the records are left out.
     """
     rows = []
     columns = ["split", "choice.labels_per_class", "choice.image.size", "choice.image.channels"]
@@ -97,7 +96,7 @@ def parts_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def parameter_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each cell its parameters, those that are trained, and accuracy in every part."""
+    """For each cell the number of parameters and of trained ones, and the accuracy in every part."""
     rows = []
     for (split, cell), own in runs.groupby(["split", "cell"], sort=False):
         first = own.iloc[0]
@@ -113,7 +112,7 @@ def parameter_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def layer_table(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each layer of each run that `birds study` looked at."""
+    """One row for each layer of each run that `birds study` explored."""
     rows: list[dict[str, Any]] = []
     for run in runs.to_dict("records"):
         found = read_layers(RunFolder(runs_dir, run["key"]))
@@ -123,7 +122,7 @@ def layer_table(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_curves(folder: RunFolder) -> pd.DataFrame | None:
-    """A run's epochs; None where it has none."""
+    """A run's epochs; None if it has none."""
     try:
         epochs = pd.read_csv(folder.curves_file)
     except BROKEN:
@@ -133,7 +132,7 @@ def read_curves(folder: RunFolder) -> pd.DataFrame | None:
 
 
 def diagnoses(runs_dir: Path, runs: pd.DataFrame) -> Iterator[str]:
-    """A sentence for each cell, of its best run on validation images."""
+    """A sentence for each cell, on its best run by validation accuracy."""
     for (split, cell), own in runs.groupby(["split", "cell"], sort=False):
         if own["valid_accuracy"].isna().all():
             continue
@@ -143,7 +142,7 @@ def diagnoses(runs_dir: Path, runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _confusions(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
-    """The two most frequent confusions of each cell, and whether its second guess rescues."""
+    """A sentence for each cell: its two most frequent confusions, and how good second guesses are."""
     if "guesses" not in tables:
         return
     for row in tables["guesses"].to_dict("records"):
@@ -151,16 +150,16 @@ def _confusions(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
         own = pairs[(pairs["cell"] == row["cell"]) & (pairs["split"] == row["split"])].head(2)
         where = f"{row['cell']} at {row['split']}/{100 - row['split']}"
         if own.empty:
-            yield f"{where}: no test image is taken for another class."
+            yield f"{where}: no test image is classified wrongly."
             continue
         said = []
         for pair in own.to_dict("records"):
             ends = f"{pair['low']:.0%} to {pair['high']:.0%}"
             said.append(f"{pair['true']} for {pair['said']} ({pair['share']:.0%}, {ends})")
-        rescued = f"of its mistakes {row['truth_second']:.0%} had the truth second"
+        rescued = f"the second guess is right in {row['truth_second']:.0%} of its errors"
         yield (
-            f"{where}: most often it takes {' and '.join(said)}; {rescued}, so two guesses are "
-            f"right in {row['with_second']:.1%} where one is in {row['accuracy']:.1%}."
+            f"{where}: most often it takes {' and '.join(said)}; {rescued}, so the class is among "
+            f"two guesses in {row['with_second']:.1%}, against {row['accuracy']:.1%} with one."
         )
 
 
@@ -170,7 +169,7 @@ def _best_layers(layers: pd.DataFrame) -> Iterator[str]:
     for (split, cell), own in layers.groupby(["split", "cell"], sort=False):
         best = own.loc[own["probe"].idxmax()]
         last = own.iloc[-1]
-        words = f"{cell} at {split}/{100 - split}: a line parts the classes best in {best['layer']}"
+        words = f"{cell} at {split}/{100 - split}: a linear probe is best in layer {best['layer']}"
         words += f" ({best['probe']:.1%}, {best['probe_low']:.1%} to {best['probe_high']:.1%})"
         if best["layer"] != last["layer"]:
             words += f"; the last layer, {last['layer']}, reaches {last['probe']:.1%}"
@@ -178,7 +177,7 @@ def _best_layers(layers: pd.DataFrame) -> Iterator[str]:
 
 
 def shown_cell(name: str, value: Any) -> str:
-    """A value of a table as people read it."""
+    """A value of a table as text."""
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return "-"
     if name in PERCENT:
@@ -191,7 +190,7 @@ def shown_cell(name: str, value: Any) -> str:
 
 
 def shown_table(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """The head and the rows of a table as people read them."""
+    """The head and the rows of a table as text."""
     rows = []
     for row in table.to_dict("records"):
         rows.append([shown_cell(str(name), value) for name, value in row.items()])
@@ -199,8 +198,8 @@ def shown_table(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def write_study(runs_dir: Path, sweep: str, out: Path | None = None) -> Path:
-    """Write a sweep's study into a folder (default: `study/SWEEP` among the runs): study.md, a
-    table a file, and the figures. Returns the folder.
+    """Write a sweep's study into a folder (default: `RUNS_DIR/study/SWEEP`): study.md, one file per
+    table, and the figures. Returns the folder.
     """
     found = study(runs_dir, sweep)
     folder = out or runs_dir / "study" / sweep

@@ -1,5 +1,5 @@
-"""The figures of a sweep's study: images a class, curves with the best epoch marked, layers, and
-accuracy against what a network costs in parameters.
+"""The figures of a sweep's study: images per class, curves with the best epoch, layers, and accuracy
+against the number of parameters.
 """
 
 from collections.abc import Callable
@@ -24,16 +24,16 @@ from birds.core.store import RunFolder
 
 COUNTED = {"labelled": "labelled", "valid": "validation", "test": "test"}
 SHADES = {"labelled": OKABE_ITO[1], "valid": OKABE_ITO[4], "test": FAINT}
-MOST_NAMED = 60  # classes that a chart has room for
+MOST_NAMED = 60  # classes whose names fit on a chart
 LONGEST_NAME = 24
-MOST_RUNS = 6  # whose layers are drawn
+MOST_RUNS = 6  # runs whose layers are drawn
 MOST_CURVES = 12
 
 
 def counts_by_class(runs_dir: Path, run: pd.Series) -> dict[str, list[int]]:
-    """How many images of each class a run's parts have: labelled, valid, test.
+    """The number of images of each class in a run's parts: labelled, valid, test.
 
-    An older record does not say it; the predictions then tell the validation and test images.
+    If the record lacks it, the predictions give the numbers of validation and test images.
     """
     found = {}
     for part in COUNTED:
@@ -50,7 +50,7 @@ def counts_by_class(runs_dir: Path, run: pd.Series) -> dict[str, list[int]]:
 
 
 def classes_figure(counts: dict[str, list[int]], classes: list[str], title: str) -> Figure:
-    """Images of each class by part, a bar a class; where there are many classes, without names."""
+    """A bar of images by part for each class; many classes are drawn without names."""
     order = np.arange(len(classes))
     if len(classes) > MOST_NAMED:
         order = np.argsort(-np.sum(list(counts.values()), axis=0), kind="stable")
@@ -74,11 +74,11 @@ def classes_figure(counts: dict[str, list[int]], classes: list[str], title: str)
 
 
 def learning_figure(epochs: pd.DataFrame, title_of: dict[str, str]) -> Figure:
-    """A row for each run: losses on the left, accuracy on the right, the best epoch marked.
+    """One row per run: losses on the left, accuracy on the right, with a mark at the best epoch.
 
     Args:
         epochs: the epochs of the runs, with key, variant and best_epoch.
-        title_of: what to call each run, by its key.
+        title_of: the title of each run, by its key.
     """
     figure, axes = panels(len(title_of), 2, 7.4, 0.7 + 2.1 * len(title_of))
     for [losses, accuracies], (key, title) in zip(axes, title_of.items(), strict=True):
@@ -95,12 +95,12 @@ def learning_figure(epochs: pd.DataFrame, title_of: dict[str, str]) -> Figure:
             axis.set_xlabel("epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, [axes[0][0]])
-    explain(figure, "large marks and dashed lines: the epoch that was kept")
+    explain(figure, "large marks and dashed lines: the kept epoch")
     return figure
 
 
 def _mark_best(losses: Axes, accuracies: Axes, run: pd.DataFrame, variant: str) -> None:
-    """Mark the epoch whose weights were kept in both panels, and write its accuracy."""
+    """Mark the kept epoch in both panels, and write its accuracy in the title."""
     kept = run[run["epoch"] == run["best_epoch"]]
     if kept.empty:
         return
@@ -114,9 +114,9 @@ def _mark_best(losses: Axes, accuracies: Axes, run: pd.DataFrame, variant: str) 
 
 
 def size_figure(table: pd.DataFrame) -> Figure:
-    """Accuracy against parameters, a line for each split and variant, with 95 % intervals.
+    """Accuracy against parameters, one line per split and variant, with 95 % intervals.
 
-    The words beside a dot are what was swept.
+    The text next to a dot gives the swept choices.
     """
     figure, [[axis]] = panels(1, 1, 6, 3.8)
     swept = [name for name in swept_columns(table) if table[name].nunique() > 1]
@@ -142,13 +142,13 @@ def _classes(runs_dir: Path, sweep: str) -> Figure:
     run = runs.iloc[0]
     counts = counts_by_class(runs_dir, run)
     if not counts:
-        raise UserError("no record says how many images a class has; ask for the sweep again")
+        raise UserError("no record has the number of images per class; run the sweep again")
     title = f"images of each class, split {run['split']}/{100 - run['split']}"
     return classes_figure(counts, list(run["classes"]), title)
 
 
 def _learning(runs_dir: Path, sweep: str) -> Figure:
-    """The best run on validation images of each split and variant, as many as there is room for."""
+    """The curves of the best run of each split and variant by validation accuracy, at most 12."""
     runs = named_runs(runs_dir, sweep)
     epochs = curves(runs_dir, runs)
     usable = epochs.dropna(subset=["valid_loss"]) if "valid_loss" in epochs else epochs.head(0)
@@ -159,12 +159,12 @@ def _learning(runs_dir: Path, sweep: str) -> Figure:
             best = best_run(trained)
             titles[best["key"]] = f"{named(cell)} {split}/{100 - split}, seed {best['seed']}"
     if not titles:
-        raise UserError("no run left its curves: what is fitted at once has no epochs")
+        raise UserError("no run has curves: heads that are fitted in one step have no epochs")
     return learning_figure(usable, titles)
 
 
 def studied(runs_dir: Path, sweep: str) -> tuple[dict[str, Layers], dict[str, list[str]]]:
-    """The layers of the sweep's runs that `birds study` looked at, and their classes, by words."""
+    """The layers of the sweep's runs that `birds study` explored, and their classes, by title."""
     found: dict[str, Layers] = {}
     classes: dict[str, list[str]] = {}
     for run in named_runs(runs_dir, sweep).to_dict("records"):
@@ -179,12 +179,12 @@ def studied(runs_dir: Path, sweep: str) -> tuple[dict[str, Layers], dict[str, li
 def _layers(runs_dir: Path, sweep: str) -> Figure:
     found, classes = studied(runs_dir, sweep)
     if not found:
-        raise UserError(f"no layer of it was looked at; birds study {sweep}")
+        raise UserError(f"no layers of this sweep were explored; run birds study {sweep}")
     return layers_figure(dict(list(found.items())[:MOST_RUNS]), classes)
 
 
 def beside_figure(runs_dir: Path, sweeps: list[str]) -> Figure:
-    """The layers of the first run of each sweep that was looked at, sweep under sweep."""
+    """The layers of the first explored run of each sweep, one sweep below the other."""
     together: dict[str, Layers] = {}
     classes: dict[str, list[str]] = {}
     for sweep in sweeps:
@@ -199,7 +199,7 @@ def _size(runs_dir: Path, sweep: str) -> Figure:
     table, _ = sweep_table(runs_dir, sweep)
     known = table.dropna(subset=["parameters"])
     if known["parameters"].nunique() < 2:
-        raise UserError("all of its networks are of one size; sweep one: encoder.width=0.25,0.5,1")
+        raise UserError("all networks have the same size; sweep it: encoder.width=0.25,0.5,1")
     return size_figure(known)
 
 

@@ -1,6 +1,4 @@
-"""The result table of a sweep: what each variant reaches at each split, how sure that is, and what
-it costs.
-"""
+"""The result table of a sweep: metrics with intervals, and costs, for each variant and split."""
 
 from __future__ import annotations
 
@@ -34,22 +32,22 @@ from birds.core.spec import UserError
 
 FITTED = {"train_accuracy": "train %", "valid_accuracy": "valid %"}
 NOISE = (
-    "Accuracy in per cent by the share of pixels replaced by salt and pepper in the test images; "
-    "in brackets, where there are\nseveral seeds, its 95 % interval over seeds and test images."
+    "Accuracy in per cent against the share of pixels of the test images that salt and pepper "
+    "replaces. In brackets: 95 %\ninterval over seeds and test images, if there are several seeds."
 )
 
 
 def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
-    """One row per split, variant and whatever else was swept: its metrics and cost; and the keys of
-    missing runs.
+    """One row for each split, variant and other swept choice, with metrics and costs; and the keys
+    of missing runs.
 
-    low and high are a 95 % interval over seeds and test images; with one seed the bootstrap
-    interval over its images, and where predictions are gone Student's over seeds: `interval_over`
-    says which. Raises UserError when there is no such sweep or none of its runs is finished.
+    low and high are a 95 % interval over seeds and test images. With one seed it is the bootstrap
+    interval over images; without saved predictions it is Student's interval over seeds.
+    `interval_over` says which. Raises UserError if the sweep does not exist or has no finished run.
     """
     frame, missing = sweep_frame(runs_dir, name)
     if frame.empty:
-        raise UserError(f"the sweep {name!r} has no finished run yet ({len(missing)} asked for)")
+        raise UserError(f"the sweep {name!r} has no finished run yet ({len(missing)} requested)")
     swept = swept_choices(runs_dir, name)
     frame = frame.assign(pretraining_seconds=pretraining_seconds(runs_dir, frame))
     rows = [
@@ -96,22 +94,22 @@ def _row(
 
 
 def _unlabelled(record: pd.Series) -> int:
-    """How many unlabelled images a run was given: of its cut and its pool, without far ones."""
+    """The number of unlabelled images of a run: split plus pool, minus images left out as far."""
     pool, far = (record.get(f"images_{name}", 0) for name in ("pool", "filtered"))
     more = sum(0 if pd.isna(one) else sign * int(one) for one, sign in ((pool, 1), (far, -1)))
     return int(record["images_unlabelled"]) + more
 
 
 def _balanced(cell: pd.DataFrame, low: float, high: float) -> dict[str, float]:
-    """Balanced accuracy with its interval, from the confusions, which older records have as well."""
+    """Balanced accuracy with its interval, from the confusion matrices."""
     values = values_of(cell, BALANCED)
     mean = float(np.mean(values)) if values else np.nan
     return {BALANCED: mean, f"{BALANCED}_low": low, f"{BALANCED}_high": high}
 
 
 def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
-    """Mean accuracy over seeds at each fraction of salt and pepper on the test images, and half its
-    interval.
+    """Mean accuracy over seeds at each fraction of salt and pepper on the test images, and half the
+    width of its interval.
     """
     if "test_accuracy_noise" not in cell or cell["test_accuracy_noise"].isna().any():
         return {}
@@ -129,18 +127,16 @@ def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
 
 
 def swept_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of a sweep's table that say what else was swept; they come third."""
+    """The columns of the other swept choices, which follow split and variant."""
     return list(table.columns)[2 : list(table.columns).index("seeds")]
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table for people, percentages with their intervals, as Markdown; other choices that were
-    swept come third.
-    """
+    """The table as Markdown, with percentages and intervals."""
     swept = swept_columns(table)
     counts = ["seeds", "labelled"]
     if table["unlabelled"].nunique() > 1 or (table["split"] == 0).any():
-        counts.append("unlabelled")  # where the split does not tell it
+        counts.append("unlabelled")  # if the split does not determine it
     balanced = [BALANCED] * (BALANCED in table)
     fitted = [name for name in FITTED if name in table]
     head = [
@@ -168,7 +164,7 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 def _cost(row: dict[Any, Any]) -> list[str]:
-    """Seconds of training, those of the pretraining, and parameters."""
+    """Seconds of training, seconds of pretraining, and the number of parameters."""
     parameters = "-" if pd.isna(row["parameters"]) else f"{row['parameters']:,.0f}"
     return [f"{row['train_seconds']:.0f}", f"{row['pretraining_seconds']:.0f}", parameters]
 
@@ -184,11 +180,9 @@ def percent(row: dict[str, Any], metric: str) -> str:
 def write_tables(
     runs_dir: Path, name: str, table: pd.DataFrame, missing: list[str]
 ) -> list[tuple[str, str]]:
-    """Write a sweep's table under `tables/`, as Markdown, CSV and LaTeX, with the runs that are
-    missing; returns each text and its files.
+    """Write a sweep's table to `tables/` as Markdown, CSV and LaTeX; returns each text and its files.
 
-    Where the test images were shown with noise, too, a second table says what that costs:
-    `NAME-noise`.
+    If the runs were also tested under noise, a second table `NAME-noise` has those accuracies.
     """
     text, stem = f"{as_markdown(table)}\n\n{_note(table, missing)}", runs_dir / "tables" / name
     written = [(text, write_table(stem, text, table.to_csv(index=False)))]
@@ -202,10 +196,8 @@ def write_tables(
 
 
 def noise_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy in per cent, with its interval, by cell of a sweep's table and share of replaced
-    pixels; "-" where a cell was not tested under it.
-
-    Empty where it was not measured.
+    """Accuracy in per cent with its interval, for each cell of a sweep's table and share of replaced
+    pixels; "-" for a cell without the measurement. Empty if no cell has it.
     """
     start = "accuracy_noise_"
     shares = [name.removeprefix(start) for name in table.columns if name.startswith(start)]
@@ -228,18 +220,18 @@ def _note(table: pd.DataFrame, missing: list[str]) -> str:
     )
     brackets = f"In brackets: 95 % interval {over}. " if over else ""
     if table["interval_over"].isna().any():
-        brackets += "No interval where there is a single test image. "
-    note = f"{brackets}Split: unlabelled/labelled per cent of the training images."
+        brackets += "A single test image gives no interval. "
+    note = f"{brackets}Split: per cent of unlabelled/labelled training images."
     if table.attrs.get("chance") is not None:
         note += f" Chance: {100 * table.attrs['chance']:.1f} %."
     if BALANCED in table:
         note += (
-            "\nClasses are uneven by more than two to one: balanced is the mean of the classes' own "
-            "accuracies."
+            "\nClass sizes differ by more than two to one: balanced is the mean of the accuracies of "
+            "the classes."
         )
     if table.attrs.get("meaningless"):
         note = f"{table.attrs['meaningless']}\n{note}"
     if missing:
         asked = len(missing) + int(table["seeds"].sum())
-        note += f"\nNot finished: {len(missing)} of {asked} runs; ask again to run them."
+        note += f"\nNot finished: {len(missing)} of {asked} runs; the same command runs them."
     return note

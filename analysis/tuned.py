@@ -1,4 +1,4 @@
-"""What fair tuning gave and cost: accuracy against all seconds, those of tuning included."""
+"""The results and costs of fair tuning: accuracy against all seconds, including those of tuning."""
 
 import json
 from pathlib import Path
@@ -14,27 +14,27 @@ from analysis.tables import sweep_table
 from birds.core.spec import UserError
 from birds.core.sweep import sweep_file
 
-HEAD = ["method", "split", "trials", "chosen", "validation %", "test %", "seeds", "a run s"]
+HEAD = ["method", "split", "trials", "chosen", "validation %", "test %", "seeds", "run s"]
 NOTE = (
-    "Every method was tuned with the same number of trials, judged on validation images over seeds "
-    "{seeds}, which are\nnot reported. Validation: of the chosen trial. In brackets the 95 % "
-    "interval of the table. A run: training and the\npretraining below it. Tuning: the same for all "
-    "trials, a pretraining that they share counted once."
+    "Every method was tuned with the same number of trials, on validation images and with seeds "
+    "{seeds}, which are not\nreported. Validation: accuracy of the chosen trial. In brackets: 95 % "
+    "interval. Run: training plus its pretraining.\nTuning: the sum over all trials; a shared "
+    "pretraining is counted once."
 )
 
 
 def tuned_table(runs_dir: Path, sweep: str) -> tuple[pd.DataFrame, list[int]]:
-    """A row a method: its trials, what was chosen, accuracy, and seconds of a run, of tuning and of
+    """One row for each method: trials, choices, accuracy, and seconds of a run, of tuning and of
     both; and the seeds of the trials.
 
-    Raises UserError where the sweep was not tuned, or none of what is reported is finished.
+    Raises UserError if the sweep was not tuned, or if no reported run is finished.
     """
     file = sweep_file(runs_dir, sweep).with_name("tuning.json")
     try:
         told = json.loads(file.read_text())
     except (OSError, ValueError):
         raise UserError(
-            f"{sweep} was not tuned; python train.py -m sweeps=tuned sweep=NAME tunes every method"
+            f"{sweep} was not tuned; to tune every method: python train.py -m sweeps=tuned sweep=NAME"
         ) from None
     table, _ = sweep_table(runs_dir, sweep)
     rows = []
@@ -68,7 +68,7 @@ def _short(value: Any) -> str:
 
 
 def tuning_seconds(runs_dir: Path, study: str) -> float:
-    """The training seconds of all trials of a search, and of what they stand on, each once."""
+    """The training seconds of all trials of a search and of their pretraining, each counted once."""
     runs, _ = sweep_frame(runs_dir, study)
     if runs.empty:
         return float("nan")
@@ -103,7 +103,7 @@ def print_tuned(runs_dir: Path, sweep: str) -> None:
 
 
 def tuned_figure(runs_dir: Path, sweep: str) -> Figure:
-    """Accuracy against seconds: filled with tuning, hollow as a single run would cost."""
+    """Accuracy against seconds: hollow marks for a single run, filled marks including tuning."""
     table, _ = tuned_table(runs_dir, sweep)
     figure, [[axis]] = panels(1, 1, 5.6, 3.6)
     for row in table.to_dict("records"):
@@ -116,6 +116,6 @@ def tuned_figure(runs_dir: Path, sweep: str) -> Figure:
         words = f"{row['method']} {row['split']}/{100 - row['split']}"
         axis.plot(row["seconds"], y, label=words, ls="", **dot(row["variant"]))
     axis.set(xscale="log", ylabel="test accuracy, %")
-    axis.set_xlabel("seconds of training (hollow: one run; filled: its tuning included)")
+    axis.set_xlabel("seconds of training (hollow: one run; filled: including tuning)")
     legend(figure, [axis])
     return figure

@@ -1,6 +1,6 @@
-"""What a comparison says of its hypothesis: supported, refuted or cannot tell, and a sentence.
+"""Verdicts on hypotheses (supported, refuted, cannot tell), and their sentences.
 
-What is claimed stands in the variant's YAML, or in `sentences.yaml`.
+The claims are in the variant's YAML, or else in `sentences.yaml`.
 """
 
 import re
@@ -19,8 +19,8 @@ SENTENCES = Path(__file__).with_name("sentences.yaml")
 
 
 class Verdict(NamedTuple):
-    """What a comparison says of its hypothesis, which `claims` words. gap, low and high are
-    fractions; nan where they are not known.
+    """The verdict of a comparison on its hypothesis; `claims` has the wording. gap, low and high
+    are fractions, nan if unknown.
     """
 
     claims: Claims
@@ -41,22 +41,21 @@ class Verdict(NamedTuple):
 
     @property
     def leaves_out_nought(self) -> bool:
-        """Whether the interval, which is of this comparison alone, leaves out no difference."""
+        """Whether the interval of this comparison, uncorrected, excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 def verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
-    """A verdict a row: supported or refuted where the gap is shown (Holm's p at most 5 %), else
-    cannot tell.
+    """One verdict for each row: supported or refuted if the gap is shown (Holm's p at most 5 %),
+    else cannot tell.
 
-    A gap that is not shown, but shown to be smaller than two points either way, refutes as well: it
-    does not pay.
+    A gap that is shown to be smaller than two points also refutes the hypothesis.
     """
     return [_verdict(row) for row in comparisons.to_dict("records")]
 
 
 def place(choices: dict[str, Any]) -> str:
-    """Where a comparison stands, in a few words: the split, and what else was swept."""
+    """The split and the other swept choices of a comparison, as short text."""
     split, *swept = choices.items()
     words = [f"{name}={value}" for name, value in swept if value != ""]
     return " ".join([f"{split[1]}/{100 - split[1]}", *words])
@@ -87,8 +86,8 @@ def _verdict(row: dict[str, Any]) -> Verdict:
 
 
 def outcome(verdict: Verdict) -> str:
-    """A verdict in a few words: shown to be above or below, shown to be within two points, or not
-    shown, and then why where the interval alone would say otherwise.
+    """A verdict in a few words: shown above or below, shown within two points, or not shown. If the
+    interval alone would show it, the correction is named as the reason.
     """
     if verdict.equivalent:
         return f"shown to be within {100 * statistics.MARGIN:g} points"
@@ -100,12 +99,12 @@ def outcome(verdict: Verdict) -> str:
 
 
 def opponent(row: dict[str, Any]) -> str:
-    """What a row's variant is compared with, and what that has otherwise than the row says."""
+    """The opponent in a comparison, with those of its choices that differ from the row."""
     return f"{row['against']} ({row['other']})" if row["other"] else str(row["against"])
 
 
 def _claims(row: dict[str, Any]) -> Claims:
-    """What a comparison claims: what the variant's YAML says, or what is usual."""
+    """The claim of a comparison: from the variant's YAML, or else the default one."""
     own = {} if row["noisy"] else variant(row["variant"]).claim(row["against"])
     usual = "pretraining pays" if row["pretrained"] else "it pays"
     if row["variant"] == row["against"]:
@@ -122,7 +121,7 @@ def sentences() -> dict[Any, Any]:
 
 
 def sentence(verdict: Verdict, language: str = "en") -> str:
-    """A verdict for people, built from its numbers, in English (`en`) or Spanish (`es`)."""
+    """A verdict as a sentence with its numbers, in English (`en`) or Spanish (`es`)."""
     words = sentences()[language]
     about = verdict._replace(claims={})._asdict()
     numbers = about | {
@@ -141,7 +140,7 @@ def sentence(verdict: Verdict, language: str = "en") -> str:
 
 
 def _case(verdict: Verdict) -> str:
-    """Which sentence fits: what was shown, or why nothing can be."""
+    """The key of the sentence: what was shown, or why nothing is shown."""
     if verdict.word != "cannot tell":
         return "within" if verdict.equivalent else "above" if verdict.gap > 0 else "below"
     if verdict.seeds < 2:
@@ -154,7 +153,7 @@ def _case(verdict: Verdict) -> str:
 
 
 def p_words(p: float, equals: str = "") -> str:
-    """A p value in a few signs; empty where it is not known."""
+    """A p value as short text; empty if unknown."""
     if np.isnan(p):
         return ""
     return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"

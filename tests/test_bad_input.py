@@ -89,7 +89,10 @@ WRONG_WORDS = [
     (["sweeps=exp9"], ["unknown sweeps=exp9; did you mean exp", "exp1, exp2, "]),
     (["skips=maybe"], ["skips=maybe", "choose plain, dropout, gated or narrow"]),
     (["variant=B2", "budget.pretrain.epochs=0"], ["budget.pretrain.epochs=0"]),
-    (["-m", "--cfg", "job"], ["-m runs, --cfg and --info only show: leave one of them out"]),
+    (
+        ["-m", "--cfg", "job"],
+        ["-m runs jobs, --cfg and --info only print: use one of them, not both"],
+    ),
     (["epochs=3"], ["unknown key epochs; did you mean budget.classify.epochs (or budget.frozen."]),
     (["xyzzy=1"], ["unknown key xyzzy. See python train.py --help"]),
     (
@@ -124,7 +127,7 @@ OLD_WORDS = [
     (["data.size=64"], ["data.size is now image.size: image.size=64"]),
     (["encoder.module=unet"], ["encoder.module is now encoder.part: encoder.part=unet"]),
     (["joint_weight=2"], ["joint_weight is now extra_loss.weight"]),
-    (["threshold=0.9"], ["threshold is now extra_loss.threshold, beside extra_loss=fixmatch"]),
+    (["threshold=0.9"], ["threshold is now extra_loss.threshold, with extra_loss=fixmatch"]),
     (["views=3"], ["views is now budget.views: budget.views=3"]),
 ]
 WRONG_VALUES = [
@@ -178,7 +181,7 @@ WRONG_VALUES = [
     (["extra_loss=joint"], ["extra_loss=joint"]),
     (["variant=SimCLR", "extra_loss=joint"], ["extra_loss=joint"]),
     (["head=forst"], ["unknown head=forst; did you mean forest?"]),
-    (["encoder.part=unett"], ["encoder=unett: there is no such encoder; did you mean unet?"]),
+    (["encoder.part=unett"], ["encoder=unett: this encoder does not exist; did you mean unet?"]),
     (["+pretraining.hiddn=0.4", "variant=B2"], ["unknown key pretraining.hiddn"]),
     (
         ["variant=SimCLR", "pretraining.temperature=0"],
@@ -192,8 +195,14 @@ WRONG_VALUES = [
         ["extra_loss.weight=-1", "choose 0"],
     ),
     (["encoder.norm=layer"], ["encoder.norm=layer", "choose batch or group"]),
-    (["pool=nowhere"], ["nowhere is no folder; choose split, all_classes or a folder of images"]),
-    (["pool=all_classes"], ["pool=all_classes adds no image: the data set has all of them"]),
+    (
+        ["pool=nowhere"],
+        ["nowhere is not a folder; choose split, all_classes or a folder of images"],
+    ),
+    (
+        ["pool=all_classes"],
+        ["pool=all_classes adds no image: all of them are already in the data set"],
+    ),
     (["image.size=100"], ["image.size=100 is not a multiple of 16", "choose image.size=96"]),
     (["image.size=136"], ["image.size=136 is not a multiple of 16", "choose image.size=128"]),
     (["image.size=big"], ["image.size=big"]),
@@ -206,7 +215,7 @@ WRONG_VALUES = [
     (["data.skip_unreadable=perhaps"], ["data.skip_unreadable=perhaps: choose true or false"]),
     (["budget.classify.patience_from=1"], ["budget.classify.patience_from=1", "below 1"]),
     (["budget.classify.lr=-1"], ["budget.classify.lr=-1", "choose a number above 0"]),
-    (["slots=0"], ["slots=0: choose auto or how many runs go side by side"]),
+    (["slots=0"], ["slots=0: choose auto or the number of parallel runs"]),
     (["slots=true"], ["slots=True: choose auto"]),
     (["threads=0"], ["threads=0: choose auto"]),
     (["device=tpu"], ["device=tpu is not supported; choose auto, cpu, mps, cuda or cuda:N"]),
@@ -231,13 +240,13 @@ def test_what_cannot_be_had_is_refused_with_the_cure(photos, tmp_path, words, ph
 
 def test_a_bad_value_inside_a_sweep_stops_all_of_it(photos, tmp_path):
     asked = train(tmp_path, "-m", *these(photos), "split=70,170", "variant=A,B1")
-    assert_refused(asked, "split=170", "choose 0 to 99", "asked by: ", "split=170 variant=A")
+    assert_refused(asked, "split=170", "choose 0 to 99", "in the job: ", "split=170 variant=A")
     assert started(tmp_path) == []
 
 
 def test_a_species_too_small_for_one_split_of_a_sweep_stops_all_of_it(photos, tmp_path):
     assert_refused(
-        train(tmp_path, "-m", *these(photos), "split=70,99"), "split=99 leaves CROW", "asked by: "
+        train(tmp_path, "-m", *these(photos), "split=70,99"), "split=99 leaves CROW", "in the job: "
     )
     assert started(tmp_path) == []
 
@@ -249,16 +258,16 @@ def test_a_species_too_small_for_one_split_of_a_sweep_stops_all_of_it(photos, tm
         (["data=birds525"], ["data=birds525 needs data.root=FOLDER", "BIRDS525_ROOT", "make data"]),
         (
             ["data=folder", "data.root=nowhere"],
-            ["nowhere is no folder", "give the folder that holds the images"],
+            ["nowhere is not a folder", "give the folder of the images"],
         ),
         (
             ["data=folder", "data.root=empty"],
-            ["empty holds no image: expected train|valid|test/<class>/"],
+            ["empty contains no image: expected train|valid|test/<class>/"],
         ),
-        (["data=folder", "data.root=2024"], ["2024 is no folder"]),
+        (["data=folder", "data.root=2024"], ["2024 is not a folder"]),
         (
             ["data=folder", "data.root=above"],
-            ["one folder further down: choose data.root=", "above/birds"],
+            ["in a subfolder: choose data.root=", "above/birds"],
         ),
     ],
     ids=lambda given: " ".join(given)[:40],
@@ -304,7 +313,7 @@ def test_a_pool_that_holds_photos_to_be_judged_on(photos, tmp_path, draw_photo, 
     asked = train(tmp_path, *door, *these(photos), "variant=B2", f"pool={own}", "dry_run=true")
     assert asked.returncode == 0, asked.stderr
     said = asked.stdout + asked.stderr
-    assert "3 unlabelled images that stand in validation or test, left out: 1.jpg, 2.jpg" in said
+    assert "3 unlabelled images that are also in validation or test, left out: 1.jpg, 2.jpg" in said
     assert "28 unlabelled" in said
 
 
@@ -355,8 +364,8 @@ def test_looking_for_what_is_not_there(tmp_path):
         "no single run 'nosuch' (none in runs)",
         "dry_run=true",
     )
-    assert_refused(birds(tmp_path, "data", "check", "nosuch"), "nosuch is no folder")
-    assert_refused(birds(tmp_path, "data", "preview", "nosuch"), "nosuch is no folder")
+    assert_refused(birds(tmp_path, "data", "check", "nosuch"), "nosuch is not a folder")
+    assert_refused(birds(tmp_path, "data", "preview", "nosuch"), "nosuch is not a folder")
     assert list(tmp_path.iterdir()) == []
 
 

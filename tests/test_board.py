@@ -73,9 +73,7 @@ def test_a_failure_at_the_bottom_blocks_every_level_and_is_named(tmp_path: Path)
     for blocked in (middle, last):
         cause = root_cause(blocked, board.states)
         assert cause == first
-        assert f"{first.key} (denoise split=90 seed=0), which it needs, failed" in not_started(
-            cause
-        )
+        assert f"it needs {first.key} (denoise split=90 seed=0), which failed" in not_started(cause)
 
 
 def test_runs_are_called_by_what_tells_them_apart() -> None:

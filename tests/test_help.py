@@ -20,9 +20,10 @@ def test_help_prints_every_choice_with_its_comment_and_three_examples(
     assert page.count("  python train.py ") == 3
     for folder in ("encoder", "head", "variant"):
         for file in (ROOT / "configs" / folder).glob("*.yaml"):
-            assert file.stem in page.partition("# What the groups offer:")[2]
+            assert file.stem in page.partition("# The options of each group:")[2]
     assert (
-        max(len(line) for line in page.partition("# What the groups offer:")[2].split("\n")) <= 100
+        max(len(line) for line in page.partition("# The options of each group:")[2].split("\n"))
+        <= 100
     )
 
 
@@ -38,9 +39,12 @@ def test_help_does_not_wait_for_torch() -> None:
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (["tabel"], "birds: no command 'tabel'; did you mean table? See birds --help"),
-        (["data", "chek"], "birds: no command 'chek'; did you mean check? See birds data --help"),
-        (["qqq"], "birds: no command 'qqq'. See birds --help"),
+        (["tabel"], "birds: unknown command 'tabel'; did you mean table? See birds --help"),
+        (
+            ["data", "chek"],
+            "birds: unknown command 'chek'; did you mean check? See birds data --help",
+        ),
+        (["qqq"], "birds: unknown command 'qqq'. See birds --help"),
     ],
 )
 def test_a_wrong_command_is_answered_with_the_right_one(

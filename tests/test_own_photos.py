@@ -73,7 +73,7 @@ def of_folders(case: Path) -> tuple[str, ...]:
 
 def test_a_table_of_some_labels_is_all_it_takes(drawn: Path, tmp_path: Path) -> None:
     said = train(tmp_path, *of_table(drawn), "variant=A,Prototypes")
-    assert "42 images under the root that the table does not name, read as unlabelled" in said
+    assert "42 images under the root that the table does not list, read as unlabelled" in said
     counts = (
         "3 of 3 classes kept (data.classes=20), 18 labelled, 42 unlabelled, 6 validation, 6 test"
     )
@@ -124,20 +124,23 @@ def test_a_folder_called_unlabelled_is_asked_about(drawn: Path, tmp_path: Path) 
     taken = train(tmp_path, *words, f"data.unlabelled={root}/Sin_etiqueta")
     assert "3 of 3 classes kept (data.classes=20), 21 labelled, 42 unlabelled" in taken
     wrong = train(tmp_path, *words, "data.keep_class=Sin_etiquetta", status=2)
-    assert "data.keep_class=Sin_etiquetta: there is no such class" in wrong
+    assert "data.keep_class=Sin_etiquetta: this class does not exist" in wrong
 
 
 @pytest.mark.parametrize(
     ("words", "cure"),
     [
-        ("data.unlabelled=/nowhere", "data.unlabelled=/nowhere is no folder; choose a folder"),
-        ("data.unlabelled={empty}", "holds no image"),
-        ("data.unlabelled={root}", "adds no image: the data set has all of them"),
+        ("data.unlabelled=/nowhere", "data.unlabelled=/nowhere is not a folder; choose a folder"),
+        ("data.unlabelled={empty}", "contains no image"),
+        ("data.unlabelled={root}", "adds no image: all of them are already in the data set"),
         ("data.unlabelled={root} pool=all_classes", "choose one"),
         ("data.pollution=50", "this data set has none; choose fewer data.classes"),
         ("data.pollution=96 split=50", "choose 0 to 95"),
         ("data.unlabelled_filter=10", "data.unlabelled_filter=10"),
-        ("data.min_images=11", "leaves 0 of 3 classes: two or more are needed; choose 10 or fewer"),
+        (
+            "data.min_images=11",
+            "leaves 0 of 3 classes: at least two are needed; choose 10 or fewer",
+        ),
         ("balance=weights variant=Prototypes", "counts every class equally already"),
     ],
 )

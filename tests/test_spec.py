@@ -180,7 +180,7 @@ def test_a_run_shares_cut_and_seed_with_what_it_needs() -> None:
     run = spec("variant=B2")
     other: RunSpec = run.needs[0].model_copy(update={"seed": 5})
     values = dict(run) | {"needs": (other,)}
-    with pytest.raises(ValueError, match="share their cut and their seed"):
+    with pytest.raises(ValueError, match="must share split and seed"):
         RunSpec.model_validate(values)
 
 
@@ -191,8 +191,8 @@ def test_a_run_shares_cut_and_seed_with_what_it_needs() -> None:
         ("split=100", "choose 0 to 99"),
         ("data.labels_per_class=0", "labels_per_class=0"),
         ("robustness=maybe", "choose true or false"),
-        ("robustness_levels=[0.2,0.1]", "give rising fractions above 0"),
-        ("robustness_levels=[0,0.1]", "give rising fractions above 0"),
+        ("robustness_levels=[0.2,0.1]", "give increasing fractions above 0"),
+        ("robustness_levels=[0,0.1]", "give increasing fractions above 0"),
         ("variant=DAE noise=-0.1", "noise=-0.1"),
         ("image.size=7", "choose 8 to 4096"),
         ("image.size=136", "choose image.size=128"),

@@ -107,7 +107,7 @@ def test_a_search_that_is_going_on_is_not_begun_again(tmp_path: Path) -> None:
     search(tmp_path)
     with (
         locked(tmp_path / "sweeps/search/search.lock"),
-        pytest.raises(UserError, match=r"going on in another process.*sweep=OTHER"),
+        pytest.raises(UserError, match=r"running in another process.*sweep=OTHER"),
     ):
         search(tmp_path)
     search(tmp_path)

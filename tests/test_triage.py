@@ -28,7 +28,7 @@ ERRORS = [
         Kind.DIVERGED,
     ),
     (UserError("unreadable photo /a/b.jpg (image file is truncated): repair it"), Kind.DATA),
-    (UserError("disk full while writing /a: free some room"), Kind.DISK),
+    (UserError("disk full while writing /a: free some disk space"), Kind.DISK),
     (OSError(errno.ENOSPC, "No space left on device"), Kind.DISK),
     (UserError("device=cuda: PyTorch sees no GPU here"), Kind.REFUSED),
     (KeyError("photo"), Kind.BUG),

@@ -58,7 +58,7 @@ def test_each_method_is_reported_with_its_own_choices(tmp_path: Path) -> None:
 
 
 def test_a_seed_is_not_both_tuned_on_and_reported(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="seed=1 is one that the trials are judged on"):
+    with pytest.raises(UserError, match="seed=1 is also a seed of the trials"):
         tune_and_report(tmp_path, "fair", METHODS, [0, 1], [1, 2], None, None)  # type: ignore[arg-type]
     assert reported_seeds(["seed=3,4", "budget=smoke"], [0]) == ([3, 4], ["budget=smoke"])
     with pytest.raises(UserError, match="give the seeds"):

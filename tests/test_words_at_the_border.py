@@ -75,7 +75,7 @@ def test_the_cure_for_a_name_works(tmp_path: Path, name: str) -> None:
         if door and name not in ("a,b", "it's"):
             continue
         again = train(tmp_path, *door, as_typed(cure), "data=folder", "dry_run=true")
-        assert f"{name.replace('~', str(Path.home()))} is no folder" in sentence(again)
+        assert f"{name.replace('~', str(Path.home()))} is not a folder" in sentence(again)
 
 
 @given(value=st.text("ab é'\",=~#&()[]{}$`!\\:*?", min_size=1, max_size=12))
@@ -125,14 +125,14 @@ def test_a_runs_folder_that_cannot_be_made(tmp_path: Path, door: list[str]) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("predict", "a.jpg", "b.jpg"), "the run's key goes first"),
-        (("predict", "/tmp/a.jpg", "/tmp/b.jpg"), "the run's key goes first"),
+        (("predict", "a.jpg", "b.jpg"), "the run's key comes first"),
+        (("predict", "/tmp/a.jpg", "/tmp/b.jpg"), "the run's key comes first"),
         (("logs", "/wrong"), "no single run '/wrong'"),
         (("logs", "a**"), "no single run 'a**'"),
         (("logs", ""), "no single run ''"),
         (("data", "preview", "--out", "x.xyz"), "choose .png"),
         (("data", "preview", "--out", "."), "is a folder"),
-        (("data", "preview", "--out", "no/x.png"), "no is no folder"),
+        (("data", "preview", "--out", "no/x.png"), "no is not a folder"),
         (("dashboard", "--out", "."), "is a folder"),
         (("predict", "key", "a.jpg", "--picture", "x.xyz"), "choose .png"),
     ],
@@ -197,7 +197,7 @@ def test_a_run_is_found_by_the_beginning_of_its_key(tmp_path: Path) -> None:
         folder.spec_file.write_text("{}")
     assert find_run(tmp_path, "c").key == "cd56"
     assert find_run(tmp_path, str(tmp_path / "ab12")).key == "ab12"
-    with pytest.raises(UserError, match="2 runs start so: ab12, ab34"):
+    with pytest.raises(UserError, match="2 runs start with it: ab12, ab34"):
         find_run(tmp_path, "ab")
 
 

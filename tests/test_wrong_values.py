@@ -42,7 +42,7 @@ REFUSALS = [
     ({"widths": 3}, "p.widths=3: choose a list, as in [1,2]"),
     ({"on": "perhaps"}, "p.on=perhaps: choose true or false"),
     ({"inner": 3}, "p.inner=3: choose a group of options"),
-    ({"odd": 3}, "p.odd=3: choose another key; there is none of this name"),
+    ({"odd": 3}, "p.odd=3: choose another key; this one does not exist"),
 ]
 
 

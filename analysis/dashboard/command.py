@@ -1,4 +1,4 @@
-"""`birds dashboard` and `birds watch`: a sweep as a page, written once or served while it runs."""
+"""`birds dashboard` writes a sweep as a page; `birds watch` serves that page while the sweep runs."""
 
 import argparse
 from pathlib import Path
@@ -11,20 +11,20 @@ from birds.core.sweep import NEWEST
 def add_commands(commands: Any) -> None:
     """Add both to what `add_subparsers()` returned."""
     dashboard = commands.add_parser(
-        "dashboard", help="write a sweep as one HTML page that needs no network"
+        "dashboard", help="write a sweep as one HTML page that works without a network"
     )
     dashboard.add_argument(
-        "--out", type=Path, help="the file (default: RUNS_DIR/dashboard/SWEEP.html)"
+        "--out", type=Path, help="the file to write (default: RUNS_DIR/dashboard/SWEEP.html)"
     )
     dashboard.set_defaults(act=_dashboard)
     watch = commands.add_parser(
         "watch", help="serve that page on this machine while the sweep runs, until Ctrl-C"
     )
-    watch.add_argument("--port", type=int, default=8517, help="0 for any free one (default: 8517)")
+    watch.add_argument("--port", type=int, default=8517, help="0: any free port (default: 8517)")
     watch.add_argument(
         "--host",
         metavar="HOST:PORT",
-        help="a further name by which the page is opened, as through a tunnel (localhost:9000)",
+        help="another address of the page, for example of a tunnel (localhost:9000)",
     )
     watch.set_defaults(act=_watch)
     for command in (dashboard, watch):

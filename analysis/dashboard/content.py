@@ -1,9 +1,7 @@
-"""What the page shows, as plain values: read from run folders and records, computed nowhere else
-than in `analysis`.
+"""The content of the page as plain values, read from run folders and records.
 
-A run's state is told from its folder alone, as `birds status` does, so that the page needs no
-SLURM. Whatever cannot be shown becomes a notice that says why, and a missing cell a hole with the
-command that fills it.
+The state of a run comes from its folder alone, so that the page needs no SLURM. For everything that
+cannot be shown there is a notice with the reason, and for a missing cell the command to run.
 """
 
 import contextlib
@@ -33,8 +31,8 @@ from birds.core.spec import RunSpec, UserError, read_spec
 from birds.core.store import RunFolder, is_locked
 from birds.core.sweep import Sweep, read_sweep, with_needs
 
-EPOCHS = 120  # points of a curve that are kept
-CLOUDS = 6  # latent spaces that are shown
+EPOCHS = 120  # maximum of points of a curve
+CLOUDS = 6  # maximum of latent spaces
 FROM_RECORD = (
     "family",
     "test_accuracy",
@@ -43,17 +41,13 @@ FROM_RECORD = (
     "cost_seconds",
     "device_name",
 )
-UNREADABLE = (
-    "run {} has no readable spec.json in its folder and is not shown; ask for the sweep again"
-)
+UNREADABLE = "run {} has no readable spec.json in its folder and is not shown; run the sweep again"
 FROM_PROGRESS = ("epoch", "epochs", "seconds_left")
 Values = dict[str, Any]
 
 
 def content(runs_dir: Path, name: str) -> Values:
-    """Everything the page of a sweep shows, ready for JSON. Raises UserError when there is no such
-    sweep.
-    """
+    """The content of a sweep's page, ready for JSON. Raises UserError if the sweep does not exist."""
     sweep = read_sweep(runs_dir, name)
     known = specs(runs_dir, sweep)
     runs = list(_runs(runs_dir, known))
@@ -83,7 +77,7 @@ def content(runs_dir: Path, name: str) -> Values:
 
 
 def _sections(runs_dir: Path, name: str) -> tuple[Values, dict[str, None]]:
-    """The sections that come from records, and as notices why one of them cannot be shown."""
+    """The sections that come from records, and notices on sections that cannot be shown."""
     shown: Values = {}
     notices: dict[str, None] = {}
     for section, read in SECTIONS.items():
@@ -99,9 +93,7 @@ def _sections(runs_dir: Path, name: str) -> tuple[Values, dict[str, None]]:
 
 
 def specs(runs_dir: Path, sweep: Sweep) -> dict[str, RunSpec]:
-    """The sweep's runs by key, what they need first; those whose folder holds no readable spec are
-    left out.
-    """
+    """The sweep's runs by key, needed runs first, without runs that have no readable spec."""
     found = []
     for run in sweep.runs:
         with contextlib.suppress(OSError, ValueError):
@@ -110,8 +102,8 @@ def specs(runs_dir: Path, sweep: Sweep) -> dict[str, RunSpec]:
 
 
 def _runs(runs_dir: Path, known: Mapping[str, RunSpec]) -> Iterator[Values]:
-    """A row a run: what it is, which variants stand on it, its state, and its numbers when it is
-    finished.
+    """One row per run: its description, the variants that need it, its state, and its results when
+    it is finished.
     """
     stand_on: dict[str, dict[str, None]] = {}
     for spec in known.values():
@@ -140,7 +132,7 @@ def _runs(runs_dir: Path, known: Mapping[str, RunSpec]) -> Iterator[Values]:
 
 
 def _state(folder: RunFolder) -> tuple[str, str]:
-    """finished, running, failed or waiting; and why."""
+    """The state (finished, running, failed or waiting) and its reason."""
     try:
         if folder.record() is not None:
             return "finished", ""
@@ -151,12 +143,12 @@ def _state(folder: RunFolder) -> tuple[str, str]:
     if (failure := folder.failure()) is not None:
         return "failed", "; ".join(failure.splitlines()[:2])
     if folder.record_file.exists():
-        return "waiting", "its record was cut short"
+        return "waiting", "its record is incomplete"
     return "waiting", "its process is gone" if folder.attempt_file.exists() else "not started"
 
 
 def _sources(runs_dir: Path, name: str) -> Any:
-    """Of which recipe, code and data the records are."""
+    """The recipes, code versions and data of the records."""
     frame, _ = sweep_frame(runs_dir, name)
     found = [column for column in ("recipe", "git_sha", "data_digest") if column in frame]
     return [
@@ -188,7 +180,7 @@ def _capital(words: str) -> str:
 
 
 def _answer(runs_dir: Path, name: str) -> Any:
-    """The answer so far; nothing before a run has finished."""
+    """The answer so far."""
     table, missing = sweep_table(runs_dir, name)
     return answer(runs_dir, name, table, missing)
 
@@ -203,7 +195,7 @@ def _latency(runs_dir: Path, name: str) -> Any:
     table = latency_table(runs_dir)
     own = table[table["key"].isin(sweep_keys(runs_dir, name)) & table["test_accuracy"].notna()]
     if own.empty:
-        raise UserError(f"no latency was measured for {name} yet; measure it: birds latency {name}")
+        raise UserError(f"no latency was measured for {name} yet; run birds latency {name}")
     low, high = zip(*map(wilson, own["test_accuracy"], own["images_test"].astype(int)), strict=True)
     return _plain(own.assign(low=low, high=high))
 
@@ -219,7 +211,7 @@ SECTIONS = {
 
 
 def _curves(folder: RunFolder) -> Values | None:
-    """Columns of a run's curves, thinned where they are long; None while there are none."""
+    """The columns of a run's curves, thinned out if long; None if there are none."""
     try:
         curves = pd.read_csv(folder.curves_file)
     except (OSError, ValueError):
@@ -235,9 +227,7 @@ def _curves(folder: RunFolder) -> Values | None:
 
 
 def _pictures(runs_dir: Path, runs: list[Values]) -> list[Values]:
-    """Pictures that runs saved, the first seed of every kind of run first, as many as there is room
-    for.
-    """
+    """The pictures of runs, first seeds first, as many as fit."""
     found = {
         file: run
         for run in runs
@@ -253,9 +243,7 @@ def _pictures(runs_dir: Path, runs: list[Values]) -> list[Values]:
 
 
 def _clouds(runs_dir: Path, runs: list[Values]) -> tuple[list[Values], Values]:
-    """Latent spaces in two dimensions, and for each folder of images a sheet of the thumbnails that
-    they share.
-    """
+    """Two-dimensional latent spaces, and one sheet of thumbnails for each folder of images."""
     order = sorted(runs, key=lambda run: (run["seed"], run["what"], run["split"]))
     found = (_cloud(RunFolder(runs_dir, run["key"])) for run in order)
     clouds = list(itertools.islice(filter(None, found), CLOUDS))
@@ -271,7 +259,7 @@ def _clouds(runs_dir: Path, runs: list[Values]) -> tuple[list[Values], Values]:
 
 
 def _copies(runs_dir: Path, clouds: list[Values], root: str) -> tuple[Path, ...]:
-    """The files of small copies of the images below `root` that these latent spaces left."""
+    """The files with small copies of the images below `root`, from these latent spaces."""
     found = []
     for cloud in clouds:
         file = RunFolder(runs_dir, cloud["key"]).latent / "thumbnails.npz"
@@ -281,9 +269,7 @@ def _copies(runs_dir: Path, clouds: list[Values], root: str) -> tuple[Path, ...]
 
 
 def _cloud(folder: RunFolder) -> Values | None:
-    """A run's latent space, its images by their path below `sheet`; None while it was not
-    explored.
-    """
+    """A run's latent space, with its images as paths below `sheet`; None if not explored."""
     try:
         values = json.loads(folder.record_file.read_text())
         classes, root = values["classes"], values["runtime.data_root"] or ""
@@ -296,5 +282,5 @@ def _cloud(folder: RunFolder) -> Values | None:
 
 
 def _plain(frame: pd.DataFrame) -> Any:
-    """Rows as plain values; what is not known is None."""
+    """The rows as plain values; unknown values are None."""
     return json.loads(frame.to_json(orient="records", double_precision=6))

@@ -1,9 +1,9 @@
-"""The page: a template, what it shows as JSON, and plotly.js, all in one file that needs no
+"""The page: a template, its content as JSON, and plotly.js, in one file that works without a
 network.
 
-What comes from records enters as JSON and is set as text by the script, never as HTML. Plotly's
-full bundle (4.8 MB) is the only one its package has; it is read after the first paint, so that
-tables and filters need not wait for it.
+Values from records are inserted as JSON and shown as text by the script, never as HTML. Plotly's
+package has only the full bundle (4.8 MB). It is read after the first paint, so that tables and
+filters do not wait for it.
 """
 
 import html
@@ -21,7 +21,7 @@ from birds.core.store import write_text
 
 
 def page(shown: Mapping[str, Any]) -> str:
-    """The whole page for what `content` found."""
+    """The whole page for the values from `content`."""
     parts = {
         "title": html.escape(str(shown["sweep"])),
         "content": as_json(shown),
@@ -32,14 +32,14 @@ def page(shown: Mapping[str, Any]) -> str:
 
 
 def as_json(shown: Mapping[str, Any]) -> str:
-    """JSON that may stand inside a script element, whatever its strings hold."""
+    """JSON that is safe inside a script element, whatever its strings contain."""
     return json.dumps(shown, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def write_page(runs_dir: Path, sweep: str, out: Path | None = None) -> Path:
-    """Write a sweep's page; returns where (default: `dashboard/<sweep>.html` among the runs).
+    """Write a sweep's page; returns its file (default: `RUNS_DIR/dashboard/SWEEP.html`).
 
-    Raises UserError when there is no such sweep.
+    Raises UserError if the sweep does not exist.
     """
     file = out or runs_dir / "dashboard" / f"{sweep}.html"
     text = page(content(runs_dir, sweep))

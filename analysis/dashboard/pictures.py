@@ -1,8 +1,7 @@
-"""Pictures for the page as data URLs, small and bounded: a page with many runs stays small enough
-to be sent by mail.
+"""Pictures for the page as data URLs of limited size, so that even a page with many runs can be sent
+by mail.
 
-What was encoded once is remembered as long as its file does not change, since a live page is made
-again and again.
+Encoded pictures are cached until their file changes, because a live page is built many times.
 """
 
 import base64
@@ -20,13 +19,11 @@ from birds.core.thumbnails import read_thumbnails
 
 WIDTH = 896  # px of a picture: seven photos of 128 px, or eight a little smaller
 ALL_PICTURES = 800_000  # characters for all pictures of a page together
-THUMBNAILS = ((600, 48), (1600, 32))  # up to so many photos of one data set, of so many px
+THUMBNAILS = ((600, 48), (1600, 32))  # maximum of photos of one data set, and their size in px
 
 
 def jpegs(files: Sequence[Path]) -> dict[Path, str]:
-    """The first of these pictures as JPEG data URLs, as many as there is room for; unreadable ones
-    are left out.
-    """
+    """The first of these pictures as JPEG data URLs, as many as fit, without unreadable ones."""
     found: dict[Path, str] = {}
     room = ALL_PICTURES
     for file in files:
@@ -57,7 +54,7 @@ def sheet(root: Path, photos: tuple[str, ...], copies: tuple[Path, ...] = ()) ->
     Args:
         root: the folder of the images.
         photos: their names.
-        copies: files of small copies (`birds.core.thumbnails`), which are asked first.
+        copies: files of small copies (`birds.core.thumbnails`), which are used if possible.
     """
     known: dict[str, Image.Image] = {}
     for file in copies:

@@ -1,6 +1,4 @@
-"""The study of a sweep as the page shows it: sentences, tables, and the pictures that `birds study`
-wrote.
-"""
+"""The study of a sweep for the page: sentences, tables, and the pictures written by `birds study`."""
 
 from pathlib import Path
 from typing import Any

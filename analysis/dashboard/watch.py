@@ -1,8 +1,7 @@
-"""The page served while a sweep runs: the open page asks for news and shows them in place, filters
-as they were.
+"""Serves the page while a sweep runs; the open page asks for updates and keeps its filters.
 
-Only this machine is answered, and only who knows the token in the address. Records are read again
-when a file of the sweep's runs has changed, not otherwise.
+It answers only this machine, and only requests with the token in the address. Records are read again
+only when a file of the sweep's runs has changed.
 """
 
 import contextlib
@@ -26,11 +25,11 @@ from birds.core.store import RunFolder, is_locked
 from birds.core.sweep import read_sweep, sweep_file
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
-LOCK = threading.Lock()  # one reading at a time, however many pages are open
+LOCK = threading.Lock()  # only one thread reads at a time
 
 
 def newest(runs_dir: Path, sweep: str) -> dict[str, Any]:
-    """The content as of now; its `version` changes with it."""
+    """The present content; its `version` changes with it."""
     with LOCK:
         return _content(runs_dir, sweep, hash(tuple(_seen(runs_dir, sweep))))
 
@@ -41,7 +40,7 @@ def _content(runs_dir: Path, sweep: str, seen: int) -> dict[str, Any]:
 
 
 def _seen(runs_dir: Path, sweep: str) -> Iterator[int | bool]:
-    """When each file that the page reads was changed, and which runs are being worked on."""
+    """The change times of the files that the page reads, and which runs are active."""
     yield from map(_changed, (sweep_file(runs_dir, sweep), rows_file(runs_dir)))
     for key in specs(runs_dir, read_sweep(runs_dir, sweep)):
         own = RunFolder(runs_dir, key)
@@ -58,11 +57,11 @@ def _changed(file: Path) -> int:
 
 
 class Answer(BaseHTTPRequestHandler):
-    """The page at `/`, and at `/content.json?version=VERSION` what to show in place of that
-    version, or 204 for no news.
+    """Answers `/` with the page, and `/content.json?version=VERSION` with new content, or with 204
+    if there is none.
 
-    Both need `token=TOKEN`: other users of this machine can reach the port, too. A page of somebody
-    else's, under a name that points to this machine, is refused by its Host and Origin.
+    Both need `token=TOKEN`, because other users of this machine can reach the port. Requests from
+    foreign web pages are rejected by their Host and Origin headers.
     """
 
     def __init__(
@@ -103,12 +102,12 @@ class Answer(BaseHTTPRequestHandler):
         )
 
     def log_message(self, *words: Any) -> None:
-        """Say nothing of every request."""
+        """Do not log requests."""
 
 
 def token_of(runs_dir: Path) -> str:
-    """The secret in the page's address, the same each time: kept among the runs, for its owner's
-    eyes only.
+    """The secret token in the page's address. It is kept in the runs folder, readable only by its
+    owner.
     """
     file = runs_dir / "watch-token"
     with contextlib.suppress(OSError):
@@ -118,7 +117,7 @@ def token_of(runs_dir: Path) -> str:
         if re.fullmatch(r"[0-9a-f]{48}", kept):
             return kept
     token = secrets.token_hex(24)
-    with contextlib.suppress(OSError):  # one that cannot be kept is good for this time
+    with contextlib.suppress(OSError):  # a token that cannot be saved is used once
         file.unlink(missing_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             out.write(token)
@@ -126,10 +125,10 @@ def token_of(runs_dir: Path) -> str:
 
 
 def serve(runs_dir: Path, sweep: str, port: int, host: str | None = None) -> None:
-    """Serve a sweep's page on 127.0.0.1 until Ctrl-C. Raises UserError when the port cannot be had.
+    """Serve a sweep's page on 127.0.0.1 until Ctrl-C. Raises UserError if the port is not available.
 
     Args:
-        host: a further name by which the page is opened, such as the near end of a tunnel.
+        host: another address of the page, such as that of a tunnel.
     """
     newest(runs_dir, sweep)
     token, hosts = token_of(runs_dir), {host.lower()} if host else set()
@@ -140,7 +139,7 @@ def serve(runs_dir: Path, sweep: str, port: int, host: str | None = None) -> Non
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or "ports go from 0 to 65535"
         raise UserError(
-            f"cannot serve on port {port}: {why}; choose another, or --port 0 for any free one"
+            f"cannot serve on port {port}: {why}; choose another port, or --port 0 for a free one"
         ) from None
     hosts |= {f"{name}:{server.server_port}" for name in LOCAL}
     with server:
@@ -149,4 +148,4 @@ def serve(runs_dir: Path, sweep: str, port: int, host: str | None = None) -> Non
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print("\nno longer served; runs go on as they were")
+            print("\nThe page is no longer served; the runs continue.")

@@ -1,4 +1,4 @@
-"""`birds`: train, look at data, look after sweeps, read results, use a model."""
+"""`birds`: train models, check data, follow sweeps, read results, use a trained model."""
 
 # The command line is the one place in `birds` that imports `analysis`; each command is a module.
 
@@ -39,34 +39,36 @@ from birds.launch.look_after import add_commands as add_look_after
 
 AS_WRITTEN = argparse.RawDescriptionHelpFormatter
 EXAMPLES = """examples:
-  birds quick photos                             what a simple method can do on a folder of classes
-  birds table exp1                               the result table of a sweep
-  birds predict exp1 photos --csv answers.csv    the best run of a sweep names the photos
+  birds quick photos                             try a simple method on a folder of classes
+  birds table exp1                               print the result table of a sweep
+  birds predict exp1 photos --csv answers.csv    classify photos with the best run of a sweep
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, whose refusal of an unknown command names the nearest one."""
+    """argparse's parser; for an unknown command it suggests the closest one."""
 
     def error(self, message: str) -> NoReturn:
-        """Leave with status 2."""
+        """Print the error and exit with status 2."""
         wrong = re.search(r"argument (?:COMMAND|WHAT): invalid choice: '(.*?)' \((.*)\)", message)
         if wrong:
             commands = re.findall(r"[\w-]+", wrong[2].partition("choose from")[2])
             close = nearest(wrong[1], commands)
-            self.exit(2, f"birds: no command {wrong[1]!r}{close} See {self.prog} --help\n")
+            self.exit(2, f"birds: unknown command {wrong[1]!r}{close} See {self.prog} --help\n")
         super().error(message)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the whole command line, with every command."""
     top = Parser(prog="birds", description=__doc__, epilog=EXAMPLES, formatter_class=AS_WRITTEN)
     top.add_argument("--version", action="version", version=f"birds {__version__}")
     top.add_argument(
-        "--runs-dir", type=Path, default=Path("runs"), help="where runs lie (default: runs)"
+        "--runs-dir", type=Path, default=Path("runs"), help="folder of the runs (default: runs)"
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("train", help="train a run or a sweep: python train.py", add_help=False)
+    commands.add_parser(
+        "train", help="train a run or a sweep, as python train.py does", add_help=False
+    )
     for add in (
         quick.add_command,
         table.add_command,
@@ -92,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the `birds` command: exits with 0, or 2 and a sentence."""
+    """Entry point of the `birds` command. Exits with 0, or with a message and another status."""
     prepare_process()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:  # its words are Hydra's, not argparse's
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _elsewhere(args: argparse.Namespace) -> str:
-    """How this command lets one choose another place, in the options that it has."""
+    """The options with which this command can write to another place, as a sentence part."""
     options = {"out": "--out", "picture": "--picture"}
     places = [option for name, option in options.items() if getattr(args, name, None)]
     return f"choose another with {' or '.join([*places, '--runs-dir (before the command)'])}"

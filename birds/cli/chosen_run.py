@@ -1,4 +1,4 @@
-"""The run that a command uses: by its key or folder, or the best of a sweep."""
+"""Finds the run that a command uses: by key, by folder, or the best run of a sweep."""
 
 from pathlib import Path
 
@@ -10,10 +10,11 @@ BY = "valid_accuracy"
 
 
 def chosen_run(runs_dir: Path, name: str) -> RunFolder:
-    """The run of that key or folder, or of a sweep the one of best validation accuracy.
+    """The run with this key or folder; for a sweep, the run with the best validation accuracy.
 
-    Of runs that differ in their seed alone the mean counts; of the best such family the best seed
-    is taken. Raises UserError when there is no such run, or none is finished.
+    Runs that differ only in the seed form a family. Families are ranked by their mean, and the
+    best seed of the best family is returned. Raises UserError when no such run exists, or when no
+    run of the sweep is finished.
     """
     if not sweep_file(runs_dir, name).exists():
         return find_run(runs_dir, name)
@@ -21,14 +22,14 @@ def chosen_run(runs_dir: Path, name: str) -> RunFolder:
 
     frame, missing = sweep_frame(runs_dir, name)
     if frame.empty:
-        raise UserError(f"the sweep {name!r} has no finished run yet ({len(missing)} asked for)")
+        raise UserError(f"the sweep {name!r} has no finished run yet ({len(missing)} requested)")
     ranked = frame.assign(family_mean=frame.groupby("family")[BY].transform("mean"))
     best = ranked.sort_values(["family_mean", BY, "key"], ascending=[False, False, True]).iloc[0]
     return RunFolder(runs_dir, best["key"])
 
 
 def words_of(folder: RunFolder) -> str:
-    """A run in a few words: its key, and what it is."""
+    """A short description of a run: its key and its title."""
     from birds.core.spec import read_spec
 
     return f"{folder.key} ({read_spec(folder.spec_file.read_text()).title})"

@@ -1,4 +1,4 @@
-"""`birds data`: obtain, check and preview images."""
+"""`birds data`: download, check and preview images."""
 
 import argparse
 from pathlib import Path
@@ -11,48 +11,48 @@ from birds.core.spec import UserError
 
 def add_command(commands: Any) -> None:
     """Add `data` to what `add_subparsers()` returned."""
-    what = commands.add_parser("data", help="obtain, check and preview images")
+    what = commands.add_parser("data", help="obtain, check and preview images of a data set")
     data = what.add_subparsers(required=True, metavar="WHAT")
-    obtain = data.add_parser("obtain", help="how to obtain BIRDS 525 SPECIES, or MNIST")
+    obtain = data.add_parser("obtain", help="explain how to obtain BIRDS 525 SPECIES or MNIST")
     obtain.add_argument(
         "name", nargs="?", default="birds525", help="birds525 or mnist (default: birds525)"
     )
     obtain.set_defaults(act=_obtain)
-    check = data.add_parser("check", help="count; list unreadable files, exact and near duplicates")
+    check = data.add_parser("check", help="count images; list unreadable files and duplicates")
     check.add_argument("root", type=Path, help="the folder of the images")
     check.add_argument(
         "--groups",
         type=Path,
         metavar="FILE.csv",
         help="write a new table with a column of likely groups (near duplicates, photos taken "
-        "within seconds), which data=table reads",
+        "within seconds of each other); data=table can read it",
     )
     check.set_defaults(act=_check)
-    preview = data.add_parser("preview", help="write a contact sheet")
+    preview = data.add_parser("preview", help="write a contact sheet of example images")
     preview.add_argument(
-        "root", type=Path, nargs="?", help="the folder of the images (default: the embedded birds)"
+        "root", type=Path, nargs="?", help="the folder of the images (default: drawn birds)"
     )
-    preview.add_argument("--out", type=Path, help="the picture (default: runs/preview.png)")
+    preview.add_argument("--out", type=Path, help="the file to write (default: runs/preview.png)")
     preview.set_defaults(act=_preview)
     for command in (check, preview):
         command.add_argument(
             "--source",
             metavar="NAME",
             default="folder",
-            help="how they are read: folder (of classes), table, idx, or package.module:Class "
-            "(default: folder)",
+            help="how the images are read: folder (of classes), table, idx, or "
+            "package.module:Class (default: folder)",
         )
         command.add_argument(
             "--option",
             metavar="KEY=VALUE",
             action="append",
             default=[],
-            help="an option of that source, such as columns.label=species; may be given again",
+            help="an option of the source, such as columns.label=species; can be repeated",
         )
 
 
 def chosen_source(root: Path, name: str, words: list[str]) -> Any:
-    """The source of that name over a folder, with options as `key=value`.
+    """A source of images by name, over a folder, with options written `key=value`.
 
     Raises UserError for an unknown source or option.
     """
@@ -89,26 +89,27 @@ def _check(args: argparse.Namespace) -> None:
     source = chosen_source(args.root, args.source, args.option)
     if args.groups is not None and args.groups.exists():
         raise UserError(
-            f"--groups {args.groups}: there is such a file already, and it is not overwritten; give"
-            " another name"
+            f"--groups {args.groups}: this file exists already and is not overwritten; choose "
+            "another name"
         )
     report = check_source(source)
     print(as_text(report))
     _groups(report, source, args.groups)
     if count := len(report.unreadable):
         raise UserError(
-            f"{count} unreadable images: repair them or train with data.skip_unreadable=true"
+            f"{count} unreadable images: repair them, or train with data.skip_unreadable=true"
         )
 
 
 def _groups(report: Any, source: Any, file: Path | None) -> None:
-    """Say which images likely belong together, and write them down where that is asked for."""
+    """Print which images likely belong together; write them to `file` if one is given."""
     from birds.data.grouping import as_lines, likely_groups, moments_of, write_groups
 
-    if not hasattr(source, "file"):  # images that are no files of their own
+    if not hasattr(source, "file"):  # the images are not separate files
         if file is not None:
             raise UserError(
-                f"--groups {file}: images of this source are no files, so no table can name them"
+                f"--groups {file}: the images of this source are not separate files, so a table "
+                "cannot list them"
             )
         return
     files = {item.id: source.file(item.id) for item in report.images}
@@ -118,7 +119,7 @@ def _groups(report: Any, source: Any, file: Path | None) -> None:
     if file is not None:
         write_groups(file, report.images, groups)
         print(
-            f"Written: {file}; look at it, then train with: data=table "
+            f"Written: {file}; check it, then train with: data=table "
             f"data.root={source.place} data.table.file={file.resolve()}"
         )
 

@@ -1,6 +1,6 @@
-"""`birds embed KEY FOLDER --out FILE`: feature vectors of images by a run's encoder.
+"""`birds embed KEY FOLDER --out FILE`: write feature vectors of images, made by a run's encoder.
 
-`encoder=features encoder.file=FILE` reads such a file, whoever made it.
+`encoder=features encoder.file=FILE` reads such a file, also one made by another program.
 """
 
 import argparse
@@ -11,10 +11,10 @@ from typing import Any
 
 def add_command(commands: Any) -> None:
     """Add `embed` to what `add_subparsers()` returned."""
-    words = "write the feature vectors of a folder's images, by a run's encoder"
+    words = "write feature vectors of a folder's images, made by a run's encoder"
     embed = commands.add_parser("embed", help=words, description=__doc__)
     embed.add_argument("run", help="key or folder of a run, or a sweep (its best run)")
-    embed.add_argument("root", type=Path, help="the folder of the images, of any depth")
+    embed.add_argument("root", type=Path, help="the folder of the images; subfolders are included")
     embed.add_argument("--out", type=Path, required=True, help="a .parquet, .csv or .npz file")
     embed.set_defaults(act=_embed)
 
@@ -40,5 +40,5 @@ def _embed(args: argparse.Namespace) -> None:
     write_features(args.out, found)
     count, length = found.features.shape
     for file in unreadable:
-        print(f"embed: left out, cannot be read: {file}", file=sys.stderr)
+        print(f"embed: left out because it cannot be read: {file}", file=sys.stderr)
     print(f"Written: {args.out} ({count} images, {length} features)")

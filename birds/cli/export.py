@@ -1,7 +1,7 @@
-"""`birds export SWEEP|KEY FOLDER`: a finished classifier as files that others can use.
+"""`birds export SWEEP|KEY FOLDER`: write a finished classifier as files for other programs.
 
-ONNX, safetensors of the encoder and of the whole classifier, the labels, an example that loads it,
-and a model card.
+The folder gets an ONNX file, safetensors of the encoder and of the whole classifier, the labels,
+an example program that loads the model, and a model card.
 """
 
 import argparse
@@ -16,14 +16,14 @@ def add_command(commands: Any) -> None:
     words = "write a run's model as ONNX and safetensors, with its labels and a model card"
     export = commands.add_parser("export", help=words, description=__doc__)
     export.add_argument("run", help="key or folder of a run, or a sweep (its best run)")
-    export.add_argument("out", type=Path, help="the folder for it: new, empty, or an older export")
-    export.add_argument("--no-onnx", action="store_true", help="leave the ONNX file out")
+    export.add_argument("out", type=Path, help="output folder: new, empty, or an older export")
+    export.add_argument("--no-onnx", action="store_true", help="do not write the ONNX file")
     export.add_argument(
         "--unsure",
         type=float,
         default=0.5,
         metavar="P",
-        help="the card says how often it is wrong below and above this (default: 0.5)",
+        help="the card gives the error rate below and above this probability (default: 0.5)",
     )
     export.set_defaults(act=_export)
 

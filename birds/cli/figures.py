@@ -1,4 +1,4 @@
-"""`birds figures SWEEP`: everything that a sweep's records allow to be drawn."""
+"""`birds figures SWEEP`: draw every figure for which a sweep has records."""
 
 import argparse
 from pathlib import Path
@@ -9,15 +9,11 @@ from birds.core.sweep import NEWEST
 
 def add_command(commands: Any) -> None:
     """Add `figures` to what `add_subparsers()` returned."""
-    figures = commands.add_parser(
-        "figures", help="draw all that a sweep's records allow, as PNG, PDF and SVG"
-    )
+    figures = commands.add_parser("figures", help="draw the figures of a sweep as PNG, PDF and SVG")
     figures.add_argument(
         "sweep", nargs="?", default=NEWEST, help="its name, such as exp1 (default: the newest)"
     )
-    figures.add_argument(
-        "--out", type=Path, help="the folder for them (default: RUNS_DIR/figures/SWEEP)"
-    )
+    figures.add_argument("--out", type=Path, help="output folder (default: RUNS_DIR/figures/SWEEP)")
     figures.set_defaults(act=_figures)
 
 

@@ -1,5 +1,5 @@
-"""`birds labels SWEEP`: how many labels reach what is asked, what a method is worth in labels, and
-which images to label next.
+"""`birds labels SWEEP`: how many labels reach a given accuracy, how many labels a method saves,
+and which images to label next.
 """
 
 import argparse
@@ -12,17 +12,17 @@ from birds.core.sweep import NEWEST
 
 def add_command(commands: Any) -> None:
     """Add `labels` to what `add_subparsers()` returned."""
-    words = "accuracy against labels a class: how many are needed, and which to label next"
+    words = "accuracy against labels per class: how many are needed, which to label next"
     labels = commands.add_parser("labels", help=words, description=__doc__)
     option = labels.add_argument
     option(
         "sweep", nargs="?", default=NEWEST, help="its name, such as labels (default: the newest)"
     )
-    option("--reach", type=float, metavar="PERCENT", help="the accuracy that is wanted, as in 80")
-    option("--next", type=int, metavar="N", help="choose N images to label next: sheet and table")
+    option("--reach", type=float, metavar="PERCENT", help="the accuracy to reach, such as 80")
+    option("--next", type=int, metavar="N", help="choose N images to label; write sheet and table")
     option("--run", metavar="KEY", help="the run that chooses (default: the sweep's best)")
-    option("--simulate", action="store_true", help="what choosing brings over drawing at random")
-    option("--data-root", type=Path, help="where the images lie, if not where they lay in training")
+    option("--simulate", action="store_true", help="compare this choice with a random choice")
+    option("--data-root", type=Path, help="folder of the images, if they moved since training")
     labels.set_defaults(act=_labels)
 
 
@@ -55,7 +55,7 @@ def _choose(args: argparse.Namespace, out: Path) -> None:
     print(
         f"\n{len(chosen)} of {len(run.unlabelled)} unlabelled images to label next, chosen by run"
     )
-    print(f"{words_of(folder)}: least sure first, spread over clusters of features.")
+    print(f"{words_of(folder)}: the least confident first, spread over clusters of features.")
     pages = f"{sheets[0]} to {sheets[-1]}" if len(sheets) > 1 else f"{sheets[0]}"
     print(f"Written: {pages}")
     print(f"Written: {table}: fill in the empty labels of its first {len(chosen)} rows, then")
@@ -74,8 +74,9 @@ def _simulate(args: argparse.Namespace) -> None:
     frozen = frame[(frame[f"{options}train"] == "head") & (frame[f"{options}start"] == "init")]
     if frozen.empty:
         raise UserError(
-            f"--simulate needs a run of {args.sweep!r} whose encoder stays as it comes, so that no "
-            "revealed label is in its features; add variant=Logistic to the sweep"
+            f"--simulate needs a run of {args.sweep!r} with an untrained or pretrained frozen "
+            "encoder, so that no hidden label has shaped its features; add variant=Logistic to "
+            "the sweep"
         )
     key = frozen.sort_values("valid_accuracy")["key"].iloc[-1]
     run = scored_run(RunFolder(args.runs_dir, str(key)), args.data_root)

@@ -1,10 +1,9 @@
-"""`birds latency SWEEP`: how fast the quantized models of a sweep are, against the best that fp32
-can do.
+"""`birds latency SWEEP`: compare the speed of a sweep's quantized models with the fastest fp32.
 
-Every model is timed in every round, in random order, on pinned cores, beside PyTorch eager,
-torch.compile and the runtime's own fp32. One model is timed twice under two names: if its own
-interval does not cover 1, the machine is too noisy to rank anything. Rows go to
-RUNS_DIR/latency.jsonl; `birds table latency` prints them again.
+Every model is timed in every round, in random order, on pinned cores. PyTorch eager,
+torch.compile and the runtime's own fp32 are timed with it. One model is timed twice under two
+names: if the interval of that ratio does not contain 1, the machine is too noisy for a ranking.
+Rows are added to RUNS_DIR/latency.jsonl; `birds table latency` prints them again.
 """
 
 import argparse
@@ -22,22 +21,20 @@ def add_command(commands: Any) -> None:
     """Add `latency` to what `add_subparsers()` returned."""
     add = commands.add_parser(
         "latency",
-        help="time a sweep's quantized models against fp32, with intervals",
+        help="measure the speed of a sweep's quantized models against fp32, with intervals",
         description=__doc__,
     )
     option = add.add_argument
     option("sweep", nargs="?", default=NEWEST, help="its name, such as exp1 (default: the newest)")
-    option("--batches", default="1,8,32", help="images a call (default: 1,8,32)")
+    option("--batches", default="1,8,32", help="batch sizes in images (default: 1,8,32)")
     option("--threads", default="1,all", help="numbers of threads, or all (default: 1,all)")
-    option("--rounds", type=int, default=31, help="rounds at least (default: 31)")
-    option(
-        "--seconds", type=float, default=20.0, help="more rounds until this is spent (default: 20)"
-    )
+    option("--rounds", type=int, default=31, help="minimum number of rounds (default: 31)")
+    option("--seconds", type=float, default=20.0, help="add rounds for this long (default: 20)")
     option(
         "--tracking",
         choices=("offline", "online", "none"),
         default="none",
-        help="show the rows on W&B",
+        help="log the rows to W&B",
     )
     add.set_defaults(act=_latency)
 
@@ -75,7 +72,7 @@ def _race(
     cell: dict[str, Any],
     host: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Race all models of all runs in one cell; append and return their rows."""
+    """Time all models of all runs in one cell (device, threads, batch); append and return rows."""
     from analysis.latency import append_rows, cell_title
     from birds.use.latency.entries import entries
     from birds.use.latency.footprint import UNKNOWN
@@ -93,9 +90,9 @@ def _race(
 
 
 def parsed_numbers(option: str, text: str, cores: int | None = None) -> tuple[int, ...]:
-    """Numbers from `1,8,32`, each once; where `cores` bounds them, `all` is that many.
+    """The distinct numbers in a text such as `1,8,32`. With `cores`, `all` means that number.
 
-    Raises UserError when one is not positive, or too large.
+    Raises UserError when a number is not positive or exceeds `cores`.
     """
     found = []
     for word in (word.strip() for word in text.split(",")):
@@ -107,30 +104,28 @@ def parsed_numbers(option: str, text: str, cores: int | None = None) -> tuple[in
             if cores:
                 allowed = f"1 to {cores} or all, since this process may use {cores} cores"
             raise UserError(
-                f"--{option} {text}: {word!r} cannot be; choose {allowed}, with commas between"
+                f"--{option} {text}: {word!r} is not allowed; choose {allowed}, separated by commas"
             )
         found.append(number)
     return tuple(dict.fromkeys(found))
 
 
 def refuse_too_little(rounds: int, seconds: float) -> None:
-    """Raise UserError when so few rounds cannot carry an interval, or the time is not positive."""
+    """Raise UserError for too few rounds for an interval, or for a negative or infinite time."""
     from birds.use.latency.statistics import MINIMUM_ROUNDS
 
     if rounds < MINIMUM_ROUNDS:
         raise UserError(
-            f"--rounds {rounds}: so few cannot carry an interval; choose {MINIMUM_ROUNDS} or more"
+            f"--rounds {rounds}: too few for an interval; choose {MINIMUM_ROUNDS} or more"
         )
     if not 0 <= seconds < float("inf"):
-        raise UserError(f"--seconds {seconds:g}: choose 0 (no more rounds than --rounds) or more")
+        raise UserError(f"--seconds {seconds:g}: choose 0 or more; 0 means exactly --rounds rounds")
 
 
 def _with_models(
     folders: list[RunFolder], sweep: str
 ) -> tuple[list[RunFolder], dict[tuple[str, str], Any]]:
-    """The runs that have quantized models, and the footprint of each model that can be opened from
-    its file alone.
-    """
+    """The runs with quantized models, and the footprint of each model that is a file of its own."""
     from birds.use.latency.entries import COMPILED, entries
     from birds.use.latency.footprint import footprint
 
@@ -138,10 +133,10 @@ def _with_models(
     if not found:
         _refuse_without_network(folders)
         raise UserError(
-            f"no run of the sweep {sweep!r} has a quantized model yet; make some first: "
+            f"no run of the sweep {sweep!r} has a quantized model yet; make them with: "
             f"birds quantize {sweep}"
         )
-    _say("size, load time and memory, each in fresh processes")
+    _say("measuring size, load time and memory, each in new processes")
     footprints = {}
     for folder, own in found.items():
         for entry in own:
@@ -152,7 +147,7 @@ def _with_models(
 
 
 def _refuse_without_network(folders: list[RunFolder]) -> None:
-    """Raise UserError where no finished run of a sweep could ever be quantized."""
+    """Raise UserError if no finished run of a sweep has a network that can be quantized."""
     from birds.use.networks import has_network, load_network
 
     finished = [folder for folder in folders if folder.record() is not None]

@@ -1,6 +1,7 @@
-"""`birds latent RUN ...`: what encoders make of the unlabelled images, in numbers and pictures.
+"""`birds latent RUN ...`: explore the encoders' vectors of the unlabelled images.
 
-Read `explore` first: it is the whole of it. The encoder that a run started from stands beside each.
+Writes numbers, pictures and a page for each run. Each encoder is compared with the encoder that
+its run started from. `explore` does all the work; read it first.
 """
 
 from __future__ import annotations
@@ -34,22 +35,18 @@ Row = tuple[str, str, "Space"]  # of which run, by which encoder
 
 def add_command(commands: Any) -> None:
     """Add `latent` to what `add_subparsers()` returned."""
-    words = "latent vectors of the unlabelled images: clusters, how far they are classes, pictures"
+    words = "explore the latent vectors of unlabelled images: clusters, classes, pictures"
     add = commands.add_parser("latent", help=words)
     option = add.add_argument
     option(
         "runs",
         nargs="+",
         metavar="RUN",
-        help="key or folder of a pretraining or a classifier's run, or a sweep",
+        help="a sweep, or the key or folder of a pretraining or classifier run",
     )
-    option(
-        "--perplexity", type=float, default=30.0, help="neighbours that t-SNE minds (default: 30)"
-    )
-    option("--data-root", type=Path, help="where the images lie, if not where they lay in training")
-    option(
-        "--cache-dir", type=Path, help="where decoded images lie, if not where they lay in training"
-    )
+    option("--perplexity", type=float, default=30.0, help="the perplexity of t-SNE (default: 30)")
+    option("--data-root", type=Path, help="folder of the images, if they moved since training")
+    option("--cache-dir", type=Path, help="cache of decoded images, if it moved since training")
     add.set_defaults(act=_latent)
 
 
@@ -64,9 +61,9 @@ def _latent(args: argparse.Namespace) -> None:
 
 
 def named_runs(runs_dir: Path, name: str) -> list[RunFolder]:
-    """The run of that key or folder; of a sweep its first seed's finished runs whose encoder
-    learned, or the runs that it came from.
+    """The run with this key or folder; for a sweep, its trained encoders of the first seed.
 
+    A run with a frozen encoder is replaced by the pretraining run that the encoder came from.
     Raises UserError when there is no such run.
     """
     if not sweep_file(runs_dir, name).exists():
@@ -76,13 +73,13 @@ def named_runs(runs_dir: Path, name: str) -> list[RunFolder]:
 
     frame, _ = sweep_frame(runs_dir, name)
     if frame.empty:
-        raise UserError(f"no run of {name} is finished yet; birds status {name}")
+        raise UserError(f"no run of {name} is finished yet; see birds status {name}")
     first_seed = frame[frame["seed"] == frame["seed"].min()]
     found = with_own_encoder([RunFolder(runs_dir, key) for key in first_seed["key"]])
     if not found:
         raise UserError(
-            f"no encoder of {name} has learned: its runs train their head alone, on the encoder as "
-            f"it comes; to look at that one name a run: birds latent {first_seed['key'].iloc[0]}"
+            f"no encoder of {name} was trained: its runs train only a head on a frozen encoder; to "
+            f"see that encoder, name a run: birds latent {first_seed['key'].iloc[0]}"
         )
     return found
 
@@ -93,11 +90,18 @@ def explore(
     data_root: Path | None = None,
     cache_dir: Path | None = None,
 ) -> list[Row]:
-    """Explore each run's latent space, those of the runs that it needs first; rows in that order,
-    after the encoder that they started from.
+    """Explore the latent space of each run and of the runs that it needs, and write the results.
 
-    `data_root` and `cache_dir` say where the images lie by now. Raises UserError before any work
-    when a run has no encoder or too few images.
+    Args:
+        folders: the runs.
+        perplexity: the perplexity of t-SNE.
+        data_root: the folder of the images, if they moved since training.
+        cache_dir: the cache of decoded images, if it moved since training.
+
+    Returns:
+        One row for each encoder: encoders at the start, needed runs, then the runs themselves.
+
+    Raises UserError before any work when a run has no encoder or too few images.
     """
     from analysis.latent_space import refuse_too_few
     from birds.use.latent import open_run, with_needs
@@ -129,7 +133,7 @@ def _space(run: Opened, vectors: NDArray[np.float32], perplexity: float) -> Spac
 
 
 def _leave(run: Opened, start: Space, space: Space, perplexity: float) -> None:
-    """Write vectors, pictures and, last, the numbers into the run's folder."""
+    """Write vectors and pictures into the run's folder, and the numbers last."""
     import numpy as np
 
     from analysis.figures import save
@@ -170,7 +174,7 @@ def _numbers(run: Opened, start: Space, space: Space) -> dict[str, Any]:
 
 
 def _show_on_wandb(run: Opened, space: Space) -> None:
-    """Add numbers and picture to the run in W&B, the way it was tracked."""
+    """Add numbers and picture to the run's W&B log, in the mode that the run was tracked with."""
     from birds.train.tracking import tracker
 
     record = run.folder.record()

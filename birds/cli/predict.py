@@ -1,8 +1,8 @@
-"""`birds predict SWEEP|KEY PLACE ...`: classes of images by a run or a model file.
+"""`birds predict SWEEP|KEY PLACE ...`: classify images with a run or a model file.
 
-A place is an image or a folder of any depth. With `--csv` every image becomes a row, written as it
-comes; memory does not grow with their number. Probabilities are calibrated on the run's validation
-images, and `unsure` says which of them are below `--unsure`.
+A place is an image or a folder; subfolders are included. `--csv` writes one row for each image at
+once, so memory does not grow with the number of images. Probabilities are calibrated on the run's
+validation images. An image is `unsure` when its highest probability is below `--unsure`.
 """
 
 import argparse
@@ -31,26 +31,26 @@ def add_command(commands: Any) -> None:
     """Add `predict` to what `add_subparsers()` returned."""
     predict = commands.add_parser(
         "predict",
-        help="classes of images, with probabilities, by a run or a model file",
+        help="classify images with a run or a model file, with probabilities",
         description=__doc__,
     )
     option = predict.add_argument
-    option("--model", type=Path, help="a file of `birds quantize`, in place of RUN; needs no torch")
+    option("--model", type=Path, help="a file from `birds quantize`, instead of RUN; without torch")
     option(
         "names",
         nargs="+",
         metavar="[RUN] IMAGE",
         help="key or folder of a run, or a sweep (its best run); then images and folders",
     )
-    option("--csv", type=Path, help="write a row an image into this file")
+    option("--csv", type=Path, help="write one row for each image into this file")
     option("--picture", type=Path, help="write contact sheets of the images with their classes")
-    option("--pages", type=int, default=100, help="contact sheets at most (default: 100)")
+    option("--pages", type=int, default=100, help="maximum number of sheets (default: 100)")
     option(
         "--unsure",
         type=float,
         default=0.5,
         metavar="P",
-        help="an image is unsure where its likeliest class has less (default: 0.5)",
+        help="an image is unsure if its highest probability is below P (default: 0.5)",
     )
     predict.set_defaults(act=_predict)
 
@@ -73,7 +73,7 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _seen(predictions: Predictions, advance: Callable[[], object], sheets: Any) -> Predictions:
-    """The predictions, each counted by the bar and put on a sheet as it passes."""
+    """Passes predictions on; advances the progress bar and fills the sheets on the way."""
     for prediction in predictions:
         advance()
         if sheets:
@@ -96,7 +96,7 @@ def _printed(predictions: Predictions) -> Counter[str]:
 
 
 def _written(file: Path, predictions: Predictions) -> Counter[str]:
-    """Write a row an image; the file appears when all of them are in it."""
+    """Write one row for each image; the file appears only when it is complete."""
     counted = Counter[str]()
 
     def write(out: IO[bytes]) -> None:
@@ -120,7 +120,7 @@ def _count(prediction: "Prediction", counted: Counter[str]) -> None:
 
 
 def _predictions(args: argparse.Namespace) -> tuple[list[Path], Predictions, str]:
-    """The places, the predictions of their images, and what unsure means."""
+    """The places, the predictions of their images, and a sentence that explains `unsure`."""
     if args.model:
         from birds.use.predict import image_files
         from birds.use.quantize.predict import predict_with_model
@@ -156,13 +156,15 @@ def _predictions(args: argparse.Namespace) -> tuple[list[Path], Predictions, str
 
 
 def _existing(names: list[str]) -> list[Path]:
-    """The places; a folder without images is refused, a file is read when its turn comes."""
+    """The places as paths. Raises UserError for a folder without images."""
     from birds.use.predict import image_files
 
     places = [Path(name) for name in names]
     for place in places:
         if place.is_dir() and next(image_files([place]), None) is None:
-            raise UserError(f"{place} holds no image, at any depth; give another folder")
+            raise UserError(
+                f"{place} contains no image, in no subfolder either; give another folder"
+            )
     return places
 
 
@@ -197,4 +199,4 @@ def _say_what_was_done(
     last = f" to {sheets.written[-1]}" if len(sheets.written) > 1 else ""
     print(f"Written: {sheets.written[0]}{last}")
     if sheets.left_out:
-        print(f"{sheets.left_out} further images are on no sheet; choose more with --pages N")
+        print(f"{sheets.left_out} more images did not fit; allow more sheets with --pages N")

@@ -1,4 +1,4 @@
-"""A bar that says how many images of a folder are done."""
+"""A progress bar that counts the images of folders."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def progress_bar(places: Sequence[Path]) -> Iterator[Callable[[], object]]:
-    """What is called once an image; a bar on a terminal, nothing elsewhere."""
+    """Yields a function to call after each image. Draws a bar only on a terminal."""
     if not (sys.stderr.isatty() and any(place.is_dir() for place in places)):
         yield lambda: None
         return

@@ -1,5 +1,5 @@
-"""`birds quantize`: the best models of a sweep as files, float and int8, with what that costs in
-accuracy.
+"""`birds quantize`: write the best models of a sweep as float and int8 files, and measure how much
+accuracy int8 loses.
 """
 
 import argparse
@@ -22,34 +22,34 @@ HEAD = [
 
 
 def add_command(commands: Any) -> None:
-    """Add `quantize` to what argparse's `add_subparsers` returned."""
-    words = "export a sweep's best models to ONNX, make int8 twins, measure what they lose"
+    """Add `quantize` to what `add_subparsers()` returned."""
+    words = "export a sweep's best models to ONNX and int8; measure the loss of accuracy"
     add = commands.add_parser("quantize", help=words)
     option = add.add_argument
     option("sweep", nargs="?", default=NEWEST, help="its name, such as exp1 (default: the newest)")
-    option("--runs", nargs="+", metavar="KEY", help="these runs instead of the sweep's best")
-    option("--best", type=int, default=3, help="how many distinct models (default: 3)")
+    option("--runs", nargs="+", metavar="KEY", help="use these runs instead of the sweep's best")
+    option("--best", type=int, default=3, help="number of distinct models (default: 3)")
     option(
         "--by",
         default="valid_accuracy",
-        help="validation metric that ranks them (default: valid_accuracy)",
+        help="validation metric for the ranking (default: valid_accuracy)",
     )
     option("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"default: {BACKENDS[0]}")
     option(
         "--calibration",
         type=int,
         default=256,
-        help="unlabelled images that set the ranges (default: 256)",
+        help="number of unlabelled images that set the int8 ranges (default: 256)",
     )
-    option("--data-root", type=Path, help="where the images lie, if not where they lay in training")
-    option("--cache-dir", type=Path, help="where decoded images lie (default: RUNS_DIR/cache)")
+    option("--data-root", type=Path, help="folder of the images, if they moved since training")
+    option("--cache-dir", type=Path, help="cache of decoded images (default: RUNS_DIR/cache)")
     add.set_defaults(act=quantize_sweep)
 
 
 def quantize_sweep(args: argparse.Namespace) -> None:
     """Make the models and print their table.
 
-    Raises UserError for what a person can cure, before any work is done.
+    Raises UserError before any work for what the user can correct.
     """
     folders = _chosen(args)
     from birds.use.quantize.evidence import Order
@@ -68,7 +68,7 @@ def quantize_sweep(args: argparse.Namespace) -> None:
 
 
 def _chosen(args: argparse.Namespace) -> list[RunFolder]:
-    """The runs that were named, each once, or the best of the sweep."""
+    """The runs given with `--runs`, each once, or the best runs of the sweep."""
     if not args.runs:
         return best_of_sweep(args.runs_dir, args.sweep, best=args.best, by=args.by)
     named = [find_run(args.runs_dir, key) for key in args.runs]
@@ -76,10 +76,10 @@ def _chosen(args: argparse.Namespace) -> list[RunFolder]:
 
 
 def best_of_sweep(runs_dir: Path, sweep: str, *, best: int, by: str) -> list[RunFolder]:
-    """The best distinct models of a sweep, best first; says which, which cannot be exported, and
-    where there are fewer.
+    """The best distinct models of a sweep, best first.
 
-    Raises UserError when the sweep has no finished run or none with a network, or as `best_runs`
+    Prints which models were chosen, which cannot be exported, and when there are fewer than `best`.
+    Raises UserError when the sweep has no finished run or none with a network, and when `best_runs`
     does.
     """
     from analysis.frame import sweep_frame
@@ -88,7 +88,7 @@ def best_of_sweep(runs_dir: Path, sweep: str, *, best: int, by: str) -> list[Run
 
     frame, missing = sweep_frame(runs_dir, sweep)
     if frame.empty:
-        raise UserError(f"the sweep {sweep!r} has no finished run yet ({len(missing)} asked for)")
+        raise UserError(f"the sweep {sweep!r} has no finished run yet ({len(missing)} requested)")
     rows = best_runs(frame, best=best, by=by, usable=partial(_has_network, runs_dir))
     if rows.empty:
         load_network(RunFolder(runs_dir, frame["key"].iloc[0]))
@@ -104,13 +104,13 @@ def best_of_sweep(runs_dir: Path, sweep: str, *, best: int, by: str) -> list[Run
 
 
 def _has_network(runs_dir: Path, key: str) -> bool:
-    """Whether a run can be exported; says so where it cannot."""
+    """Whether a run can be exported; prints a line if it cannot."""
     from birds.use.networks import has_network
 
     folder = RunFolder(runs_dir, key)
     if has_network(folder):
         return True
-    left_out = f"Left out: {key}, whose head is fitted without gradients: no network to export."
+    left_out = f"Left out: {key}. Its head is fitted without gradients: no network to export."
     print(left_out, file=sys.stderr)
     return False
 
@@ -139,17 +139,15 @@ def _row(model: Model) -> list[str]:
 
 
 def notes(models: Sequence[Model]) -> str:
-    """What to know beside the table: what the numbers are over, what stays in float, which
-    precisions do not exist.
-    """
+    """Notes below the table: the test images used, the operations in float, missing precisions."""
     twins = [model for model in models if model.precision == "int8"]
     in_float: set[str] = set()
     for twin in twins:
         in_float |= set(twin.measured["float_operations"])
     lines = [
-        f"Over the {twins[0].measured['against_fp32']['images']} test images. In brackets: 95 % "
-        "interval of the difference, paired over images; McNemar's exact test; flips are images "
-        "whose likeliest class changed (listed in the JSON).",
+        f"All numbers are for the {twins[0].measured['against_fp32']['images']} test images. In "
+        "brackets: 95 % interval of the difference, paired over images. The p value is of McNemar's "
+        "exact test. Flips are images whose predicted class changed (listed in the JSON).",
         f"Left in float inside int8: {', '.join(sorted(in_float)) or 'nothing'}.",
         *sorted({f"{model.measured['absent']}." for model in models}),
     ]
@@ -157,6 +155,6 @@ def notes(models: Sequence[Model]) -> str:
         if "test" in twin.measured["decided_on"]:
             lines.append(
                 f"{twin.title}: the test images decided which layers stay in float, so its test "
-                "accuracy is no unseen one."
+                "accuracy is too optimistic."
             )
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """`birds quick FOLDER|TABLE`: a first look at photos, within a minute and before any sweep.
 
-A frozen encoder, with the weights of a file where there is one, and heads that need no training,
-cross-validated. What it confuses, which photos it is least sure of, how far unlabelled photos are
-from the labelled ones, and the sweep that would answer what is open.
+It cross-validates simple heads on a frozen encoder, with pretrained weights if you have a file of
+them. It reports the confused classes, the least confident photos, and how far the unlabelled
+photos are from the labelled ones. It then prints the sweep to run next.
 """
 
 import argparse
@@ -14,28 +14,28 @@ from typing import Any
 from birds.core.spec import UserError
 
 LABELS = (1, 2, 5, 10, 20, 50)
-TRAINED = 0.7  # of a class's images, what is left to train on beside test and validation
+TRAINED = 0.7  # share of a class's images left for training after test and validation
 
 
 def add_command(commands: Any) -> None:
     """Add `quick` to what `add_subparsers()` returned."""
-    words = "a first look at photos: accuracy, confusions, a map, what to do next"
+    words = "a first look at photos: accuracy, confused classes, a map, what to do next"
     quick = commands.add_parser("quick", help=words, description=__doc__)
     option = quick.add_argument
     option("place", type=Path, help="a folder of classes, or a CSV of files and labels")
-    option("--root", type=Path, help="the folder of a table's images (default: where the CSV lies)")
-    option("--unlabelled", type=Path, help="a folder of unlabelled images, of any depth")
-    option("--weights", help="a file of weights, or pretrained; without, random filters are used")
-    option("--model", default="mobilenet_v2", help="whose weights they are (default: mobilenet_v2)")
+    option("--root", type=Path, help="folder of a table's images (default: the folder of the CSV)")
+    option("--unlabelled", type=Path, help="a folder of unlabelled images, with its subfolders")
+    option("--weights", help="a file of weights, or pretrained (default: random filters)")
+    option("--model", default="mobilenet_v2", help="model of the weights (default: mobilenet_v2)")
     option("--library", choices=("torchvision", "timm"), default="torchvision")
-    option("--most", type=int, default=600, help="images that are looked at (default: 600)")
-    option("--out", type=Path, help="the folder for the page (default: RUNS_DIR/quick/NAME)")
+    option("--most", type=int, default=600, help="maximum number of images (default: 600)")
+    option("--out", type=Path, help="output folder of the page (default: RUNS_DIR/quick/NAME)")
     option(
         "--option",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="an option of the source, such as columns.label=species; may be given again",
+        help="an option of the source, such as columns.label=species; can be repeated",
     )
     quick.set_defaults(act=_quick)
 
@@ -55,11 +55,11 @@ def _quick(args: argparse.Namespace) -> None:
     known = found.found
     seen = f"{len(found.files)} of {known['labelled']} labelled and {len(found.files_unlabelled)} "
     paragraphs = [
-        f"Looked at {seen}of {known['unlabelled']} unlabelled photos with {_said(args)}.",
+        f"Used {seen}of {known['unlabelled']} unlabelled photos with {_said(args)}.",
         accuracy_words(found),
         confusion_table(found),
         distance_words(found),
-        f"The sweep that answers what is open ({_question(found)}):",
+        f"Run this sweep next, to find out {_question(found)}:",
         "  " + _command(args, words, found),
     ]
     if known["groups"] < len(found.label):
@@ -70,18 +70,18 @@ def _quick(args: argparse.Namespace) -> None:
     if found.unreadable:
         paragraphs.insert(
             1,
-            f"{len(found.unreadable)} files cannot be read, such as "
+            f"{len(found.unreadable)} files cannot be read, for example "
             f"{found.unreadable[0]}; birds data check lists them.",
         )
     print("\n\n".join(paragraphs))
     out = args.out or args.runs_dir / "quick" / (args.place.resolve().stem or "photos")
     _write(out, args.place, found, paragraphs)
     seconds = time.perf_counter() - started
-    print(f"\nWritten: {out / 'quick.html'}, map.png and unsure.png beside it ({seconds:.0f} s)")
+    print(f"\nWritten: {out / 'quick.html'}, map.png and unsure.png ({seconds:.0f} s)")
 
 
 def _source(args: argparse.Namespace) -> tuple[Any, list[str]]:
-    """The source, and the words that choose it on train.py's command line."""
+    """The source, and the overrides that select it on train.py's command line."""
     from birds.cli.data import chosen_source
 
     if args.place.is_dir():
@@ -90,7 +90,9 @@ def _source(args: argparse.Namespace) -> tuple[Any, list[str]]:
             f"data.root={args.place.resolve()}",
         ]
     if not args.place.is_file():
-        raise UserError(f"{args.place} is neither a folder nor a table; give one of them")
+        raise UserError(
+            f"{args.place} is neither a folder nor a table; give a folder or a CSV file"
+        )
     root = args.root or args.place.resolve().parent
     file = f"file={args.place.resolve()}"
     words = ["data=table", f"data.root={root}", f"data.table.file={args.place.resolve()}"]
@@ -105,7 +107,7 @@ def _unlabelled(folder: Path | None) -> list[Path]:
 
     found = list(image_files([folder])) if folder.is_dir() else []
     if not found:
-        raise UserError(f"--unlabelled {folder}: no folder with images; give another")
+        raise UserError(f"--unlabelled {folder}: not a folder with images; give another folder")
     return found
 
 
@@ -113,14 +115,14 @@ def _said(args: argparse.Namespace) -> str:
     if args.weights:
         return f"{args.model} of {args.library}, frozen, weights={args.weights}"
     return (
-        "a frozen network of random filters, a lower bound: with --weights FILE of a pretrained "
-        "network it is usually far better"
+        "a frozen network of random filters. This gives a lower bound: a pretrained network "
+        "(--weights FILE) is usually far better"
     )
 
 
 def _question(found: Any) -> str:
     if len(found.files_unlabelled):
-        return "do the unlabelled photos pay, and how many labels are enough"
+        return "whether the unlabelled photos help and how many labels are enough"
     return "how many labels are enough"
 
 
@@ -157,7 +159,7 @@ def _write(out: Path, place: Path, found: Any, paragraphs: list[str]) -> None:
     for name, data in pictures.items():
         (out / f"{name}.png").write_bytes(data)
     which = "unlabelled" if unlabelled else "labelled"
-    captions = ("The map", f"The {which} photos it is least sure of, the least sure first")
+    captions = ("The map", f"The {which} photos with the least confident predictions first")
     html = page(
         f"A first look at {place.name}",
         paragraphs,

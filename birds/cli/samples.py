@@ -1,4 +1,4 @@
-"""`birds samples RUN ...`: what generators draw, judged by a classifier of the same images."""
+"""`birds samples RUN ...`: evaluate the images of generators with a classifier of the same data."""
 
 from __future__ import annotations
 
@@ -14,32 +14,30 @@ from birds.core.sweep import read_sweep, sweep_file, titles
 
 def add_command(commands: Any) -> None:
     """Add `samples` to what `add_subparsers()` returned."""
-    words = "images that a GAN draws: distance to real ones, classes among them, pictures"
+    words = "evaluate the images of a GAN: distance to real images, classes, pictures"
     add = commands.add_parser("samples", help=words)
     option = add.add_argument
     option(
         "runs",
         nargs="+",
         metavar="RUN",
-        help="key or folder of a GAN or of a classifier that stands on one, or a sweep",
+        help="a sweep, or the key or folder of a GAN or of a classifier built on one",
     )
     option(
         "--judge",
         nargs="+",
         default=[],
         metavar="KEY",
-        help="classifiers that judge, one for each data set (default: the best ones here)",
+        help="classifiers that evaluate, one for each data set (default: the best in RUNS_DIR)",
     )
     option(
         "--images",
         type=int,
         metavar="N",
-        help="images of each kind that a distance is of (default: as many as test images)",
+        help="number of real and of drawn images in a distance (default: that of test images)",
     )
-    option("--data-root", type=Path, help="where the images lie, if not where they lay in training")
-    option(
-        "--cache-dir", type=Path, help="where decoded images lie, if not where they lay in training"
-    )
+    option("--data-root", type=Path, help="folder of the images, if they moved since training")
+    option("--cache-dir", type=Path, help="cache of decoded images, if it moved since training")
     add.set_defaults(act=_samples)
 
 
@@ -49,7 +47,7 @@ def _samples(args: argparse.Namespace) -> None:
     from birds.use.samples import find_judge, judge_samples
 
     if args.images is not None and args.images < 2:
-        raise UserError(f"--images {args.images}: a distance needs two images or more of each kind")
+        raise UserError(f"--images {args.images}: a distance needs 2 or more images of each kind")
     folders = _generators(args)
     named = [find_run(args.runs_dir, key) for key in args.judge]
     specs = {folder.key: read_spec(folder.spec_file.read_text()) for folder in folders}
@@ -67,9 +65,9 @@ def _samples(args: argparse.Namespace) -> None:
 
 
 def _generators(args: argparse.Namespace) -> list[RunFolder]:
-    """The runs that draw images among those named, each once.
+    """The named runs that generate images, each once.
 
-    Raises UserError for a name without one.
+    Raises UserError for a name without a generator.
     """
     from birds.use.samples import generators_of
 
@@ -90,7 +88,7 @@ def _generators(args: argparse.Namespace) -> list[RunFolder]:
 
 
 def _runs(runs_dir: Path, name: str) -> list[RunFolder]:
-    """The run of that key or folder, or the runs of a sweep."""
+    """The run with this key or folder, or all runs of a sweep."""
     if not sweep_file(runs_dir, name).exists():
         return [find_run(runs_dir, name)]
     return [RunFolder(runs_dir, run.key) for run in read_sweep(runs_dir, name).runs]

@@ -1,6 +1,4 @@
-"""`birds seeds`: which seeds a sweep needs next, so that its intervals get as narrow as wanted and
-stay honest.
-"""
+"""`birds seeds`: which seeds a sweep needs next for intervals of a given width that stay valid."""
 
 import argparse
 import re
@@ -13,13 +11,13 @@ from birds.core.sweep import NEWEST
 def add_command(commands: Any) -> None:
     """Add `birds seeds` to the command line."""
     seeds = commands.add_parser(
-        "seeds", help="which seeds a sweep needs next, and the command that runs them"
+        "seeds", help="show which seeds a sweep needs next, and the command to run them"
     )
     seeds.add_argument("sweep", nargs="?", default=NEWEST, help="its name (default: the newest)")
     seeds.add_argument(
         "--until",
         default="ci=2",
-        help="how wide intervals may stay: ci=2 is 2 points each way (default)",
+        help="the wanted half-width of the intervals: ci=2 means plus or minus 2 points (default)",
     )
     seeds.set_defaults(act=_seeds)
 

@@ -1,5 +1,5 @@
-"""`birds study SWEEP ...`: parts, curves, errors and layers of a sweep, in sentences, tables and
-pictures.
+"""`birds study SWEEP ...`: describe the parts, curves, errors and layers of a sweep in sentences,
+tables and figures.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from birds.core.sweep import newest_sweep
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_RUNS = 6  # whose layers are looked at unless they are named
+MOST_RUNS = 6  # runs whose layers are explored when none is named
 
 
 def add_command(commands: Any) -> None:
     """Add `study` to what `add_subparsers()` returned."""
-    words = "what a sweep's parts, curves, errors and layers say, in sentences, tables, pictures"
+    words = "describe a sweep's parts, curves, errors and layers in sentences, tables, figures"
     add = commands.add_parser("study", help=words)
     option = add.add_argument
     option("sweeps", nargs="*", metavar="SWEEP", help="such as mnist (default: the newest)")
@@ -27,24 +27,20 @@ def add_command(commands: Any) -> None:
         action="append",
         default=[],
         metavar="KEY",
-        help="whose layers are looked at (default: of each variant the best on validation images)",
+        help="run whose layers are explored (default: the best validation run of each variant)",
     )
     option(
         "--layers",
         default="",
         metavar="NAME,NAME",
-        help="which layers, such as 'convolution 1,dense' (default: all, and two are drawn)",
+        help="layers such as 'convolution 1,dense' (default: all; two of them are drawn)",
     )
-    option("--images", type=int, default=1000, help="test images at most (default: 1000)")
-    option(
-        "--perplexity", type=float, default=30.0, help="neighbours that t-SNE minds (default: 30)"
-    )
-    option("--without-layers", action="store_true", help="from the records alone, without t-SNE")
-    option("--data-root", type=Path, help="where the images lie, if not where they lay in training")
-    option(
-        "--cache-dir", type=Path, help="where decoded images lie, if not where they lay in training"
-    )
-    option("--out", type=Path, help="the folder (default: RUNS_DIR/study/SWEEP)")
+    option("--images", type=int, default=1000, help="maximum of test images (default: 1000)")
+    option("--perplexity", type=float, default=30.0, help="the perplexity of t-SNE (default: 30)")
+    option("--without-layers", action="store_true", help="use only the records, without t-SNE")
+    option("--data-root", type=Path, help="folder of the images, if they moved since training")
+    option("--cache-dir", type=Path, help="cache of decoded images, if it moved since training")
+    option("--out", type=Path, help="output folder (default: RUNS_DIR/study/SWEEP)")
     add.set_defaults(act=_study)
 
 
@@ -69,7 +65,7 @@ def _sentences(folder: Path) -> str:
 
 
 def _look_at_layers(args: argparse.Namespace, sweep: str) -> None:
-    """Save and explore the layers of the chosen runs; says which cannot be looked at, and why."""
+    """Save and explore the layers of the chosen runs."""
     from analysis.layers import explore_layers
     from birds.use.layers import save_layers
 
@@ -90,7 +86,7 @@ def _folders(args: argparse.Namespace, sweep: str) -> list[RunFolder]:
 
 
 def best_of_each_variant(runs: "pd.DataFrame") -> list[str]:
-    """The key of each variant's best run on validation images, the best variants first."""
+    """The key of each variant's best run by validation accuracy, the best variants first."""
     order = runs.sort_values("valid_accuracy", ascending=False, kind="stable")
     keys: list[str] = order.drop_duplicates("variant")["key"].tolist()
     return keys[:MOST_RUNS]
@@ -105,4 +101,4 @@ def _beside(args: argparse.Namespace, sweeps: list[str]) -> None:
     folder = args.out or args.runs_dir / "study" / "+".join(sweeps)
     folder.mkdir(parents=True, exist_ok=True)
     save(beside_figure(args.runs_dir, sweeps), folder / "layers")
-    print(f"Written: {folder}/layers.png, the sweeps beside each other")
+    print(f"Written: {folder}/layers.png, which compares the sweeps")

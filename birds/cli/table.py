@@ -1,4 +1,4 @@
-"""`birds table SWEEP`: a sweep's results on the terminal and as files."""
+"""`birds table SWEEP`: print a sweep's results and write them to files."""
 
 import argparse
 from pathlib import Path
@@ -21,13 +21,13 @@ def add_command(commands: Any) -> None:
     table.add_argument(
         "--details",
         action="store_true",
-        help="every column, comparisons with p values and effect sizes, results under noise",
+        help="add every column, comparisons with p values and effect sizes, results under noise",
     )
     table.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="one overall table as .xlsx, .csv or .md: accuracies, choices, parameters, seconds",
+        help="write one overall table (.xlsx, .csv, .md): accuracies, choices, parameters, seconds",
     )
     table.set_defaults(act=_table)
 

@@ -1,4 +1,4 @@
-"""`birds train ...`: `python train.py ...`, wherever birds is installed."""
+"""`birds train ...`: runs `python train.py ...` from any folder."""
 
 import os
 import sys
@@ -7,11 +7,14 @@ from typing import NoReturn
 
 
 def train(words: Sequence[str]) -> NoReturn:
-    """Become `python train.py` with these words. Raises UserError where train.py is missing."""
+    """Replace this process by `python train.py` with these arguments.
+
+    Raises UserError if train.py is missing.
+    """
     from birds.core.errors import UserError
     from birds.core.home import own_home
 
     file = own_home() / "train.py"
     if not file.is_file():
-        raise UserError(f"there is no {file}; install birds-sweeps anew")
+        raise UserError(f"{file} is missing; install birds-sweeps again")
     os.execv(sys.executable, [sys.executable, str(file), *words])

@@ -1,6 +1,4 @@
-"""`birds wandb sync` and `birds wandb dashboard`: what was tracked offline goes to W&B, and views
-of it as code.
-"""
+"""`birds wandb sync` sends offline runs to W&B; `birds wandb dashboard` defines views in code."""
 
 import argparse
 import sys
@@ -17,13 +15,13 @@ LOG_IN = "run `wandb login`, or set WANDB_API_KEY (and WANDB_BASE_URL for a serv
 def add_command(commands: Any) -> None:
     """Add `wandb` to what `add_subparsers()` returned."""
     what = commands.add_parser(
-        "wandb", help="send offline runs to W&B; dashboards as code"
+        "wandb", help="send offline runs to W&B; write dashboards"
     ).add_subparsers(required=True)
     sync = what.add_parser(
-        "sync", help="send what was tracked offline; killed and asked again, it goes on"
+        "sync", help="send runs that were tracked offline; run it again to resume"
     )
     dashboard = what.add_parser(
-        "dashboard", help="views and a report of a sweep; offline, as a file of JSON"
+        "dashboard", help="write views and a report of a sweep; offline, as a JSON file"
     )
     for command, act, default in ((sync, _sync, None), (dashboard, _dashboard, NEWEST)):
         command.add_argument(
@@ -34,7 +32,7 @@ def add_command(commands: Any) -> None:
         )
         command.add_argument("--entity", help="the W&B user or team (default: yours)")
         command.add_argument(
-            "--project", help="the W&B project (default: the one the runs name, birds)"
+            "--project", help="the W&B project (default: the project of the runs, birds)"
         )
         command.set_defaults(act=act)
 
@@ -46,12 +44,12 @@ def _sync(args: argparse.Namespace) -> None:
     runs = tracked_runs(args.runs_dir, keys)
     if not runs:
         raise UserError(
-            f"{args.sweep or args.runs_dir} has no runs tracked offline: train with "
+            f"{args.sweep or args.runs_dir} has no run that was tracked offline: train with "
             "tracking=offline, the default"
         )
     account = log_in(args.entity, args.project)
     if account is None:
-        raise UserError(f"{len(runs)} runs to send, but no W&B key: {LOG_IN}")
+        raise UserError(f"{len(runs)} runs to send, but there is no W&B key: {LOG_IN}")
     came: Counter[str] = Counter()
     for key, what, *why in send(args.runs_dir, runs, account, _say):
         came[what] += 1
@@ -63,7 +61,8 @@ def _sync(args: argparse.Namespace) -> None:
     )
     if came["failed"]:
         raise RunsFailed(
-            f"{came['failed']} runs are not whole on W&B: the same command sends what they lack"
+            f"{came['failed']} runs are incomplete on W&B: run the same command again to send the "
+            "rest"
         )
 
 
@@ -85,7 +84,7 @@ def _dashboard(args: argparse.Namespace) -> None:
             )
     if not logged.keys() - {"table"}:
         raise UserError(
-            f"nothing of {args.sweep} was tracked offline: train with tracking=offline, the default"
+            f"no run of {args.sweep} was tracked offline: train with tracking=offline, the default"
         )
     account = log_in(args.entity, args.project)
     where = {
@@ -99,5 +98,5 @@ def _dashboard(args: argparse.Namespace) -> None:
     print(
         f"Written: {file}"
         if save
-        else f"Written: {file}. To save it on W&B, {LOG_IN}, and ask again"
+        else f"Written: {file}. To save it on W&B, {LOG_IN}, then run this command again"
     )

@@ -1,22 +1,22 @@
-"""torchvision beside a PyTorch that it was not built for: how it shows, and what cures it.
+"""Recognises a torchvision that does not match the installed PyTorch, and says what to do.
 
-torchvision on PyPI is built for CUDA. Beside the CPU build of PyTorch it cannot register its own
-operators, and whatever imports it fails, Lightning and torchmetrics among them.
+torchvision on PyPI is built for CUDA. With the CPU build of PyTorch it cannot register its
+operators, and everything that imports it fails, such as Lightning and torchmetrics.
 """
 
 import importlib.util
 from importlib import metadata
 
 CURE = (
-    "torchvision was built for another PyTorch than the one installed (operator torchvision::nms "
-    "does not exist). Install the pair that belongs together, such as pip install --force-reinstall "
+    "torchvision does not match the installed PyTorch (operator torchvision::nms does not exist). "
+    "Install a matching pair, for example with pip install --force-reinstall "
     "torch torchvision --index-url https://download.pytorch.org/whl/cpu, or remove it: pip "
     "uninstall torchvision"
 )
 
 
 def broken_pair(error: BaseException) -> str | None:
-    """What to do about an error that comes of such a pair; None for any other error."""
+    """What to do about an error caused by such a pair; None for other errors."""
     seen: BaseException | None = error
     while seen is not None:
         if "torchvision::nms" in str(seen):
@@ -26,11 +26,11 @@ def broken_pair(error: BaseException) -> str | None:
 
 
 def examine_pair() -> tuple[str, bool]:
-    """A line on PyTorch and torchvision as installed, and whether they belong together."""
+    """A line on the installed PyTorch and torchvision, and whether they match."""
     torch_version = metadata.version("torch")
     if importlib.util.find_spec("torchvision") is None:
         return (
-            f"torch {torch_version}, no torchvision: nothing but encoder=torchvision wants it",
+            f"torch {torch_version}, no torchvision: only encoder=torchvision needs it",
             True,
         )
     try:
@@ -40,4 +40,4 @@ def examine_pair() -> tuple[str, bool]:
             broken_pair(error) or f"torchvision cannot be imported: {type(error).__name__}: {error}"
         )
         return f"torch {torch_version}: {words}", False
-    return f"torch {torch_version} and torchvision {torchvision.__version__} belong together", True
+    return f"torch {torch_version} and torchvision {torchvision.__version__} match", True

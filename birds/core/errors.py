@@ -1,8 +1,8 @@
-"""The border to the command line: what went wrong in a line or two, and the exit status.
+"""Prints errors on the command line in a line or two and chooses the exit status.
 
-2 for what a person asked and cannot be had (nothing was started), 1 for runs that failed, 130 for
-Ctrl-C. Hydra's own errors are translated here, once, with the nearest name that exists. No
-pydantic: `--help` does not wait for it.
+The status is 2 for input that cannot be used (nothing was started), 1 for failed runs, 130 for
+Ctrl-C. Hydra's errors are translated here, in one place, with the closest existing name. This
+module does not import pydantic, so that `--help` starts fast.
 """
 
 import difflib
@@ -20,11 +20,11 @@ from birds.core.old_words import renamed
 from birds.core.process import drop_output, reader_is_gone
 
 INTERRUPTED = 130
-READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
+READER_GONE = 141  # a shell's status for a program that was ended by SIGPIPE
 ELSEWHERE = "choose another with runs_dir=FOLDER"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OPEN_GROUPS = ("hydra", "slurm", "sweeps")  # their keys are checked elsewhere
-PLACES = (  # what the system says of a path that is wrong, missing or not allowed
+PLACES = (  # errors of the system for a path that is wrong, missing or not allowed
     errno.EACCES,
     errno.EEXIST,
     errno.EISDIR,
@@ -39,22 +39,24 @@ T = TypeVar("T")
 
 
 class UserError(ValueError):
-    """An input that cannot be worked with; the message says what was asked, why not, and the cure.
-    Exit status 2.
+    """An input that cannot be used. The message names the input, the reason and the cure.
+
+    The exit status is 2.
     """
 
 
 class RunsFailed(RuntimeError):
-    """Some runs of a sweep failed; what and why was said already."""
+    """Some runs of a sweep failed; their reasons were printed before."""
 
 
 def exit_status(command: Callable[[], object], elsewhere: str = ELSEWHERE) -> int:
-    """Call `command`; print its error if it is one that people can act on. Other errors keep their
-    traceback. Silent when whoever read the output is gone.
+    """Call `command` and return the exit status; print an error that the user can correct.
+
+    Other errors keep their traceback. Nothing is printed if the reader of the output is gone.
 
     Args:
-        command: what to do.
-        elsewhere: how to choose another place where one cannot be written.
+        command: the function to call.
+        elsewhere: how to choose another place if a file cannot be written.
     """
     try:
         command()
@@ -65,7 +67,7 @@ def exit_status(command: Callable[[], object], elsewhere: str = ELSEWHERE) -> in
         return _say(str(failure), 1)
     except KeyboardInterrupt:
         return _say(
-            "stopped; finished runs are kept, and the same command goes on from here", INTERRUPTED
+            "stopped; finished runs are kept, and the same command continues from here", INTERRUPTED
         )
     except Exception as error:
         if isinstance(error, BrokenPipeError) and reader_is_gone():
@@ -84,10 +86,9 @@ def exit_status(command: Callable[[], object], elsewhere: str = ELSEWHERE) -> in
 
 
 def result_or_exit(task: Callable[[], T]) -> T:
-    """What `task` returns; where it fails, say why as `exit_status` does and leave the process with
-    that status.
+    """The result of `task`; on an error, print it as `exit_status` does and exit with its status.
 
-    Inside a Hydra job this keeps Hydra from announcing an error that was said already.
+    Inside a Hydra job this prevents Hydra from printing the same error again.
     """
     result: list[T] = []
     if status := exit_status(lambda: result.append(task())):
@@ -101,23 +102,23 @@ def _say(words: str, status: int) -> int:
 
 
 def _disk_sentence(error: Exception, elsewhere: str) -> str | None:
-    """A file or a disk that cannot be read or written, in a sentence; None for anything else."""
+    """A sentence about a file or disk that cannot be read or written; None for other errors."""
     if not isinstance(error, OSError):
         return None
     place = error.filename2 or error.filename
     if error.errno in FULL:
-        return f"disk full while writing {place or 'a file'}: free some room and ask again"
+        return f"disk full while writing {place or 'a file'}: free some disk space and try again"
     if error.errno not in PLACES or place is None:
         return None
     if error.errno == errno.ENAMETOOLONG:
-        return f"a file could not be named {str(place)[:80]}...: choose a shorter name"
+        return f"the file name {str(place)[:80]}... is too long: choose a shorter name"
     cure = f"; {elsewhere}" if elsewhere else ""
-    what = "find or make" if error.errno == errno.ENOENT else "write"
+    what = "find or create" if error.errno == errno.ENOENT else "write"
     return f"cannot {what} {place!s}: {error.strerror}{cure}"
 
 
 def _name_sentence(error: Exception) -> str | None:
-    """A file or folder whose name is not UTF-8, in a sentence; None for anything else."""
+    """A sentence about a file or folder whose name is not UTF-8; None for other errors."""
     if not isinstance(error, UnicodeEncodeError) or error.reason != "surrogates not allowed":
         return None
     around = error.object[max(error.start - 20, 0) : error.end + 20]
@@ -129,21 +130,21 @@ def _name_sentence(error: Exception) -> str | None:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest of `names`, or a full stop where none is close."""
+    """`; did you mean X?` with the closest of `names`, or a full stop if none is close."""
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else "."
 
 
 def _hydra_sentence(error: Exception) -> str | None:
-    """A Hydra or OmegaConf error in a sentence; None for anything else.
+    """A sentence about an error of Hydra or OmegaConf; None for other errors.
 
-    A missing configuration is an OSError too, so this is asked before `_disk_sentence`.
+    A missing configuration is an OSError too, so this is called before `_disk_sentence`.
     """
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     if str(error).startswith("Only one of --run, --multirun, --cfg"):
-        return "-m runs, --cfg and --info only show: leave one of them out"
+        return "-m runs jobs, --cfg and --info only print: use one of them, not both"
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     text = f"{error}\n{error.__cause__ or ''}"
@@ -163,7 +164,7 @@ def _hydra_sentence(error: Exception) -> str | None:
         return f"unknown key {key}{_where(key)} See python train.py --help"
     if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
         return (
-            f"{found[1]} asks for several runs: put -m first, as in python train.py -m {found[1]}; "
+            f"{found[1]} means several runs: put -m first, as in python train.py -m {found[1]}; "
             f"a comma within one value needs quotes: {in_quotes(found[1])}"
         )
     if isinstance(error, OverrideParseException):
@@ -174,7 +175,7 @@ def _hydra_sentence(error: Exception) -> str | None:
 
 
 def in_quotes(override: str) -> str:
-    """An override whose value Hydra takes letter for letter, as it is typed in a shell."""
+    """The override as one types it in a shell, quoted so that Hydra reads its value literally."""
     key, _, value = override.partition("=")
     inner = value.strip("'\"") if value[:1] in ("'", '"') else value
     escaped = re.sub(
@@ -185,9 +186,9 @@ def in_quotes(override: str) -> str:
 
 
 def refuse_unknown_additions(overrides: Iterable[str]) -> None:
-    """Raise UserError for `+key=value` where no configuration file knows the key.
+    """Raise UserError for `+key=value` if no configuration file has the key.
 
-    Hydra adds such a key without a word, and nothing reads it.
+    Hydra would add such a key silently, and nothing would read it.
     """
     known: set[str] = set()
     for override in overrides:
@@ -203,14 +204,14 @@ def refuse_unknown_additions(overrides: Iterable[str]) -> None:
 
 
 def _value_of(key: str, text: str) -> str:
-    """The value that was asked for, which Hydra repeats where it proposes to append the key."""
+    """The value on the command line; Hydra repeats it when it proposes to append the key."""
     found = re.search(rf"\+{re.escape(key)}=(\S+)", text)
     return found[1] if found else ""
 
 
 def _where(key: str) -> str:
-    """The choices that have this key, where others do, else keys that end in it, else the nearest
-    one.
+    """A hint for an unknown key: other choices that have it, longer keys that end in it, or the
+    closest key.
     """
     known = list(_known_keys())
     having = [f"{key.partition('.')[0]}={option}" for option, name in known if name == key]
@@ -224,14 +225,12 @@ def _where(key: str) -> str:
 
 
 def _rank(key: str) -> tuple[int, bool, str]:
-    """Keys that are nested least come first, and those of classifiers, which most people train."""
+    """Sort key: less nested keys come first, and the keys of classifiers before the others."""
     return key.count("."), ".classify." not in key, key
 
 
 def _known_keys() -> Iterator[tuple[str, str]]:
-    """Every key of every configuration file, dotted, groups included, behind the name of its
-    file.
-    """
+    """Pairs of a file's name and a dotted key, for every key of every configuration file."""
     import yaml
 
     configs = Path(os.environ["BIRDS_HOME"]) / "configs"  # set by train.py
@@ -248,9 +247,7 @@ def _known_keys() -> Iterator[tuple[str, str]]:
 
 
 def dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of nested dictionaries with its value, inner ones as `outer.inner`, behind their
-    outer one.
-    """
+    """Every key of nested dictionaries with its value; inner keys are written `outer.inner`."""
     for name, value in values.items():
         key = f"{prefix}.{name}" if prefix else str(name)
         yield key, value
@@ -259,12 +256,10 @@ def dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def refuse_odd_file(path: Path, endings: Sequence[str]) -> None:
-    """Raise UserError unless a file of one of these endings can be written at `path`."""
+    """Raise UserError unless `path` can be written and has one of these file extensions."""
     if path.is_dir():
         raise UserError(f"{path} is a folder: name a file in it, as in {path / 'NAME'}{endings[0]}")
     if path.suffix.lower() not in endings:
-        raise UserError(
-            f"{path}: a file of that ending cannot be made; choose {', '.join(endings)}"
-        )
+        raise UserError(f"{path}: this file type cannot be written; choose {', '.join(endings)}")
     if not path.absolute().parent.is_dir():
-        raise UserError(f"{path.parent} is no folder: make it first, or choose another place")
+        raise UserError(f"{path.parent} is not a folder: create it, or choose another place")

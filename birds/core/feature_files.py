@@ -1,7 +1,8 @@
-"""Files of feature vectors: a row an image, with its id. CSV, NumPy's npz, and Parquet.
+"""Reads and writes files of feature vectors, one row per image with its id: CSV, npz or Parquet.
 
-CSV and Parquet have a column `id` and a column of numbers for each feature, or one column of lists;
-npz has the arrays `id` (N,) and `features` (N, F). Parquet needs the package pyarrow.
+CSV and Parquet have a column `id` and one column of numbers for each feature; Parquet may have one
+column of lists instead. npz has the arrays `id` (N,) and `features` (N, F). Parquet needs the
+package pyarrow.
 """
 
 from collections.abc import Sequence
@@ -21,15 +22,16 @@ USUAL = (ID, "file", "filename", "path", "image")  # names of the column of ids,
 
 
 class FeatureFile(NamedTuple):
-    """ids of N images, and their feature vectors (N, F)."""
+    """The ids of N images, and their feature vectors (N, F)."""
 
     ids: tuple[str, ...]
     features: NDArray[np.float32]
 
 
 def write_features(file: Path, found: FeatureFile) -> None:
-    """Write feature vectors; the file's ending says how. Raises UserError for another ending, and
-    where Parquet is asked for without pyarrow.
+    """Write feature vectors; the file extension decides the format.
+
+    Raises UserError for Parquet without pyarrow.
     """
     if file.suffix == ".npz":
         arrays: dict[str, Any] = {ID: np.array(found.ids), "features": found.features}
@@ -48,7 +50,7 @@ def write_features(file: Path, found: FeatureFile) -> None:
 
 
 def refuse_parquet_without_pyarrow(file: Path) -> None:
-    """Raise UserError for a Parquet file where pyarrow is not installed."""
+    """Raise UserError for a Parquet file if pyarrow is not installed."""
     if file.suffix != ".parquet":
         return
     try:
@@ -63,8 +65,8 @@ def refuse_parquet_without_pyarrow(file: Path) -> None:
 def read_features(file: Path) -> FeatureFile:
     """The feature vectors of a file.
 
-    Raises UserError when it is missing or no such file, when an id is missing or stands there
-    twice, and when a vector has another length or holds what is no finite number.
+    Raises UserError if the file is missing or invalid, if an id is missing or occurs twice, or if a
+    vector has another length or a value that is not finite.
     """
     if file.suffix not in ENDINGS:
         raise UserError(f"{file}: features are read from {', '.join(ENDINGS)} files")
@@ -115,7 +117,7 @@ def _from_table(file: Path) -> tuple[list[str], Any]:
         shown = ", ".join(map(str, frame.columns[:4]))
         raise UserError(f"{file} has no column {ID}; it has: {shown}")
     if frame.empty:
-        raise UserError(f"{file} holds no vector")
+        raise UserError(f"{file} contains no vector")
     ids = ["" if value != value else str(value) for value in frame[column]]  # NaN is not itself
     rest = frame.drop(columns=column)
     is_one = file.suffix != ".csv" and rest.shape[1] == 1
@@ -123,7 +125,7 @@ def _from_table(file: Path) -> tuple[list[str], Any]:
         return ids, [np.asarray(row, np.float64).ravel() for row in rest.iloc[:, 0]]
     odd = [str(name) for name in rest.columns if not pd.api.types.is_numeric_dtype(rest[name])]
     if odd:
-        raise UserError(f"{file}: the column {odd[0]} holds no numbers; leave it out")
+        raise UserError(f"{file}: the column {odd[0]} does not contain numbers; remove it")
     return ids, rest.to_numpy(np.float64)
 
 
@@ -131,7 +133,7 @@ def _checked(file: Path, ids: Sequence[str], features: Any) -> FeatureFile:
     if len(ids) != len(features):
         raise UserError(f"{file} has {len(ids)} ids and {len(features)} vectors")
     if not len(ids):
-        raise UserError(f"{file} holds no vector")
+        raise UserError(f"{file} contains no vector")
     if isinstance(features, list):
         _refuse_other_length(file, ids, features)
         features = np.stack(features)
@@ -147,7 +149,7 @@ def _checked(file: Path, ids: Sequence[str], features: Any) -> FeatureFile:
     if len(odd):
         raise UserError(
             f"{file}: the vector of {ids[odd[0]]} is incomplete or not finite (so are "
-            f"{len(odd) - 1} others); compute it again, or take the row out"
+            f"{len(odd) - 1} others); compute it again, or remove the row"
         )
     return FeatureFile(tuple(ids), numbers)
 
@@ -165,5 +167,5 @@ def _refuse_doubled(file: Path, ids: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in ids:
         if name in seen:
-            raise UserError(f"{file}: the id {name} stands there twice; keep one row an image")
+            raise UserError(f"{file}: the id {name} occurs twice; keep one row per image")
         seen.add(name)

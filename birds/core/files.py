@@ -1,11 +1,11 @@
-"""Files that a choice names: the key holds their SHA-256, this process knows where they lie.
+"""Files that a choice names, such as weights: the key holds their SHA-256, this module their paths.
 
-A run's spec must not hold a path, for the same weights elsewhere are the same choice. So a path
-becomes `sha256:<hex>` when a configuration is read, `Runtime.files` carries the place to the
-processes that do the work, and whoever opens the file asks here.
+A spec must not contain a path, because the same weights at another path are the same choice. So a
+path becomes `sha256:<hex>` when a configuration is read. `Runtime.files` passes the path on to the
+processes that train, and code that opens the file calls `find_file`.
 
-A library's hub says a file's SHA-256, or the beginning of it, before the file is fetched. So a
-configuration has its key without a download; `fetch_files` does what is still to be done.
+A library's hub gives a file's SHA-256, or the beginning of it, before the download. So a run has
+its key without a download; `fetch_files` downloads what is still missing.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _ORIGINS: dict[str, dict[str, str]] = {}
 
 
 def identity_of(file: Path) -> str:
-    """`sha256:<hex>` of a file's bytes; its place is remembered. Raises UserError without one."""
+    """`sha256:<hex>` of a file's bytes; remembers its path. Raises UserError if unreadable."""
     try:
         stat = file.stat()
         digest = _digest(str(file.resolve()), stat.st_size, stat.st_mtime_ns)
@@ -41,37 +41,35 @@ def _digest(file: str, size: int, mtime_ns: int) -> str:
 
 
 def remember_files(places: Mapping[str, Path]) -> None:
-    """Take over where files lie, from the process that read the configuration."""
+    """Remember the paths of files, as found by the process that read the configuration."""
     _PLACES.update(places)
 
 
 def remember_place(identity: str, file: Path) -> None:
-    """Remember where the file of an identity lies that is only the beginning of its SHA-256."""
+    """Remember the path of a file whose identity is only the beginning of its SHA-256."""
     _PLACES[identity] = file.absolute()
 
 
 def fetch_later(identity: str, fetch: Callable[[], Path]) -> None:
-    """Remember how the file of this identity is fetched, unless its place is known."""
+    """Remember how to download the file of this identity, unless its path is known."""
     if identity not in _PLACES:
         _TO_FETCH[identity] = fetch
 
 
 def fetch_files() -> None:
-    """Fetch every file that a configuration named and that is not on this machine. Raises what
-    fetching raises.
-    """
+    """Download every named file that is not on this machine. Raises the errors of the download."""
     for identity, fetch in list(_TO_FETCH.items()):
         _PLACES[identity] = fetch().absolute()
         del _TO_FETCH[identity]
 
 
 def remember_origin(identity: str, origin: Mapping[str, str]) -> None:
-    """Remember what is known of a file beside its contents, such as its licence."""
+    """Remember facts about a file, such as its licence."""
     _ORIGINS[identity] = dict(origin)
 
 
 def known_origins() -> dict[str, dict[str, str]]:
-    """What is known of every file that a configuration has named in this process."""
+    """The facts about every file that a configuration has named in this process."""
     return {identity: dict(origin) for identity, origin in _ORIGINS.items()}
 
 
@@ -81,18 +79,18 @@ def forbids_commerce(licence: str) -> bool:
 
 
 def known_files() -> dict[str, Path]:
-    """Where every file lies that a configuration has named in this process."""
+    """The path of every file that a configuration has named in this process."""
     return dict(_PLACES)
 
 
 def find_file(identity: str) -> Path:
-    """Where the file of this identity lies. Raises UserError when it is gone or has changed."""
+    """The path of the file with this identity. Raises UserError if it is missing or has changed."""
     file = _PLACES.get(identity)
     if file is None or not file.is_file():
         raise UserError(
-            f"the file {identity[:19]}… that this run was asked with is no longer at "
-            f"{file or 'any known place'}; ask for the run again"
+            f"the file {identity[:19]}… of this run is no longer at "
+            f"{file or 'any known place'}; start the run again"
         )
     if not identity_of(file).startswith(identity):
-        raise UserError(f"{file} changed since this run was asked for; ask again")
+        raise UserError(f"{file} has changed since this run was planned; start the run again")
     return file

@@ -1,4 +1,4 @@
-"""What a classifier guessed for each image: its first and second guess, and how sure it was.
+"""A classifier's first and second guess for each image, with their probabilities.
 
 Letters: N images, S classes.
 """
@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-EACH = 12  # images that hesitate, that hesitate and are wrong, and that are sure and wrong
+EACH = 12  # images of each kind: small margin, small margin and wrong, confident and wrong
 
 
 class Guesses(NamedTuple):
-    """Of each image (N,): its two likeliest classes and their probabilities, and the place of its
-    true class among all guesses, 1 for a right one.
+    """For each image (N,): the two most probable classes, their probabilities, and the rank of the
+    true class among all classes (1 when the first guess is correct).
     """
 
     first: NDArray[np.int64]
@@ -24,12 +24,12 @@ class Guesses(NamedTuple):
 
     @property
     def margin(self) -> NDArray[np.float64]:
-        """How far the first guess is ahead of the second, 0 to 1."""
+        """The probability of the first guess minus that of the second, 0 to 1."""
         return self.confidence - self.runner_up
 
 
 def guesses(logits: NDArray[np.floating], label: NDArray[np.int64]) -> Guesses:
-    """The guesses that logits (N, S) of two or more classes stand for, beside labels (N,)."""
+    """The guesses for logits (N, S) with S >= 2, compared with the labels (N,)."""
     shifted = logits.astype(float) - logits.max(axis=1, keepdims=True)
     odds = np.exp(shifted)
     probability = odds / odds.sum(axis=1, keepdims=True)
@@ -42,10 +42,10 @@ def guesses(logits: NDArray[np.floating], label: NDArray[np.int64]) -> Guesses:
 def telling(
     logits: NDArray[np.floating], label: NDArray[np.int64], each: int = EACH
 ) -> NDArray[np.int64]:
-    """The positions of the images that say most of a classifier, in their order.
+    """The positions of the most informative images, in ascending order.
 
-    These are the ones on which it hesitated most, among all and among its mistakes, and those on
-    which it was wrong and most sure.
+    These are the images with the smallest margin, the mistakes with the smallest margin, and the
+    mistakes with the highest confidence; `each` of every kind.
     """
     found = guesses(logits, label)
     wrong = np.flatnonzero(found.place > 1)

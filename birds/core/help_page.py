@@ -1,8 +1,8 @@
-"""`python train.py --help`: three examples, configs/config.yaml with its comments, and what each
-group offers.
+"""The page of `python train.py --help`: examples, configs/config.yaml with its comments, and the
+options of each group.
 
-Nothing is composed, so the page is there at once. Hydra's own options are under `--hydra-help`, and
-`--cfg job` prints a configuration as it is composed.
+No configuration is composed, so the page appears at once. `--hydra-help` lists Hydra's own options,
+and `--cfg job` prints the composed configuration.
 """
 
 import os
@@ -12,20 +12,20 @@ from textwrap import fill
 EXAMPLES = """Train one run or, with -m, a sweep. A choice is written key=value.
 
   python train.py split=90 variant=B2                    one run, and the pretraining it needs
-  python train.py -m split=70,90 variant=A,B1,B2         a sweep: every combination
+  python train.py -m split=70,90 variant=A,B1,B2         a sweep over every combination
   python train.py -m data=folder data.root=photos data.unlabelled=more variant=A,FixMatch
-                                                         the same question on your own photos
+                                                         the same comparison on your own photos
 
-Add dry_run=true to see the plan and start nothing. --cfg job prints a composed configuration,
---hydra-help Hydra's own options. These are all choices, with their defaults:
+Add dry_run=true to print the plan without starting anything. --cfg job prints the composed
+configuration, --hydra-help lists Hydra's own options. These are all choices with their defaults:
 """
 
 
 def help_page() -> str:
-    """The page as text. The folder of configurations is found through `BIRDS_HOME`."""
+    """The page as text. Reads the configurations in the folder `$BIRDS_HOME/configs`."""
     configs = Path(os.environ["BIRDS_HOME"]) / "configs"
     groups = [folder for folder in sorted(configs.iterdir()) if folder.is_dir()]
-    lines = [EXAMPLES, (configs / "config.yaml").read_text(), "# What the groups offer:"]
+    lines = [EXAMPLES, (configs / "config.yaml").read_text(), "# The options of each group:"]
     for folder in groups:
         names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
         lines.append(fill(f"{folder.name}: {names}", width=100, subsequent_indent="  "))

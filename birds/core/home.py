@@ -1,5 +1,5 @@
-"""Where configurations, sweeps, cluster profiles and train.py lie: the project's folder, or their
-copies in an installed wheel.
+"""The folder of configurations, sweeps, cluster profiles and train.py: the project's folder, or
+their copies in an installed wheel.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Names of classes in pictures: a font that has their letters, and a length that fits.
+"""Prepares class names for pictures: finds a font with their characters and shortens long names.
 
-Fonts come from matplotlib, which brings DejaVu Sans along, and from this machine. A letter that no
-font has is written as its escape, such as \\u9ebb: an empty box would be the same for every letter.
+Fonts come from matplotlib, which includes DejaVu Sans, and from this machine. A character that no
+font has is written as an escape such as \\u9ebb; an empty box would look the same for all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 OURS = "DejaVu Sans"
-FURTHER = (  # families with letters beyond Latin, Greek and Cyrillic, where they are installed
+FURTHER = (  # families with other scripts than Latin, Greek and Cyrillic, used if installed
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
     "Noto Sans CJK KR",
@@ -38,7 +38,7 @@ FURTHER = (  # families with letters beyond Latin, Greek and Cyrillic, where the
 
 @lru_cache
 def families() -> dict[str, Path]:
-    """The font families to draw names with, the first choice first, and their files."""
+    """The font families for names, in order of preference, and their files."""
     from matplotlib import font_manager, get_data_path
 
     found = {OURS: Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"}
@@ -55,7 +55,7 @@ def _letters(file: Path) -> frozenset[int]:
 
 
 def drawable(text: str, files: Sequence[Path] | None = None) -> str:
-    """The text with the letters that none of the font files has as their escapes."""
+    """The text, with an escape for each character that none of the font files has."""
     known = [_letters(file) for file in (families().values() if files is None else files)]
     drawn = []
     for letter in text.replace("\n", " "):
@@ -67,8 +67,9 @@ def drawable(text: str, files: Sequence[Path] | None = None) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """The text with an ellipsis in its middle where it has more than `most` letters: long names
-    often begin alike and often end alike.
+    """The text, with an ellipsis in the middle if it has more than `most` characters.
+
+    Both ends are kept, because long names often begin alike or end alike.
     """
     if len(text) <= most:
         return text
@@ -77,12 +78,12 @@ def shortened(text: str, most: int) -> str:
 
 
 def label(name: str, most: int = 60) -> str:
-    """A name for matplotlib: drawable, short enough, and dollars are dollars, no mathematics."""
+    """A name for matplotlib: drawable, short enough, and with escaped dollar signs."""
     return shortened(drawable(name), most).replace("$", r"\$")
 
 
 def labels(names: Sequence[str], most: int = 60) -> list[str]:
-    """Names for matplotlib, each different from the others if the names are."""
+    """Names for matplotlib; different names stay different."""
     short = [label(name, most) for name in names]
     if len(set(short)) == len(set(names)):
         return short
@@ -90,7 +91,7 @@ def labels(names: Sequence[str], most: int = 60) -> list[str]:
 
 
 def font_for(text: str, size: int) -> tuple[FreeTypeFont, str]:
-    """A font for Pillow, which draws with one at a time, and the text as that font can draw it."""
+    """One font for Pillow, and the text as that font can draw it."""
     from PIL import ImageFont
 
     first, *others = families().values()

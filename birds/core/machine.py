@@ -1,7 +1,7 @@
-"""What this machine is and how to use it: device, precision and threads of a run. Recorded, never
-part of a key.
+"""The device, precision and threads of a run on this machine. They are recorded but never part of a
+key.
 
-torch is imported where a device is resolved: the launcher asks for cores alone.
+torch is imported only when a device is resolved, because the launcher needs just the cores.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "1
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """A resolved runtime: no `auto` left."""
+    """A resolved runtime, without any `auto`."""
 
     device: "torch.device"
     precision: str
     threads: int
 
     def record(self) -> dict[str, Any]:
-        """The columns that say where a run ran."""
+        """The columns of the record that describe the machine of a run."""
         import torch
 
         gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
@@ -52,7 +52,7 @@ class Machine:
         return torch.autocast(self.device.type, dtype=kind)
 
     def trainer_options(self) -> dict[str, Any]:
-        """Where Lightning's Trainer is to work."""
+        """The options of Lightning's Trainer for this device and precision."""
         devices = [self.device.index or 0] if self.device.type == "cuda" else 1
         return {
             "accelerator": {"cuda": "gpu"}.get(self.device.type, self.device.type),
@@ -62,11 +62,10 @@ class Machine:
 
 
 def resolve(runtime: Runtime) -> Machine:
-    """The machine a run gets, and the process set up for it. Raises UserError on a device that is
-    not here.
+    """Resolve the machine of a run and set the number of threads of this process.
 
-    One thread a process on a CPU: two processes side by side beat one with two threads, and one
-    thread adds in a fixed order.
+    On a CPU the default is one thread: two processes are faster than one with two threads, and
+    one thread adds numbers in a fixed order. Raises UserError for a device that is missing.
     """
     import torch
 
@@ -94,7 +93,7 @@ def resolve(runtime: Runtime) -> Machine:
 
 
 def fastest_precision(device: "torch.device") -> str:
-    """bf16 where the device computes in it natively, else 32."""
+    """bf16 if the device supports it natively, else 32."""
     if device.type == "cuda":
         import torch
 
@@ -104,14 +103,12 @@ def fastest_precision(device: "torch.device") -> str:
 
 @lru_cache
 def cpu_flags() -> frozenset[str]:
-    """The instruction sets of this CPU as Linux names them; empty elsewhere."""
+    """The instruction sets of this CPU by their Linux names; empty on other systems."""
     return frozenset(_cpuinfo("flags").split())
 
 
 def int8_instructions() -> list[str]:
-    """The instructions of this CPU that multiply 8-bit integers; empty where there are none, or
-    none are named.
-    """
+    """The instruction sets of this CPU for 8-bit integers; empty if there are none or unknown."""
     return [name for name in INT8_INSTRUCTIONS if name in cpu_flags()]
 
 

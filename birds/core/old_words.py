@@ -1,7 +1,6 @@
-"""Words of the command line that were replaced, and what to say instead.
+"""Old keys and values of the command line, and the new ones that replaced them.
 
-They are refused with the new ones, so that notes and scripts of before can be brought up to date
-from the message alone.
+An old key is rejected with a message that names the new one, so old scripts are easy to update.
 """
 
 TRANSFERS = {
@@ -21,22 +20,22 @@ OLD_WORDS = {
     "data.species": "data.classes",
     "data.size": "image.size",
     "encoder.module": "encoder.part",
-    "joint_weight": "extra_loss.weight, beside extra_loss=joint, clusters or fixmatch",
-    "threshold": "extra_loss.threshold, beside extra_loss=fixmatch",
+    "joint_weight": "extra_loss.weight, with extra_loss=joint, clusters or fixmatch",
+    "threshold": "extra_loss.threshold, with extra_loss=fixmatch",
     "views": "budget.views",
-    "hidden": "pretraining.hidden, beside pretraining=masked",
-    "temperature": "pretraining.temperature, beside pretraining=simclr",
+    "hidden": "pretraining.hidden, with pretraining=masked",
+    "temperature": "pretraining.temperature, with pretraining=simclr",
 }
 OLD_VALUES = {"pool": {"all_species": "all_classes"}}
-OLD_FIRST = {"pretext": "pretraining"}  # the first word of a dotted key, whatever follows
+OLD_FIRST = {"pretext": "pretraining"}  # the first part of a dotted key
 
 
 def renamed(key: str, value: str = "") -> str | None:
-    """What an old word is called by now, in a sentence; None for a word that is no old one.
+    """A sentence that names the new key for an old one; None if the key is not an old one.
 
     Args:
-        key: the key as it was asked for, such as `transfer` or `pretext.noise`.
-        value: its value, perhaps several with commas, or empty where it is not known.
+        key: the key on the command line, such as `transfer` or `pretext.noise`.
+        value: its value, perhaps several separated by commas, or empty if unknown.
     """
     first, _, rest = key.partition(".")
     if first in OLD_FIRST and rest:

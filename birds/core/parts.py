@@ -1,8 +1,8 @@
-"""Parts: sources, encoders, pretrainings, classifiers, heads and extra losses, found by name.
+"""Finds parts by name: sources, encoders, pretrainings, classifiers, heads and extra losses.
 
-A part is one class in one module of its kind's folder; `package.module:Class` names one from
-outside. The class owns its options: a nested pydantic model `Options` with ranges and defaults.
-Nothing is registered anywhere: a file that is there can be asked for.
+A part is one class in a module of its kind's folder; `package.module:Class` names an external one.
+The class defines its options: a nested pydantic model `Options` with ranges and defaults. There is
+no registry: every module in the folder can be chosen.
 """
 
 import importlib
@@ -27,7 +27,7 @@ FOLDERS = {
     "head": "birds.methods.classify.heads",
     "extra_loss": "birds.methods.classify.losses",
 }
-REQUIRED = {  # what a part of each kind must have beside Options
+REQUIRED = {  # attributes that a part of each kind must have, in addition to Options
     "source": ("prepare", "scan", "contents", "decode"),
     "encoder": (
         "forward",
@@ -73,7 +73,7 @@ def part_class(kind: str, place: str) -> Any:
         if not place.isidentifier() or place not in part_names(kind):
             known = part_names(kind)
             raise UserError(
-                f"{kind}={place}: there is no such {kind}{nearest(place, known)} "
+                f"{kind}={place}: this {kind} does not exist{nearest(place, known)} "
                 f"There are: {', '.join(known)}, or package.module:Class"
             )
         module_name = f"{FOLDERS[kind]}.{place}"
@@ -108,12 +108,12 @@ def _line_of(error: Exception) -> str | None:
 
 
 def _is_own(file: str) -> bool:
-    """Whether a line of a traceback is no part of this module or of Python's import."""
+    """Whether a traceback line belongs neither to this module nor to Python's import system."""
     return file != __file__ and "importlib" not in file
 
 
 def _own_class(module: Any) -> Any:
-    """The one public class that the module itself defines with `Options` inside."""
+    """The public class with nested `Options` that the module defines; None if there is none."""
     for name, value in vars(module).items():
         own = inspect.isclass(value) and value.__module__ == module.__name__
         if own and not name.startswith("_") and "Options" in vars(value):
@@ -138,7 +138,7 @@ def _refuse_incomplete(kind: str, place: str, found: Any) -> None:
 
 
 def _required(kind: str, found: Any) -> tuple[str, ...]:
-    """What a part of this kind must have, a head by how it learns."""
+    """The attributes that a part of this kind must have; for a head they depend on how it learns."""
     required = REQUIRED[kind]
     if kind == "head" and hasattr(found, "by_gradient"):
         required += ("forward",) if found.by_gradient else ("fit", "scores")
@@ -160,13 +160,13 @@ def _is_abstract(found: Any, name: str) -> bool:
 
 
 def chosen_part(kind: str, asked: Mapping[str, Any], *, place: str = "") -> Part:
-    """The part that a configuration asks for, with its options validated and completed.
+    """The part that a configuration chooses, with validated and completed options.
 
     Args:
         kind: a key of FOLDERS.
         asked: `name`, perhaps `part`, and options.
-        place: how the command line names these options, such as `budget.head`; the kind where
-            empty.
+        place: the name of these options on the command line, such as `budget.head`; by default
+            the kind.
 
     Raises UserError on an unknown part, an unknown option, or a value out of range.
     """

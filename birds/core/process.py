@@ -1,7 +1,7 @@
-"""What a process needs before it does anything: standard streams that take every word.
+"""Prepares the standard streams of a process, so that it can print any text.
 
-A caller may have closed a stream (`>&-`), and the next file that is opened would get its number. A
-terminal may be unable to show a letter, and folder names may be no text at all.
+A caller may have closed a stream (`>&-`); the next opened file would then get its number. A
+terminal may not support a character, and folder names may not be valid text.
 """
 
 import contextlib
@@ -12,12 +12,12 @@ import select
 import sys
 
 NAMES = ("stdin", "stdout", "stderr")
-LONGEST_FIELD = 2**31 - 1  # of a CSV: masks and polygons are long; Python refuses 131,072
+LONGEST_FIELD = 2**31 - 1  # of a CSV: masks and polygons exceed Python's limit of 131,072
 
 
 def prepare_process() -> None:
-    """Open closed standard streams on nothing, and print letters that a stream cannot show as
-    their escapes. Fields of a CSV file may be long.
+    """Open closed standard streams on /dev/null, print unsupported characters as escapes, and allow
+    long fields in CSV files.
     """
     for number, name in enumerate(NAMES):
         _open_if_closed(number, name)
@@ -44,7 +44,7 @@ def _open_if_closed(number: int, name: str) -> None:
 
 
 def reader_is_gone() -> bool:
-    """Whether standard output or standard error is a pipe that nobody reads any more."""
+    """Whether standard output or standard error is a pipe without a reader."""
     for number in (1, 2):
         poll = select.poll()
         poll.register(number, 0)
@@ -55,7 +55,7 @@ def reader_is_gone() -> bool:
 
 
 def drop_output() -> None:
-    """Send what is left to be printed to nothing, so that Python does not complain at its end."""
+    """Send the remaining output to /dev/null, so that Python reports no error at exit."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(nothing, number)
@@ -63,7 +63,7 @@ def drop_output() -> None:
 
 
 def tracking_is_off() -> bool:
-    """Whether the environment switches W&B off, in one of the two ways that W&B itself knows."""
+    """Whether the environment switches W&B off, by WANDB_MODE or WANDB_DISABLED."""
     disabled = os.environ.get("WANDB_DISABLED", "").strip().lower()
     mode = os.environ.get("WANDB_MODE", "").strip().lower()
     return mode == "disabled" or disabled in ("true", "1", "yes")

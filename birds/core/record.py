@@ -1,8 +1,8 @@
-"""What a finished run leaves: one flat row of identity, choices, metrics, cost and provenance.
+"""The record of a finished run: one flat row of identity, choices, metrics, cost and provenance.
 
-Everything downstream (tables, figures, report) reads these rows and nothing else. Columns: `key`,
-`family`, `stage`, `recipe`, then `choice.*` (the spec, flattened), `test_*` and `valid_*`
-(metrics), `cost_*`, and provenance.
+Tables, figures and the report read only these rows. The columns are `key`, `family`, `stage`,
+`recipe`, then `choice.*` (the flattened spec), `test_*` and `valid_*` (metrics), `cost_*`, and
+provenance.
 """
 
 import json
@@ -35,7 +35,7 @@ PACKAGES = (
 
 
 class Record(BaseModel, frozen=True, extra="allow"):
-    """One row. The named columns are always there; metrics, costs and choices come beside them."""
+    """One row. These columns always exist; metrics, costs and choices are further columns."""
 
     recipe: int
     key: str
@@ -51,16 +51,16 @@ class Record(BaseModel, frozen=True, extra="allow"):
     git_dirty: bool
 
     def to_json(self) -> str:
-        """The record as one JSON object, an entry a line."""
+        """The record as one JSON object, one entry per line."""
         return json.dumps(self.model_dump(mode="json"), indent=0)
 
     def value(self, column: str) -> Any:
-        """The value of any column, metrics included. Raises KeyError when the row has none."""
+        """The value of any column. Raises KeyError if the row lacks the column."""
         return self.model_dump()[column]
 
 
 def make_record(spec: RunSpec, split_digest: str, measured: Mapping[str, Any]) -> Record:
-    """The row of a finished run from its spec and what was measured (`test_*`, `valid_*`, `cost_*`,
+    """The row of a finished run, from its spec and its measurements (`test_*`, `valid_*`, `cost_*`,
     counts).
     """
     return Record.model_validate(
@@ -83,9 +83,9 @@ def make_record(spec: RunSpec, split_digest: str, measured: Mapping[str, Any]) -
 
 
 def _choices(spec: RunSpec) -> Iterator[tuple[str, Any]]:
-    """Every choice of a run as a column: `choice.split`, `choice.encoder.options.stem`.
+    """Every choice of a run as a column, such as `choice.encoder.options.stem`.
 
-    The run that it needs is `choice.needs`; where it needs several, the first.
+    The needed run is `choice.needs`; of several, the first is used.
     """
     values = spec.model_dump(mode="json")
     needs = values.pop("needs")
@@ -106,16 +106,14 @@ def _first_of_needs(needs: list[dict[str, Any]]) -> dict[str, Any]:
 
 @lru_cache
 def _code_version() -> dict[str, Any]:
-    """The git commit of the code that runs, and whether it was changed since: true where git could
-    not tell.
-    """
+    """The git commit of the running code, and whether files have changed since (true if unknown)."""
     sha = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "-uno")
     return {"git_sha": sha or "unknown", "git_dirty": not sha or changes is None or changes != ""}
 
 
 def _git(*words: str) -> str | None:
-    """What git prints about the code that runs; None where git is missing or refuses to tell."""
+    """The output of a git command in this code's repository; None if git fails."""
     here = Path(__file__).resolve().parent
     try:
         done = subprocess.run(
@@ -138,9 +136,9 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def read_record(path: Path, key: str) -> Record | None:
-    """The record at `path`, or None when there is none or it was cut short.
+    """The record at `path`, or None if it is missing or incomplete.
 
-    Raises UserError when it stands under another run's key or comes from another recipe.
+    Raises UserError if it belongs to another run or another recipe.
     """
     try:
         record = Record.model_validate(json.loads(path.read_text()))
@@ -156,11 +154,10 @@ def read_record(path: Path, key: str) -> Record | None:
 
 
 def load_records(runs_dir: Path, keys: list[str] | None = None) -> "pd.DataFrame":
-    """All finished runs under `runs_dir` as a frame, one row each, sorted by key; `keys` keeps
-    those runs only.
+    """The records of all finished runs, or of the runs in `keys`: a frame sorted by key.
 
-    Records cut short are left out (their runs count as unfinished); so are those of another recipe,
-    with a warning.
+    Incomplete records are left out; their runs count as unfinished. Records of another recipe are
+    left out with a warning.
     """
     import warnings
 

@@ -1,12 +1,12 @@
-"""What a run is: a frozen value whose hash names its folder.
+"""The specification of a run: a frozen value whose hash names the run's folder.
 
-A `RunSpec` holds the choices that change numbers and nothing else; where a run runs is `Runtime`,
-which is never hashed. A run contains the specs of the runs that it needs, reduced to what those
-read: two classifiers that stand on the same pretraining hold equal values, so they share one run.
+A `RunSpec` holds exactly the choices that change results. Where a run runs is its `Runtime`, which
+is never hashed. A spec contains the specs of the runs that it needs, reduced to what those read. So
+two classifiers with the same pretraining contain equal values and share one run.
 
-This module speaks closed words only. What an encoder, a pretraining or a head can be told is known
-to that part alone: here it is a `Part`, a name with options. Put `RECIPE` up when a change of code
-changes numbers: old records keep their keys and are never mixed with new ones.
+The options of an encoder, a pretraining or a head are known only to that part; here they are a
+`Part`, a name with options. Raise `RECIPE` when a change of the code changes results: old records
+then keep their keys and are never mixed with new ones.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from birds.core.errors import UserError as UserError
 
 RECIPE = 4
-SEED_FREE = ("seed",)  # what `family` leaves out, at every depth
+SEED_FREE = ("seed",)  # fields that `family` omits, also in needed runs
 
 
 class Choices(BaseModel):
-    """Values that a person chose: frozen, and nothing unknown is let in."""
+    """Values chosen by the user: frozen, and unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,10 +34,10 @@ NUMBERS_ARE_NAMES = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_st
 
 
 class Part(Choices):
-    """A part by its name, and its options.
+    """A part by its name, with its options.
 
-    name: what people call it; the name of its YAML.
-    part: the module in the folder of its kind, or `package.module:Class`; the name where empty.
+    name: its name in the configuration; the name of its YAML.
+    part: the module in the folder of its kind, or `package.module:Class`; if empty, the name.
     options: every option of the part, validated and completed by the part itself.
     """
 
@@ -52,14 +52,14 @@ class Part(Choices):
 
 
 class Looks(Choices):
-    """How augmentation may change an image; digits, for one, must not be mirrored.
+    """The limits of augmentation; digits, for example, must not be mirrored.
 
     mirror: whether images may be mirrored.
     rotation: the largest angle in radians at strength 1.
-    zoom: how much larger an image gets at most, as a fraction, at strength 1.
-    zoom_out: how much smaller it gets at most, as a fraction, at strength 1.
+    zoom: the largest enlargement, as a fraction, at strength 1.
+    zoom_out: the largest reduction, as a fraction, at strength 1.
     shear: the largest shear at strength 1.
-    colour: how far brightness, contrast and saturation may be from 1 at strength 1.
+    colour: the largest distance of brightness, contrast and saturation from 1 at strength 1.
     """
 
     mirror: bool = True
@@ -71,12 +71,12 @@ class Looks(Choices):
 
 
 class DataChoices(Choices):
-    """Which images. `digest` stands for the contents of every part after selection.
+    """The choice of images. `digest` is a hash of the contents of every part after selection.
 
-    classes: how many classes are kept, those with most training images.
-    test: auto (the data set's own test part, else a share), or how many training images of each
-        class are moved to the test part.
-    seed: of the images that are moved to other parts.
+    classes: the number of classes; those with the most training images are kept.
+    test: auto (the data set's own test part, else a share), or the number of training images of
+        each class that are moved to the test part.
+    seed: the seed for moving images to other parts.
     """
 
     name: str
@@ -88,11 +88,11 @@ class DataChoices(Choices):
 
 
 class ImageChoices(Choices):
-    """How an image is given to the encoder: its side in pixels, its channels, how it is resized.
+    """How an image is given to the encoder: side in pixels, channels, resizing.
 
-    interpolation: of the pixels, antialiased. crop_pct: with resize=crop, the side of the square
-    that is kept, as a share of the image's short side. Both are left out of the key where they are
-    what they always were.
+    interpolation: the interpolation of pixels, antialiased. crop_pct: with resize=crop, the side of
+    the kept square as a share of the image's short side. At their defaults, both are omitted from
+    the key.
     """
 
     size: Annotated[int, Field(ge=8, le=4096)]
@@ -108,9 +108,9 @@ class Training(Choices):
     """How long and how fast to train by gradient descent.
 
     An epoch repeats the images until it has at least `min_steps` steps, and stops after `max_steps`
-    if that is set. Early stopping counts its `patience` from the share `patience_from` of the
-    epochs on; without `patience` every epoch is trained. The epoch that is kept is the one of
-    lowest validation loss from the share `best_from` on.
+    if that is set. Early stopping waits `patience` epochs, counted after the share `patience_from`
+    of all epochs; without `patience` every epoch is trained. The kept epoch is the one with the
+    lowest validation loss after the share `best_from` of all epochs.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -127,10 +127,11 @@ class Training(Choices):
 
 
 class Pool(Choices):
-    """Where more unlabelled images come from than the split gives; `digest` stands for them.
+    """The source of extra unlabelled images; `digest` is a hash of them.
 
-    pollution: with all_classes, per cent of all unlabelled images that are of other classes.
-    filter: per cent of validation images that would be kept where far images are left out.
+    pollution: with all_classes, the percentage of unlabelled images that belong to other classes.
+    filter: unlabelled images far from the labelled ones are left out, at a distance that would keep
+        this percentage of the validation images.
     """
 
     name: Literal["split", "all_classes", "folder"] = "split"
@@ -142,11 +143,11 @@ class Pool(Choices):
 class RunSpec(Choices):
     """One run: a pretraining or a classifier, and the runs that it needs.
 
-    split: per cent of each class's training images treated as unlabelled, 0 to 99.
-    labels_per_class: the other way to say it: so many labelled images a class.
-    training: None for a method that has no epochs.
-    views: how many looks of each labelled image a frozen encoder's head learns from.
-    noise_levels: the fractions of pixels replaced in the test under noise; empty for none.
+    split: percentage of each class's training images treated as unlabelled, 0 to 99.
+    labels_per_class: number of labelled images per class, instead of `split`.
+    training: None for a method without epochs.
+    views: number of augmented views of each labelled image for the head of a frozen encoder.
+    noise_levels: fractions of replaced pixels in the test under noise; empty for no such test.
     """
 
     stage: Literal["pretrain", "classify"]
@@ -169,7 +170,7 @@ class RunSpec(Choices):
     def _needs_come_from_the_same_cut(self) -> Self:
         for needed in self.needs:
             if (needed.split, needed.seed) != (self.split, self.seed):
-                raise ValueError("a run and the runs that it needs share their cut and their seed")
+                raise ValueError("a run and the runs that it needs must share split and seed")
         return self
 
     def _identity(self, *, without: tuple[str, ...] = ()) -> str:
@@ -179,27 +180,27 @@ class RunSpec(Choices):
 
     @property
     def key(self) -> str:
-        """Twelve hex digits that name this run: equal choices, equal key."""
+        """Twelve hex digits that identify this run: equal choices give equal keys."""
         return self._identity()
 
     @property
     def family(self) -> str:
-        """The key without the seed: runs of one family differ in their seed alone."""
+        """The key without the seed: runs of one family differ only in the seed."""
         return self._identity(without=SEED_FREE)
 
     @property
     def kind(self) -> str:
-        """The kind of part that its method is."""
+        """The kind of its method: pretraining or classifier."""
         return {"pretrain": "pretraining", "classify": "classifier"}[self.stage]
 
     @property
     def depth(self) -> int:
-        """0 for a run that needs none, else one more than the deepest run that it needs."""
+        """0 for a run without needs, else one more than the deepest run that it needs."""
         return max((needed.depth + 1 for needed in self.needs), default=0)
 
     @property
     def title(self) -> str:
-        """A few words for people: what it is, its cut, its seed."""
+        """A short title: variant, split and seed."""
         cut = f"split={self.split}"
         if self.labels_per_class is not None:
             cut = f"labels_per_class={self.labels_per_class}"
@@ -207,11 +208,11 @@ class RunSpec(Choices):
 
     @property
     def epochs(self) -> int:
-        """The most epochs that it trains; 0 for a method that has none."""
+        """The largest number of epochs; 0 for a method without epochs."""
         return self.training.epochs if self.training else 0
 
     def lineage(self) -> Iterator["RunSpec"]:
-        """The runs that it needs, the deepest first, and then itself; each once."""
+        """The runs that it needs, the deepest first, then the run itself; each once."""
         seen = set()
         for needed in self.needs:
             for run in needed.lineage():
@@ -228,10 +229,10 @@ def _without(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Runtime(Choices):
-    """Where and how a run runs: never hashed, always recorded.
+    """Where and how a run runs; it is never hashed but always recorded.
 
-    source: where images lie. files: where the files lie that choices name, by their SHA-256.
-    origins: what is known of these files beside their contents: origin, tag, revision, licence.
+    source: the place of the images. files: paths of files that choices name by SHA-256. origins:
+    facts about these files: origin, tag, revision, licence.
     """
 
     runs_dir: Path
@@ -255,12 +256,12 @@ class Runtime(Choices):
 
     @property
     def data_root(self) -> Path | None:
-        """The folder that the images lie in, where the source has one."""
+        """The folder of the images; None if the source has none."""
         root = self.source.options.get("root")
         return Path(str(root)) if root else None
 
 
 def read_spec(text: str) -> RunSpec:
-    """The spec saved in a run folder. Raises ValidationError when the text is none."""
+    """The spec in the text of a `spec.json`. Raises ValidationError for another text."""
     values: Mapping[str, Any] = json.loads(text)
     return RunSpec.model_validate(values)

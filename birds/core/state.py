@@ -1,7 +1,7 @@
-"""Where a run is, read from its folder: the one place that knows what its files mean.
+"""The state of a run, from the files in its folder.
 
-A record says finished, a held lock says running, `failure.txt` says failed. Only what none of them
-explains is lost. What SLURM knows beyond that is added by `birds.launch.slurm.status`.
+A record means finished, a held lock means running, `failure.txt` means failed. A run that none of
+them explains is lost. `birds.launch.slurm.status` adds what SLURM knows.
 """
 
 import enum
@@ -16,7 +16,7 @@ DETAILS = 2000  # characters of a dead process's log that are kept
 
 
 class State(enum.Enum):
-    """Where a run is."""
+    """The state of a run."""
 
     TODO = "to do"
     WAITING = "waiting"
@@ -29,7 +29,7 @@ class State(enum.Enum):
     BLOCKED = "blocked"
 
 
-OVER = (  # nothing more will happen
+OVER = (  # the state will not change any more
     State.FINISHED,
     State.FAILED,
     State.LOST,
@@ -37,19 +37,17 @@ OVER = (  # nothing more will happen
     State.HELD,
     State.TODO,
 )
-UNMET = (State.FAILED, State.LOST, State.BLOCKED)  # what needs such a run is blocked
-AGAIN = (State.FAILED, State.LOST, State.BLOCKED, State.HELD)  # what `birds retry` does
+UNMET = (State.FAILED, State.LOST, State.BLOCKED)  # runs that need such a run are blocked
+AGAIN = (State.FAILED, State.LOST, State.BLOCKED, State.HELD)  # runs that `birds retry` repeats
 
 
 def is_finished(folder: RunFolder) -> bool:
-    """Whether the run left its record. Raises UserError where it is one of another recipe."""
+    """Whether the run has a record. Raises UserError for a record of another recipe."""
     return folder.record() is not None
 
 
 def state_of(folder: RunFolder) -> State:
-    """What the folder alone says: FINISHED, RUNNING, FAILED, LOST, or TODO before the first
-    start.
-    """
+    """The state from the folder alone: FINISHED, RUNNING, FAILED, LOST, or TODO if never started."""
     if is_finished(folder):
         return State.FINISHED
     if is_locked(folder.lock_file):
@@ -60,7 +58,7 @@ def state_of(folder: RunFolder) -> State:
 
 
 def unfinished_need(spec: RunSpec, runs_dir: Path) -> str | None:
-    """The key of a run that is needed directly and left no record; None when all are finished."""
+    """The key of a directly needed run without a record; None if all are finished."""
     for needed in spec.needs:
         if not is_finished(RunFolder(runs_dir, needed)):
             return needed.key
@@ -68,13 +66,13 @@ def unfinished_need(spec: RunSpec, runs_dir: Path) -> str | None:
 
 
 def root_cause(spec: RunSpec, states: Mapping[str, State]) -> RunSpec | None:
-    """The run that this one cannot start without and that is not to be had, at whatever depth.
+    """The failed or lost run that keeps this run from starting; None if there is none.
 
-    It is the deepest one that failed or was lost; None where nothing stands in the way.
+    Of several, the deepest in the chain of needs is returned.
 
     Args:
         spec: a run.
-        states: the states of runs by key; runs that are not in it stand in nobody's way.
+        states: the states of runs by key; missing runs block nothing.
     """
     for run in spec.lineage():
         if run.key != spec.key and states.get(run.key) in UNMET:
@@ -83,18 +81,20 @@ def root_cause(spec: RunSpec, states: Mapping[str, State]) -> RunSpec | None:
 
 
 def not_started(cause: RunSpec) -> str:
-    """Why a run was not started: the sentence that names what it needs."""
-    return f"not started: {cause.key} ({cause.title}), which it needs, failed"
+    """A sentence that says why a run was not started."""
+    return f"not started: it needs {cause.key} ({cause.title}), which failed"
 
 
 def settle_death(folder: RunFolder, status: int, oom_kills_before: int) -> Kind | None:
-    """Leave why a run's process died in its folder, unless the run said so itself; returns the
-    kind.
+    """Write why a run's process died into its folder, unless the run did so itself.
 
     Args:
-        folder: of a run without a record, whose process has ended.
-        status: how it ended: an exit status, or a signal as a negative number.
-        oom_kills_before: `oom_kills()` when the process had not been started yet.
+        folder: the folder of a run without a record, whose process has ended.
+        status: the exit status, or a signal as a negative number.
+        oom_kills_before: `oom_kills()` before the process was started.
+
+    Returns:
+        The kind of the failure.
     """
     if folder.failure() is None:
         log = folder.log()

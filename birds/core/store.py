@@ -1,9 +1,9 @@
-"""One class owns every path of a run: `runs/<key>/`. Nothing is ever half-written under its final
-name.
+"""Paths, locks and atomic writes of a run folder, `runs/<key>/`.
 
-A run is claimed by an advisory lock that the kernel releases when the process dies, and by an
-attempt id written into the folder: a process that lost its claim (a lost node that came back) is
-refused when it tries to write.
+One class knows every path of a run. No file is ever incomplete under its final name. A process
+claims a run with an advisory lock, which the kernel releases when the process dies, and with an
+attempt id in the folder. A process that lost its claim (on a lost node that came back) gets an
+error when it tries to write.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from birds.core.triage import Failure, Kind
 
 
 class Orphaned(RuntimeError):
-    """Another attempt has taken this run over: this process must not write any more."""
+    """Another attempt owns this run now; this process must not write any more."""
 
 
 class Stopped(RuntimeError):
-    """The run was asked to stop and did, between two epochs: asked again, it goes on from there."""
+    """The run stopped between two epochs on request; the same command continues from there."""
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Call `write` on a temporary file beside `path`, then rename it into place: readers see all of
-    it or nothing.
+    """Call `write` on a temporary file next to `path`, then rename it, so that readers see the
+    complete file or nothing.
 
-    Raises UserError when the disk is full, OSError otherwise; `path` is then as it was.
+    Raises UserError when the disk is full, and OSError for other problems; `path` is then unchanged.
     """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -53,23 +53,23 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def disk_full(path: Path) -> str:
-    """What to say when `path` could not be written for want of room."""
+    """The message for a full disk while writing `path`."""
     return (
-        f"disk full while writing {path}: free some room and ask again; what was finished is kept"
+        f"disk full while writing {path}: free some disk space and run the same command again; "
+        "finished runs are kept"
     )
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8; what is no text in a name, as its escape."""
+    """Write `text` to `path` atomically, as UTF-8; characters that UTF-8 lacks become escapes."""
     write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[IO[bytes]]:
-    """Hold the advisory lock on `path`; calls `waiting` once if somebody else holds it, then waits
-    for it.
+    """Hold the advisory lock on `path`. If another process holds it, call `waiting` and wait.
 
-    Yields the open file: a child process that inherits it holds the lock, too, until it ends.
+    Yields the open file: a child process that inherits it also holds the lock until it ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
@@ -81,7 +81,7 @@ def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator
 
 @contextlib.contextmanager
 def claimed(path: Path, refusal: str) -> Iterator[None]:
-    """Hold the advisory lock on `path`. Raises UserError(refusal) when somebody else holds it."""
+    """Hold the advisory lock on `path`. Raises UserError(refusal) if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         if not _lock(file, path):
@@ -91,7 +91,7 @@ def claimed(path: Path, refusal: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def joined(path: Path) -> Iterator[None]:
-    """Hold the advisory lock on `path` if nobody else does; go on without it otherwise."""
+    """Hold the advisory lock on `path` if it is free; otherwise continue without it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         _lock(file, path)
@@ -99,8 +99,9 @@ def joined(path: Path) -> Iterator[None]:
 
 
 def _lock(file: IO[bytes], path: Path, wait: bool = False) -> bool:
-    """Lock an open file; False when somebody else holds it. Raises UserError where the file system
-    has no locks: without them two processes could work on one run.
+    """Lock an open file; returns False if another process holds the lock.
+
+    Raises UserError if the file system has no locks: two processes could then work on one run.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -108,14 +109,14 @@ def _lock(file: IO[bytes], path: Path, wait: bool = False) -> bool:
         return False
     except OSError as error:
         raise UserError(
-            f"{path.parent} lies on a file system without locks ({error.strerror}): choose "
-            "runs_dir= (and cache_dir=) on another, such as a disk of this machine"
+            f"{path.parent} is on a file system without locks ({error.strerror}): choose "
+            "runs_dir= (and cache_dir=) on another file system, such as a local disk"
         ) from None
     return True
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the advisory lock on `path`."""
+    """Whether a process holds the advisory lock on `path`."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -127,7 +128,7 @@ def is_locked(path: Path) -> bool:
 
 
 class RunFolder:
-    """Every path of one run, the claim on it, and its last act."""
+    """The paths of one run, the claim on it, and the writing of its record."""
 
     def __init__(self, runs_dir: Path, spec: RunSpec | str) -> None:
         self.key = spec if isinstance(spec, str) else spec.key
@@ -153,17 +154,18 @@ class RunFolder:
         self._attempt: str | None = None
 
     def checkpoint(self, which: str) -> Path:
-        """Where the `best` or the `last` checkpoint lies."""
+        """The path of the `best` or the `last` checkpoint."""
         return self.path / "checkpoints" / f"{which}.ckpt"
 
     def record(self) -> Record | None:
-        """The finished run's record; None when there is none or it was cut short. UserError: of
-        another recipe.
+        """The record of the finished run; None if it is missing or incomplete.
+
+        Raises UserError for a record of another recipe.
         """
         return read_record(self.record_file, self.key)
 
     def failure(self) -> str | None:
-        """Why the last attempt failed, with its traceback; None when it did not."""
+        """Why the last attempt failed, with its traceback; None if it did not fail."""
         with contextlib.suppress(OSError):
             return self.failure_file.read_text()
         return None
@@ -175,14 +177,15 @@ class RunFolder:
 
     @property
     def accumulate(self) -> int:
-        """In how many parts a batch is worked on, 1 unless the run was out of memory before."""
+        """The number of parts of a batch; 1 unless the run has run out of memory before."""
         with contextlib.suppress(OSError, ValueError):
             return int(self._accumulate_file.read_text())
         return 1
 
     def progress(self) -> dict[str, Any]:
-        """The last word of the run about itself: state, epoch, epochs, loss, seconds_left. Empty
-        before the first.
+        """The last progress report of the run: state, epoch, epochs, loss, seconds_left.
+
+        Empty before the first report.
         """
         with contextlib.suppress(OSError, ValueError):
             return dict(json.loads(self.progress_file.read_text()))
@@ -192,8 +195,9 @@ class RunFolder:
     def claimed(
         self, spec: RunSpec, waiting: Callable[[str], object] = lambda who: None
     ) -> Iterator[None]:
-        """Hold this run for one attempt: waits while another process works on it. Keeps
-        `failure.txt` true.
+        """Claim this run for one attempt; waits while another process works on it.
+
+        A new attempt removes the `failure.txt` of the last one.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -219,16 +223,17 @@ class RunFolder:
         write_text(self.attempt_file, json.dumps(attempt | _slurm_start()))
 
     def attempt(self) -> dict[str, Any]:
-        """Who worked on the run last: id, host, pid, started, under SLURM job and restart. Empty
-        before the first.
+        """The last attempt: id, host, pid, started, and with SLURM also job and restart.
+
+        Empty before the first attempt.
         """
         with contextlib.suppress(OSError, ValueError):
             return dict(json.loads(self.attempt_file.read_text()))
         return {}
 
     def _wait_for_holder(self, waiting: Callable[[str], object]) -> None:
-        """Say who holds the lock. If it is an earlier start of this very job, SLURM took it for
-        dead: take over.
+        """Report who holds the lock. If it is an earlier start of the same job, which SLURM believes
+        dead, take the run over.
         """
         holder, own = self.attempt(), _slurm_start()
         if own and holder.get("job") == own["job"] and holder["restart"] < own["restart"]:
@@ -238,19 +243,19 @@ class RunFolder:
         )
 
     def assert_mine(self) -> None:
-        """Raise Orphaned unless this process's attempt is the one in the folder."""
+        """Raise Orphaned unless the folder holds the attempt of this process."""
         attempt = self.attempt().get("id")
         if attempt != self._attempt:
             raise Orphaned(f"run {self.key} was taken over by attempt {attempt}")
 
     def report(self, **progress: Any) -> None:
-        """Say how far the run is, for whoever watches. A full disk does not end a run here."""
+        """Write the progress of the run. A full disk does not stop the run here."""
         with contextlib.suppress(OSError, UserError):
             write_text(self.progress_file, json.dumps(progress | {"time": time.time()}))
 
     def fail(self, failure: Failure) -> None:
-        """Leave the reason of a failure in the folder; for want of memory, the next attempt halves
-        its batches.
+        """Write the reason of a failure; after running out of memory, the next attempt uses half
+        the batch.
         """
         with contextlib.suppress(OSError, UserError):
             write_text(self.failure_file, str(failure))
@@ -258,14 +263,14 @@ class RunFolder:
                 write_text(self._accumulate_file, str(2 * self.accumulate))
 
     def finish(self, record: Record) -> Record:
-        """The run's last act: its record, by atomic rename."""
+        """Write the record, which makes the run finished."""
         self.assert_mine()
         write_text(self.record_file, record.to_json())
         return record
 
 
 def _slurm_start() -> dict[str, Any]:
-    """Which start of which SLURM job this process is; empty outside of SLURM."""
+    """The SLURM job of this process and its restart count; empty outside SLURM."""
     job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
     if job is None:
         return {}
@@ -275,8 +280,9 @@ def _slurm_start() -> dict[str, Any]:
 
 
 def find_run(runs_dir: Path, name: str) -> RunFolder:
-    """The run folder of a key, the beginning of a key, or a path. Raises UserError when it is not
-    exactly one.
+    """The run folder for a key, the beginning of a key, or a path.
+
+    Raises UserError unless exactly one run matches.
     """
     path = Path(name)
     if (path / "spec.json").exists():
@@ -290,9 +296,9 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
         return RunFolder(runs_dir, found[0])
     many = f"none in {runs_dir}"
     if found:
-        many = f"{len(found)} runs start so: {', '.join(found[:4])}"
+        many = f"{len(found)} runs start with it: {', '.join(found[:4])}"
     if path.is_file() or path.suffix:
-        many = "it names a file, and the run's key goes first"
+        many = "this is a file; the run's key comes first"
     raise UserError(
         f"no single run {name!r} ({many}); `python train.py ... dry_run=true` prints keys"
     )

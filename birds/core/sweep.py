@@ -1,7 +1,7 @@
-"""What a sweep asked for, remembered under its name: `runs/sweeps/<name>/sweep.json`.
+"""The record of a sweep under its name: `runs/sweeps/<name>/sweep.json`.
 
-It holds all that is needed to look after the sweep later without composing it again: the runs,
-where they run, and how they were launched. What each run is stands in its own folder (`spec.json`).
+It lists the runs, where they run, and how they were launched, so that later commands need not
+compose the sweep again. The spec of each run is in its own folder (`spec.json`).
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from birds.core.errors import dotted, nearest
 from birds.core.spec import RunSpec, Runtime, UserError, read_spec
 from birds.core.store import RunFolder, claimed, joined, write_text
 
-AFTER = "after"  # what a pretraining goes on from
-FOLLOWING = ("digest", "/part", ".part", "/views")  # what mostly follows from another choice
-LAST = "last"  # the name of a sweep that was given none
-NEWEST = ""  # on the command line, what stands for the sweep that was asked for last
-LONGEST_NAME = 100  # bytes; tables, figures and drafts of files add theirs, and 255 is the most
+AFTER = "after"  # the pretraining that another pretraining continues
+FOLLOWING = ("digest", "/part", ".part", "/views")  # choices that mostly follow from others
+LAST = "last"  # the name of a sweep without a name
+NEWEST = ""  # on the command line: the newest sweep
+LONGEST_NAME = 100  # bytes; file names add to it, and 255 is the limit
 
 
 class Asked(BaseModel, frozen=True):
-    """One classifier run of a sweep, and the overrides that asked for it."""
+    """One classifier run of a sweep, and its overrides."""
 
     key: str
     overrides: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Sweep(BaseModel, frozen=True):
     fail_fast: bool = False
 
     def save(self, runs_dir: Path, *, beside_older: bool) -> None:
-        """Write it down; `beside_older` keeps the runs that it held before (a search asks in
+        """Write the file. `beside_older` keeps the runs of an older file (a search adds runs in
         several rounds).
         """
         file, runs = sweep_file(runs_dir, self.name), self.runs
@@ -60,11 +60,10 @@ class Sweep(BaseModel, frozen=True):
     def claimed(
         self, runs_dir: Path, runs: Mapping[str, RunSpec], *, beside_older: bool
     ) -> Iterator["Sweep"]:
-        """Write the sweep down and hold its name while it is worked on; yields it under the name
-        by which it reads back what it asked for.
+        """Write the sweep's file and hold its name; yields the sweep with its final name.
 
-        A sweep that was given no name gets one of its own, and `last` points to the newest. Raises
-        UserError where the name cannot be had.
+        A sweep without a name gets a unique one, and `last` points to the newest. Raises UserError
+        if the name is not available.
         """
         refuse_long_name(self.name)
         if self.name == LAST and not beside_older:
@@ -102,14 +101,12 @@ class Sweep(BaseModel, frozen=True):
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]
 
     def shown_as(self, runs_dir: Path) -> str:
-        """The name for what is written of this sweep: `last` while it is the newest without a name
-        of its own.
-        """
+        """The name for the sweep's output files: `last` if it is the newest sweep without a name."""
         newest = _read(sweep_file(runs_dir, LAST))
         return LAST if newest is not None and newest.name == self.name else self.name
 
     def specs(self, runs_dir: Path) -> dict[str, RunSpec]:
-        """The sweep's runs by key, what is needed before what needs it."""
+        """The sweep's runs by key; each run comes after the runs that it needs."""
         return with_needs(
             [read_spec(RunFolder(runs_dir, run.key).spec_file.read_text()) for run in self.runs]
         )
@@ -117,24 +114,24 @@ class Sweep(BaseModel, frozen=True):
 
 def _held(name: str) -> str:
     return (
-        f"sweep={name}: another process works on a sweep of that name and asked for other runs; "
-        "wait for it, or choose sweep=OTHER"
+        f"sweep={name}: another process works on a sweep with this name and other runs; wait for "
+        "it, or choose sweep=OTHER"
     )
 
 
 def refuse_long_name(name: str) -> None:
-    """Raise UserError when files could not be named after the sweep."""
+    """Raise UserError if the sweep's name is too long for file names."""
     length = len(os.fsencode(name))
     if length > LONGEST_NAME:
         raise UserError(
-            f"sweep={name[:20]}...: its name has {length} bytes; choose one of {LONGEST_NAME} at "
-            "most"
+            f"sweep={name[:20]}...: the name has {length} bytes; choose one with at most "
+            f"{LONGEST_NAME}"
         )
 
 
 def refuse_other_data(runs_dir: Path, name: str, runs: Mapping[str, RunSpec]) -> None:
-    """Raise UserError when the name belongs to a sweep of other photos: its list and its tables
-    would be overwritten.
+    """Raise UserError if the name belongs to a sweep of other photos, whose files would be
+    overwritten.
     """
     older = _read(sweep_file(runs_dir, name))
     if older is None:
@@ -148,12 +145,12 @@ def refuse_other_data(runs_dir: Path, name: str, runs: Mapping[str, RunSpec]) ->
     if known and not digests & set(known):
         raise UserError(
             f"sweep={name} belongs to other photos (data={', '.join(sorted(set(known.values())))}, "
-            f"asked for before in {runs_dir}): choose sweep=OTHER"
+            f"in {runs_dir}): choose sweep=OTHER"
         )
 
 
 def with_needs(specs: Sequence[RunSpec]) -> dict[str, RunSpec]:
-    """The distinct runs by key, what is needed before what needs it."""
+    """The distinct runs by key; each run comes after the runs that it needs."""
     found: dict[str, RunSpec] = {}
     for spec in specs:
         found |= {run.key: run for run in spec.lineage()}
@@ -163,8 +160,8 @@ def with_needs(specs: Sequence[RunSpec]) -> dict[str, RunSpec]:
 
 
 def titles(runs: Mapping[str, RunSpec]) -> dict[str, str]:
-    """What to call each run: its title, and where several share one, the choices that tell them
-    apart, those of the runs that it needs included.
+    """The title of each run. Runs with equal titles also get the choices in which they differ,
+    including choices of the runs that they need.
     """
     sharing: dict[str, dict[str, dict[str, str]]] = {}
     for key, spec in runs.items():
@@ -181,19 +178,19 @@ def titles(runs: Mapping[str, RunSpec]) -> dict[str, str]:
     return {key: named[key] for key in runs}
 
 
-# Choices that a spec leaves out at their defaults, so that one run that has another is told apart.
+# Choices that a spec omits at their defaults; with them, runs with other values can be told apart.
 _USUAL_POOL = {"pollution": 0, "filter": None}
 
 
 def _choices(spec: RunSpec, above: str = "") -> dict[str, str]:
-    """Every choice of a run and of what it needs: what people call it behind the place of the run.
+    """Every choice of a run and of the runs that it needs.
 
-    The keys are such as `/noise` for the run itself, `pretraining/noise` for what a classifier
-    starts from, and `after/after.noise` for what that goes on from.
+    A key is `/noise` for the run itself, `pretraining/noise` for the pretraining of a classifier,
+    and `after/after.noise` for the pretraining that this one continues.
 
     Args:
         spec: the run.
-        above: the place of the run.
+        above: the first part of the keys.
     """
     values = spec.model_dump(mode="json", exclude={"needs", "stage", "variant", "split", "seed"})
     values["pool"] = _USUAL_POOL | values["pool"]
@@ -220,7 +217,7 @@ def _choices(spec: RunSpec, above: str = "") -> dict[str, str]:
 
 
 def _swept(choices: Collection[Mapping[str, str]]) -> set[str]:
-    """The places that have several values. Having no run to go on from counts as a value, too."""
+    """The keys with several values. A missing earlier pretraining counts as a value, too."""
     values: dict[str, set[str]] = {}
     for own in choices:
         for place, value in own.items():
@@ -233,7 +230,7 @@ def _swept(choices: Collection[Mapping[str, str]]) -> set[str]:
 
 
 def _words(choices: Mapping[str, str], places: Collection[str]) -> str:
-    """`noise=0.1 skips=plain`: the choices at these places, each word once."""
+    """The choices at these keys as text, `noise=0.1 skips=plain`, each once."""
     words = [
         f"{place.partition('/')[2]}={value}"
         for place, value in choices.items()
@@ -243,7 +240,7 @@ def _words(choices: Mapping[str, str], places: Collection[str]) -> str:
 
 
 def leave_specs(runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:
-    """Write each run's spec into its folder, for those that will work on it."""
+    """Write each run's spec into its folder."""
     for spec in runs.values():
         folder = RunFolder(runs_dir, spec)
         if not folder.spec_file.exists():
@@ -252,14 +249,12 @@ def leave_specs(runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:
 
 
 def sweep_file(runs_dir: Path, name: str) -> Path:
-    """Where a sweep is remembered."""
+    """The path of a sweep's file."""
     return runs_dir / "sweeps" / name / "sweep.json"
 
 
 def newest_sweep(runs_dir: Path) -> str:
-    """The name of the sweep that was asked for last; `last` where that had no name of its own, or
-    where there is none.
-    """
+    """The name of the newest sweep; `last` if it has no name, or if there is no sweep."""
     found = []
     for file in runs_dir.glob("sweeps/*/sweep.json"):
         with contextlib.suppress(OSError):
@@ -271,11 +266,11 @@ def newest_sweep(runs_dir: Path) -> str:
 
 
 def read_sweep(runs_dir: Path, name: str) -> Sweep:
-    """The sweep of that name. Raises UserError, with the nearest name, when there is none."""
+    """The sweep with this name. Raises UserError with the closest name if it does not exist."""
     found = _read(sweep_file(runs_dir, name))
     if found is None:
         known = sorted(path.parent.name for path in runs_dir.glob("sweeps/*/sweep.json"))
-        there = f"There are: {', '.join(known)}" if known else "None was run yet: make sweep-exp1"
+        there = f"There are: {', '.join(known)}" if known else "No sweep yet; try make sweep-exp1"
         raise UserError(f"no sweep {name!r} in {runs_dir}{nearest(name, known)} {there}")
     return found
 

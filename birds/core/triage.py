@@ -1,7 +1,7 @@
-"""Why a run failed, in one word, and what cures it: the first two lines of `failure.txt`.
+"""Classifies why a run failed and says what to do: the first two lines of `failure.txt`.
 
-Kinds are told apart by the error that reached the run, or, when its process died without a word, by
-how it died.
+The kind follows from the exception of the run. If the process died without one, it follows from
+the exit status or signal of the process.
 """
 
 import dataclasses
@@ -27,15 +27,15 @@ MACHINE_WORDS = (
     "unable to open shared memory",
     "too many open files",
 )
-MACHINE_SIGNALS = (signal.SIGBUS, signal.SIGILL)  # a full /dev/shm, a CPU without an instruction
+MACHINE_SIGNALS = (signal.SIGBUS, signal.SIGILL)  # full /dev/shm; instruction missing in the CPU
 
 
 class Kind(enum.Enum):
-    """What a run died of, in a word, and what cures it."""
+    """The kinds of failure: a short name and what to do about it."""
 
     MEMORY = (
         "out of memory",
-        "asked again, it goes on with half the photos at a time; or ask for more memory",
+        "run the same command again, it continues with half the batch; or give it more memory",
     )
     DIVERGED = (
         "diverged",
@@ -43,22 +43,22 @@ class Kind(enum.Enum):
     )
     TIMEOUT = (
         "time limit",
-        "raise slurm.time or slurm.max_requeues; birds retry goes on from the last epoch",
+        "raise slurm.time or slurm.max_requeues; birds retry continues from the last epoch",
     )
-    NODE = "node lost", "birds retry goes on from the last epoch"
+    NODE = "node lost", "birds retry continues from the last epoch"
     DATA = (
         "unreadable data",
-        "repair the photo, or leave such photos out with data.skip_unreadable=true",
+        "repair the photo, or skip unreadable photos with data.skip_unreadable=true",
     )
-    DISK = "disk", "free some room; what was finished is kept, and the same command goes on"
+    DISK = "disk", "free some disk space, then run the same command again; finished runs are kept"
     MACHINE = (
         "the machine",
-        "see to what the message names (a file, a folder, a limit), or use another machine; "
-        "birds retry goes on from the last epoch",
+        "fix what the message names (a file, a folder, a limit), or use another machine; "
+        "birds retry continues from the last epoch",
     )
-    REFUSED = "cannot be done", "change what was asked as the message says"
-    KILLED = "killed", "somebody or something ended it; birds retry goes on from the last epoch"
-    BUG = "bug in the code", "mend the code (the traceback is below), then birds retry"
+    REFUSED = "cannot be done", "change the options as the message says"
+    KILLED = "killed", "a user or the system ended it; birds retry continues from the last epoch"
+    BUG = "bug in the code", "fix the code (the traceback is below), then use birds retry"
 
     def __init__(self, word: str, cure: str) -> None:
         self.word, self.cure = word, cure
@@ -66,7 +66,7 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A kind, the reason in one line, and what else is known (a traceback, the end of a log)."""
+    """A kind, the reason in one line, and details (a traceback, the end of a log)."""
 
     kind: Kind
     reason: str
@@ -80,7 +80,7 @@ class Failure:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The failure that an error means, with its traceback."""
+    """The failure that belongs to an exception, with its traceback."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
     return Failure(_kind(error), reason, "".join(traceback.format_exception(error)))
 
@@ -105,8 +105,8 @@ def _kind(error: BaseException) -> Kind:
 
 
 def _of_the_machine(error: BaseException) -> bool:
-    """Whether the system, and not the code, said no: a file, a lock, a socket, a driver, a name
-    that is no text.
+    """Whether the system caused the error and not the code: a file, a lock, a socket, a driver, or
+    a file name that is not valid text.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return True
@@ -116,35 +116,31 @@ def _of_the_machine(error: BaseException) -> bool:
 
 
 def failure_of_death(status: int | None, *, memory_short: bool, details: str) -> Failure:
-    """The failure of a process that died without a word.
+    """The failure of a process that died without an exception of its own.
 
     Args:
-        status: how it ended: an exit status, a signal as a negative number, or None where that is
-            not known.
-        memory_short: whether the kernel or SLURM is known to have ended a process for want of
-            memory.
+        status: its exit status, or a signal as a negative number; None if unknown.
+        memory_short: whether the kernel or SLURM killed a process because memory ran out.
         details: the end of its log.
     """
     if status in (None, -signal.SIGKILL) and memory_short:
-        return Failure(Kind.MEMORY, "the kernel ended the process for want of memory", details)
+        return Failure(Kind.MEMORY, "the kernel killed the process: out of memory", details)
     if status is None:
-        return Failure(Kind.KILLED, "the process is gone and left no word", details)
+        return Failure(Kind.KILLED, "the process is gone and left no message", details)
     if status < 0:
         kind = Kind.MACHINE if -status in MACHINE_SIGNALS else Kind.KILLED
         name = signal.Signals(-status).name
         return Failure(kind, f"the process was ended by {name}", details)
-    return Failure(Kind.BUG, f"the process ended with status {status} and left no word", details)
+    return Failure(Kind.BUG, f"the process ended with status {status} without a message", details)
 
 
 def kind_of(text: str) -> Kind | None:
-    """The kind that the text of a `failure.txt` begins with; None for a text of another form."""
+    """The kind named at the beginning of a `failure.txt`; None if there is none."""
     return next((kind for kind in Kind if text.startswith(f"{kind.word}: ")), None)
 
 
 def oom_kills() -> int:
-    """How many processes the kernel of this machine has ended for want of memory since it
-    started.
-    """
+    """How many processes the kernel has killed since the machine started because memory ran out."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is wrong with a value that a model refused, in words that say what to choose."""
+"""Turns pydantic's validation errors into sentences that say which values are allowed."""
 
 import re
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ MEANINGS = {
     "choose 0 to 99",
     "seed": "a seed is a whole number, 0 or more",
     "image.size": "the side of an image in pixels; choose 8 to 4096",
-    "image.crop_pct": "the share of the short side that is kept; choose more than 0, at most 1",
+    "image.crop_pct": "the share of the short side that is kept; choose above 0 and up to 1",
     "image.channels": "choose 3 for colour or 1 for grey",
 }
-# What pydantic adds to the place of a value that may be of several kinds.
+# What pydantic appends to the location of a value that may have several types.
 KIND = re.compile(
     r"(literal|constrained|lax|list|tuple|function|is-instance)\b.*|int|float|str|none"
 )
@@ -33,14 +33,14 @@ KINDS = (
 
 
 def complaint(error: ValidationError, model: type[BaseModel], before: str = "") -> str:
-    """The first complaint of a pydantic error as `key=value: what to choose`.
+    """The first error of a pydantic ValidationError, as `key=value: what to choose`.
+
+    The messages of our own validators are sentences already and are returned unchanged.
 
     Args:
-        error: what the model raised.
-        model: the model that refused the values; its fields know what range is allowed.
-        before: what the command line puts before the model's fields, such as `head.`.
-
-    What a validator of ours says is a sentence already, and stays as it is.
+        error: the error that the model raised.
+        model: the model that rejected the values; its fields hold the allowed ranges.
+        before: the prefix of the model's fields on the command line, such as `head.`.
     """
     first = error.errors()[0]
     if first["type"] == "value_error":
@@ -56,7 +56,7 @@ def complaint(error: ValidationError, model: type[BaseModel], before: str = "") 
 
 
 def _field(found: ErrorDetails) -> tuple[int | str, ...]:
-    """Where the value stands, without what pydantic adds for the kinds that it may have."""
+    """The location of the value, without the type names that pydantic appends to it."""
     place = tuple(found["loc"])
     while len(place) > 1 and KIND.fullmatch(str(place[-1])):
         place = place[:-1]
@@ -68,7 +68,7 @@ def _allowed(found: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "literal_error":
         return str(context["expected"]).replace("'", "")
     if kind == "extra_forbidden":
-        return "another key; there is none of this name"
+        return "another key; this one does not exist"
     if kind.startswith(("greater_than", "less_than")):
         return _range(list(_bounds(model, _field(found)))) or _one_sided(kind, context)
     for pattern, meaning in KINDS:
@@ -79,7 +79,7 @@ def _allowed(found: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _bounds(model: Any, place: tuple[int | str, ...]) -> Iterator[Ge | Gt | Le | Lt]:
-    """The bounds of the field at this place, if the models on the way there can be followed."""
+    """The bounds of the field at this location; none if a model on the path is unknown."""
     for step in place[:-1]:
         model = getattr(_known(model, step), "annotation", None)
     for bound in getattr(_known(model, place[-1]), "metadata", []):

@@ -1,1 +1,1 @@
-"""Photos on disk to batches on the device."""
+"""Turns photos on disk into batches on the device."""

@@ -1,7 +1,7 @@
-"""Augmentation of a batch on its device, from a table of numbers drawn beforehand.
+"""Augments a batch on its device, with parameters that were drawn before.
 
-View v of image i always looks the same: its parameters come from (seed, v, i), never from the batch
-it happens to be in. That is what lets a frozen encoder compute its features once per view.
+View v of image i is always the same: its parameters depend on (seed, v, i), never on the batch. So
+a frozen encoder needs to compute its features only once per view.
 
 Letters: N images, B batch, C channels, H height, W width.
 """
@@ -26,12 +26,12 @@ AS_USUAL = Looks()
 def view_parameters(
     seed: int, view: int, images: int, strength: float, *, looks: Looks = AS_USUAL
 ) -> NDArray[np.float32]:
-    """How each of `images` looks in one view: (images, 9) of COLUMNS and the shear.
+    """The parameters of every image in one view, (images, 9): COLUMNS and then the shear.
 
-    flip is -1 or 1 where `looks` allows mirroring, else 1; zoom is 1 to 1 + looks.zoom x strength,
-    or below 1 where zooming out is allowed; right and down are -1 to 1 of the room that the zoom
-    leaves; the angle is within looks.rotation x strength radians; the colour factors are within
-    looks.colour x strength of 1; the shear is within looks.shear x strength.
+    flip is -1 or 1 if `looks` allows mirroring, else 1. zoom is 1 to 1 + looks.zoom x strength, or
+    below 1 if zooming out is allowed. right and down are -1 to 1 in units of the margin that the
+    zoom leaves. The angle is at most looks.rotation x strength radians. The colour factors differ
+    from 1 by at most looks.colour x strength. The shear is at most looks.shear x strength.
     """
     random = stream(seed, "augment", view)
     draw = random.uniform(-1, 1, (images, len(COLUMNS)))
@@ -49,16 +49,14 @@ def view_parameters(
 
 
 def to_float(image: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-    """Images as fractions, 0 to 1, channels last in memory."""
+    """Images with values 0 to 1, channels last in memory."""
     return image.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 def augment(
     image: Float[Tensor, "B C H W"], parameters: Float[Tensor, "B 9"]
 ) -> Float[Tensor, "B C H W"]:
-    """The images as their parameters say: cropped, turned, mirrored, then recoloured and cut to 0
-    to 1.
-    """
+    """The images after augmentation: cropped, rotated, mirrored, recoloured, and clipped to 0..1."""
     moved = F.grid_sample(
         image, _grid(parameters, image.shape), padding_mode="reflection", align_corners=False
     )
@@ -66,8 +64,8 @@ def augment(
 
 
 def _grid(parameters: Float[Tensor, "B 9"], shape: torch.Size) -> Float[Tensor, "B H W 2"]:
-    """Where each pixel comes from: what its column gives plus what its row gives; `F.affine_grid`,
-    faster.
+    """The source position of each pixel, as `F.affine_grid` but faster: a term of its column plus a
+    term of its row.
     """
     flip, zoom, right, down, angle = parameters[:, :5, None].unbind(1)
     room = 1 - 1 / zoom
@@ -81,15 +79,16 @@ def _grid(parameters: Float[Tensor, "B 9"], shape: torch.Size) -> Float[Tensor, 
 
 @lru_cache(maxsize=8)
 def _centres(side: int, device: torch.device) -> Float[Tensor, " S"]:
-    """The centres of a row's pixels, its ends at -1 and 1."""
+    """The centres of the pixels of a row whose ends are at -1 and 1."""
     return (2 * torch.arange(side, device=device) + 1 - side) / side
 
 
 def _recoloured(
     image: Float[Tensor, "B C H W"], factors: Float[Tensor, "B 3 1 1 1"]
 ) -> Float[Tensor, "B C H W"]:
-    """brightness (mean + contrast (grey + saturation (image - grey) - mean)): a multiple of the
-    image and a rest.
+    """brightness x (mean + contrast x (grey + saturation x (image - grey) - mean)), clipped to 0..1.
+
+    It is computed as a multiple of the image plus a rest.
     """
     brightness, contrast, saturation = factors.unbind(1)
     grey = image.sum(1, keepdim=True) / image.shape[1]  # faster than mean

@@ -1,9 +1,9 @@
-"""Every image decoded once: a memory-mapped uint8 array that all runs and processes on a host
-share.
+"""The cache of decoded images: a memory-mapped uint8 array, shared by all runs on a machine.
 
-The file's name is a hash over the contents in order and the look, so a changed source has another
-name; its length is checked at every start, so a file that was cut short is rebuilt. It is written
-in order by plain writes, never through a map: a full disk is an error to report, not a bus error.
+The file's name is a hash of the contents in order and of the look, so a changed source gets a new
+file. Its length is checked at every start, and an incomplete file is built again. It is written by
+plain writes and not through the map, because a full disk would then cause a bus error instead of an
+error message.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from birds.data.decode import Interpolation, Look, Resize, Unreadable
 from birds.data.images import Images
 from birds.data.sources import Source
 
-DECODER = 2  # put up when decoding or resizing changes pixels
-AHEAD = 64  # images decoded before they are written
-AT_ONCE = 4096  # images that a source which decodes many is asked for at once
+DECODER = 2  # raise it when decoding or resizing changes pixels
+AHEAD = 64  # images that are decoded ahead of writing
+AT_ONCE = 4096  # images per call of a source that decodes many at once
 
 
 def cache_file(images: Images, cache_dir: Path, look: Look) -> Path:
-    """Where the decoded images of this data set lie at this look."""
+    """The path of the decoded images of this data set with this look."""
     usual = Look(look.size)
     beyond = look[3:] if look[3:] != usual[3:] else ()  # so that older caches keep their names
     words = "/".join(map(str, (DECODER, *look[:3], *beyond)))
@@ -47,11 +47,10 @@ def decoded_images(
     interpolation: Interpolation = "bicubic",
     crop_pct: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """All images as a read-only map of shape (N, size, size, channels), in the order of `images`;
-    built when missing.
+    """All images as a read-only memory map (N, size, size, channels), in the order of `images`.
 
-    Two processes that need it at once build it once. Raises UserError when the disk is full, and
-    when an image cannot be read any more.
+    A missing file is built first; two processes that need it at the same time build it once. Raises
+    UserError when the disk is full, or when an image can no longer be read.
     """
     look = Look(size, channels, resize, interpolation, crop_pct)
     file = cache_file(images, cache_dir, look)
@@ -73,7 +72,7 @@ def _write_images(out: IO[bytes], images: Images, look: Look) -> None:
             out.write(np.ascontiguousarray(pixels).data)
     except Unreadable as complaint:
         raise UserError(
-            f"{complaint}: it changed since the data set was read; repair it and ask again"
+            f"{complaint}: it changed since the data set was read; repair it and start again"
         ) from None
 
 
@@ -96,7 +95,7 @@ def _one_by_one(source: Source, ids: Sequence[str], look: Look) -> Iterator[NDAr
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for name in ids:
             ahead.append(pool.submit(source.decode, name, look))
-            if len(ahead) > AHEAD:  # decoding goes on while this one is used
+            if len(ahead) > AHEAD:  # decoding continues while this image is used
                 yield ahead.popleft().result()
         for waiting in ahead:
             yield waiting.result()

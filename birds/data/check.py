@@ -1,9 +1,9 @@
-"""What a source of images really holds: counts, unreadable files, odd formats, exact and near
-duplicates, and what its reader leaves out.
+"""Checks a source of images: counts, unreadable files, formats, exact and near duplicates, and what
+its reader leaves out.
 
-Near duplicates are found by a 64-bit perceptual hash (the signs of the lowest DCT frequencies, as
-pHash does; Zauner 2010) within a Hamming distance of 3: of its four 16-bit words one is then equal,
-so only images that share a word are compared, and the cost stays near linear in the number of
+Near duplicates have 64-bit perceptual hashes with a Hamming distance of at most 3 (the signs of the
+lowest DCT frequencies, as in pHash; Zauner 2010). At least one of the four 16-bit words is then
+equal, so only images that share a word are compared, and the cost is almost linear in the number of
 images.
 """
 
@@ -28,15 +28,13 @@ from birds.data.selection import refuse_no_class
 from birds.data.sources import Item, Scan, Source
 
 NEAR = 3  # bits of 64 that may differ
-FLAT = 4.0  # grey levels; below this spread an image is a plain surface and its hash is noise
-HASHED = DecodeLook(32, 1, "squash")  # what the perceptual hash is taken of
+FLAT = 4.0  # grey levels; with a smaller standard deviation the hash would be noise
+HASHED = DecodeLook(32, 1, "squash")  # the input of the perceptual hash
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What is known of one image: hash of its bytes, perceptual hash, size, mode, and why it cannot
-    be decoded.
-    """
+    """One image: hash of its bytes, perceptual hash, size, mode, and the decoder's error if any."""
 
     sha: str
     phash: int | None
@@ -47,9 +45,7 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The findings. Pairs and groups hold ids; `crossing` are those whose members stand in
-    different parts.
-    """
+    """The result of a check. Pairs and groups contain ids of images."""
 
     place: str
     images: list[Item]
@@ -76,7 +72,7 @@ class Report:
 def check_source(
     source: Source, cache_dir: Path | None = None, *, join_alike: bool | None = None
 ) -> Report:
-    """Look at every image of a source. Raises UserError when there are none."""
+    """Check every image of a source. Raises UserError if there are none."""
     items, notes = _scanned(source, join_alike)
     ids = [item.id for item in items]
     contents = source.contents(ids, cache_dir)
@@ -101,7 +97,7 @@ def check_source(
 
 
 def _scanned(source: Source, join_alike: bool | None) -> Scan:
-    """What `scanned` gives; names that a person has to decide on are noted and kept apart."""
+    """The result of `scanned`; class names that the user must decide on are noted and kept apart."""
     try:
         return scanned(source, join_alike=join_alike)
     except UserError as question:
@@ -110,9 +106,7 @@ def _scanned(source: Source, join_alike: bool | None) -> Scan:
 
 
 def _with_lonely_classes(items: Sequence[Item], notes: Notes) -> Notes:
-    """The notes with the classes that have test images only, or no test images beside others that
-    have.
-    """
+    """The notes, with the classes without training images and the classes without test images."""
     labels: dict[str, set[str]] = defaultdict(set)
     for item in items:
         if item.label is not None:
@@ -126,7 +120,7 @@ def _with_lonely_classes(items: Sequence[Item], notes: Notes) -> Notes:
 
 
 def look_at(source: Source, name: str, contents: Contents) -> Look:
-    """Read one image."""
+    """Read one image and compute its perceptual hash."""
     if contents.error:
         return Look(contents.sha, None, (0, 0), "", contents.error)
     grey = source.decode(name, HASHED)[..., 0]
@@ -135,7 +129,7 @@ def look_at(source: Source, name: str, contents: Contents) -> Look:
 
 
 def perceptual_hash(grey: NDArray[np.uint8]) -> int | None:
-    """64 bits of a grey image (32, 32), equal for images that look alike; None for a plain one."""
+    """The 64-bit perceptual hash of a grey image (32, 32); None for a plain surface."""
     from scipy.fft import dctn
 
     shades = grey.astype(np.float64)
@@ -173,10 +167,9 @@ def near_duplicates(looks: dict[str, Look]) -> list[tuple[str, str]]:
 
 
 def csv_rows_without_file(root: Path, ids: set[str]) -> int | None:
-    """How many rows of the root's first CSV name an image that is not there; None without a CSV
-    that can be read.
+    """How many rows of the root's first CSV name a missing image; None without a readable CSV.
 
-    Headers are optional.
+    The CSV may have a header or not.
     """
     files = sorted(root.glob("*.csv"))
     if not files:
@@ -188,13 +181,13 @@ def csv_rows_without_file(root: Path, ids: set[str]) -> int | None:
             for row in csv.reader(file):
                 named = [cell for cell in row if "/" in cell and "." in cell]
                 absent += bool(named) and named[0].split("/")[0] in parts and named[0] not in ids
-    except (csv.Error, OSError):  # a field longer than the reader takes, a folder called x.csv
+    except (csv.Error, OSError):  # a field that is too long, or a folder called x.csv
         return None
     return absent
 
 
 def as_text(report: Report) -> str:
-    """The report for people, a fact a line, with examples of what is wrong."""
+    """The report as text: one fact per line, with examples of problems."""
     labels = {item.label for item in report.images if item.label is not None}
     lines = [f"{report.place}: {len(report.images)} images of {len(labels)} classes"]
     lines += _lines_of_parts(report)
@@ -218,7 +211,7 @@ def _lines_of_parts(report: Report) -> list[str]:
         items = [item for item in report.images if (item.part or "train") == part]
         per_class = Counter(item.label for item in items if item.label is not None)
         if per_class:
-            span = f"{min(per_class.values())} to {max(per_class.values())} a class"
+            span = f"{min(per_class.values())} to {max(per_class.values())} per class"
             lines.append(f"  {part:5}  {len(items):6} images, {span}")
     unlabelled = sum(item.label is None for item in report.images)
     if unlabelled:
@@ -234,4 +227,4 @@ def _lines_of_formats(report: Report) -> list[str]:
     modes = Counter(look.mode for look in good)
     odd = {mode: n for mode, n in modes.items() if mode != "RGB"}
     differ = len(good) - count
-    return [f"  size   {width}x{height} px, {differ} images differ; not RGB: {odd or 'none'}"]
+    return [f"  size   {width}x{height} px, {differ} other images; not RGB: {odd or 'none'}"]

@@ -1,8 +1,7 @@
-"""What each file holds: its hash and whether it can be read, remembered by (size, modification
-time).
+"""The hash and readability of each image file, remembered with its size and modification time.
 
-The index lies in the cache folder, one file per data root, so a second start reads no image. A file
-that changed has another size or time, is read again, and gives the data set another digest.
+The index is in the cache folder, one file per data root, so a second start reads no image. A
+changed file has another size or time; it is read again and changes the digest of the data set.
 """
 
 import hashlib
@@ -17,15 +16,15 @@ from birds.core.store import write_text
 from birds.data.decode import Look, Unreadable, decode
 
 VERSION = 2
-LOOK = Look(32)  # at which an image is tried
+LOOK = Look(32)  # the look for testing whether an image can be decoded
 
 
 class Contents(NamedTuple):
-    """One image as it was when last read: size of the file in bytes, time in ns, sha256 (16 hex),
-    and why it cannot be decoded ("" if it can).
+    """One image when it was last read: file size in bytes, time in ns, sha256 (16 hex digits), and
+    the decoder's error ("" if there was none).
 
-    `scaled` says how greys deeper than 8 bits become 8 ("" where they need not). Width, height and
-    mode are the file's own.
+    `scaled` says how grey levels deeper than 8 bits are scaled to 8 bits ("" if they are not).
+    Width, height and mode are those of the file.
     """
 
     size: int
@@ -44,10 +43,10 @@ def read_contents(
     """The contents of every image; only files that changed since the last call are read.
 
     Args:
-        root: the folder of the data set, which names the index.
+        root: the folder of the data set; the index is named after it.
         ids: the images.
-        cache_dir: where the index lies; None remembers nothing.
-        file_of: the file of an image.
+        cache_dir: the folder of the index; None keeps no index.
+        file_of: returns the file of an image.
     """
     place = _hash(os.fsencode(root.resolve()))[:12]
     index = cache_dir / f"index-{place}.json" if cache_dir else None
@@ -64,7 +63,7 @@ def read_contents(
 
 
 def contents_of(path: Path) -> Contents:
-    """Read one file: its hash, and the decoder's complaint (empty when it decodes)."""
+    """Read one file: its hash, and the decoder's error (empty if it can be decoded)."""
     size, mtime_ns = _stamp(path)
     try:
         data = path.read_bytes()
@@ -85,7 +84,7 @@ def _hash(data: bytes) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time in ns of a file; (-1, -1) when there is none behind the name."""
+    """Size in bytes and time in ns of a file; (-1, -1) if it does not exist."""
     try:
         status = os.stat(path)
     except OSError:

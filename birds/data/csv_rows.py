@@ -1,4 +1,4 @@
-"""Rows of a CSV as people write them: any usual delimiter, with a byte order mark or without."""
+"""Reads the rows of a CSV with any usual delimiter, with or without a byte order mark."""
 
 import csv
 import io
@@ -10,19 +10,19 @@ from typing import NamedTuple
 from birds.core.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
-BLANK = " "  # columns of a table laid out for the eye: any number of blanks between two cells
-TRIED = 50  # rows that a delimiter is found from
+BLANK = " "  # aligned columns: any number of blanks between two cells
+TRIED = 50  # rows that are used to detect the delimiter
 
 
 class Rows(NamedTuple):
-    """The cells of every row that is not empty, at least one, and the delimiter between them."""
+    """The cells of all rows that are not empty (at least one row), and the delimiter."""
 
     cells: list[list[str]]
     delimiter: str
-    usual: str  # the delimiter that the table looks like it has
+    usual: str  # the detected delimiter
 
     def other_delimiter(self) -> str:
-        """A hint where another delimiter than the one asked for would cut the table better."""
+        """A hint if the detected delimiter differs from the chosen one; else empty."""
         if self.usual == self.delimiter:
             return ""
         return (
@@ -32,10 +32,10 @@ class Rows(NamedTuple):
 
 
 def read_rows(file: Path, delimiter: str | None) -> Rows:
-    """The rows of a table; a delimiter of None is found. Raises UserError if unreadable."""
+    """The rows of a table; None detects the delimiter. Raises UserError if unreadable."""
     if delimiter is not None and len(delimiter) != 1:
         raise UserError(
-            f"data.table.delimiter={delimiter!r}: a delimiter is one letter, such as ';'"
+            f"data.table.delimiter={delimiter!r}: a delimiter is one character, such as ';'"
         )
     text = _text(file)
     usual = _usual_delimiter(text)
@@ -43,9 +43,9 @@ def read_rows(file: Path, delimiter: str | None) -> Rows:
         reader = _reader(io.StringIO(text, newline=""), delimiter or usual)
         cells = [row for row in reader if "".join(row).strip()]
     except (csv.Error, ValueError, TypeError) as error:
-        raise UserError(f"cannot read {file} as a table ({error}): write it as a CSV") from None
+        raise UserError(f"cannot read {file} as a table ({error}): save it as a CSV") from None
     if not cells:
-        raise UserError(f"{file} is an empty table: give one with a row per image")
+        raise UserError(f"{file} is an empty table: give a table with one row per image")
     return Rows(cells, delimiter or usual, usual)
 
 
@@ -67,13 +67,13 @@ def _text(file: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")  # what Excel writes without being asked
+        return data.decode("cp1252", errors="replace")  # Excel's default
 
 
 def _usual_delimiter(text: str) -> str:
-    """The delimiter that cuts most of the first rows into equally many cells, two or more.
+    """The delimiter that splits most of the first rows into the same number of cells, at least two.
 
-    Blanks count only where no other delimiter cuts anything: they stand in names, too.
+    Blanks count only if no other delimiter splits a row, because names contain blanks, too.
     """
     lines = [line for line in text.splitlines()[: 2 * TRIED] if line.strip()][:TRIED]
     found = {delimiter: _cut(lines, delimiter) for delimiter in DELIMITERS}
@@ -84,7 +84,7 @@ def _usual_delimiter(text: str) -> str:
 
 
 def _cut(lines: Sequence[str], delimiter: str) -> tuple[int, int]:
-    """How many rows have the commonest number of cells above one, and that number."""
+    """The most frequent number of cells above one: how many rows have it, and the number."""
     try:
         widths = Counter(len(row) for row in _reader(lines, delimiter) if row)
     except csv.Error:

@@ -1,7 +1,8 @@
-"""From a source to the images of a data set: the largest classes, every part, no copy across parts.
+"""Makes a data set from a source: selects the largest classes, makes the parts, and removes copies
+across parts.
 
-The outcome has a digest over contents, so the same images elsewhere on disk are the same data set.
-No torch here: a sweep that finds all its runs finished never imports it.
+The digest of a data set is a hash of contents, so the same images in another folder are the same
+data set. This module does not import torch, so that a finished sweep starts fast.
 """
 
 import contextlib
@@ -31,8 +32,8 @@ from birds.data.sources import Item, Scan, Source
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Within, nothing looks for garbage cycles: where many small things are made to stay, that is a
-    quarter of all.
+    """Switch the garbage collector off in this block: it takes a quarter of the time when many small
+    objects are created and kept.
     """
     gc.disable()
     try:
@@ -55,19 +56,22 @@ def read_images(
     keep_class: str | None = None,
     min_images: int | None = None,
 ) -> Images:
-    """Read, select and deal out the images of a source.
+    """Read and select the images of a source, and assign them to parts.
+
+    Copies and groups are never in two parts. Images without a label belong to train and have the
+    label -1.
 
     Args:
-        classes: how many are kept, those with most training images (ties by name).
-        test: the source's own part or a fifth (`auto`), or how many images of a class are moved.
-        seed: of the parts that are cut here.
-        skip_unreadable: leave out what cannot be decoded.
-        allow_untested: go on with classes that have no test image.
+        classes: the number of classes; those with the most training images are kept (ties by name).
+        test: `auto` (the source's own test part, else a fifth), or the number of images per class
+            that are moved to test.
+        seed: the seed of the parts that are made here.
+        skip_unreadable: leave out images that cannot be decoded.
+        allow_untested: accept classes without a test image.
         join_alike, keep_class, min_images: see `one_spelling` and `birds.data.selection`.
-        cache_dir: where hashes are remembered, and the names behind the notes.
+        cache_dir: the folder for hashes and for the names in the notes.
 
-    Copies and groups never stand on both sides. Images without a label are of train and have the
-    label -1. Raises UserError with the cure.
+    Raises UserError with the cure.
     """
     scan = scanned(source, join_alike=join_alike)
     refuse_no_class(scan.items, source, keep_class)
@@ -87,7 +91,7 @@ def read_images(
 def _uncut(
     dealt: list[Item], contents: Mapping[str, Contents], notes: Notes
 ) -> tuple[list[Item], Notes]:
-    """The items without copies and groups on both sides of a cut, and what was dropped for that."""
+    """The items without copies and groups across parts, and notes of what was dropped."""
     whole = without_cut_groups(dealt)
     if cut_off := dropped(dealt, whole):
         notes = notes.having("groups_dropped", cut_off)
@@ -99,7 +103,7 @@ def _uncut(
 
 
 def scanned(source: Source, *, join_alike: bool | None = None) -> Scan:
-    """Every image of a source, each class in one spelling. Raises UserError with the cure."""
+    """Every image of a source, with one spelling per class. Raises UserError with the cure."""
     items, notes = source.scan()
     joined, spellings = one_spelling(items, join_alike=join_alike)
     return Scan(joined, notes.beside(spellings))
@@ -108,15 +112,15 @@ def scanned(source: Source, *, join_alike: bool | None = None) -> Scan:
 def readable(
     ids: Sequence[str], contents: Mapping[str, Contents], source: Source, *, skip: bool
 ) -> dict[str, None]:
-    """The images that can be decoded, in order. Raises UserError when one cannot, unless such are
-    to be skipped.
+    """The images that can be decoded, in order. With `skip` the others are left out; else they raise
+    UserError.
     """
     broken = [name for name in ids if contents[name].error]
     if broken and not skip:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         raise UserError(
             f"unreadable image {source.place}/{printable(broken[0])}{more} "
-            f"({contents[broken[0]].error}): repair it, or leave such images out with "
+            f"({contents[broken[0]].error}): repair it, or skip unreadable images with "
             "data.skip_unreadable=true"
         )
     return dict.fromkeys(name for name in ids if not contents[name].error)
@@ -125,14 +129,17 @@ def readable(
 def _judged(
     items: Sequence[Item], names: Sequence[str], notes: Notes, allow_untested: bool
 ) -> Notes:
-    """Refuse classes without a test image unless allowed; note those without validation."""
+    """The notes, with classes without test or validation images.
+
+    Raises UserError for classes without a test image unless `allow_untested`.
+    """
     tested = {item.label for item in items if item.part == "test"}
     valid = {item.label for item in items if item.part == "valid"}
     trained = {item.label for item in items if item.part == "train"}
     if gone := [name for name in names if name not in trained]:
         raise UserError(
             f"every training image of {listed(gone)} is a copy of a validation or test image, or "
-            "of its group: remove one of each pair, or mend the groups"
+            "in the same group: remove one of each pair, or correct the groups"
         )
     untested = [name for name in names if name not in tested]
     if untested and not allow_untested:
@@ -151,7 +158,7 @@ def _in_order(
     notes: Notes,
     found: int,
 ) -> Images:
-    """The images by class, then by name; those without a label last."""
+    """The images sorted by class, then by name; images without a label come last."""
     order = {name: k for k, name in enumerate(names)}
     items.sort(key=lambda item: (order.get(item.label or "", len(names)), item.id))
     labels = [UNLABELLED if item.label is None else order[item.label] for item in items]
@@ -168,6 +175,6 @@ def _in_order(
 
 
 def _with_notes_kept(images: Images, cache_dir: Path) -> Images:
-    """The images, with every name behind their notes in a file of the cache folder."""
+    """The images, after writing every name in their notes to a file of the cache folder."""
     notes = images.notes.written(cache_dir / f"notes-{images.digest}.txt")
     return dataclasses.replace(images, notes=notes)

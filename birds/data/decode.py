@@ -1,7 +1,7 @@
-"""The one decoder: a file becomes pixels here and nowhere else.
+"""The only decoder of image files: training, checks, prediction, previews and figures all use it.
 
-Training, the check of a data set, prediction, previews and figures call it, so a file that passes
-one passes all. Whatever Pillow raises becomes one `Unreadable` that names the file.
+So a file that can be read by one can be read by all. Every error of Pillow becomes an `Unreadable`
+that names the file.
 """
 
 import contextlib
@@ -29,18 +29,18 @@ with contextlib.suppress(ImportError):  # where Pillow was built with it
 
     AVIF = bool(AvifImagePlugin.SUPPORTED)
 
-# Complaints about a file that is read all the same; a file that cannot be read is an error.
+# Warnings about files that can be read nevertheless; a file that cannot be read is an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Formats that hold one picture of pixels. Without a list, a file called x.jpg could start
-# Ghostscript or be a video.
+# Formats of single raster images. Without this list, a file called x.jpg could start Ghostscript or
+# be a video.
 FORMATS = (
     *("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "DIB", "JPEG2000", "TGA", "PCX", "ICO"),
     *(("HEIF",) if HEIF else ()),
     *(("AVIF",) if AVIF else ()),
 )
-LARGE = 2**25  # pixels from which images are decoded one at a time, so that memory stays bounded
-EMPTY = 2000  # pixels a byte, beyond which a large image is a damaged header, not a picture
+LARGE = 2**25  # pixels; larger images are decoded one at a time to limit the memory
+EMPTY = 2000  # pixels per byte; a large image with more has a damaged header
 TURNS = {  # by the EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -58,9 +58,8 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 
 
 class Look(NamedTuple):
-    """How an encoder wants to see images: the side in pixels (None: as they are), 1 or 3 channels,
-    what happens to images that are not square, how pixels are interpolated, and how much of the
-    middle square is kept.
+    """The input format of an encoder: side in pixels (None keeps the size), 1 or 3 channels, how
+    images are made square, the interpolation, and the kept share of the central square.
     """
 
     size: int | None
@@ -71,15 +70,13 @@ class Look(NamedTuple):
 
 
 def look_of(image: ImageChoices, *, own_size: bool = False) -> Look:
-    """How images are decoded for an encoder; one that reads them at their own size sees greys."""
+    """The look for an encoder; with `own_size` images keep their size and are grey."""
     look = Look(**dict(image))
     return look._replace(size=None, channels=1) if own_size else look
 
 
 class Unreadable(UserError):
-    """A file that cannot be decoded. The message is one line and names the file; `reason` alone
-    does not.
-    """
+    """A file that cannot be decoded. The message names the file in one line; `reason` does not."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name} cannot be read as an image ({reason})")
@@ -87,7 +84,7 @@ class Unreadable(UserError):
 
 
 class Decoded(NamedTuple):
-    """Pixels uint8 (h, w, c), the width, height and mode of the file, and how deep greys were
+    """Pixels uint8 (h, w, c), the width, height and mode of the file, and how deep grey levels were
     scaled ("" if they were not).
     """
 
@@ -117,16 +114,16 @@ def decode_image(
         resize: `crop` scales the short side and keeps the middle, `squash` scales both sides.
         interpolation: `bicubic` or `bilinear`, both antialiased.
         crop_pct: with `crop`, the side of the square that is kept, as a share of the short side.
-        name: what errors call the file; its path if not given.
+        name: the name of the file in errors; by default its path.
 
-    Raises Unreadable for whatever cannot be decoded.
+    Raises Unreadable if it cannot be decoded.
     """
     look = Look(size, channels, resize, interpolation, crop_pct)
     return decode(file, look, name=name).pixels
 
 
 def decode(file: Path | bytes, look: Look, *, name: str | None = None) -> Decoded:
-    """The same, with what the file says of itself. Raises Unreadable."""
+    """Like `decode_image`, with the size and mode of the file. Raises Unreadable."""
     called = name or (str(file) if isinstance(file, Path) else "the image")
     try:
         source = io.BytesIO(file) if isinstance(file, bytes) else file
@@ -157,7 +154,7 @@ def _decoded(image: Image.Image, look: Look) -> Decoded:
 
 
 def resized(image: Image.Image, look: Look) -> Image.Image:
-    """An image in the size of a look; as it is where the look has none."""
+    """An image in the size of a look; unchanged if the look has no size."""
     if look.size is None:
         return image
     square = (look.size, look.size)
@@ -172,23 +169,24 @@ def resized(image: Image.Image, look: Look) -> Image.Image:
 
 
 def kept_side(short: int, crop_pct: float) -> int:
-    """How many pixels of an image's short side are kept. Whole numbers, so that an exported graph
-    counts alike.
+    """How many pixels of an image's short side are kept.
+
+    It uses whole numbers, so that an exported graph gives the same result.
     """
     return short * round(crop_pct * 10_000) // 10_000
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image as its EXIF orientation asks; EXIF that cannot be read asks for nothing."""
+    """The image turned by its EXIF orientation; unchanged if the EXIF data cannot be read."""
     try:
         turn = TURNS.get(int(image.getexif().get(0x0112, 1)))
-    except Exception:  # a broken tag says nothing about the pixels
+    except Exception:  # a broken tag does not affect the pixels
         return image
     return image if turn is None else image.transpose(turn)
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """RGB, with transparency shown on white."""
+    """The image in RGB, with a white background behind transparency."""
     if image.mode == "RGB":
         return image
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -199,9 +197,9 @@ def _flat(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, from_png: bool) -> tuple[Image.Image, str]:
-    """The image with greys of 8 bits, and how deeper ones were scaled ("" where they were not).
+    """The image with 8-bit grey levels, and how deeper levels were scaled ("" if they were not).
 
-    Pillow alone would turn everything above 255 white.
+    Pillow itself would turn everything above 255 white.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and from_png):
         shades, scaled = _from_integers(np.asarray(image).astype(np.int64))
@@ -214,7 +212,7 @@ def _eight_bits(image: Image.Image, from_png: bool) -> tuple[Image.Image, str]:
 
 
 def _from_integers(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], str]:
-    """Greys of 16 bits, or of 12 in a file of 16; a file that stays below 256 has 8."""
+    """8-bit levels from 16 bits, or from 12 bits in a 16-bit file; values below 256 are kept."""
     brightest = int(values.max(initial=0))
     if brightest < 256:
         return values.astype(np.uint8), ""
@@ -223,8 +221,8 @@ def _from_integers(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], str]:
 
 
 def _from_range(values: NDArray[np.float64], *, fractions: bool) -> tuple[NDArray[np.uint8], str]:
-    """Greys of 32 bits: 0 to 255 as they are, fractions of 1 times 255, others from their own least
-    to their greatest.
+    """8-bit levels from 32 bits: values in 0..255 are kept, fractions in 0..1 are multiplied by 255,
+    others are scaled from their minimum and maximum.
     """
     finite = values[np.isfinite(values)]
     least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
@@ -238,7 +236,7 @@ def _from_range(values: NDArray[np.float64], *, fractions: bool) -> tuple[NDArra
 
 
 def _reason(complaint: Exception) -> str:
-    """Why, on one line of at most 80 letters."""
+    """The reason in one line of at most 80 characters."""
     if isinstance(complaint, UnidentifiedImageError):
         return "not an image"
     if isinstance(complaint, Image.DecompressionBombError):

@@ -1,4 +1,4 @@
-"""Images that are files under one folder: what the sources made of files share."""
+"""Image files under one folder: the base of the sources that read files."""
 
 import re
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ ODD = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as Python reads
 
 
 class Files:
-    """Image files under a root, known by their path under it.
+    """Image files under a root; the id of an image is its path under the root.
 
-    A path that is not UTF-8 is written with `\\xNN` for its odd bytes, so that any record, table or
-    terminal takes it; `file` gives the file back.
-    apart: a folder, perhaps below the root, that is read by itself and not by this source.
+    In the id of a path that is not UTF-8, invalid bytes are written `\\xNN`, so that every record,
+    table and terminal accepts it; `file` converts back.
+    apart: a folder, perhaps below the root, that this source does not read.
     """
 
     apart: Path | None = None
@@ -34,14 +34,14 @@ class Files:
         return str(self.root)
 
     def prepare(self) -> None:
-        """Nothing has to be made."""
+        """Does nothing: the files exist."""
 
     def file(self, id: str) -> Path:
         """The file of an image."""
         return self.root / path_of(id)
 
     def is_apart(self, folder: str) -> bool:
-        """Whether a folder, by its path under the root, is the one that is read by itself."""
+        """Whether a folder, given by its path under the root, is `apart`."""
         return self.apart is not None and (self.root / folder).resolve() == self.apart
 
     def contents(self, ids: Sequence[str], cache_dir: Path | None) -> dict[str, Contents]:
@@ -54,13 +54,13 @@ class Files:
 
 
 def id_of(path: str) -> str:
-    """A path as text that can be written anywhere; `path_of` is the way back."""
+    """The id of a path: valid UTF-8 text. `path_of` is the inverse."""
     escaped = path.replace("\\x", "\\x5cx")
     return ODD.sub(lambda odd: f"\\x{ord(odd[0]) - 0xDC00:02x}", escaped)
 
 
 def path_of(id: str) -> str:
-    """The path that `id_of` made an id of."""
+    """The path of an id from `id_of`."""
     if "\\x" not in id:
         return id
     return re.sub(r"\\x(5c|[89a-f][0-9a-f])", lambda odd: _letter(int(odd[1], 16)), id)
@@ -71,9 +71,9 @@ def _letter(byte: int) -> str:
 
 
 def root_folder(root: str | None, *, name: str, hint: str = "") -> Path:
-    """The folder that `data.root` names. Raises UserError when it names none.
+    """The folder of `data.root`. Raises UserError if it is not set or not UTF-8.
 
-    A hint that is `NAME: words` says which data set was asked for, where that is not the source.
+    A hint of the form `NAME: words` gives the name of the data set, if it is not that of the source.
     """
     if not root:
         asked, colon, words = hint.partition(": ")
@@ -84,7 +84,7 @@ def root_folder(root: str | None, *, name: str, hint: str = "") -> Path:
     if _is_not_utf8(str(folder)):
         raise UserError(
             f"data.root={printable(str(folder))}: the folder's name is not UTF-8, so records and "
-            "tables cannot hold it; rename it, or give a link to it with another name"
+            "tables cannot contain it; rename it, or use a link with another name"
         )
     return folder
 

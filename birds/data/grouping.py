@@ -1,8 +1,8 @@
-"""Which photos likely belong together: near duplicates, and those taken within seconds.
+"""Finds photos that likely belong together: near duplicates, and photos taken within seconds.
 
-Bursts and frames of one visit look alike, so some in training and others in the test part make a
-classifier look better than it is. What is found is a proposal for a person to look at: it is
-written as a table that `data=table` reads, its column `group` included.
+Photos of one burst look alike. If some are in training and others in test, a classifier looks
+better than it is. The result is a proposal that a person should check: a table with a column
+`group`, which `data=table` can read.
 """
 
 import csv
@@ -31,7 +31,7 @@ class Taken(NamedTuple):
 
 
 def taken(file: Path) -> Taken | None:
-    """What a file's EXIF says of its moment; None where it says nothing."""
+    """The time and camera of a photo from its EXIF data; None if they are missing."""
     try:
         with Image.open(file) as image:
             exif = image.getexif()
@@ -44,7 +44,7 @@ def taken(file: Path) -> Taken | None:
 
 
 def within_seconds(moments: Mapping[str, Taken], seconds: float = SECONDS) -> list[tuple[str, str]]:
-    """Pairs of photos of one camera of which one follows the other within so many seconds."""
+    """Pairs of consecutive photos of one camera, at most `seconds` apart."""
     ordered = sorted(moments, key=lambda name: (*moments[name], name))
     pairs = []
     for before, after in pairwise(ordered):
@@ -55,7 +55,7 @@ def within_seconds(moments: Mapping[str, Taken], seconds: float = SECONDS) -> li
 
 
 def joined(pairs: Iterable[Sequence[str]]) -> list[list[str]]:
-    """Groups of names: all that are joined by pairs, directly or through others; in order."""
+    """Groups of names that are connected by pairs, directly or through others; sorted."""
     root: dict[str, str] = {}
 
     def top(name: str) -> str:
@@ -75,8 +75,8 @@ def joined(pairs: Iterable[Sequence[str]]) -> list[list[str]]:
 
 
 def likely_groups(report: Report, moments: Mapping[str, Taken]) -> list[list[str]]:
-    """The photos of a report that likely belong together: alike, taken within seconds, or in one
-    group of the source.
+    """Groups of photos that likely belong together: duplicates, photos taken within seconds, or
+    photos in one group of the source.
     """
     known: dict[str, list[str]] = {}
     for item in report.images:
@@ -86,28 +86,29 @@ def likely_groups(report: Report, moments: Mapping[str, Taken]) -> list[list[str
 
 
 def moments_of(report: Report, files: Mapping[str, Path]) -> dict[str, Taken]:
-    """When the photos of a report were taken, where their files say so."""
+    """The time and camera of each photo of a report whose file has them."""
     found = {name: taken(file) for name, file in files.items() if not report.looks[name].error}
     return {name: moment for name, moment in found.items() if moment is not None}
 
 
 def as_lines(report: Report, groups: Sequence[Sequence[str]], dated: int) -> list[str]:
-    """What was found, for people."""
+    """The groups as lines of text, with examples."""
     inside = sum(map(len, groups))
     across = report.crossing(groups)
     by_id = {item.id: item for item in report.images}
     several = sum(len({by_id[name].label for name in group} - {None}) > 1 for group in groups)
     lines = [
         f"  likely groups: {len(groups)} of {inside} images (near duplicates, or taken within "
-        f"{SECONDS:g} s; {dated} images say when), {across} of them across parts, {several} across "
-        "classes"
+        f"{SECONDS:g} s; {dated} images have a time), {across} of them across parts, {several} "
+        "across classes"
     ]
     return lines + [f"    {' = '.join(group[:3])}" for group in list(groups)[:5]]
 
 
 def write_groups(file: Path, items: Sequence[Item], groups: Sequence[Sequence[str]]) -> None:
-    """Write a table of every image, its class, part and group. Raises UserError where the file is
-    there already or cannot be written.
+    """Write a table of all images with their class, part and group.
+
+    Raises UserError if the file exists or cannot be written.
     """
     number = {name: f"g{k:04d}" for k, group in enumerate(groups, 1) for name in group}
     try:
@@ -119,8 +120,7 @@ def write_groups(file: Path, items: Sequence[Item], groups: Sequence[Sequence[st
                 writer.writerow([item.id, item.label or "", item.part or "", group])
     except FileExistsError:
         raise UserError(
-            f"--groups {file}: there is such a file already, and it is not overwritten; give "
-            "another name"
+            f"--groups {file}: this file exists already and is not overwritten; choose another name"
         ) from None
     except (OSError, UnicodeEncodeError) as error:
-        raise UserError(f"--groups {file}: it cannot be written ({error}); give another") from None
+        raise UserError(f"--groups {file}: cannot be written ({error}); choose another") from None

@@ -1,4 +1,4 @@
-"""The images of a data set after selection and dealing: which rows, labels and parts there are."""
+"""The images of a data set after selection: rows, labels and parts."""
 
 import dataclasses
 import hashlib
@@ -17,9 +17,10 @@ UNLABELLED = -1
 class Images:
     """N images in an order that does not depend on their parts.
 
-    `label[i]` is the index of image i's class in `classes`, or -1 for an image without a label;
-    `part[i]` is train, valid or test; `content[i]` the hash of what it holds. `notes` says what the
-    reader left out, joined, renamed or scaled. `classes_found` counts the classes before selection.
+    `label[i]` is the index of image i's class in `classes`, or -1 for an image without a label.
+    `part[i]` is train, valid or test. `content[i]` is the hash of its content. `notes` lists what
+    the reader left out, merged, renamed or scaled. `classes_found` counts the classes before
+    selection.
     """
 
     source: Source
@@ -33,16 +34,17 @@ class Images:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hex digits over classes, parts and contents in order: equal digests, equal rows,
-        so equal cuts.
+        """Twelve hex digits: a hash of classes, parts and contents in order.
+
+        Equal digests mean equal rows, and so equal splits.
         """
-        names = (*self.classes, "")  # -1, the last, is no class
+        names = (*self.classes, "")  # -1, the last one, means no class
         rows = zip(self.label.tolist(), self.part.tolist(), self.content, strict=True)
         lines = [f"{names[k]}\t{part}\t{content}" for k, part, content in rows]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
     def rows(self, part: str) -> NDArray[np.int64]:
-        """The row numbers of one part, ascending; images without a label are of train."""
+        """The row numbers of one part, ascending; images without a label belong to train."""
         return np.flatnonzero(self.part == part)
 
     def labelled_rows(self) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
-"""The images of one run as batches: gathered from the shared cache, augmented on the device.
+"""The images of one run as batches, read from the shared cache and augmented on the device.
 
-Pretraining sees the unlabelled training images, classifiers the labelled ones; validation and test
-images are never among them. Order and looks of an epoch are functions of (seed, epoch), so a
-resumed run sees what it would have seen.
+Pretraining uses the unlabelled training images, classifiers the labelled ones; neither trains on
+validation or test images. Order and augmentation of an epoch depend only on (seed, epoch), so a
+resumed run sees the same images.
 """
 
 import math
@@ -27,24 +27,23 @@ from birds.data.split import Split
 Batch = dict[str, Tensor]
 Places = list[tuple[int, int]]  # (view, position in the part) of each image of a batch
 EVALUATION_BATCH = 64
-NOISY = "noisy"  # the test images once more, always as images: what noise is put on
+NOISY = "noisy"  # the test images a second time, always as images, for the test under noise
 
 
 class ImageData(L.LightningDataModule):
     """Batches for one run.
 
-    A batch is a dict: image (B, C, H, W), label (B,), row (B,), or feature (B, F) for image.
+    A batch is a dict: image (B, C, H, W) or feature (B, F), label (B,), row (B,).
 
     Args:
         spec: the run.
         images: the data set.
         pixels: its decoded images, uint8 (N, H, W, C).
-        split: the cut of its training images.
-        accumulate: in how many parts each batch comes, for want of memory; never so many that a
-            part is one image.
-        pool: decoded images that are unlabelled beside those of the split, if any; their rows
-            follow those of `images`.
-        pool_images: the data set that these are of.
+        split: the split of its training images.
+        accumulate: the number of parts of each batch, to save memory; a part never has only one
+            image.
+        pool: decoded extra unlabelled images, if any; their rows follow those of `images`.
+        pool_images: the data set of the extra images.
     """
 
     def __init__(
@@ -83,24 +82,24 @@ class ImageData(L.LightningDataModule):
         self._plan_epochs(accumulate)
 
     def train_on(self, *parts: str) -> None:
-        """Train on the images of these parts together; their rows are in rising order."""
+        """Train on the images of these parts together, with their rows in ascending order."""
         self.rows["train"] = np.sort(np.concatenate([self.rows[part] for part in parts]))
         self._plan_epochs(self.accumulate)
 
     def keep_unlabelled(self, kept: NDArray[np.bool_]) -> None:
-        """Leave the other unlabelled images out, `kept` being (N,) in the order of their rows."""
+        """Keep only the unlabelled images where `kept` (N,) is true, in the order of their rows."""
         self.rows["unlabelled"] = self.rows["unlabelled"][kept]
         if self.spec.stage != "classify":
             self.rows["train"] = self.rows["unlabelled"]
         self._plan_epochs(self.accumulate)
 
     def names(self, rows: NDArray[np.int64]) -> list[str]:
-        """The names of the images of these rows, those of the wider pool included."""
+        """The names of the images in these rows, including extra unlabelled images."""
         pool = self.pool_images.ids if self.pool_images else ()
         return [(*self.images.ids, *pool)[row] for row in rows]
 
     def _plan_epochs(self, accumulate: int) -> None:
-        """How many passes and steps an epoch has, and in how many parts a batch comes."""
+        """Set the number of passes and steps of an epoch, and the number of parts of a batch."""
         training, count = self.spec.training, len(self.rows["train"])
         self.batch_size = training.batch if training else EVALUATION_BATCH
         self.augmentation = training.augment if training else 0.0
@@ -112,11 +111,11 @@ class ImageData(L.LightningDataModule):
         self.steps_per_epoch = min(steps, most or steps)
 
     def balance(self) -> None:
-        """Show every class of the training images equally often from now on."""
+        """From now on, show every class of the training images equally often."""
         self._balanced = True
 
     def _order(self, number: int) -> NDArray[np.int64]:
-        """The positions of a pass, (N,): each image once, or where balanced each class as often."""
+        """The positions of a pass, (N,): each image once, or, if balanced, each class equally often."""
         count = len(self.rows["train"])
         random = stream(self.spec.seed, "order", number)
         if not self._balanced:
@@ -130,15 +129,15 @@ class ImageData(L.LightningDataModule):
         return random.permutation(np.concatenate(drawn))
 
     def views_of_epoch(self, epoch: int) -> list[int]:
-        """The number of the view that each pass of an epoch shows."""
+        """The number of the view in each pass of an epoch."""
         shown = range(epoch * self.passes, (epoch + 1) * self.passes)
         cycle = self.spec.views
         return [view % cycle if cycle else view for view in shown]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """One epoch of the training images in its own order.
+        """One epoch of the training images, in the order of that epoch.
 
-        An image that is alone comes twice: BatchNorm has no statistics of one.
+        A batch of a single image contains it twice, because BatchNorm needs two.
         """
         epoch = self.trainer.current_epoch if self.trainer else 0
         batches: list[Places] = []
@@ -153,11 +152,11 @@ class ImageData(L.LightningDataModule):
         return self._loader("train", parts)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation images in their order, as they are."""
+        """The validation images in order, without augmentation."""
         return self._loader("valid", self._in_order("valid"))
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """The parts that are tested by the best checkpoint, in the order of `test_parts`."""
+        """The parts on which the best checkpoint is tested, in the order of `test_parts`."""
         return [self._loader(part, self._in_order(part)) for part in self.test_parts]
 
     def _in_order(self, part: str) -> list[Places]:
@@ -172,13 +171,13 @@ class ImageData(L.LightningDataModule):
 
     @property
     def images_per_epoch(self) -> int:
-        """How many images, with their repetitions, an epoch trains on, in whole batches."""
+        """The number of images of an epoch, repetitions included, in whole batches."""
         count = len(self.rows["train"])
         full = math.ceil(count / self.batch_size) * self.passes
         return round(self.passes * count * self.steps_per_epoch / max(1, full))
 
     def batch(self, part: str, places: Places) -> Batch:
-        """The images at `places`, each (view, position in the part), as a batch on the CPU."""
+        """A batch on the CPU with the images at `places`, pairs of (view, position in the part)."""
         view, position = (np.array(column) for column in zip(*places, strict=True))
         rows = self.rows[part][position]
         batch: Batch = {"row": torch.from_numpy(rows), "label": torch.from_numpy(self.label[rows])}
@@ -191,7 +190,7 @@ class ImageData(L.LightningDataModule):
         return batch
 
     def keep_on(self, device: torch.device) -> None:
-        """Hold the images on this device, if they take half of its free memory or less."""
+        """Keep the images on this device if they need at most half of its free memory."""
         size = self.pixels.nbytes + self.pool.nbytes
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
         if size <= free / 2:
@@ -199,7 +198,7 @@ class ImageData(L.LightningDataModule):
             self._resident = torch.cat(parts)
 
     def decoded(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images (B, H, W, C) of these rows, those of the wider pool included."""
+        """The images (B, H, W, C) in these rows, including extra unlabelled images."""
         own = rows < len(self.pixels)
         if own.all():
             return self.pixels[rows]
@@ -209,7 +208,7 @@ class ImageData(L.LightningDataModule):
         return gathered
 
     def _place_of(self, row: int) -> tuple[Images, int]:
-        """The data set that a row is of, and its row there."""
+        """The data set of a row, and its row in that data set."""
         own = len(self.images.ids)
         if row < own:
             return self.images, row
@@ -217,19 +216,19 @@ class ImageData(L.LightningDataModule):
         return self.pool_images, row - own
 
     def content(self, row: int) -> str:
-        """The hash of what an image holds, those of the wider pool included."""
+        """The hash of an image's content, also for extra unlabelled images."""
         images, own_row = self._place_of(row)
         return images.content[own_row]
 
     def at_own_size(self, row: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
-        """An image as it is, decoded anew. Raises UserError when it cannot be read any more."""
+        """An image in its own size, decoded again. Raises UserError if it can no longer be read."""
         images, own_row = self._place_of(row)
         return images.source.decode(images.ids[own_row], Look(None, channels))
 
     def unlabelled(
         self, step: int, device: torch.device, *, plain: bool = False, ratio: int = 1
     ) -> Batch:
-        """`ratio` batches beside the labelled images of a step, seen with looks or `plain`."""
+        """`ratio` batches of unlabelled images for one step, augmented unless `plain`."""
         order = stream(self.spec.seed, "beside", step).permutation(len(self.rows["unlabelled"]))
         places = [(step, int(k)) for k in order[: ratio * self.batch_size]]
         batch = self.batch("unlabelled", places)
@@ -248,7 +247,7 @@ class ImageData(L.LightningDataModule):
         return np.stack(rows)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Scale to fractions and augment, on whatever device the batch is on."""
+        """Scale to 0..1 and augment, on the device of the batch."""
         if self._resident is not None and "feature" not in batch:
             image = self._resident[batch["row"].to(self._resident.device)].permute(0, 3, 1, 2)
             batch["image"] = image.to(batch["row"].device)
@@ -261,11 +260,11 @@ class ImageData(L.LightningDataModule):
     def use_features(
         self, encode: Callable[[Tensor], Float[Tensor, "B F"]], device: torch.device
     ) -> None:
-        """Replace images by their features, computed once per view: what a frozen encoder allows.
+        """Replace images by the features of a frozen encoder, computed once per view.
 
         Args:
-            encode: image (B, C, H, W) of fractions -> feature (B, F).
-            device: where `encode` works.
+            encode: turns images (B, C, H, W) with values 0..1 into features (B, F).
+            device: the device of `encode`.
         """
         cycle = self.spec.views or 1
         views = cycle if self.augmentation else 1
@@ -280,7 +279,7 @@ class ImageData(L.LightningDataModule):
     def encoded(
         self, part: str, encode: Callable[[Tensor], Tensor], device: torch.device, *, view: int = 0
     ) -> Float[Tensor, "N F"]:
-        """The features of a part's images in one view, on the CPU; in order."""
+        """The features of a part's images in one view, in order, on the CPU."""
         features = []
         for places in self._in_order(part):
             batch = self.batch(part, [(view, k) for _, k in places])
@@ -290,7 +289,7 @@ class ImageData(L.LightningDataModule):
         return torch.cat(features)
 
     def evaluation_batches(self, part: str, device: torch.device | None = None) -> Iterator[Batch]:
-        """The images of one part in order, as fractions."""
+        """The images of one part in order, with values 0..1."""
         for places in self._in_order(part):
             batch = self.batch(part, places)
             if device is not None:

@@ -1,9 +1,9 @@
-"""Names: of classes, of parts, of image files; and which two spellings are one class.
+"""Names of classes, parts and image files, and which spellings mean the same class.
 
-Names are compared in NFC, without case, underscores, apostrophes or repeated blanks. Two names of
-which one has two neighbouring letters swapped are one class, too, where each lacks what the other
-has (BIRDS 525 spells PARAKETT AUKLET two ways). Names that merely look alike may be two classes
-(EASTERN BLUEBIRD, WESTERN BLUEBIRD), so a person has to say.
+Names are compared in NFC, without case, underscores, apostrophes or repeated blanks. Two names that
+differ by two swapped neighbouring letters are also one class, if one has only training images and
+the other has none (BIRDS 525 spells PARAKETT AUKLET in two ways). Names that merely look alike may
+be two classes (EASTERN BLUEBIRD, WESTERN BLUEBIRD), so the user must decide.
 """
 
 import difflib
@@ -27,49 +27,49 @@ EXTENSIONS = (
     *((".avif",) if AVIF else ()),
     *((".heic", ".heif") if HEIF else ()),
 )
-NO_CLASS = (  # plain names of folders and labels that most often say that nobody knows the class
+NO_CLASS = (  # plain names of folders and labels that usually mean an unknown class
     *("unlabelled", "unlabeled", "unlabelled photos", "no label", "without label", "not labelled"),
     *("unknown", "unidentified", "unsorted", "unclassified", "to label", "to do"),
     *("sin etiqueta", "sin etiquetas", "sin etiquetar", "sin clasificar", "sin identificar"),
     *("desconocido", "desconocida", "desconocidos", "no identificado", "no etiquetado"),
 )
 LITTER = ("$recycle.bin", "__macosx", "@eadir", "system volume information", "lost+found")
-SHORT = 5  # letters below which names that differ by one letter are just names
-ALIKE = 0.9  # similarity from which two names might be one class
+SHORT = 5  # shorter names that differ by one letter are not reported
+ALIKE = 0.9  # similarity above which two names may be one class
 
 
 def part_of(name: str) -> str | None:
-    """train, valid or test for a name that means one of them, in English or Spanish; else None."""
+    """train, valid or test for an English or Spanish name of a part; else None."""
     letters = unicodedata.normalize("NFD", name.strip().casefold())
     return PARTS.get("".join(x for x in letters if not unicodedata.combining(x)))
 
 
 def means_no_class(name: str) -> bool:
-    """Whether a folder or a label of this name most often holds images of no known class."""
+    """Whether a folder or label of this name usually means images of an unknown class."""
     return plain_name(name.replace("-", " ")) in NO_CLASS
 
 
 def part_within(name: str) -> str | None:
-    """The part that a name such as `train_images` or `Test set` speaks of; else None."""
+    """The part in a name such as `train_images` or `Test set`; None if there is none."""
     spoken = {part_of(word) for word in re.split(r"[\W_]+", name)} - {None}
     return spoken.pop() if len(spoken) == 1 else None
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name is one of an image that can be read here.
+    """Whether a file's name is that of a readable image format.
 
-    `._001.jpg`, which macOS leaves beside `001.jpg`, is none.
+    `._001.jpg`, which macOS writes next to `001.jpg`, is not an image.
     """
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
 def is_left_out(folder: str) -> bool:
-    """Whether a folder of this name is never looked into: hidden, or a system's trash."""
+    """Whether a folder of this name is never read: hidden folders and the system's trash."""
     return folder.startswith(".") or folder.casefold() in LITTER
 
 
 def class_name(name: str) -> str:
-    """How a class is written: in NFC; a folder name that is not UTF-8 is read as Windows-1252."""
+    """The class name of a folder or label, in NFC; names that are not UTF-8 are read as cp1252."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -82,15 +82,13 @@ def class_name(name: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """A class name without case, underscores, apostrophes and repeated blanks: what two spellings
-    share.
-    """
+    """A class name for comparison: without case, underscores, apostrophes and repeated blanks."""
     letters = unicodedata.normalize("NFC", name).replace("_", " ").replace("'", "").casefold()
     return unicodedata.normalize("NFC", " ".join(letters.split()))
 
 
 def is_swap(one: str, other: str) -> bool:
-    """Whether two names differ by exactly two neighbouring letters that changed places."""
+    """Whether two names differ only by two swapped neighbouring letters."""
     if len(one) != len(other):
         return False
     places = [k for k, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1]]
@@ -103,11 +101,11 @@ def is_swap(one: str, other: str) -> bool:
 def one_spelling(
     items: Sequence[Item], *, join_alike: bool | None = None
 ) -> tuple[list[Item], Notes]:
-    """Give every item the spelling that its class has in the training part.
+    """Give every item the spelling of its class in the training part.
 
-    `join_alike` says what is done about a class of validation or test that has no training images
-    but looks like a class that lacks images there: True joins them, False keeps them apart, None
-    raises UserError.
+    `join_alike` is about a validation or test class without training images whose name resembles a
+    class that has training images only: True merges them, False keeps them apart, None raises
+    UserError.
     """
     spelled = _spellings(items)
     train = {plain for part, plain in spelled if part == "train"}
@@ -128,8 +126,8 @@ def one_spelling(
 
 
 def alike_pairs(names: Iterable[str]) -> list[str]:
-    """Pairs of classes whose names, of five letters or more, differ by one letter that was added,
-    left out, replaced or swapped with its neighbour: perhaps one class, mistyped.
+    """Pairs of classes whose names have five or more letters and differ by one typing error (an
+    added, missing, replaced or swapped letter).
     """
     having: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -144,7 +142,7 @@ def alike_pairs(names: Iterable[str]) -> list[str]:
 
 
 def _spellings(items: Iterable[Item]) -> dict[tuple[str, str], list[str]]:
-    """By part and plain name the spellings, in the order in which they come."""
+    """The spellings of each part and plain name, in the order of the items."""
     spelled: dict[tuple[str, str], list[str]] = defaultdict(list)
     distinct = dict.fromkeys((item.part or "train", item.label) for item in items)
     for part, label in distinct:
@@ -154,9 +152,7 @@ def _spellings(items: Iterable[Item]) -> dict[tuple[str, str], list[str]]:
 
 
 def _match(name: str, lacking: list[str], join_alike: bool | None) -> str | None:
-    """The training class, of those that lack images in a part, that `name` may be another spelling
-    of.
-    """
+    """The class among `lacking` of which `name` may be another spelling; None if there is none."""
     swapped = [other for other in lacking if is_swap(name, other)]
     if len(swapped) == 1:
         return swapped[0]

@@ -1,7 +1,7 @@
-"""What a reader left out, joined, renamed or scaled: counted, and named.
+"""Notes on images and classes that a reader left out, merged, renamed or scaled.
 
-Nothing of that kind happens in silence. A sweep prints the lines once before it starts, `birds data
-check` prints them, the record keeps the counts, and a file in the cache folder has every name.
+A sweep prints the notes once before it starts, and `birds data check` prints them. The record keeps
+the counts, and a file in the cache folder lists every name.
 """
 
 import dataclasses
@@ -12,81 +12,81 @@ from birds.core.store import write_text
 
 NAMED = 5  # how many names a line gives
 WORDS = {
-    "stray_files": "files beside the folders of the data set, left out",
-    "other_files": "files in class folders that are no images by their name, left out",
-    "images_outside": "images that lie in no class folder, left out",
+    "stray_files": "files outside the folders of the data set, left out",
+    "other_files": "files in class folders that are not images by their name, left out",
+    "images_outside": "images outside any class folder, left out",
     "images_too_deep": "images in folders below a class folder, left out",
-    "folders_left_out": "folders left out (hidden, trash, or beside the parts)",
-    "folders_unread": "folders beside the parts that look unlabelled, left out; "
+    "folders_left_out": "folders left out (hidden, trash, or not a part)",
+    "folders_unread": "folders next to the parts that look unlabelled, left out; "
     "data.unlabelled=FOLDER reads them",
     "empty_classes": "class folders of validation or test without images",
     "linked_folders": "linked folders, read",
-    "loops_left_out": "links to folders that were read already, left out",
+    "loops_left_out": "links to folders that were already read, left out",
     "names_changed": "names rewritten (composed accents, or a name that was not UTF-8)",
-    "spellings_joined": "classes spelled in several ways, joined",
+    "spellings_joined": "classes with several spellings, merged",
     "classes_alike": "pairs of classes whose names differ by one letter, kept apart",
-    "undecided": "names that a sweep would ask about",
+    "undecided": "names that you must decide on before a sweep",
     "classes_untrained": "classes without training images, left out",
     "classes_untested": "classes without test images",
     "classes_unvalidated": "classes without validation images",
     "unlabelled_left_out": "validation or test images without a label, left out",
     "unreadable_skipped": "unreadable images, left out",
-    "duplicates_dropped": "copies of validation or test images, dropped from the earlier part",
-    "groups_dropped": "images of groups that stand in validation or test, too, dropped from the "
-    "earlier part",
+    "duplicates_dropped": "copies of validation or test images, removed from the other part",
+    "groups_dropped": "images of groups that are also in validation or test, removed from the "
+    "other part",
     "labels_contradicting": "pairs of equal images with different labels, kept",
     "classes_small": "classes with fewer images than data.min_images, left out",
-    "columns_unread": "columns that look like groups and are not read; data.table.columns.group=NAME",
-    "rows_unnamed": "images under the root that the table does not name, read as unlabelled",
-    "classes_of_one_name": "class folders of one name, told apart by the folder above",
+    "columns_unread": "columns that look like groups, not read; see data.table.columns.group=NAME",
+    "rows_unnamed": "images under the root that the table does not list, read as unlabelled",
+    "classes_of_one_name": "class folders with equal names, distinguished by the folder above",
     "folders_apart": "folders of data.unlabelled, read as unlabelled",
-    "pool_judged": "unlabelled images that stand in validation or test, left out",
-    "scaled_greys": "images with greys deeper than 8 bits, scaled",
-    "rows_doubled": "rows of the table that stand there twice, read once",
+    "pool_judged": "unlabelled images that are also in validation or test, left out",
+    "scaled_greys": "images with more than 8 bits of grey, scaled to 8",
+    "rows_doubled": "repeated rows of the table, read once",
     "rows_missing": "rows of the table without a file, left out",
-    "pool_dropped": "unlabelled images that the data set has already, or that stand there twice",
+    "pool_dropped": "unlabelled images that are already in the data set or repeated, left out",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Notes:
-    """By kind, the names of what was left out, joined, renamed or scaled.
+    """The names of what was left out, merged, renamed or scaled, by kind.
 
-    `kept_in` is the file with every name, where one was written.
+    `kept_in` is the file with every name, if one was written.
     """
 
     found: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     kept_in: Path | None = None
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """The names of one kind, none where nothing of that kind happened."""
+        """The names of one kind; empty if there are none."""
         return self.found.get(kind, ())
 
     def counts(self) -> dict[str, int]:
-        """How many names each kind has; a kind that was looked for and not found has 0."""
+        """The number of names of each kind; 0 for a kind that was checked and not found."""
         return {kind: len(names) for kind, names in self.found.items()}
 
     def lines(self) -> list[str]:
-        """A line for each kind that happened, with its first five names."""
+        """One line for each kind with names, with the first five names."""
         lines = [_line(kind, names) for kind, names in self.found.items() if names]
         if self.kept_in is not None:
-            lines.append(f"every name is in {self.kept_in}")
+            lines.append(f"all names are in {self.kept_in}")
         return lines
 
     def having(self, kind: str, names: Iterable[str]) -> "Notes":
-        """These notes with more names of one kind."""
+        """These notes plus more names of one kind."""
         more = self.names(kind) + tuple(map(printable, names))
         return dataclasses.replace(self, found={**self.found, kind: more})
 
     def beside(self, other: "Notes") -> "Notes":
-        """These notes and those of `other`."""
+        """These notes plus those of `other`."""
         both = self
         for kind, names in other.found.items():
             both = both.having(kind, names)
         return both
 
     def written(self, file: Path) -> "Notes":
-        """Write every name into `file` if a line leaves some out; returns the notes that say so."""
+        """Write all names into `file` if a line cannot show them all; returns the updated notes."""
         if all(len(names) <= NAMED for names in self.found.values()):
             return self
         text = "".join(_section(kind, names) for kind, names in self.found.items() if names)
@@ -96,20 +96,20 @@ class Notes:
 
 
 def printable(name: str) -> str:
-    """A name on one line that any UTF-8 terminal can show."""
+    """A name in one line that every UTF-8 terminal can show."""
     safe = name.encode("utf-8", "backslashreplace").decode()
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in safe)
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first five names, and how many more there are."""
+    """The first five names, and the number of further names."""
     every = [printable(name) for name in names]
     more = len(every) - NAMED
     return ", ".join(every[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def words(kind: str) -> str:
-    """What a kind means, in words."""
+    """The meaning of a kind."""
     return WORDS.get(kind, kind.replace("_", " "))
 
 

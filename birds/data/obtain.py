@@ -1,11 +1,11 @@
-"""How to obtain data sets that cannot come with the project, by their names."""
+"""Instructions for obtaining the data sets that are not part of the project."""
 
 from birds.core.errors import UserError, nearest
 
 BIRDS525 = """\
 BIRDS 525 SPECIES is known on Kaggle as gpiosenka/100-bird-species (about 2 GB, 90,000 photos).
 
-  With Kaggle's own client (may ask for a free account's token in ~/.kaggle/kaggle.json):
+  With Kaggle's own client (it may need the token of a free account in ~/.kaggle/kaggle.json):
     pip install kagglehub
     python -c "import kagglehub; print(kagglehub.dataset_download('gpiosenka/100-bird-species'))"
 
@@ -15,18 +15,18 @@ BIRDS 525 SPECIES is known on Kaggle as gpiosenka/100-bird-species (about 2 GB, 
       --local-dir birds525
     for part in train valid test; do tar xzf birds525/data/$part.tar.gz -C birds525; done
 
-Then say where it is, once:
+Then set the folder once:
     export BIRDS525_ROOT=/the/folder/that/holds/train,valid,test
-and look at it:
+and check the images:
     birds data check "$BIRDS525_ROOT"
 
-Without it, data=synthetic (the default) needs nothing, and data=folder data.root=FOLDER reads any
-folder of classes.
+Without this data set, use data=synthetic (the default), which needs no download, or
+data=folder data.root=FOLDER, which reads any folder of classes.
 """
 
 MNIST = """\
 MNIST has 60,000 training and 10,000 test images of handwritten digits, 28 x 28 grey
-(LeCun et al. 1998), in four files of 12 MB together. They are read as they come, gzipped or not.
+(LeCun et al. 1998), in four files with 12 MB in total. They can be gzipped or not.
 
   From a mirror, with any client; the folder may have any name:
     mkdir -p mnist
@@ -34,7 +34,7 @@ MNIST has 60,000 training and 10,000 test images of handwritten digits, 28 x 28 
       curl -fL -o mnist/$file-ubyte.gz https://ossci-datasets.s3.amazonaws.com/mnist/$file-ubyte.gz
     done
 
-  With torchvision, where it is installed (the files are then in mnist/MNIST/raw):
+  With torchvision, if it is installed (the files are then in mnist/MNIST/raw):
     python -c "import torchvision; torchvision.datasets.MNIST('mnist', download=True)"
 
 Their SHA-256:
@@ -43,23 +43,23 @@ Their SHA-256:
     8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6  t10k-images-idx3-ubyte.gz
     f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6  t10k-labels-idx1-ubyte.gz
 
-Then look at them and train:
+Then check the images and train:
     birds data check mnist --source idx
     python train.py -m sweeps=mnist data.root=mnist
 
-Where the training images are missing, the 10,000 test images are a data set of their own: a part of
-each class becomes its test images (data.test=auto). Fashion-MNIST has the same four names, at
-http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/; choose data=fashion_mnist for it.
+Without the training images, the 10,000 test images are used as a data set of their own: a part of
+each class becomes its test images (data.test=auto). Fashion-MNIST has files with the same names, at
+http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/; use data=fashion_mnist for it.
 """
 
 KNOWN = {"birds525": BIRDS525, "mnist": MNIST}
 
 
 def how_to_obtain(name: str) -> str:
-    """The instructions for a data set. Raises UserError for one that is not known."""
+    """The instructions for a data set. Raises UserError for an unknown name."""
     if name not in KNOWN:
         raise UserError(
-            f"{name}: no instructions for such a data set{nearest(name, list(KNOWN))}; "
+            f"{name}: there are no instructions for this data set{nearest(name, list(KNOWN))}; "
             f"choose {' or '.join(KNOWN)}"
         )
     return KNOWN[name]

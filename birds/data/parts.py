@@ -1,10 +1,10 @@
-"""Which image stands in which part, so that no copy and no group stands on both sides of a cut.
+"""Assigns images to training, validation and test so that no copy and no group is in two parts.
 
-Photos of one nest, one camera or one burst look alike. Where some are learnt from and others are
-tested, the accuracy is that of recognising the nest. So a group is moved as a whole, and where a source's
-own parts cut one, its images are dropped from the earlier part, unlabelled ones as well. Labelled
-and unlabelled *training* images may share a group: neither is judged, and in life, too, one frame
-of a burst gets a label and the others stay without.
+Photos of one nest, one camera or one burst look alike. If some are used for training and others for
+testing, the accuracy measures how well the nest is recognised. So a group is moved as a whole. If
+the source's own parts split a group, its images are removed from the training (or validation) part,
+also the unlabelled ones. Labelled and unlabelled *training* images may share a group: no accuracy is
+measured on them, and in practice, too, one frame of a burst gets a label and the others do not.
 """
 
 from collections import Counter, defaultdict
@@ -18,29 +18,29 @@ from birds.data.names import plain_name
 from birds.data.notes import printable
 from birds.data.sources import Item, Scan
 
-VALID_SHARE = 0.1  # of a class's training images, where the data set brings no validation part
-TEST_SHARE = 0.2  # likewise, where it brings no test part and data.test=auto
-KEPT = 2  # training images that a class keeps at least
+VALID_SHARE = 0.1  # of a class's training images, if the data set has no validation part
+TEST_SHARE = 0.2  # of a class's training images, if it has no test part and data.test=auto
+KEPT = 2  # minimum of training images that a class keeps
 JUDGING = ("test", "valid")
 
 Test = Literal["auto"] | int
 
 
 def moved_to_test(test: Test, scan: Scan) -> Test:
-    """What is moved to test: nothing where `auto` finds a test part."""
+    """The number of images to move to test: 0 if `auto` finds a test part."""
     own_test = any(item.part == "test" for item in scan.items)
     return 0 if test == "auto" and own_test else test
 
 
 def with_all_parts(kept: list[Item], names: Sequence[str], test: Test, seed: int) -> list[Item]:
-    """Cut a validation part where there is none, and move seeded training images of each class to
-    the test part. Raises UserError when a class has too few.
+    """Make a validation part if there is none, and move random training images of each class to the
+    test part. Raises UserError if a class has too few.
     """
     have_valid = any(item.part == "valid" for item in kept)
     if test == 0 and not any(item.part == "test" for item in kept):
         raise UserError(
-            "this data set brings no test part for its classes; choose data.test=auto or "
-            "data.test=1 or more"
+            "this data set has no test part; choose data.test=auto, or data.test=N with N of 1 or "
+            "more"
         )
     by_class: dict[str, list[Item]] = defaultdict(list)
     for item in kept:
@@ -64,7 +64,7 @@ def with_all_parts(kept: list[Item], names: Sequence[str], test: Test, seed: int
 def _moved_images(
     by_class: Mapping[str, Sequence[Item]], wanted: Mapping[str, Mapping[str, int]], seed: int
 ) -> dict[str, str]:
-    """The new part of each image that is moved, where every image stands for itself."""
+    """The new part of each image that is moved, if there are no groups."""
     moved: dict[str, str] = {}
     for name in wanted["test"]:
         ids = sorted(item.id for item in by_class[name])
@@ -77,7 +77,7 @@ def _moved_images(
 def _moved_groups(
     by_class: Mapping[str, Sequence[Item]], wanted: Mapping[str, Mapping[str, int]], seed: int
 ) -> dict[str, str]:
-    """The same where groups move as a whole, an image without one by itself."""
+    """The new part of each image that is moved, if groups move as a whole."""
     units: dict[str, list[Item]] = defaultdict(list)
     for items in by_class.values():
         for item in items:
@@ -110,10 +110,11 @@ def _taken(
     later: Mapping[str, int],
     free: Counter[str],
 ) -> list[str]:
-    """The units that go to a part: in their order those that fit into what each class wants, then
-    the smallest for each class that got none, if enough images are left to learn from.
+    """The units (groups or single images) that move to a part.
 
-    A unit of every class stays for each part that is dealt `later`, and one to learn from.
+    First, in order, those that fit into the wanted number of each class. Then, for each class that
+    got none, the smallest unit that leaves enough training images. One unit of every class is kept
+    for each part that is made `later`, and one for training.
     """
     got: Counter[str] = Counter()
     taken: list[str] = []
@@ -150,9 +151,9 @@ def _refuse_whole_groups(
 ) -> None:
     own = [counts[unit][name] for unit in waiting if counts[unit][name]]
     raise UserError(
-        f"{printable(name)} has {sum(own)} training images in {len(own)} groups, and a group stays "
-        f"whole: none can be moved to test and leave {KEPT} images of every class; add images of "
-        "other groups, or leave that class out"
+        f"{printable(name)} has {sum(own)} training images in {len(own)} groups, and groups cannot "
+        f"be split: no group can be moved to test and leave {KEPT} images of every class; add "
+        "images of other groups, or leave that class out"
     )
 
 
@@ -164,15 +165,13 @@ def _refuse_small_class(name: str, count: int, to_test: int, to_valid: int, test
     cure = "add images" if test == "auto" else "choose a smaller data.test"
     raise UserError(
         f"{printable(name)} has {count} training images: too few to move {to_test} to test"
-        f"{validation} and keep {KEPT}; {cure} or choose fewer data.classes, or leave such classes "
-        f"out with data.min_images={least}"
+        f"{validation} and keep {KEPT}; {cure}, choose fewer data.classes, or leave out small "
+        f"classes with data.min_images={least}"
     )
 
 
 def without_leaks(items: Sequence[Item], contents: Mapping[str, Contents]) -> list[Item]:
-    """Drop from train what stands in valid or test, and from valid what stands in test, by exact
-    content.
-    """
+    """Remove from train the copies of valid and test images, and from valid those of test images."""
     test = {contents[item.id].sha for item in items if item.part == "test"}
     valid = {contents[item.id].sha for item in items if item.part == "valid"}
     forbidden = {"train": test | valid, "valid": test, "test": frozenset()}
@@ -180,7 +179,7 @@ def without_leaks(items: Sequence[Item], contents: Mapping[str, Contents]) -> li
 
 
 def without_cut_groups(items: Sequence[Item]) -> list[Item]:
-    """Drop from train what shares a group with valid or test, and from valid what shares one with
+    """Remove from train the images in groups of valid or test, and from valid those in groups of
     test.
     """
     test = {item.group for item in items if item.part == "test" and item.group}
@@ -190,6 +189,6 @@ def without_cut_groups(items: Sequence[Item]) -> list[Item]:
 
 
 def dropped(before: Sequence[Item], after: Sequence[Item]) -> list[str]:
-    """The names of the items that are gone."""
+    """The names of the items in `before` that are not in `after`."""
     left = {item.id for item in after}
     return [item.id for item in before if item.id not in left]

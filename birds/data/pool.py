@@ -1,10 +1,10 @@
-"""More unlabelled images than the split gives, and never one that models are judged on.
+"""Extra unlabelled images ("the pool"), without any validation or test image.
 
-`data.unlabelled=FOLDER`, which is also `pool=FOLDER`, takes every image below a folder;
-`pool=all_classes` the training images of the classes that were not selected; `data.pollution=N` so
-many of those that they are N per cent of all unlabelled images. Images are compared by their hash
-with every validation and test image of the whole data set, selected or not. Only the runs that
-learn from unlabelled images have a pool in their key.
+`data.unlabelled=FOLDER` (or `pool=FOLDER`) uses every image below a folder. `pool=all_classes` uses
+the training images of the classes that were not selected. `data.pollution=N` uses as many of those
+as make up N per cent of all unlabelled images. Each image is compared by hash with all validation
+and test images of the whole data set, of selected classes or not. Only runs that learn from
+unlabelled images have the pool in their key.
 """
 
 from collections.abc import Mapping
@@ -35,20 +35,22 @@ def read_pool(
     skip_unreadable: bool = False,
     join_alike: bool | None = None,
 ) -> Images | None:
-    """The images that `pool` adds to those of `images`, each content once, in the order of hashes;
-    None for split. What is a validation or test image, too, or in the data set, is left out.
+    """The images that `pool` adds to `images`, each content once, in the order of hashes.
+
+    Images that are already in the data set, or are validation or test images, are left out. Returns
+    None for split.
 
     Args:
         pool: split, all_classes or a folder.
-        cache_dir: where hashes are remembered.
-        key: the word that asked, for messages.
-        pollution: with all_classes, per cent of all unlabelled images that the pool is to be; 0
-            takes every image.
-        beside: how many unlabelled images the cut has.
-        seed: of the images that pollute; those of 25 per cent are among those of 50.
+        cache_dir: the folder for hashes.
+        key: the key on the command line, for messages.
+        pollution: with all_classes, the pool's percentage of all unlabelled images; 0 takes every
+            image.
+        beside: the number of unlabelled images of the split.
+        seed: the seed of the polluting images; those of 25 per cent are among those of 50.
 
-    Raises UserError for a folder without images, for unreadable ones unless skipped, for nothing
-    new, and for more pollution than there is.
+    Raises UserError for a folder without images or with unreadable ones (unless skipped), if there
+    are no new images, or if there are too few for the pollution.
     """
     if pool == "split":
         return None
@@ -74,7 +76,7 @@ def _unknown(
     cache_dir: Path,
     skip_unreadable: bool,
 ) -> tuple[dict[str, str], Mapping[str, Contents], Notes]:
-    """What is new of the images that were found, by content; what each holds, and the notes."""
+    """The new images by content, the contents of all found images, and the notes."""
     candidates = [item.id for item in found.items]
     contents = source.contents(candidates, cache_dir)
     good = readable(candidates, contents, source, skip=skip_unreadable)
@@ -92,12 +94,12 @@ def _unknown(
 
 
 def _unnamed(found: Scan, source: Source, scan: Scan, images: Images) -> Scan:
-    """The images of a folder without those, by path, that the data set names with a label."""
+    """The images of a folder, without files to which the data set gives a label."""
     of_data, of_pool = getattr(images.source, "file", None), getattr(source, "file", None)
     if of_data is None or of_pool is None:
         return found
     selected = frozenset(images.classes)
-    # Those of the selected classes are found by their contents; those of others only here.
+    # Images of selected classes are found by content, those of other classes only by path.
     other = {
         str(of_data(item.id))
         for item in scan.items
@@ -111,33 +113,33 @@ def _unnamed(found: Scan, source: Source, scan: Scan, images: Images) -> Scan:
 def _new(
     asked: str, ids: list[str], contents: Mapping[str, Contents], known: set[str]
 ) -> dict[str, str]:
-    """By content the images that are not known, in the order of hashes, each content once."""
-    # Of equal files the first is kept, so the last is written first.
+    """The images that are not known, by content, in the order of hashes."""
+    # Of equal files the first is kept, so the last is inserted first.
     added = {contents[name].sha: name for name in reversed(ids) if contents[name].sha not in known}
     if not added:
         if asked.startswith("data.pollution"):
             raise UserError(
-                "data.pollution takes training images of classes that are not kept, and this data "
-                "set has none; choose fewer data.classes"
+                "data.pollution uses training images of classes that are not selected, and this "
+                "data set has none; choose fewer data.classes"
             )
         cure = "choose pool=split, or another folder"
         if asked.startswith("data.unlabelled"):
             cure = "choose another folder, or leave data.unlabelled out"
         raise UserError(
-            f"{asked} adds no image: the data set has all of them, or they are validation or test "
-            f"images; {cure}"
+            f"{asked} adds no image: all of them are already in the data set, or are validation or "
+            f"test images; {cure}"
         )
     return {sha: added[sha] for sha in sorted(added)}
 
 
 def _polluting(added: dict[str, str], pollution: int, beside: int, seed: int) -> dict[str, str]:
-    """So many of these images, seeded and nested, that they are `pollution` per cent of all."""
+    """A random, nested choice of images that makes up `pollution` per cent of all unlabelled ones."""
     wanted = round(beside * pollution / (100 - pollution))
     if not wanted or wanted > len(added):
         most = 100 * len(added) // max(1, len(added) + beside)
         raise UserError(
-            f"data.pollution={pollution} needs {wanted} images of other classes beside "
-            f"{beside} unlabelled ones, and the data set has {len(added)}: choose {most} or less, "
+            f"data.pollution={pollution} needs {wanted} images of other classes for "
+            f"{beside} unlabelled ones, but the data set has {len(added)}: choose {most} or less, "
             "fewer data.classes, or another split"
         )
     shas = list(added)
@@ -161,7 +163,7 @@ def _as_images(
 
 
 def _not_selected(scan: Scan, images: Images) -> Scan:
-    """The training images of other classes, without groups that stand in validation or test."""
+    """The training images of other classes, without groups that are in validation or test."""
     selected = frozenset(images.classes)
     parts = dict(zip(images.ids, images.part.tolist(), strict=True))
     judged = {item.group for item in scan.items if parts.get(item.id, item.part) in JUDGING}
@@ -178,7 +180,7 @@ def _not_selected(scan: Scan, images: Images) -> Scan:
 
 
 def _judged(images: Images, scan: Scan, cache_dir: Path) -> set[str]:
-    """Hashes of all validation and test images: of those dealt out, and of every class in the
+    """Hashes of all validation and test images: those of `images`, and those of every class in the
     source.
     """
     dealt = {sha for sha, part in zip(images.content, images.part, strict=True) if part != "train"}

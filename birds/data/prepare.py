@@ -1,4 +1,4 @@
-"""From what a spec and a runtime choose to images that are there."""
+"""Loads the images, pools and splits that a spec and a runtime choose."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from birds.data.sources import Source
 from birds.data.split import Split, cut_of
 
 NAMED_POOLS = ("split", "all_classes")
-READER = (  # choices of what a reader may do with files; the digest stands for what it did
+READER = (  # options of the reader; their effect is part of the digest
     "skip_unreadable",
     "allow_untested",
     "join_alike",
@@ -26,9 +26,9 @@ READER = (  # choices of what a reader may do with files; the digest stands for 
 
 
 def create_source(part: Part, apart: Path | None = None) -> Source:
-    """The source of images that a part names, prepared: the embedded birds are rendered.
+    """The prepared source of a part; for the embedded birds, the images are drawn.
 
-    `apart` is a folder of unlabelled images that is read by itself, though it lies in the source.
+    `apart` is a folder of unlabelled images that is read separately, even if it is in the source.
     """
     source: Source = part_class("source", part.place)(options_of("source", part))
     source.prepare()
@@ -38,9 +38,9 @@ def create_source(part: Part, apart: Path | None = None) -> Source:
 
 
 def load_images(data: DataChoices, runtime: Runtime) -> Images:
-    """The images that a spec chose, from where this machine has them.
+    """The images of a spec, from their place on this machine.
 
-    Raises UserError when they changed since the run was asked for.
+    Raises UserError if they have changed since the run was planned.
     """
     images = read_images(
         create_source(runtime.source, runtime.pool_root),
@@ -52,8 +52,8 @@ def load_images(data: DataChoices, runtime: Runtime) -> Images:
     )
     if images.digest != data.digest:
         raise UserError(
-            f"the images in {runtime.data_root or data.name} changed since this run was asked for "
-            f"(digest {images.digest}, not {data.digest}); ask again"
+            f"the images in {runtime.data_root or data.name} have changed since this run was planned "
+            f"(digest {images.digest}, not {data.digest}); start it again"
         )
     return images
 
@@ -73,9 +73,9 @@ def pool_images(
     seed: int,
     skip_unreadable: bool,
 ) -> Images | None:
-    """The unlabelled images that are asked for beside those of the split; None without.
+    """The requested extra unlabelled images; None if there are none.
 
-    How many a cut has does not depend on its seed; `seed` is that of the data set.
+    `seed` is the seed of the data set: the size of a split does not depend on the split's seed.
     """
     beside = 0
     if asked.pollution:
@@ -94,9 +94,9 @@ def pool_images(
 
 
 def chosen_pool(spec: RunSpec, images: Images, runtime: Runtime) -> Images | None:
-    """The wider pool that a run chose; None without one.
+    """The pool of a run; None if it has none.
 
-    Raises UserError when its images changed since.
+    Raises UserError if its images have changed since the run was planned.
     """
     if spec.pool.name == "split":
         return None
@@ -115,13 +115,13 @@ def chosen_pool(spec: RunSpec, images: Images, runtime: Runtime) -> Images | Non
     )
     if pool is None or pool.digest != spec.pool.digest:
         raise UserError(
-            f"the images of {key}={name} changed since this run was asked for; ask again"
+            f"the images of {key}={name} have changed since this run was planned; start it again"
         )
     return pool
 
 
 def cut_as_asked(spec: RunSpec, images: Images) -> Split:
-    """The cut of a run's training images."""
+    """The split of a run's training images."""
     return cut_of(images, split=spec.split, labels_per_class=spec.labels_per_class, seed=spec.seed)
 
 

@@ -1,8 +1,7 @@
-"""A contact sheet: one row per class, eight training images each. Would a person tell the classes
-apart?
+"""A contact sheet with one row of eight training images per class, to judge how hard the task is.
 
-Where there is no training part, the images of the others are shown; an unreadable image leaves its
-place empty.
+Without a training part it shows the images of the other parts. The place of an unreadable image
+stays empty.
 """
 
 from collections import defaultdict
@@ -23,7 +22,7 @@ MOST_CLASSES = 60
 
 
 def contact_sheet(source: Source, *, join_alike: bool | None = None) -> Image.Image:
-    """The sheet of the first 60 classes by name. Raises UserError when there are no images."""
+    """The sheet of the first 60 classes by name. Raises UserError if there are no images."""
     items, _ = scanned(source, join_alike=join_alike)
     by_class: dict[str, list[str]] = defaultdict(list)
     for item in _shown(items):
@@ -46,7 +45,7 @@ def contact_sheet(source: Source, *, join_alike: bool | None = None) -> Image.Im
 
 
 def _shown(items: list[Item]) -> list[Item]:
-    """The training images, or all where there are none."""
+    """The training images, or all images if there are none."""
     return [item for item in items if item.part in ("train", None)] or items
 
 

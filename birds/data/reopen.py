@@ -1,4 +1,4 @@
-"""The images and the cut of a run: when it starts, and once more when it is finished."""
+"""Opens the images and the split of a run, when it starts or after it is finished."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +14,9 @@ from birds.data.split import Split
 
 
 def opened(spec: RunSpec, runtime: Runtime, accumulate: int = 1) -> tuple[ImageData, Split]:
-    """A run's images as batches, its wider pool included, and the cut.
+    """A run's images as batches, with its pool, and the split.
 
-    Raises UserError when they cannot be found or have changed.
+    Raises UserError if the images cannot be found or have changed.
     """
     images = load_images(spec.data, runtime)
     return _beside(chosen_pool(spec, images, runtime), spec, images, runtime, accumulate)
@@ -25,7 +25,7 @@ def opened(spec: RunSpec, runtime: Runtime, accumulate: int = 1) -> tuple[ImageD
 def _beside(
     pool: Images | None, spec: RunSpec, images: Images, runtime: Runtime, accumulate: int = 1
 ) -> tuple[ImageData, Split]:
-    """The images with those of a pool beside them."""
+    """The images together with those of a pool, and the split."""
     cut = cut_as_asked(spec, images)
     pixels = decode_as_asked(images, spec, runtime.cache_dir)
     more = decode_as_asked(pool, spec, runtime.cache_dir) if pool else None
@@ -40,11 +40,16 @@ def reopened(
     *,
     with_pool: bool = False,
 ) -> ImageData:
-    """The images and the cut of a finished run, from the image cache (built when it is gone).
+    """The images and the split of a finished run, from the image cache (rebuilt if missing).
 
-    `data_root` and `cache_dir` say where they lie by now, where that differs from the record.
-    `with_pool`: with the unlabelled images of its wider pool, or of `data.unlabelled` where it did
-    not read them. Raises UserError when the images cannot be found or have changed.
+    Args:
+        folder, spec: the run.
+        data_root: the folder of the images, if they moved since training.
+        cache_dir: the image cache, if it moved since training.
+        with_pool: add the images of the run's pool, or of `data.unlabelled` if the run did not use
+            them.
+
+    Raises UserError if the images cannot be found or have changed.
     """
     record = folder.record()
     recorded = record.model_dump() if record else {}
@@ -52,7 +57,7 @@ def reopened(
     root = data_root or source.options.get("root")
     if root is None or not Path(str(root)).is_dir():
         raise UserError(
-            f"cannot find the images of run {folder.key} ({spec.data.name}): say where, "
+            f"cannot find the images of run {folder.key} ({spec.data.name}): give their folder with "
             "--data-root FOLDER"
         )
     source = source.model_copy(update={"options": source.options | {"root": str(root)}})
@@ -62,7 +67,7 @@ def reopened(
         runs_dir=folder.path.parent,
         cache_dir=cache or folder.path.parent / "cache",
         source=source,
-        skip_unreadable=True,  # when the run did not skip any, the digest says so
+        skip_unreadable=True,  # if the run did not skip any, the digest will differ
         allow_untested=True,
         pool_root=recorded.get("runtime.pool_root"),
         **_reader(recorded),
@@ -73,13 +78,13 @@ def reopened(
 
 
 def _reader(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """What the reader was told, where it is not allowed more here."""
+    """The recorded options of the reader, except those that are relaxed here."""
     kept = [name for name in READER if name not in ("skip_unreadable", "allow_untested")]
     return {name: recorded.get(f"runtime.{name}") for name in kept}
 
 
 def _pool_of(spec: RunSpec, images: Images, runtime: Runtime) -> Images | None:
-    """The pool of a run or of what it needs, else the folder that was there for it to read."""
+    """The pool of a run or of a run that it needs; else the images of `data.unlabelled`."""
     for run in spec.lineage():
         if run.pool.name != "split":
             return chosen_pool(run, images, runtime)

@@ -1,7 +1,7 @@
-"""Which classes of a source are kept: those with most images, and never one by mistake.
+"""Selects the classes of a source with the most images, and asks about doubtful class names.
 
-A folder called `unlabelled` beside the classes may be a class or may hold images without a label.
-Nobody but a person knows, so it is asked about.
+A folder called `unlabelled` may be a class or may contain images without a label. Only the user
+knows, so the program asks.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ COUNTED = ("stray_files", "spellings_joined", "unreadable_skipped", "duplicates_
 
 
 class Selected(NamedTuple):
-    """The items of the classes that are kept and those without a label; the classes by name."""
+    """The items of the selected classes and those without a label, and the sorted class names."""
 
     items: list[Item]
     names: tuple[str, ...]
@@ -27,8 +27,8 @@ class Selected(NamedTuple):
 
 
 def select_classes(scan: Scan, classes: int, min_images: int | None, source: Source) -> Selected:
-    """The largest `classes` of a source, ties by name; none with fewer than `min_images` training
-    images. Raises UserError where fewer than two are left.
+    """The `classes` largest classes of a source with at least `min_images` training images each
+    (ties by name). Raises UserError if fewer than two remain.
     """
     every = Counter(
         item.label for item in scan.items if item.part in ("train", None) and item.label is not None
@@ -71,33 +71,33 @@ def _refuse_few_classes(
         return
     if len(every) >= 2:
         raise UserError(
-            f"data.min_images={min_images} leaves {len(count)} of {len(every)} classes: two or "
-            f"more are needed; choose {sorted(every.values())[-2]} or fewer"
+            f"data.min_images={min_images} leaves {len(count)} of {len(every)} classes: at least "
+            f"two are needed; choose {sorted(every.values())[-2]} or fewer"
         )
     parts = " and ".join(sorted({item.part or "train" for item in items}))
     if all(item.label is None for item in items):
         raise UserError(
-            f"{source.place} has {len(items)} images and no label: two classes or more are needed"
+            f"{source.place} has {len(items)} images and no label: at least two classes are needed"
         )
     if not count and "train" not in parts:
         raise UserError(
             f"data.root={source.place} has no train part, only {parts}; add train/<class>/ folders"
         )
     raise UserError(
-        f"data.root={source.place} has training images of {len(count)} classes; two or more are "
+        f"data.root={source.place} has training images of {len(count)} classes; at least two are "
         "needed"
     )
 
 
 def refuse_no_class(items: Iterable[Item], source: Source, keep_class: str | None) -> None:
-    """Ask about a class whose name most often means that there is none. Raises UserError with both
-    answers, and for a `keep_class` that is no class.
+    """Raise UserError, with both possible answers, for a class whose name usually means "no class";
+    also for a `keep_class` that does not exist.
     """
     count = Counter(item.label for item in items if item.label is not None)
     kept = plain_name(keep_class) if keep_class else None
     if keep_class and kept not in set(map(plain_name, count)):
         raise UserError(
-            f"data.keep_class={keep_class}: there is no such class"
+            f"data.keep_class={keep_class}: this class does not exist"
             f"{nearest(keep_class, sorted(count))}"
         )
     for name, images in count.items():
@@ -106,9 +106,9 @@ def refuse_no_class(items: Iterable[Item], source: Source, keep_class: str | Non
 
 
 def question(name: str, images: int, source: Any, folder: str | None = None) -> str:
-    """The sentence that asks about a class of such a name, with both answers.
+    """The sentence that asks about a doubtful class name, with both answers.
 
-    `folder`: its place under the root; None where it is the label of a table.
+    `folder`: the class's folder under the root; None for a label in a table.
     """
     shown = printable(name)
     cure = "leave that cell of the table empty"
@@ -121,7 +121,7 @@ def question(name: str, images: int, source: Any, folder: str | None = None) -> 
 
 
 def _folder_of(name: str, items: Iterable[Item]) -> str | None:
-    """The folder, under the root, of a class of that name; None where folders do not name it."""
+    """The folder of a class under the root; None if the class is not named by a folder."""
     for item in items:
         above = item.id.split("/")[:-1]
         if item.label == name and name in above:
@@ -130,7 +130,7 @@ def _folder_of(name: str, items: Iterable[Item]) -> str | None:
 
 
 def two_labels(items: Sequence[Item], contents: Mapping[str, Contents]) -> list[str]:
-    """Images of equal content and different classes, as `id = id`."""
+    """Pairs of images with equal content and different classes, as `id = id`."""
     first: dict[str, Item] = {}
     pairs = []
     for item in items:
@@ -148,6 +148,6 @@ def refuse_untested(names: Sequence[str], untested: Sequence[str], notes: Notes)
     beside = f" (classes without training images: {listed(only_tested)})" if only_tested else ""
     raise UserError(
         f"{len(untested)} of {len(names)} classes have no test images: {listed(untested)}"
-        f"{beside}. Add some, move N training images of each class with data.test=N, or go on "
-        "without them by data.allow_untested=true"
+        f"{beside}. Add some, move N training images of each class with data.test=N, or accept "
+        "this with data.allow_untested=true"
     )

@@ -1,9 +1,9 @@
-"""Which training images count as labelled: stratified per class, nested over ratios, seeded.
+"""Splits training images into labelled and unlabelled ones: per class, nested, and seeded.
 
-Each class's training images get one seeded order; the labelled ones are its beginning. So the
-labelled 10 % of a 90/10 cut lie inside the labelled 30 % of the 70/30 cut of the same seed, and so
-do cuts of N labels a class. The order depends on the seed, the class's name and the images
-themselves, not on other classes.
+The training images of a class get one random order, and the first ones are labelled. So the
+labelled 10 % of a 90/10 split are among the labelled 30 % of the 70/30 split of the same seed, and
+likewise for N labels per class. The order depends on the seed, the class's name and its images, not
+on other classes.
 """
 
 import dataclasses
@@ -21,9 +21,7 @@ from birds.data.notes import printable
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Row numbers of the labelled and the unlabelled training images, ascending, and a digest of
-    the cut.
-    """
+    """Row numbers of the labelled and the unlabelled training images, ascending, and a digest."""
 
     labelled: NDArray[np.int64]
     unlabelled: NDArray[np.int64]
@@ -31,18 +29,18 @@ class Split:
 
 
 def cut_of(images: Images, *, split: int, labels_per_class: int | None = None, seed: int) -> Split:
-    """The cut of a data set.
+    """The split of a data set.
 
-    Images that have no label in the source are unlabelled whatever the cut, and hide no label.
+    Images without a label in the source are always unlabelled and do not count for `split`.
 
     Args:
         images: the data set.
-        split: per cent of each class's training images treated as unlabelled, 0 to 99; 0 uses
+        split: percentage of each class's training images treated as unlabelled, 0 to 99; 0 uses
             every label.
-        labels_per_class: how many images of each class are labelled, in place of `split`.
-        seed: the seed of the cut.
+        labels_per_class: the number of labelled images per class, instead of `split`.
+        seed: the seed of the split.
 
-    Raises UserError when a class has too few images for it.
+    Raises UserError if a class has too few images.
     """
     rows = images.labelled_rows()
     return draw_split(
@@ -57,7 +55,7 @@ def cut_of(images: Images, *, split: int, labels_per_class: int | None = None, s
 
 
 def labelled_count(images: int, split: int) -> int:
-    """How many of `images` are labelled when `split` per cent are not: rounded half up."""
+    """The number of labelled images when `split` per cent are not labelled, rounded half up."""
     return (images * (100 - split) + 50) // 100
 
 
@@ -71,7 +69,7 @@ def draw_split(
     labels_per_class: int | None = None,
     beside: NDArray[np.int64] | None = None,
 ) -> Split:
-    """Cut training images into labelled and unlabelled.
+    """Split training images into labelled and unlabelled ones.
 
     Args:
         rows: row numbers of the training images with a label, ascending, (N,).
@@ -80,7 +78,7 @@ def draw_split(
         classes: the names of the classes.
         beside: row numbers of images without a label, if any.
 
-    Raises UserError when a class has too few images for it.
+    Raises UserError if a class has too few images.
     """
     labelled: list[NDArray[np.int64]] = []
     unlabelled = [np.zeros(0, np.int64) if beside is None else beside]
@@ -100,7 +98,7 @@ def draw_split(
 
 
 def _count_by_share(name: str, images: int, split: int) -> int:
-    """How many images of a class are labelled when `split` per cent are not."""
+    """The number of labelled images of a class when `split` per cent are not labelled."""
     if not 0 <= split <= 99:
         raise UserError(f"split={split}: choose 0 (every label is used) to 99")
     count = labelled_count(images, split)
@@ -116,7 +114,7 @@ def _count_by_share(name: str, images: int, split: int) -> int:
 
 
 def _count_by_number(name: str, images: int, labels: int) -> int:
-    """The same where so many images of each class are labelled."""
+    """The number of labelled images of a class for `labels` per class."""
     if labels < 1:
         raise UserError(f"data.labels_per_class={labels}: choose 1 or more")
     if labels > images:

@@ -1,4 +1,4 @@
-"""Every image below a folder, at any depth: what has no labels needs no order."""
+"""A source of unlabelled images: every image below a folder, in any subfolder."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ from birds.data.sources import Item, Scan
 
 
 class Tree(Files):
-    """Every image below a folder, at any depth; a linked folder is followed once.
+    """Every image below a folder, in any subfolder; a linked folder is read once.
 
     Args:
         root: the folder.
-        key: the word of the command line that named it, for messages.
+        key: its key on the command line, for messages.
     """
 
     def __init__(self, root: Path, key: str = "pool") -> None:
@@ -27,15 +27,15 @@ class Tree(Files):
         if not self.root.is_dir():
             other = "split, all_classes or " if self.key == "pool" else ""
             raise UserError(
-                f"{self.key}={self.place} is no folder; choose {other}a folder of images"
+                f"{self.key}={self.place} is not a folder; choose {other}a folder of images"
             )
         paths, notes = self.walk()
         if not paths:
-            raise UserError(f"{self.key}={self.place} holds no image")
+            raise UserError(f"{self.key}={self.place} contains no image")
         return Scan([Item(id_of(path), None, None) for path in sorted(paths)], notes)
 
     def walk(self) -> tuple[list[str], Notes]:
-        """The path under the root of every image, and what was left out or linked."""
+        """The path of every image under the root, and notes on left-out and linked folders."""
         paths: list[str] = []
         noted: dict[str, list[str]] = {}
         entered = {os.path.realpath(self.root)}
@@ -61,7 +61,7 @@ class Tree(Files):
         return paths, notes
 
     def _kind(self, folder: str, entered: set[str]) -> str | None:
-        """What is noted about a folder; None where it is just read."""
+        """The kind of note for a folder; None for an ordinary folder."""
         if is_left_out(os.path.basename(folder)):
             return "folders_left_out"
         real = os.path.realpath(folder)

@@ -1,6 +1,6 @@
-"""From a composed configuration to the run that it asks for; nonsense is refused with its cure.
+"""Turns a composed configuration into a RunSpec; rejects invalid choices with a cure.
 
-Every part validates its own options; what is checked here is what a run as a whole must have.
+Every part validates its own options. This module checks the conditions on the run as a whole.
 """
 
 from collections.abc import Mapping
@@ -28,18 +28,20 @@ DATA_WORDS = {"filter": "unlabelled_filter"}  # words of `data` for fields of a 
 
 
 def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: str = "") -> RunSpec:
-    """The run that a composed configuration asks for. Raises UserError, with the cure, on nonsense.
+    """The run of a composed configuration.
 
     Args:
         config: the resolved configuration as plain containers.
         data_digest: the digest of the images that `config["data"]` selects.
-        pool_digest: that of the further unlabelled images that `config["pool"]` selects, if any.
+        pool_digest: the digest of the extra unlabelled images of `config["pool"]`, if any.
+
+    Raises UserError, with the cure, for invalid choices.
     """
     try:
         shared = _shared(config, data_digest)
         pool = _pool(config, pool_digest)
         method = _classifier(config)
-        chosen_part("pretraining", _without_before(config["pretraining"]))  # though it is not read
+        chosen_part("pretraining", _without_before(config["pretraining"]))  # only to validate it
         needs = _needs(config, shared, pool) if config["start"] == "run" else ()
         return _built(
             "classifier",
@@ -57,7 +59,7 @@ def spec_from_config(config: Mapping[str, Any], data_digest: str, pool_digest: s
 
 
 def _shared(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
-    """What a classifier and the pretraining that it needs have in common."""
+    """The fields that a classifier and the pretraining that it needs share."""
     data = {name: config["data"][name] for name in ("name", "classes", "seed")}
     data["test"] = asked_test(config["data"])
     looks = config["data"].get("looks") or {}
@@ -75,7 +77,7 @@ def _shared(config: Mapping[str, Any], data_digest: str) -> dict[str, Any]:
 
 
 def _image(asked: Mapping[str, Any], encoder: Part) -> ImageChoices:
-    """How images are given to the encoder; what is `auto` is what its weights want."""
+    """How images are given to the encoder; `auto` takes the value that its weights expect."""
     made_by = part_class("encoder", encoder.place)
     preferred = {}
     if "auto" in asked.values() and hasattr(made_by, "preferred"):
@@ -98,12 +100,12 @@ def _image(asked: Mapping[str, Any], encoder: Part) -> ImageChoices:
 
 
 def _without_before(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A pretraining's own options, without the one that it goes on from."""
+    """A pretraining's own options, without `after`, the pretraining that it continues."""
     return {name: value for name, value in asked.items() if name != "after"}
 
 
 def _needs(config: Mapping[str, Any], shared: Mapping[str, Any], pool: Pool) -> tuple[RunSpec, ...]:
-    """The pretraining that is asked for, behind the one that it goes on from, if any."""
+    """The pretraining that a classifier starts from."""
     return (_pretraining(config["pretraining"], config["budget"], shared, pool),)
 
 
@@ -118,14 +120,14 @@ def _pretraining(
 
 
 def _shared_by_heads(encoder: Part) -> Part:
-    """The encoder with those of its options that a pretraining reads; the rest are defaults."""
+    """The encoder with the options that a pretraining reads; all others have their defaults."""
     made_by = part_class("encoder", encoder.place)
     options = made_by.shared_by_heads(options_of("encoder", encoder))
     return encoder.model_copy(update={"options": options.model_dump(mode="json")})
 
 
 def _classifier(config: Mapping[str, Any]) -> Part:
-    """The classifier with its own parts: what a configuration names as a head, for one."""
+    """The classifier with its own parts, such as its head."""
     asked = dict(config["classifier"])
     for name, value in asked.items():
         if name in FOLDERS and isinstance(value, Mapping):
@@ -162,13 +164,13 @@ def _built(
 
 
 def _noise_levels(config: Mapping[str, Any]) -> tuple[float, ...]:
-    """The levels of the test under noise; none without `robustness`."""
+    """The noise levels of the robustness test; empty without `robustness`."""
     if not isinstance(config["robustness"], bool):
         raise UserError(f"robustness={config['robustness']}: choose true or false")
     levels = tuple(config["robustness_levels"]) if config["robustness"] else ()
     if list(levels) != sorted(set(levels)) or 0 in levels:
         raise UserError(
-            f"robustness_levels={list(levels)}: give rising fractions above 0, as in [0.1,0.2]"
+            f"robustness_levels={list(levels)}: give increasing fractions above 0, as in [0.1,0.2]"
         )
     return levels
 

@@ -1,4 +1,4 @@
-"""What `python train.py` does with one composed configuration."""
+"""Plans and trains the run of one composed configuration, for `python train.py`."""
 
 import sys
 
@@ -12,18 +12,18 @@ from birds.launch.plan import describe, how_tracked, plan_run, told_before
 
 
 def conduct(config: DictConfig) -> float | None:
-    """Plan a run and do it, or with `dry_run` say what it would be. Returns its validation
-    accuracy.
+    """Plan a run and train it, or with `dry_run` only print the plan.
 
-    Raises UserError, with the cure, before anything is started.
+    Returns the validation accuracy, or None with `dry_run`. Raises UserError, with the cure, before
+    anything is started.
     """
     heed_environment(config)
     if config.get("cell") is not None:
-        raise UserError(f"cell={config.cell} belongs to a sweep: put -m first")
+        raise UserError(f"cell={config.cell} is only for sweeps: put -m first")
     planned = plan_run(config)
     if planned.slurm is not None:
         raise UserError(
-            f"slurm={planned.slurm['name']} submits sweeps: put -m first, as in python train.py "
+            f"slurm={planned.slurm['name']} is only for sweeps: put -m first, as in python train.py "
             "-m slurm=..."
         )
     for line in told_before([planned]):

@@ -1,8 +1,8 @@
-"""What is said before anything starts: how many images of which kind, how long it will take, and
-whether so few labels can tell anything.
+"""The lines printed before a start: numbers of images, the expected time, and warnings about too
+few labels.
 
-The time is that of training by gradient descent, from the images a second that finished runs under
-the same `runs_dir` reached on this machine. Early stopping makes it shorter.
+The time covers training by gradient descent. It uses the images per second of finished runs in the
+same `runs_dir` on this machine. Early stopping makes it shorter.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from birds.core.store import RunFolder
 from birds.data.images import UNLABELLED, Images
 from birds.data.split import Split
 
-FEW = 5  # labels a class below which a gap is mostly chance
-MEANINGLESS = "smoke"  # the budget that only tries whether everything works
-PIXELS_A_SECOND = (2e5, 4e6)  # that a core trains on, of large and small networks, where unmeasured
-AROUND = 3.0  # seconds of a run beside its training: reading, testing, saving
-READ = 200  # records that are read for their speed, the newest first
-SPREAD = (0.7, 1.4)  # how far runs alike but for their method are from each other
+FEW = 5  # labels per class; with fewer, differences are mostly chance
+MEANINGLESS = "smoke"  # the budget that only tests whether everything works
+PIXELS_A_SECOND = (2e5, 4e6)  # a guess for one core: large and small networks
+AROUND = 3.0  # seconds of a run outside training: reading, testing, saving
+READ = 200  # the newest records, which are read for their speed
+SPREAD = (0.7, 1.4)  # range of the speed of runs with the same encoder and another method
 
 
 class Counts(NamedTuple):
-    """How many classes and images a run has; `fewest` are the labels of its smallest class."""
+    """The numbers of classes and images of a run; `fewest` is that of its smallest class' labels."""
 
     classes: int
     classes_found: int
@@ -42,7 +42,7 @@ class Counts(NamedTuple):
 
 
 class Planned(Protocol):
-    """What is read of a planned run (`birds.launch.plan`)."""
+    """The attributes of a planned run (`birds.launch.plan`) that are used here."""
 
     @property
     def spec(self) -> RunSpec: ...
@@ -61,7 +61,7 @@ class Planned(Protocol):
 
 
 class Speed(NamedTuple):
-    """Images a second that were measured, of a method, and with an encoder at an image size."""
+    """Measured images per second of a method with an encoder at an image size."""
 
     method: str
     encoder: str
@@ -69,7 +69,7 @@ class Speed(NamedTuple):
 
 
 def counted(images: Images, cut: Split, pool: Images | None) -> Counts:
-    """The counts of a cut of a data set, with a wider pool where there is one."""
+    """The counts of a split of a data set, and of the extra unlabelled pool if there is one."""
     labels = images.label[cut.labelled]
     per_class = np.bincount(labels[labels != UNLABELLED], minlength=len(images.classes))
     return Counts(
@@ -84,7 +84,7 @@ def counted(images: Images, cut: Split, pool: Images | None) -> Counts:
 
 
 def foretold(planned: Sequence[Planned], runs: Mapping[str, RunSpec]) -> list[str]:
-    """The lines that are said first: counts of each cut, the time, and what to be warned of."""
+    """The lines to print before a start: counts for each split, the time, and warnings."""
     by_cut: dict[str, Counts] = {}
     for one in planned:
         if one.counts is not None:
@@ -99,12 +99,12 @@ def foretold(planned: Sequence[Planned], runs: Mapping[str, RunSpec]) -> list[st
     fewest = min((counts.fewest for counts in by_cut.values()), default=FEW)
     if fewest < FEW:
         lines.append(
-            f"careful: the smallest class has {fewest} label{'s' * (fewest != 1)}; below {FEW} a "
-            "class most differences between variants are chance, so ask for several seeds"
+            f"careful: the smallest class has {fewest} label{'s' * (fewest != 1)}; with fewer than "
+            f"{FEW} per class most differences between variants are chance, so run several seeds"
         )
     if any(run.budget == MEANINGLESS for run in runs.values()):
         lines.append(
-            f"careful: budget={MEANINGLESS} only tries whether everything works; its numbers mean "
+            f"careful: budget={MEANINGLESS} only tests whether everything works; its results mean "
             "nothing"
         )
     return lines
@@ -130,7 +130,7 @@ def _count_words(counts: Counts, spec: RunSpec) -> str:
 
 
 def _time_words(planned: Sequence[Planned], runs: Mapping[str, RunSpec]) -> str:
-    """The estimated time, or its range, of what is not finished."""
+    """The estimated time, or its range, of the runs that are not finished."""
     first = planned[0]
     runs_dir = first.runtime.runs_dir
     left = [run for run in runs.values() if RunFolder(runs_dir, run).record() is None]
@@ -149,17 +149,17 @@ def _time_words(planned: Sequence[Planned], runs: Mapping[str, RunSpec]) -> str:
     highs += AROUND * len(left)
     beside = min(len(left), first.slots if isinstance(first.slots, int) else cores())
     low, high = lows / beside, highs / beside
-    how = "measured on this machine" if measured else "not measured on this machine yet: a guess"
+    how = "measured on this machine" if measured else "a guess: not yet measured on this machine"
     span = _duration(high)
     if high > 1.5 * low and _duration(low) != span:
         span = f"{_duration(low)} to {span}"
-    where = f"{beside} side by side" if first.slurm is None else "as if on one machine"
+    where = f"{beside} in parallel" if first.slurm is None else "estimated for one machine"
     runs_left = f"{len(left)} run{'s' * (len(left) != 1)}"
     return f"time: about {span} for {runs_left}, {where} ({how})"
 
 
 def _images_trained(run: RunSpec, counts: Counts) -> int:
-    """How many images, with repetitions, a run trains on at most."""
+    """The largest number of images, repetitions included, that a run trains on."""
     training = run.training
     assert training is not None
     images = counts.labelled if run.stage == "classify" else counts.unlabelled
@@ -171,13 +171,13 @@ def _images_trained(run: RunSpec, counts: Counts) -> int:
 
 
 def _learns_beside(run: RunSpec) -> bool:
-    """Whether a step has unlabelled images beside the labelled ones."""
+    """Whether a training step uses unlabelled images together with the labelled ones."""
     loss = run.method.options.get("extra_loss")
     return isinstance(loss, Mapping) and loss.get("name") != "none"
 
 
 def _seconds(run: RunSpec, images: int, speeds: Sequence[Speed]) -> tuple[float, float, bool]:
-    """The fewest and most seconds of a run, and whether something like it was measured."""
+    """The shortest and longest time of a run in seconds, and whether a similar run was measured."""
     own = _speed(run, 1.0)
     same = [one.images_per_second for one in speeds if one[:2] == own[:2]]
     if same:

@@ -1,10 +1,9 @@
-"""The staged launcher: each distinct pretraining once, then what needs it, on this machine or on a
-SLURM cluster.
+"""The staged launcher: trains each distinct pretraining once, then the runs that need it.
 
-Here, each run is a process of its own (`birds.launch.local_workers`), started the moment a slot is
-free and what it needs is finished. On a cluster, runs are arrays of jobs wired by what they need
-(`birds.launch.slurm`). The truth about a run is its folder, never the process: a run whose process
-died without a record failed.
+On this machine each run is a process of its own (`birds.launch.local_workers`). It starts when a
+slot is free and the runs that it needs are finished. On a SLURM cluster runs are job arrays with
+dependencies (`birds.launch.slurm`). The folder of a run decides its state, never the process: a run
+whose process died without a record has failed.
 """
 
 import sys
@@ -40,26 +39,26 @@ def launch(
     load_table: LoadTable,
     load_looks: LoadLooks,
 ) -> list[JobReturn]:
-    """Plan every job, run what is not finished, print the table.
-
-    Raises UserError before anything starts, RunsFailed when all is over and some failed (a search
-    goes on instead).
+    """Plan every job, run what is not finished, and print the result table.
 
     Args:
-        compose: overrides -> the composed configuration.
+        compose: turns overrides into a composed configuration.
         job_overrides: the overrides of each job of the sweep.
-        load_table: imports and returns what prints the table of a sweep, given the runs folder, the
-            sweep's name and the name to write it under.
-        load_looks: imports and returns what looks at a sweep with `launch.until`.
+        load_table: imports and returns the function that prints a sweep's table; its arguments are
+            the runs folder, the sweep's name and the name of the table's files.
+        load_looks: imports and returns the statistics for a sweep with `launch.until`.
+
+    Raises UserError before anything starts, and RunsFailed at the end if runs failed. A search
+    continues instead.
     """
     asked = [(words, job) for words in job_overrides if (job := _planned(compose, words))]
     if not asked:
-        raise UserError("launch.exclude leaves no run of this sweep")
+        raise UserError("launch.exclude removes every run of this sweep")
     planned = [one for _, job in asked for one in job]
     first, runs = planned[0], with_needs([p.spec for p in planned])
     if first.average_over and not first.launch.wait:
         raise UserError(
-            "a search learns from each trial before it asks the next: leave launch.wait=true"
+            "a search needs the result of each trial before the next one: use launch.wait=true"
         )
     for line in (*told_before(planned), *foretold(planned, runs)):
         print(line, file=sys.stderr)
@@ -77,7 +76,7 @@ def launch(
 
 
 def _do(asked: Sequence[AskedJob], load_table: LoadTable) -> str:
-    """Run what is not finished of these jobs, print the table; returns the sweep's name."""
+    """Run the unfinished runs of these jobs and print the table; returns the sweep's name."""
     first = asked[0][1][0]
     runs = with_needs([planned.spec for _, job in asked for planned in job])
     listed = [Asked(key=p.spec.key, overrides=tuple(words)) for words, job in asked for p in job]
@@ -90,14 +89,15 @@ def _do(asked: Sequence[AskedJob], load_table: LoadTable) -> str:
 
 
 def _do_in_looks(asked: Sequence[AskedJob], looks: Looks, load_table: LoadTable) -> None:
-    """Run the lowest seeds, look, and run more of the cells that need them (`launch.until`)."""
+    """Run the lowest seeds, analyse them, and add seeds where needed (`launch.until`)."""
     first = asked[0][1][0]
     assert first.launch.until is not None
     goal, runs_dir, name = read_goal(first.launch.until), first.runtime.runs_dir, ""
 
     def still_open(seeds: int) -> frozenset[str]:
         found = looks.look(runs_dir, name, goal.points, goal.gap)
-        print(f"Look at {seeds} seeds, launch.until={first.launch.until}:", *found.lines, sep="\n")
+        goal_words = f"launch.until={first.launch.until}"
+        print(f"Interim analysis at {seeds} seeds, {goal_words}:", *found.lines, sep="\n")
         return found.open_runs
 
     done: list[AskedJob] = []
@@ -105,7 +105,7 @@ def _do_in_looks(asked: Sequence[AskedJob], looks: Looks, load_table: LoadTable)
         name = _do(done, load_table)
     saved = len(asked) - len(done)
     if saved:
-        print(f"Enough is known: {saved} of {len(asked)} runs that were asked for were not needed")
+        print(f"The results are precise enough: {saved} of {len(asked)} runs were not needed")
     else:
         print("\n".join(looks.look(runs_dir, name, goal.points, goal.gap).lines))
 
@@ -113,7 +113,7 @@ def _do_in_looks(asked: Sequence[AskedJob], looks: Looks, load_table: LoadTable)
 def _work_and_tell(
     sweep: Sweep, first: Planned, runs: dict[str, RunSpec], load_table: LoadTable
 ) -> None:
-    """Run what is not finished; where that is waited for, print what failed and the table."""
+    """Run what is not finished; if it waits for the end, print the failures and the table."""
     runs_dir = first.runtime.runs_dir
     board = Board(runs_dir, runs)
     _announce(board, sweep.shown_as(runs_dir))
@@ -134,8 +134,8 @@ def _work_and_tell(
 def _planned(
     compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str]
 ) -> list[Planned]:
-    """The runs of one job: none when it is excluded, one, or in a search one for each seed to
-    average over.
+    """The runs of one job: none if it is excluded, one, or in a search one for each seed of the
+    average.
     """
     try:
         config = compose(overrides)
@@ -148,19 +148,20 @@ def _planned(
             else [plan_run(config)]
         )
     except UserError as refusal:
-        raise UserError(f"{refusal} (asked by: {' '.join(overrides)})") from None
+        raise UserError(f"{refusal} (in the job: {' '.join(overrides)})") from None
 
 
 def _fits(cell: str, config: DictConfig) -> bool:
-    """Whether a configuration lies in a cell such as `variant=A split=70`. Raises UserError for an
-    unknown key.
+    """Whether a configuration belongs to a cell such as `variant=A split=70`.
+
+    Raises UserError for an unknown key.
     """
     for word in str(cell).split():
         key, _, wanted = word.partition("=")
         value = OmegaConf.select(config, key, default=UNKNOWN)
         if value is UNKNOWN or not wanted:
             raise UserError(
-                f"launch.exclude: {word!r} is not key=value of a key in configs/config.yaml"
+                f"launch.exclude: {word!r} is not key=value with a key of configs/config.yaml"
             )
         named = value.get("name") if isinstance(value, DictConfig) else value
         if ("null" if named is None else str(named)) != wanted:
@@ -173,7 +174,7 @@ def _returned(job: Sequence[Planned], value: float | None) -> JobReturn:
 
 
 def _objective(job: Sequence[Planned]) -> float | None:
-    """The mean validation accuracy of a job's runs; None when one of them did not finish."""
+    """The mean validation accuracy of a job's runs; None if a run did not finish."""
     records = [planned.folder.record() for planned in job]
     values = [float(record.value("valid_accuracy")) for record in records if record is not None]
     return sum(values) / len(values) if len(values) == len(job) else None
@@ -188,7 +189,7 @@ def _sweep(first: Planned, runs: Sequence[Asked]) -> Sweep:
 
 
 def _refuse_odd_cluster(sweep: Sweep) -> None:
-    """Refuse a profile that is wrong in itself, or asks for more than the cluster has."""
+    """Reject a profile that is invalid or requests more than the cluster has."""
     if sweep.slurm is not None:
         from birds.launch.slurm.limits import refuse_impossible
 
@@ -207,29 +208,29 @@ def _print_dry(planned: Sequence[Planned], runs: dict[str, RunSpec]) -> None:
 def _announce(board: Board, name: str) -> None:
     found = board.count(State.FINISHED)
     board.console.print(
-        f"{len(board.runs)} runs: {found} found finished, {len(board.runs) - found} to do"
+        f"{len(board.runs)} runs: {found} already finished, {len(board.runs) - found} to do"
     )
     if found < len(board.runs):
         own = "" if name == LAST else f" {name}"
-        board.console.print(f"See it in a browser meanwhile: birds watch{own}", soft_wrap=True)
+        board.console.print(f"To follow it in a browser: birds watch{own}", soft_wrap=True)
 
 
 def print_failures(board: Board, runs_dir: Path) -> None:
-    """Say of each run that failed why, what cures it, and where the rest is."""
+    """Print for each failed run the reason, the cure, and where the full message is."""
     for key, spec in board.runs.items():
         state, folder = board.states[key], RunFolder(runs_dir, key)
         if state not in (State.FAILED, State.BLOCKED, State.LOST, State.HELD):
             continue
-        told = (folder.failure() or board.why.get(key) or "it left no word").strip().splitlines()
+        told = (folder.failure() or board.why.get(key) or "no message").strip().splitlines()
         shown = told[:2] + [line for line in told[2:][-TAIL_LINES:] if line]
         if state is State.BLOCKED:
             cause = root_cause(spec, board.states)
-            shown = [not_started(cause) if cause else "not started: what it needs failed"]
+            shown = [not_started(cause) if cause else "not started: a run that it needs failed"]
         board.console.print(f"\n{key} {board.titles[key]} {state.value}:", style="bold red")
         board.console.print("\n".join(f"  {line}" for line in shown), markup=False, highlight=False)
         more = folder.failure_file if folder.failure_file.exists() else folder.log()
         if more is not None:
-            board.console.print(f"  the rest: {more}", soft_wrap=True)
+            board.console.print(f"  full message: {more}", soft_wrap=True)
 
 
 def refuse_failures(board: Board) -> None:
@@ -237,15 +238,17 @@ def refuse_failures(board: Board) -> None:
     if unfinished := len(board.runs) - board.count(State.FINISHED):
         count = len(board.runs)
         raise RunsFailed(
-            f"{unfinished} of {count} runs did not finish; the same command does only those again"
+            f"{unfinished} of {count} runs did not finish; the same command runs only those again"
         )
 
 
 def work_off(
     sweep: Sweep, board: Board, *, wait: bool, meanwhile: Callable[[], object] = lambda: None
 ) -> None:
-    """Run what is not finished, where the sweep says; on a cluster, `wait` says whether to return
-    when it is over. `meanwhile` is called once while a cluster works.
+    """Run what is not finished, on this machine or on the cluster of the sweep.
+
+    On a cluster, `wait` says whether to wait for the end. `meanwhile` is called once while the
+    cluster works.
     """
     assert sweep.runtime is not None
     if board.count(State.FINISHED) == len(board.runs):
@@ -268,7 +271,7 @@ def work_off(
     )
     if not wait:
         board.console.print(
-            f"Look after it with: birds status {sweep.name}   (also logs, retry, cancel)"
+            f"Follow it with: birds status {sweep.name}   (see also logs, retry, cancel)"
         )
         return
     watch_jobs(sweep, board, sweep.runtime.runs_dir, meanwhile)

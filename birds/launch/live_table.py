@@ -1,8 +1,8 @@
-"""What a person sees while a sweep runs: one bar for all of it, then the runs that are at work.
+"""The display of a running sweep: one progress bar, then a table of runs.
 
-In a terminal the view is drawn again and again and is never taller than the screen: what runs comes
-first, then what failed, then what is next; the rest is a number. Elsewhere a line says how far the
-sweep is.
+In a terminal it is redrawn and never taller than the screen. Active runs come first, then failed
+runs, then the next ones; the others are only counted. Outside a terminal one line reports the
+progress.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ STYLE = {
     State.HELD: "yellow",
 }
 BAR = 16  # characters
-AROUND = 6  # lines of the view that are no run: the bar, heads, rules, what is left out
-FROZEN = 0.2  # how long a head on a frozen encoder takes an epoch, as a share of a whole network
-COMING = 3  # runs that are shown as next
-TOLD = 0.02  # share of the work that is done before a time left is said
+AROUND = 6  # lines that show no run: the bar, headings, rules, the count of hidden runs
+FROZEN = 0.2  # time of an epoch with a frozen encoder, relative to a whole network
+COMING = 3  # waiting runs that are shown
+TOLD = 0.02  # share of the work after which a remaining time is shown
 
 
 def effort(spec: RunSpec) -> float:
-    """Roughly how long a run takes beside others: its epochs, those of frozen encoders counted
-    less; a fitted head counts as one.
+    """The rough relative duration of a run: its epochs; epochs with a frozen encoder count less,
+    and a fitted head counts as one epoch.
     """
     if spec.training is None:
         return 1.0
@@ -50,7 +50,7 @@ def duration(seconds: float) -> str:
 
 
 def share_of(told: Mapping[str, Any]) -> float:
-    """How much of a running run is done, from 0 to 1, by what it said of itself."""
+    """The finished share of a running run, 0 to 1, from its own progress report."""
     epochs = told.get("epochs") or 0
     return min(1.0, told.get("epoch", 0) / epochs) if epochs else 0.0
 
@@ -62,13 +62,13 @@ def seconds_left(
     found: Sequence[str],
     spent: float,
 ) -> float | None:
-    """How long the rest will take at the pace so far; None while too little is done to say.
+    """The expected remaining time in seconds at the pace so far; None while too little is done.
 
     Args:
-        efforts: that of each run, by key.
-        states: that of each run, by key.
-        told: what running runs said of themselves, by key.
-        found: the runs that were finished before.
+        efforts: the effort of each run, by key.
+        states: the state of each run, by key.
+        told: the progress reports of running runs, by key.
+        found: the runs that were finished before the start.
         spent: seconds since the start.
     """
     ours = [key for key in efforts if key not in found]
@@ -107,11 +107,11 @@ def view(
     """The live view, at most `height` lines.
 
     Args:
-        titles: what each run is called, by key.
+        titles: the title of each run, by key.
         states: the state of each run, by key, in the order in which they should start.
-        told: what running runs said of themselves, by key.
-        left: seconds until all is over, where that can be said.
-        height: how many lines there are.
+        told: the progress reports of running runs, by key.
+        left: remaining seconds, or None if unknown.
+        height: the number of lines of the terminal.
     """
     shown = shown_runs(states, max(1, height - AROUND))
     table = Table("run", "state", "epoch", "loss", "accuracy", "left", box=None, padding=(0, 1))
@@ -128,7 +128,7 @@ def view(
 
 
 def shown_runs(states: Mapping[str, State], room: int) -> list[str]:
-    """The runs that have a line of their own: what runs, what failed, and what is next."""
+    """The runs that get a line: active runs, failed runs, and the next runs; at most `room`."""
     ranks: list[list[str]] = [[], [], [], []]
     for key, state in states.items():
         if state is State.RUNNING:

@@ -1,12 +1,10 @@
-"""Processes side by side on this machine, one a run, each forked from a server that has imported
-everything.
+"""Runs runs as parallel processes on this machine, each forked from a server with all imports done.
 
-Importing torch and Lightning costs seconds of CPU; the fork server (multiprocessing's) pays them
-once a sweep, so a run is at its first step after a fraction of a second, and the imported pages are
-shared. A run is still a process of its
-own: it may die, leak or be killed without harm to another. The server itself trains nothing and
-opens no GPU. When the launching process dies, however it dies, its runs are interrupted: asked
-again, they go on from their last epoch.
+Importing torch and Lightning takes seconds of CPU time. The fork server of multiprocessing does it
+once for a sweep, so a run starts after a fraction of a second and shares the imported memory. Each
+run is a process of its own: it can die, leak memory or be killed without harm to other runs. The
+server itself trains nothing and opens no GPU. When the launching process dies in any way, its runs
+are interrupted; the same command continues them from their last epoch.
 """
 
 import contextlib
@@ -41,8 +39,8 @@ ENDING_SECONDS = 10
 
 
 def _work(spec: str, runtime: str, log: Path, environ: Mapping[str, str]) -> None:
-    """What a process does: one run, in a session and with a log of its own, in the environment that
-    was asked for.
+    """The work of a process: one run, in its own session, with its own log and the given
+    environment.
     """
     os.setsid()
     with log.open("ab", buffering=0) as file:
@@ -50,7 +48,7 @@ def _work(spec: str, runtime: str, log: Path, environ: Mapping[str, str]) -> Non
         os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(environ)
-    # A shell that starts a command in the background makes it ignore SIGINT, and so would this.
+    # A shell makes a background command ignore SIGINT, and this process would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_process()
     threading.Thread(target=_end_with_launcher, daemon=True).start()
@@ -75,8 +73,9 @@ def _end_with_launcher() -> None:
 
 @dataclasses.dataclass
 class LocalSlots:
-    """Slots for runs: one per GPU, or one per core, unless `slots` says otherwise; several may
-    share a GPU.
+    """Slots for runs: one per GPU, or one per core without a GPU, unless `slots` sets a number.
+
+    Several slots may share a GPU.
     """
 
     runtime: Runtime
@@ -86,8 +85,9 @@ class LocalSlots:
     oom_kills: int = dataclasses.field(default_factory=oom_kills)
 
     def work_off(self, board: Board) -> None:
-        """Run everything on the board that is not finished. On Ctrl-C the processes are ended and
-        the error goes on.
+        """Run everything on the board that is not finished.
+
+        On Ctrl-C the processes are ended and the exception is raised again.
         """
         gpus = visible_gpus() if self.runtime.device in ("auto", "cuda") else []
         count = int(self.slots) if self.slots != "auto" else len(gpus) or cores()
@@ -108,9 +108,7 @@ class LocalSlots:
     def _step(
         self, board: Board, busy: dict[int, tuple[str, BaseProcess]], count: int, gpus: list[str]
     ) -> bool:
-        """Free the slots of ended processes, fill free slots; whether there is anything left to
-        wait for.
-        """
+        """Free the slots of ended processes and fill free slots; returns whether a run is active."""
         for slot, (key, process) in list(busy.items()):
             if process.exitcode is not None:
                 del busy[slot]
@@ -165,11 +163,12 @@ class LocalSlots:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA names them (3, GPU-8a2..., MIG-...), without
-    importing torch.
+    """The GPUs that this process may use, by their CUDA names (3, GPU-8a2..., MIG-...).
+
+    Does not import torch.
     """
     devices = gpu_devices()
-    if not devices:  # a name alone is no GPU: the variable may come from a shell's start-up file
+    if not devices:  # the variable alone proves no GPU: it may come from a shell's start-up file
         return []
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
@@ -187,10 +186,10 @@ def gpu_devices() -> list[str]:
 
 
 def use_short_socket_paths() -> None:
-    """Let multiprocessing keep its sockets in a folder that can hold one.
+    """Make multiprocessing put its sockets into a folder that can hold them.
 
-    The path of a socket has about 100 characters at most, which job folders in TMPDIR exceed, and
-    some file systems hold no sockets. Raises UserError where no folder does.
+    The path of a socket may have about 100 characters. Job folders in TMPDIR are often longer, and
+    some file systems do not support sockets. Raises UserError if no folder works.
     """
     settings: dict[str, object] = vars(multiprocessing.process.current_process())["_config"]
     if settings.get("tempdir") is not None:
@@ -205,13 +204,13 @@ def use_short_socket_paths() -> None:
                 tempfile.tempdir = usual
             return
     raise UserError(
-        f"no socket can be made in {usual}, /tmp or /dev/shm: set TMPDIR to a short path on a disk "
-        "of this machine, as in TMPDIR=/tmp"
+        f"no socket can be created in {usual}, /tmp or /dev/shm: set TMPDIR to a short path on a "
+        "local disk, as in TMPDIR=/tmp"
     )
 
 
 def _holds_sockets(folder: Path) -> bool:
-    """Whether a socket with a path as long as multiprocessing's can be made below the folder."""
+    """Whether a socket with a path as long as multiprocessing's can be created in the folder."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="pymp-", dir=folder) as made,
@@ -224,9 +223,7 @@ def _holds_sockets(folder: Path) -> bool:
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:
-    """Interrupt the processes and what they started, and wait until they are gone; who stays is
-    killed.
-    """
+    """Interrupt the processes and their children and wait; kill those that do not end."""
     for number in (signal.SIGINT, signal.SIGKILL):
         for process in processes:
             if process.pid is not None and process.exitcode is None:

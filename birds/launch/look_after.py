@@ -1,6 +1,4 @@
-"""`birds status`, `retry`, `cancel`, `logs` and `doctor`: looking after a sweep that was launched
-before.
-"""
+"""`birds status`, `retry`, `cancel`, `logs` and `doctor`: commands for a sweep that was started."""
 
 import argparse
 from typing import Any
@@ -15,16 +13,14 @@ from birds.launch.progress import Board
 
 def add_commands(commands: Any) -> None:
     """Add these commands to the command line."""
-    status = commands.add_parser("status", help="where every run of a sweep is, why, and how far")
+    status = commands.add_parser("status", help="show the state and progress of every run")
     status.add_argument(
-        "--watch", action="store_true", help="keep showing it until Ctrl-C or all is over"
+        "--watch", action="store_true", help="update the display until Ctrl-C or the end"
     )
-    status.add_argument("--json", action="store_true", help="for programs")
-    retry = commands.add_parser(
-        "retry", help="run the failed and lost runs of a sweep again, nothing else"
-    )
+    status.add_argument("--json", action="store_true", help="print JSON for other programs")
+    retry = commands.add_parser("retry", help="run only the failed and lost runs of a sweep again")
     cancel = commands.add_parser(
-        "cancel", help="end the queued and running jobs of a sweep on SLURM"
+        "cancel", help="cancel the queued and running SLURM jobs of a sweep"
     )
     for command, act in ((status, _status), (retry, _retry), (cancel, _cancel)):
         command.set_defaults(act=act)
@@ -33,14 +29,12 @@ def add_commands(commands: Any) -> None:
         )
     logs = commands.add_parser("logs", help="print the newest log of a run")
     logs.add_argument("run", help="the beginning of its key")
-    logs.add_argument("--lines", type=int, default=0, help="only the last so many lines")
+    logs.add_argument("--lines", type=int, default=0, help="print only this many last lines")
     logs.set_defaults(act=_logs)
     doctor = commands.add_parser(
-        "doctor", help="what this machine and its SLURM cluster are like, and what will go wrong"
+        "doctor", help="check this machine and its SLURM cluster, and list what will fail"
     )
-    doctor.add_argument(
-        "name", nargs="?", help="a profile in slurm/, to check it against the cluster"
-    )
+    doctor.add_argument("name", nargs="?", help="a profile in slurm/ to check against the cluster")
     doctor.add_argument(
         "--write", metavar="NAME", help="write a first profile for this cluster: slurm/NAME.yaml"
     )
@@ -62,7 +56,7 @@ def _status(args: argparse.Namespace) -> None:
 
 
 def _print(found: list[Any], sweep: str) -> None:
-    """A line a run: fixed columns, so that it can be searched with grep; then what stands where.
+    """Print one line for each run, in fixed columns for grep, then the number in each state.
 
     The log of a finished run is left out: `birds logs` finds it.
     """
@@ -89,12 +83,12 @@ def _retry(args: argparse.Namespace) -> None:
     runs = sweep.specs(args.runs_dir)
     if sweep.runtime is None:
         raise UserError(
-            f"the sweep {args.sweep} was written by another version; ask for it with train.py again"
+            f"the sweep {args.sweep} was written by another version; start it again with train.py"
         )
     statuses = sweep_status(args.runs_dir, sweep.name, runs)
     chosen = [status.key for status in statuses if status.state in AGAIN]
     if not chosen:
-        print(f"{args.sweep}: nothing failed or was lost")
+        print(f"{args.sweep}: no run failed or was lost")
         return
     wanted = {run.key for key in chosen for run in runs[key].lineage()}
     board = Board(args.runs_dir, {key: spec for key, spec in runs.items() if key in wanted})
@@ -133,7 +127,7 @@ def _doctor(args: argparse.Namespace) -> None:
 
     if args.write:
         print(
-            f"Written: {write_profile(args.write)}; look it through, then: python train.py -m "
+            f"Written: {write_profile(args.write)}; check it, then run: python train.py -m "
             f"slurm={args.write} ..."
         )
     pair, fits = examine_pair()
@@ -142,4 +136,4 @@ def _doctor(args: argparse.Namespace) -> None:
     print("\n".join(lines))
     wrong += not fits
     if wrong:
-        raise UserError(f"{wrong} of these will go wrong")
+        raise UserError(f"{wrong} of these will fail")

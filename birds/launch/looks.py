@@ -1,9 +1,8 @@
-"""`launch.until`: a sweep that stops at looks which were fixed in advance, when it knows enough.
+"""`launch.until`: a sweep that stops early at planned interim analyses ("looks").
 
-The seeds that were asked for are the most there may be. The lowest of them run first; after each
-look only the cells whose comparisons are not known well enough get more. What a look finds, and at
-how many seeds there is one, is told by the statistics, which stand above this package: they are
-handed in.
+The requested seeds are the maximum. The lowest seeds run first. After each look, only the cells
+whose comparisons are not yet precise enough get more seeds. The statistics decide what a look finds
+and at how many seeds it happens; they belong to `analysis` and are passed in.
 """
 
 import re
@@ -19,8 +18,8 @@ UNTIL = re.compile(r"(ci|gap)=(\d+(?:\.\d+)?)")
 
 
 class Goal(NamedTuple):
-    """What is known well enough: an interval of `points` each way, or where `gap` says so already
-    one that leaves out 0.
+    """When a comparison is precise enough: its interval is at most plus or minus `points`, or, with
+    `gap`, it excludes 0.
     """
 
     points: float
@@ -28,15 +27,15 @@ class Goal(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a look found: a line for each comparison, and the runs of those that need more seeds."""
+    """The result of a look: one line for each comparison, and the runs that need more seeds."""
 
     lines: tuple[str, ...]
     open_runs: frozenset[str]
 
 
 class Looks(NamedTuple):
-    """The predeclared numbers of seeds, and what looks at a sweep: its runs folder, its name, and
-    the goal's points and gap.
+    """The planned numbers of seeds, and the function that analyses a sweep, given the runs folder,
+    the sweep's name and the goal's points and gap.
     """
 
     numbers: tuple[int, ...]
@@ -44,31 +43,31 @@ class Looks(NamedTuple):
 
 
 def read_goal(until: str) -> Goal:
-    """What `launch.until` asks for. Raises UserError for another word."""
+    """The goal of `launch.until`. Raises UserError for an invalid value."""
     found = UNTIL.fullmatch(until)
     if found is None or float(found[2]) == 0:
         raise UserError(
             f"launch.until={until}: choose ci=POINTS, as in launch.until='ci=3', or gap=POINTS, "
-            "which also stops where an interval leaves out 0"
+            "which also stops when an interval excludes 0"
         )
     return Goal(float(found[2]), found[1] == "gap")
 
 
 def refuse_odd_looks(asked: Sequence[Asked], looks: Looks) -> None:
-    """Raise UserError where a sweep cannot be looked at while it grows."""
+    """Raise UserError for a sweep that cannot use `launch.until`."""
     first = asked[0][1][0]
     assert first.launch.until is not None
     read_goal(first.launch.until)
     if first.average_over:
-        raise UserError("launch.until is for sweeps over seeds: a search has trials; leave it out")
+        raise UserError("launch.until is for sweeps over seeds, not for a search: leave it out")
     if not first.launch.wait:
-        raise UserError("launch.until looks at what is finished: leave launch.wait=true")
+        raise UserError("launch.until needs the finished runs: use launch.wait=true")
     seeds = _seeds(asked)
     if len(seeds) <= looks.numbers[0]:
         most = looks.numbers[-1]
         raise UserError(
-            f"launch.until={first.launch.until}: {len(seeds)} seeds leave nothing to stop, the "
-            f"first look is at {looks.numbers[0]}; ask for the most there may be, as in "
+            f"launch.until={first.launch.until}: {len(seeds)} seeds are too few, the first interim "
+            f"analysis is at {looks.numbers[0]}; request the maximum number, as in "
             f"seed=range({most})"
         )
 
@@ -76,13 +75,15 @@ def refuse_odd_looks(asked: Sequence[Asked], looks: Looks) -> None:
 def rounds(
     asked: Sequence[Asked], numbers: Sequence[int], still_open: Callable[[int], Collection[str]]
 ) -> Iterator[list[Asked]]:
-    """The jobs of each round, those of earlier rounds included: the lowest seeds of all cells, then
-    more seeds of the cells that `still_open` names a run of after the round.
+    """Yields the jobs of each round, with those of earlier rounds.
+
+    The first round has the lowest seeds of all cells. Later rounds add seeds to the cells with a
+    run that `still_open` returned.
 
     Args:
-        asked: every job that may be done.
-        numbers: at how many seeds there is a look.
-        still_open: keys of runs that need more seeds beside them, given the number of seeds.
+        asked: every job that may run.
+        numbers: the numbers of seeds at which there is a look.
+        still_open: returns, for a number of seeds, the keys of runs whose cells need more seeds.
     """
     seeds = _seeds(asked)
     counts = [number for number in numbers if number < len(seeds)] + [len(seeds)]
@@ -107,5 +108,5 @@ def _seeds(asked: Sequence[Asked]) -> list[int]:
 
 
 def _cell(words: Sequence[str]) -> frozenset[str]:
-    """What a job asked for beside its seed."""
+    """The overrides of a job without its seed."""
     return frozenset(word for word in words if not word.startswith("seed="))

@@ -1,10 +1,10 @@
-"""The specs of configurations that were planned before, so that planning them again needs no torch.
+"""Remembers the specs of planned configurations, so that planning them again needs no torch.
 
-The options of encoders, methods and heads live in modules that import torch, which takes seconds.
-What a configuration asks for is therefore remembered in `cache_dir/plans-STAMP.jsonl`, one line a
-configuration. The stamp stands for the code and the installed packages: after any change nothing is
-remembered. What is kept was made without seed and digests, and these are put in when it is used.
-Only what was accepted is kept, and nothing that names a part or a file outside the project.
+The options of encoders, methods and heads are in modules that import torch, which takes seconds.
+The spec of a configuration is therefore saved in `cache_dir/plans-STAMP.jsonl`, one line for each
+configuration. The stamp is a hash of the code and the installed packages, so any change starts an
+empty file. Saved specs have no seed and no digests; these are filled in when a spec is used. Only
+accepted specs are saved, and none that names a part or a file outside the project.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ import birds
 from birds.core.files import PREFIX
 from birds.core.spec import RunSpec
 
-DATA, POOL = "data-digest", "pool-digest"  # what stands for digests that are not known yet
-NEVER_READ = (  # by what makes a spec of a configuration: where and how runs run
+DATA, POOL = "data-digest", "pool-digest"  # placeholders for digests that are not known yet
+NEVER_READ = (  # keys that do not change a spec: where and how runs run
     "seed",
     "runs_dir",
     "cache_dir",
@@ -48,11 +48,11 @@ Compose = Callable[[Mapping[str, Any], str, str], RunSpec]
 
 
 class Memo:
-    """Drafts of specs by configuration, kept in a file that several processes may add to.
+    """Drafts of specs by configuration, in a file to which several processes may append.
 
     Args:
-        cache_dir: where the file lies; it need not exist before something is kept.
-        stamp: stands for the code that makes specs of configurations.
+        cache_dir: the folder of the file; it may be missing until something is saved.
+        stamp: a hash of the code that makes specs from configurations.
     """
 
     def __init__(self, cache_dir: Path, stamp: str) -> None:
@@ -60,11 +60,11 @@ class Memo:
         self._drafts = dict(_lines(self._file))
 
     def draft(self, config: Mapping[str, Any], compose: Compose) -> "Draft":
-        """What a configuration asks for, remembered or composed. Raises what `compose` raises.
+        """The draft of a configuration, remembered or composed. Raises what `compose` raises.
 
         Args:
             config: the resolved configuration as plain containers.
-            compose: makes a spec of a configuration and the digests of data and pool.
+            compose: makes a spec from a configuration and the digests of data and pool.
         """
         name = _name_of(config)
         known = self._drafts.get(name)
@@ -78,14 +78,14 @@ class Memo:
         return Draft(compose(config, DATA, POOL).model_dump(mode="json"), name, new=True)
 
     def keep(self, draft: "Draft") -> None:
-        """Remember a draft that was composed anew; the cache folder must exist."""
+        """Save a draft that was just composed; the cache folder must exist."""
         if not draft.new or draft.name in self._drafts or _from_outside(draft.values):
             return
         _forget_oldest(self._file)
         self._drafts[draft.name] = draft.values
         line = json.dumps([draft.name, draft.values], separators=(",", ":"))
         with contextlib.suppress(OSError), self._file.open("a") as file:
-            file.write(line + "\n")  # one write a line: others may add theirs at the same time
+            file.write(line + "\n")  # a single write: other processes may append at the same time
 
 
 class Draft:
@@ -97,16 +97,16 @@ class Draft:
         self.new = new
 
     def spec(self, data_digest: str, pool_digest: str, **fields: Any) -> RunSpec:
-        """The run, now that the digests of its images and of its pool are known.
+        """The spec with the digests of its images and of its pool filled in.
 
-        `fields` are choices that could not be made before, such as a usual split.
+        `fields` are choices that were not known before, such as the default split.
         """
         digests = {DATA: data_digest, POOL: pool_digest}
         return RunSpec.model_validate(_filled(self.values, fields, digests))
 
 
 def memo_in(cache_dir: Path) -> Memo:
-    """The memo of a cache folder for the code as it is; read once a process."""
+    """The memo of a cache folder for the present code; read once per process."""
     return _memo(cache_dir, code_stamp(Path(birds.__file__).parent))
 
 
@@ -117,9 +117,9 @@ def _memo(cache_dir: Path, stamp: str) -> Memo:
 
 @lru_cache(maxsize=4)
 def code_stamp(package: Path) -> str:
-    """Twelve hex digits for all Python files of a package and all installed packages.
+    """Twelve hex digits: a hash of a package's Python files and of the installed packages.
 
-    A file counts with its path, its size and the moment of its last change.
+    Of each file, the path, the size and the time of the last change are hashed.
     """
     digest = hashlib.sha256(sys.version.encode())
     for file in sorted(package.rglob("*.py")):
@@ -132,7 +132,7 @@ def code_stamp(package: Path) -> str:
 
 
 def _installed() -> set[str]:
-    """The packages that can be imported: their names and versions, as their folders say them."""
+    """Names and versions of the installed packages, from the names of their folders."""
     found = set()
     for distribution in importlib.metadata.distributions():
         place = getattr(distribution, "_path", None)
@@ -149,9 +149,9 @@ def _name_of(config: Mapping[str, Any]) -> str:
 def _filled(
     values: Mapping[str, Any], fields: Mapping[str, Any], digests: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """A dumped spec with other values of its own fields, and digests in place of placeholders.
+    """A dumped spec with new field values, and with digests instead of placeholders.
 
-    Both are put into the runs that it needs, too.
+    Both also apply to the runs that it needs.
     """
     filled = {**values, **fields}
     for name in ("data", "pool"):
@@ -163,8 +163,8 @@ def _filled(
 
 
 def _from_outside(value: Any) -> bool:
-    """Whether a dumped spec names what has no stamp: a part `package.module:Class`, or a file by
-    its contents, whose place is known to the process that looked at it.
+    """Whether a dumped spec names something outside the stamp: a part `package.module:Class`, or a
+    file by its SHA-256.
     """
     if isinstance(value, str):
         return value.startswith(PREFIX)
@@ -177,7 +177,7 @@ def _from_outside(value: Any) -> bool:
 
 
 def _lines(file: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The drafts of a file; a line that was cut short is left out."""
+    """The drafts in a file, without lines that are incomplete."""
     try:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError):
@@ -193,7 +193,7 @@ def _lines(file: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _forget_oldest(own: Path) -> None:
-    """Remove files of code that was used longest ago, a few excepted."""
+    """Remove the oldest files and keep a few of the newest."""
     if own.exists():
         return
     others = sorted(own.parent.glob("plans-*.jsonl"), key=lambda file: file.stat().st_mtime)

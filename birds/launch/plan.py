@@ -1,7 +1,6 @@
-"""From composed configurations to runs that may start: everything that can be refused is refused
-here, before any does.
+"""Plans runs from composed configurations and rejects every invalid choice before a run starts.
 
-No torch at import: a sweep that was planned before and is finished says so without it (see
+This module does not import torch, so a finished sweep that was planned before answers fast (see
 `birds.launch.memo`).
 """
 
@@ -33,8 +32,10 @@ C = TypeVar("C", bound=Choices)
 
 
 class Launch(Choices):
-    """How a sweep is launched. `canary`: hold the rest when the first run to end died of a bug;
-    auto is on SLURM. `until`: stop adding seeds when so much is known (`birds.launch.looks`).
+    """How a sweep is launched.
+
+    canary: hold the other runs if the first run to end failed with a bug; auto means on SLURM.
+    until: the precision at which no more seeds are added (`birds.launch.looks`).
     """
 
     wait: bool
@@ -46,7 +47,7 @@ class Launch(Choices):
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """A run that was asked for: what it is, where it runs, and how it is launched."""
+    """A requested run: its spec, where it runs, and how it is launched."""
 
     spec: RunSpec
     runtime: Runtime
@@ -56,8 +57,8 @@ class Planned:
     launch: Launch
     slurm: dict[str, Any] | None
     average_over: tuple[int, ...]
-    notes: tuple[str, ...] = ()  # what the reader of images left out, joined or scaled
-    licences: tuple[str, ...] = ()  # of weights that must not be used commercially
+    notes: tuple[str, ...] = ()  # images that the reader left out, merged or scaled
+    licences: tuple[str, ...] = ()  # lines on weights whose licence forbids commercial use
     counts: Counts | None = None
 
     @property
@@ -67,12 +68,10 @@ class Planned:
 
 
 def plan_run(config: DictConfig) -> Planned:
-    """The run a composed configuration asks for. Raises UserError, with the cure, when it cannot be
-    done.
-    """
+    """The planned run of a composed configuration. Raises UserError, with the cure, if impossible."""
     values: Any = OmegaConf.to_container(config, resolve=True)
     memo = memo_in(Path(str(values["cache_dir"])).expanduser().resolve())
-    draft = memo.draft(values, _compose)  # nonsense dies before images are read or a folder is made
+    draft = memo.draft(values, _compose)  # rejects invalid choices before images are read
     _refuse_odd_runtime(values)
     if not values["dry_run"]:
         fetch_files()
@@ -109,28 +108,26 @@ def plan_run(config: DictConfig) -> Planned:
 
 
 def _compose(values: Mapping[str, Any], data_digest: str, pool_digest: str) -> RunSpec:
-    """The run of a configuration that is not remembered: this imports its parts, and torch."""
+    """The run of a configuration without a memo; this imports its parts, and torch."""
     from birds.launch.chosen import spec_from_config
 
     return spec_from_config(values, data_digest, pool_digest)
 
 
 def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
-    """Refuse what would only be found out when a run starts, or be taken for something else."""
+    """Reject values that would fail only when a run starts, or would be misread."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(values["device"])):
         raise UserError(
             f"device={values['device']} is not supported; choose auto, cpu, mps, cuda or cuda:N"
         )
     for name, meaning in (
-        ("slots", "how many runs go side by side"),
-        ("threads", "how many threads a run has"),
+        ("slots", "the number of parallel runs"),
+        ("threads", "the number of threads of a run"),
     ):
         if values[name] != "auto" and (type(values[name]) is not int or values[name] < 1):
             raise UserError(f"{name}={values[name]}: choose auto or {meaning}, 1 or more")
     if not re.fullmatch(r"[^/\0]*[^/\0.][^/\0]*", str(values["sweep"])):
-        raise UserError(
-            f"sweep={values['sweep']}: the sweep's name is a name, not a path, and not empty"
-        )
+        raise UserError(f"sweep={values['sweep']}: the name of a sweep must not be empty or a path")
     switches = {
         "dry_run": values["dry_run"],
         "data.skip_unreadable": values["data"].get("skip_unreadable", False),
@@ -157,7 +154,7 @@ def _runtime(values: Mapping[str, Any]) -> Runtime:
 
 
 def _reader(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What the reader may do with files; a data set's YAML need not speak of it."""
+    """The options of the image reader that the data set's YAML sets."""
     return {name: data[name] for name in READER if name in data}
 
 
@@ -181,7 +178,9 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
 
 
 def _about_images(data: Mapping[str, Any]) -> str:
-    """What decides which images are read, without the choices of unlabelled ones beside them."""
+    """The choices that decide which images are read, as JSON, without those of extra unlabelled
+    images.
+    """
     beside = ("unlabelled", "unlabelled_filter", "pollution", "labels_per_class")
     return json.dumps({k: v for k, v in data.items() if k not in beside}, sort_keys=True)
 
@@ -196,7 +195,7 @@ def _images(data: str, apart: Path | None, cache_dir: Path) -> Images:
 
 
 def _split(values: Mapping[str, Any], draft: Mapping[str, Any], images: Images) -> int:
-    """The split that is asked for, the usual one being 0 where there are unlabelled images."""
+    """The requested split; the default is 0 if the data set has unlabelled images of its own."""
     if draft["labels_per_class"] is not None:
         return int(draft["split"])
     return int(asked_split(values, unlabelled=len(images.unlabelled_rows()) > 0))
@@ -220,7 +219,7 @@ def _read_pool(
     apart: Path | None,
     cache_dir: Path,
 ) -> Images | None:
-    """The pool for a cut, whose size says how many images pollute it."""
+    """The pool for a split; the size of the split decides how many images pollute the pool."""
     values = json.loads(data)
     return pool_images(
         asked,
@@ -234,8 +233,8 @@ def _read_pool(
 
 
 def told_before(planned: Sequence[Planned]) -> list[str]:
-    """What was left out, joined or scaled when images were read, and which weights must not be used
-    commercially, each line once for a sweep.
+    """Notes on images that were left out, merged or scaled, and on weights that must not be used
+    commercially; each line once.
     """
     lines = [f"images: {line}" for run in planned for line in run.notes]
     lines += [f"weights: {line}" for run in planned for line in run.licences]
@@ -253,13 +252,13 @@ def _licence_lines(runtime: Runtime) -> tuple[str, ...]:
 
 
 def how_tracked(runtime: Runtime) -> str | None:
-    """The sentence that says how W&B is used, once a command; None when it is off."""
+    """A sentence on how W&B is used; None when it is off."""
     offline = f"W&B is offline; send it later with: birds --runs-dir {runtime.runs_dir} wandb sync"
     return {"offline": offline, "online": "W&B is online", "none": None}[runtime.tracking]
 
 
 def describe(planned: Sequence[Planned]) -> str:
-    """A line per run: key, state, what it is, what it waits for."""
+    """One line for each run: key, state, stage, title, and the runs that it waits for."""
     lines, runs = [], with_needs([p.spec for p in planned])
     for (key, spec), title in zip(runs.items(), titles(runs).values(), strict=True):
         finished = RunFolder(planned[0].runtime.runs_dir, spec).record() is not None

@@ -1,5 +1,7 @@
-"""The state of every run of a sweep, shown live: a bar and a table in a terminal
-(`birds.launch.live_table`); elsewhere a line when a run is over, and a line a minute.
+"""Shows the state of every run of a sweep while it runs.
+
+In a terminal this is a bar and a table (`birds.launch.live_table`). Elsewhere it prints a line
+when a run ends, and a line every minute.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from birds.core.store import RunFolder
 from birds.core.sweep import titles
 from birds.launch.live_table import duration, effort, seconds_left, summary, view
 
-MINUTE = 60.0  # seconds between two lines on how far the sweep is, where there is no terminal
+MINUTE = 60.0  # seconds between two progress lines outside a terminal
 
 
 def _levels_waiting(runs: Mapping[str, RunSpec]) -> dict[str, int]:
-    """How many levels of runs wait for each run, by key: 0 for one that none needs."""
+    """How many levels of runs depend on each run, by key; 0 if no run needs it."""
     levels = dict.fromkeys(runs, 0)
     for spec in runs.values():
         for run in spec.lineage():
@@ -53,11 +55,10 @@ class Board:
         return sum(value is state for value in self.states.values())
 
     def next_ready(self) -> str | None:
-        """The waiting run to start next: one whose needs are all finished, None where there is
-        none.
+        """The run to start next: a waiting run whose needs are all finished. None if there is none.
 
-        First come runs on which most levels of others wait, then the longest. Runs whose needs
-        failed are blocked.
+        Runs with the most dependent levels come first, then the longest runs. A run whose needs
+        failed is set to blocked.
         """
         ready = []
         for key, spec in self.runs.items():
@@ -71,13 +72,13 @@ class Board:
         return max(ready, key=self._urgency, default=None)
 
     def _urgency(self, key: str) -> tuple[int, bool, int]:
-        """Orders runs by how much depends on them, then by how long they roughly take."""
+        """Sort key: the number of dependent levels, then the rough duration."""
         spec = self.runs[key]
         trains_encoder = spec.views is None and spec.training is not None
         return self._levels_waiting[key], trains_encoder, spec.epochs
 
     def look_for_records(self) -> bool:
-        """Whether a run that was not over has left its record since."""
+        """Whether a run that is not yet shown as over has written its record."""
         return any(
             self._folders[key].record_file.exists()
             for key, own in self.states.items()
@@ -85,12 +86,12 @@ class Board:
         )
 
     def give_up(self, state: State) -> None:
-        """Move every run that waits to `state`."""
+        """Set every waiting run to `state`."""
         for key in [key for key, own in self.states.items() if own is State.WAITING]:
             self.set(key, state)
 
     def set(self, key: str, state: State, why: str = "") -> None:
-        """Move a run to a state; where there is no live table, say so once it is over."""
+        """Set the state of a run; without a live table, print a line when the run is over."""
         if self.states[key] is state:
             return
         self.states[key], self.why[key] = state, why
@@ -99,7 +100,7 @@ class Board:
             self._say(f"{over}/{len(self.runs)}  {key}  {self.titles[key]:32}  {state.value}")
 
     def _say(self, words: str) -> None:
-        """A line on the error stream, with the time since the start."""
+        """Print a line on standard error, with the time since the start."""
         self._said = time.monotonic()
         spent = duration(self._said - self._started)
         self.console.print(f"{spent:>9}  {words}", highlight=False, soft_wrap=True)
@@ -116,14 +117,14 @@ class Board:
             self._live.stop()
 
     def refresh(self) -> None:
-        """Bring the live table up to date; without one, say once a minute how far the sweep is."""
+        """Update the live table; without one, print the progress once a minute."""
         if self._live is not None:
             self._live.update(self.view())
         elif time.monotonic() - self._said > MINUTE:
             self._say(summary(self.states, self._seconds_left(self._told())))
 
     def _told(self) -> dict[str, dict[str, Any]]:
-        """What the runs that are at work said of themselves, by key."""
+        """The progress reports of the active runs, by key."""
         running = [key for key, state in self.states.items() if state is State.RUNNING]
         return {key: self._folders[key].progress() for key in running}
 
@@ -132,7 +133,7 @@ class Board:
         return seconds_left(self._efforts, self.states, told, self._found, spent)
 
     def view(self) -> RenderableType:
-        """The live table, as tall as the terminal at most."""
+        """The live table, at most as tall as the terminal."""
         told = self._told()
         left = self._seconds_left(told)
         return view(self.titles, self.states, told, left, self.console.height)

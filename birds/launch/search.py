@@ -1,7 +1,8 @@
-"""Hyper-parameter search that survives being killed: hydra-optuna-sweeper on a study in a file.
+"""Hyper-parameter search that can be killed and resumed: hydra-optuna-sweeper, with its study in a
+file.
 
-Trials that were running when the search died are asked again first, with their own values: their
-runs have the same keys, so finished ones are found and killed ones go on. `n_trials` counts the
+Trials that were running when the search died are repeated first, with the same values. Their runs
+have the same keys, so finished runs are reused and killed runs continue. `n_trials` counts the
 finished trials of the whole study.
 """
 
@@ -18,34 +19,37 @@ from birds.core.store import claimed, write_text
 
 @contextlib.contextmanager
 def claimed_study(sweeper: Any) -> Iterator[None]:
-    """Hold a sweeper's study while its trials run: a second search would take the running trials
-    for interrupted ones. Raises UserError when another process holds it.
+    """Lock a sweeper's study while its trials run.
+
+    Without the lock a second search would mistake running trials for interrupted ones. Raises
+    UserError when another process holds the lock.
     """
     if not sweeper.storage:
         yield
         return
     folder = Path(str(sweeper.storage).removeprefix("sqlite:///")).parent
     refusal = (
-        f"the search {sweeper.study_name} is going on in another process: wait for it, or begin "
-        "another with sweep=OTHER"
+        f"the search {sweeper.study_name} is running in another process: wait for it, or start "
+        "another one with sweep=OTHER"
     )
     with claimed(folder / "search.lock", refusal):
         yield
 
 
 def resume(sweeper: Any, arguments: Sequence[str]) -> None:
-    """Bring a sweeper up to what its study holds already: fewer trials to do, interrupted ones
-    first.
+    """Resume a study: re-queue interrupted trials first, and count the finished ones as done.
 
     Args:
         sweeper: hydra-optuna-sweeper's implementation, before it starts.
-        arguments: the overrides of the command line, which may ask for more to search over.
+        arguments: the overrides of the command line, which may add search parameters.
+
+    Raises UserError when the seed is a search parameter.
     """
     asked = [f"{name}={value}" for name, value in (sweeper.params or {}).items()] + list(arguments)
     if any(re.match(r"seed=.*[^\d]", word) for word in asked):
         raise UserError(
-            "a seed is not searched over: it would pick the luckiest; average with "
-            "search.seeds=[0,1,2]"
+            "the seed cannot be a search parameter: the search would pick the luckiest seed; "
+            "average over seeds with search.seeds=[0,1,2]"
         )
     if not sweeper.storage:
         return
@@ -70,19 +74,19 @@ def resume(sweeper: Any, arguments: Sequence[str]) -> None:
 
 
 def refuse_dry_run(sweeper: Any, arguments: Sequence[str]) -> None:
-    """Raise UserError where a search is asked what it would do: that depends on its results."""
+    """Raise UserError for a search with `dry_run`: its trials depend on earlier results."""
     config = getattr(sweeper, "config", None)
     asked = [word.partition("=")[2].lower() for word in arguments if word.startswith("dry_run=")]
     dry = asked[-1] in ("true", "1", "yes", "on") if asked else bool(config and config.dry_run)
     if dry:
         raise UserError(
-            "a search has no dry run: each trial is chosen by the results of those before. Leave "
-            "sweeps=search out to see one run, as in python train.py variant=B2 dry_run=true"
+            "a search has no dry run: each trial depends on the results of earlier trials. To see "
+            "one run, leave out sweeps=search, as in python train.py variant=B2 dry_run=true"
         )
 
 
 def _study(storage: str, name: str) -> Any:
-    """The study in a database, or None. What is in it are numbers and JSON: nothing executes."""
+    """The study in a database, or None. It contains only numbers and JSON, so no code is run."""
     import optuna
 
     optuna.logging.set_verbosity(30)  # warnings
@@ -92,20 +96,20 @@ def _study(storage: str, name: str) -> Any:
         return study
     except KeyError:
         return None
-    except Exception as error:  # a file that is no database, or that holds other things
+    except Exception as error:  # the file is not a database, or holds something else
         first_line = str(error).partition("\n")[0]
         raise UserError(
             f"{storage.removeprefix('sqlite:///')} cannot be read as the study of a search "
-            f"({type(error).__name__}: {first_line[:100]}); move it away, or begin another "
+            f"({type(error).__name__}: {first_line[:100]}); move it away, or start another "
             "search with sweep=OTHER"
         ) from None
 
 
 def trials(runs_dir: Path, sweep: str) -> list[dict[str, Any]]:
-    """The trials of a search, best first: number, state, value (mean validation accuracy),
+    """The trials of a search, best first: number, state, value (mean validation accuracy) and
     parameters.
 
-    Raises UserError when there is no study of that name.
+    Raises UserError when there is no study with this name.
     """
     file = study_file(runs_dir, sweep)
     study = _study(f"sqlite:///{file}", sweep) if file.exists() else None
@@ -136,5 +140,5 @@ def print_trials(runs_dir: Path, sweep: str) -> None:
 
 
 def study_file(runs_dir: Path, sweep: str) -> Path:
-    """Where a search's study lies."""
+    """The path of a search's study."""
     return runs_dir / "sweeps" / sweep / "study.db"

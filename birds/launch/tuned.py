@@ -1,8 +1,8 @@
-"""Fair tuning: every method is searched over with the same number of trials, and then reported.
+"""Fair tuning: every method gets a search with the same number of trials before it is reported.
 
-A method's trials are judged on validation images, over seeds apart from those that are reported;
-no test image is read before its choices stand. `tuning.json` beside the sweep says what was tried
-and chosen, so that a table can count tuning into the seconds.
+Trials are evaluated on validation images, with other seeds than the reported ones. No test image is
+read before the choices are fixed. `tuning.json` in the sweep's folder records the trials and the
+choices, so that a table can include the time of tuning.
 """
 
 import json
@@ -29,19 +29,18 @@ def tune_and_report(
     search: Search,
     report: Report,
 ) -> Any:
-    """Search for each method's best choices, then run all of them with the reported seeds.
+    """Search for each method's best choices, then run all methods with the reported seeds.
 
     Args:
-        runs_dir: where runs lie.
-        sweep: its name; a method's search is called `SWEEP-METHOD`.
-        methods: by name, the `words` that ask for a method and the `params` searched over.
-        seeds: those that are reported.
-        search_seeds: those of the trials.
-        search: (its name, the method's words, its params) does the trials that are still lacking.
-        report: (the chosen words by method's words, the words of each run) runs the rest.
+        runs_dir: the folder of the runs.
+        sweep: the sweep's name; the search of a method is called `SWEEP-METHOD`.
+        methods: by name, the overrides of a method (`words`) and its search space (`params`).
+        seeds: the reported seeds.
+        search_seeds: the seeds of the trials.
+        search: runs the missing trials, given the search's name, the method's words and params.
+        report: runs the rest, given the chosen words by method and the words of each run.
 
-    Raises UserError where a seed would be both searched over and reported, and where no trial of a
-    method was finished.
+    Raises UserError if a seed is used for both, or if a method has no finished trial.
     """
     refuse_shared_seeds(seeds, search_seeds)
     chosen: dict[str, list[str]] = {}
@@ -67,20 +66,23 @@ def _leave(file: Path, told: Mapping[str, Any]) -> None:
 
 
 def study_name(sweep: str, method: str) -> str:
-    """What the search for a method is called."""
+    """The name of the search for a method."""
     return f"{sweep}-{method}"
 
 
 def refuse_shared_seeds(seeds: Sequence[int], search_seeds: Sequence[int]) -> None:
-    """Raise UserError where a seed would be both searched over and reported."""
+    """Raise UserError if a seed is used both for trials and for the report."""
     shared = sorted(set(seeds) & set(search_seeds))
     if shared:
         raise UserError(
-            f"seed={shared[0]} is one that the trials are judged on (search.seeds="
-            f"{list(search_seeds)}): its accuracy would be too good; report other seeds"
+            f"seed={shared[0]} is also a seed of the trials (search.seeds={list(search_seeds)}): its "
+            "accuracy would be too optimistic; report other seeds"
         )
     if not seeds or not search_seeds:
-        raise UserError("tuning needs seeds to report (seed=0,1,2) and others (search.seeds=[100])")
+        raise UserError(
+            "tuning needs seeds to report (seed=0,1,2) and other seeds for trials "
+            "(search.seeds=[100])"
+        )
 
 
 def best_trial(runs_dir: Path, study: str) -> tuple[dict[str, Any], int]:
@@ -88,13 +90,13 @@ def best_trial(runs_dir: Path, study: str) -> tuple[dict[str, Any], int]:
     rows = trials(runs_dir, study)
     done = [row for row in rows if row["value"] is not None]
     if not done:
-        raise UserError(f"no trial of {study} was finished; birds status {study}")
+        raise UserError(f"no trial of {study} is finished; see birds status {study}")
     params = {name: value for name, value in done[0].items() if name not in NOT_PARAMETERS}
     return {"params": params, "valid_accuracy": done[0]["value"]}, len(done)
 
 
 def tuning_file(runs_dir: Path, sweep: str) -> Path:
-    """Where it is kept what was tried and chosen."""
+    """The path of the file that records trials and choices."""
     return sweep_file(runs_dir, sweep).with_name("tuning.json")
 
 

@@ -1,6 +1,4 @@
-"""What watches a training: curves in a CSV, progress for whoever looks, checkpoints, early
-stopping.
-"""
+"""Callbacks of a training: curves as CSV, progress reports, checkpoints and early stopping."""
 
 import csv
 import io
@@ -96,7 +94,7 @@ class Stopping(Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._should_stop():
             raise Stopped(
-                f"stopped before epoch {trainer.current_epoch + 1}, which is where it will go on"
+                f"stopped before epoch {trainer.current_epoch + 1}; it will continue from there"
             )
 
 

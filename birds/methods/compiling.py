@@ -1,10 +1,10 @@
-"""torch.compile for an encoder's training where it pays: steps, compiled and eager, timed in turn
-on the device.
+"""Uses torch.compile for an encoder's training if it is faster: compiled and eager steps are timed
+in turn on the device.
 
-Left to itself it is tried on GPUs alone: on CPUs fp32 was 1 to 7 % faster and bf16 a quarter
-slower, for half a minute of compiling (DECISIONS 51). What was found is kept in the cache folder,
-so it is measured once a device, precision, version of torch, encoder and batch. Weights, their
-names and checkpoints are the same either way.
+By default it is tried only on GPUs. On CPUs, fp32 was 1 to 7 % faster and bf16 a quarter slower, and
+compiling took half a minute (DECISIONS 51). The result is kept in the cache folder, so it is
+measured once for each device, precision, version of torch, encoder and batch. Weights, their names
+and checkpoints do not change.
 """
 
 import copy

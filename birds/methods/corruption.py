@@ -1,4 +1,4 @@
-"""What an image loses before an autoencoder sees it: pixels to salt and pepper, patches to grey.
+"""Corrupts images for an autoencoder: salt-and-pepper noise on pixels, or grey patches.
 
 Salt and pepper after Vincent et al. (2008, 10.1145/1390156.1390294); hidden patches after He et al.
 (2022, arXiv:2111.06377), with a convolutional encoder that sees grey where a patch is hidden.
@@ -24,7 +24,7 @@ def seasoned(
 ) -> Float[Tensor, "B C H W"]:
     """Salt and pepper from a uniform draw, 0 to 1.
 
-    With one draw, what less noise replaces more noise replaces too.
+    With the same draw, pixels that are replaced at a low noise level are also replaced at higher ones.
     """
     return image.masked_fill(draw < noise / 2, 0.0).masked_fill(draw >= 1 - noise / 2, 1.0)
 

@@ -1,9 +1,9 @@
-"""The expanding half of a U-Net, on any encoder that has maps; it is thrown away after pretraining.
+"""The decoder of a U-Net for any encoder with maps; it is discarded after pretraining.
 
-Skip connections can be held back, since plain ones can copy the image past the deepest map: dropped
-per image in training so that the deepest map must carry it alone part of the time, gated, or
-narrowed (docs/unet.md). Each level has one convolution and narrows before it enlarges: half the
-cost, and more of the work left to the encoder.
+Plain skip connections can copy the image past the deepest map, so they can be limited: dropped per
+image in training, so that the deepest map must then represent the image alone, gated, or narrowed
+(docs/unet.md). Each level has one convolution and reduces the channels before it upsamples. This
+halves the cost and leaves more of the work to the encoder.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
-"""Descriptions of images for encoders that read them at their own size: made once, kept on disk.
+"""Descriptors of images for encoders that read images in their own size: computed once, kept on
+disk.
 
-A file's name is a hash of the images, of how they are described and of the noise on them, so every
-vocabulary, matcher, pyramid, seed and cut shares it. Processes that need the same descriptions at
-once make them once. Descriptors are written in order as they come and read through a map.
+The file's name is a hash of the images, of the kind of descriptors and of the noise, so every
+vocabulary, matcher, pyramid, seed and split shares it. If several processes need the same file, one
+of them makes it. Descriptors are written in order and read through a memory map.
 """
 
 import hashlib

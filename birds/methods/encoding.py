@@ -1,4 +1,4 @@
-"""How a frozen encoder computes features of images: PyTorch as it is, or ONNX Runtime.
+"""Computes the features of a frozen encoder with PyTorch or with ONNX Runtime.
 
 ONNX Runtime computes in fp32 with BatchNorm folded into convolutions, which PyTorch on a CPU does
 not do. Its graph has to be exported first, which takes seconds; decision 099 has the numbers.
@@ -62,7 +62,7 @@ def encoding(encoder: Encoder, job: Job, first: Float[Tensor, "B C H W"]) -> Enc
     if job.runtime.encode == "eager":
         return encoder.features
     if job.machine.device.type != "cpu":
-        raise UserError("encode=onnx: it is for device=cpu; choose encode=eager")
+        raise UserError("encode=onnx works only with device=cpu; choose encode=eager")
     if encoder not in _KEPT:
         _KEPT[encoder] = through_onnx(encoder, first, job.machine.threads)
         difference = _KEPT[encoder].difference

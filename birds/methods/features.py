@@ -1,8 +1,8 @@
-"""Features of a frozen encoder: computed once, kept on disk, shared by seeds, cuts and heads.
+"""Features of a frozen encoder: computed once, kept on disk, shared by seeds, splits and heads.
 
-A file's name is a hash of the encoder's weights, of the images and of how they are given to it, so
-whatever would change a feature changes the name. Processes that need the same features at once
-compute them once.
+The file's name is a hash of the encoder's weights, the images and their preprocessing, so
+everything that would change a feature changes the name. If several processes need the same features,
+one of them computes them.
 """
 
 import hashlib
@@ -128,8 +128,8 @@ def _looked_up(encoder: Encoder, job: Job, rows: NDArray[np.int64]) -> NDArray[n
     ids = job.data.images.ids
     if (rows >= len(ids)).any():
         raise UserError(
-            f"encoder={job.spec.encoder.name} has no features for the images of a wider pool; "
-            "choose pool=split"
+            f"encoder={job.spec.encoder.name} has no features for extra unlabelled images; choose "
+            "pool=split"
         )
     return encoder.looked_up([ids[row] for row in rows])
 

@@ -1,4 +1,4 @@
-"""Methods that train by gradient descent: the one place that knows Lightning's Trainer.
+"""Methods that train by gradient descent; only this module uses Lightning's Trainer.
 
 A method is a LightningModule with `training_step`, `validation_step`, `test_step` and
 `configure_optimizers`, as its users expect. One that steps by hand (`automatic_optimization =
@@ -175,8 +175,8 @@ class GradientPretraining(GradientMethod):
         """Refuse an encoder that is no network: nothing can be trained through it."""
         if sketched_encoder(spec.encoder, spec.image).by_id:
             raise ValueError(
-                f"encoder={spec.encoder.name} has vectors of images and no network to train; choose "
-                "a head that is fitted on frozen features, such as variant=Logistic"
+                f"encoder={spec.encoder.name} has only vectors and no network to train; choose a "
+                "head that is fitted on frozen features, such as variant=Logistic"
             )
         if reads_own_size(spec):
             raise ValueError(

@@ -1,10 +1,11 @@
-"""Unlabelled images that are far from every labelled one are left out.
+"""Leaves out unlabelled images that are far from every labelled image.
 
-A camera trap also takes foxes and leaves. The distance of an image is one minus the largest cosine
-to a labelled image, among the features of the frozen encoder as it comes, the labelled images' mean
-taken off (nearest neighbours as by Sun et al. 2022, arXiv:2204.06507). How far is too far is
-measured on the validation images, whose classes are known: `data.unlabelled_filter=95` keeps what
-is nearer than 95 % of them. A good filter needs good features: give the encoder weights.
+A camera trap also photographs foxes and leaves. The distance of an image is one minus its largest
+cosine with a labelled image, in the features of the frozen encoder before training, minus the mean
+of the labelled images (nearest neighbours as in Sun et al. 2022, arXiv:2204.06507). The limit comes
+from the validation images, whose classes are known: `data.unlabelled_filter=95` keeps the images
+that are nearer than the distance of 95 % of them. A good filter needs good features, that is, an
+encoder with pretrained weights.
 """
 
 from __future__ import annotations

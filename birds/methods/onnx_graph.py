@@ -1,4 +1,4 @@
-"""A network as an ONNX graph that says nothing of where it was made."""
+"""Exports a network as an ONNX graph without any trace of the machine that made it."""
 
 from __future__ import annotations
 

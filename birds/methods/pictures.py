@@ -1,4 +1,4 @@
-"""Pictures for people: restored photos beside what was shown, and contact sheets."""
+"""Pictures of restored photos next to their corrupted inputs, and contact sheets."""
 
 from collections.abc import Sequence
 from pathlib import Path

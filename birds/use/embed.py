@@ -76,11 +76,11 @@ def embedded_files(
         if whole:
             blocks.append(encode(np.stack(whole)))
     if not blocks:
-        raise UserError(f"{root} holds no image that can be read, at any depth")
+        raise UserError(f"{root} contains no image that can be read, at any depth")
     return FeatureFile(tuple(ids), np.concatenate(blocks)), unreadable
 
 
 def refuse_no_folder(root: Path) -> None:
     """Raise UserError unless the place is a folder."""
     if not root.is_dir():
-        raise UserError(f"{root} is no folder; give the folder of the images")
+        raise UserError(f"{root} is not a folder; give the folder of the images")

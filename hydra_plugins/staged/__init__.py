@@ -1,7 +1,6 @@
-"""The door through which Hydra finds the staged launcher and its sweepers; it insists on this
-place.
+"""The Hydra plug-in with the staged launcher and its sweepers; Hydra requires this location.
 
-Hydra scans it at every start, so nothing heavy is imported here.
+Hydra imports it at every start, so it imports nothing slow.
 """
 
 from collections.abc import Sequence
@@ -26,8 +25,8 @@ for group, node in (("hydra/launcher", LAUNCHER), ("hydra/sweeper", SWEEPER)):
 
 
 class StagedLauncher(Launcher):
-    """Shared pretraining once, then what needs it; on this machine, or with `slurm=NAME` on a
-    cluster.
+    """Trains shared pretraining once, then the runs that need it, on this machine or, with
+    `slurm=NAME`, on a cluster.
     """
 
     def setup(
@@ -47,7 +46,7 @@ class StagedLauncher(Launcher):
 
 
 def _load_table() -> Any:
-    """What prints the table of a sweep; importing it takes about a second."""
+    """The function that prints a sweep's table; importing it takes about a second."""
     import scipy.special  # noqa: F401  (the table's intervals need it)
 
     from analysis.answer import print_sweep_table
@@ -56,7 +55,7 @@ def _load_table() -> Any:
 
 
 def _load_looks() -> Any:
-    """What looks at a sweep that stops when it knows enough (`launch.until`)."""
+    """The interim analyses of a sweep with `launch.until`."""
     from analysis.seeds import open_runs
     from analysis.statistics import LOOKS
     from birds.launch.looks import Found, Looks
@@ -68,40 +67,38 @@ def _load_looks() -> Any:
 
 
 class StagedSweeper(BasicSweeper):
-    """Hydra's own, without composing every job twice: the launcher refuses nonsense before any run
-    starts.
+    """Hydra's basic sweeper without a first composition of every job: our launcher rejects invalid
+    jobs before any run starts.
     """
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Leave it to the launcher; other launchers than ours would not, so for them it is done."""
+        """Validate jobs only for other launchers; ours does it itself."""
         if not isinstance(self.launcher, StagedLauncher):
             super().validate_batch_is_legal(batch)
 
 
 class ResumedOptunaSweeper(OptunaSweeper):
-    """Optuna's, which goes on with a study that was interrupted instead of beginning again."""
+    """Optuna's sweeper, which resumes an interrupted study."""
 
     def __init__(self, max_batch_size: None = None, **settings: Any) -> None:
-        super().__init__(
-            **settings
-        )  # the first is a setting of the sweeper that this one is chosen in place of
+        super().__init__(**settings)  # max_batch_size belongs to the sweeper that this one replaces
 
     def sweep(self, arguments: list[str]) -> None:
-        """Do the trials that the study still lacks, interrupted ones first."""
+        """Run the missing trials of the study, interrupted ones first."""
         from birds.launch.search import claimed_study, refuse_dry_run, resume
 
         refuse_dry_run(self.sweeper, arguments)
         with claimed_study(self.sweeper):
             resume(self.sweeper, arguments)
             super().sweep(arguments)
-        print(f"The trials: birds table {self.sweeper.study_name}")
+        print(f"To list the trials: birds table {self.sweeper.study_name}")
 
 
 class TunedSweeper(Sweeper):
-    """The same number of Optuna's trials for every method, then all of them with other seeds.
+    """Runs the same number of Optuna trials for every method, then all methods with other seeds.
 
-    methods: by name, the `words` that ask for it and the `params` to search over. seeds: those that
-    are reported. search: the settings of each method's search (see ResumedOptunaSweeper).
+    methods: by name, the overrides of a method (`words`) and its search space (`params`). seeds:
+    the reported seeds. search: the settings of each method's search (see ResumedOptunaSweeper).
     """
 
     def __init__(
@@ -125,7 +122,7 @@ class TunedSweeper(Sweeper):
         self._asked = config
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Search for each method what its trials still lack, then run what is reported."""
+        """Run the missing trials of each method, then the reported runs."""
         from pathlib import Path
 
         from birds.launch.search import refuse_dry_run
@@ -161,7 +158,7 @@ class TunedSweeper(Sweeper):
         compose = Composer(self._context.config_loader, self._asked)
 
         def tuned(words: Sequence[str]) -> DictConfig:
-            """The configuration with the choices of the method that the words ask for."""
+            """The configuration of a job with the tuned choices of its method."""
             own = chosen[" ".join(word for word in words if not word.startswith("seed="))]
             return compose([*self._words, *words, *own, "search.seeds=null"])
 

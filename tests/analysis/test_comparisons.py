@@ -219,7 +219,7 @@ def test_no_records_at_all(tmp_path: Path) -> None:
     sweep(tmp_path, "exp", ["0" * 12])
     assert compare_sweep(tmp_path, "exp").empty
     assert verdicts(compare_sweep(tmp_path, "exp")) == []
-    with pytest.raises(UserError, match="compares no two variants"):
+    with pytest.raises(UserError, match="has no two variants to compare"):
         next_seeds(tmp_path, "exp", 2)
 
 
@@ -256,7 +256,9 @@ def test_whatever_is_never_mixed_is_refused(column: str) -> None:
     frame = pd.DataFrame(
         {"key": list("abc"), "variant": "A", "split": 90, "seed": range(3), column: ["x", "x", "y"]}
     )
-    with pytest.raises(UserError, match=f"run c .* has {column}=y, those it is compared with x: "):
+    with pytest.raises(
+        UserError, match=f"run c .* has {column}=y, the runs to compare it with have x: "
+    ):
         refuse_mixed(frame)
     refuse_mixed(frame[:2])
 
@@ -279,7 +281,7 @@ def test_noise_has_comparisons_of_its_own(
     keys = grown(tmp_path, 3, {"A": 0.6, "DAE": 0.6}, robust=("DAE",))
     print_comparisons(tmp_path, "exp")
     said = capsys.readouterr().out
-    assert "- Whether pretraining pays cannot be told: DAE against A" in said
+    assert "- It cannot be decided whether pretraining pays: DAE against A" in said
     assert "Under salt and pepper on the test images, mean over" in said
     assert "- Under salt and pepper it pays: DAE is above A at 90/10" in said
     clean, noisy = (compare_sweep(tmp_path, "exp", noisy=noisy) for noisy in (False, True))
@@ -342,7 +344,7 @@ def test_further_seeds_come_as_a_command_until_it_is_done(tmp_path: Path) -> Non
     assert wide.splitlines()[-1] == command(tmp_path, "exp", seeds=[3, 4])
     assert wide.splitlines()[-1].endswith("variant=A,B2 seed=0,1,2,3,4")
     assert next_seeds(tmp_path, "exp", 40).endswith("Done: every interval is within 40 points.")
-    assert "too few test images" in next_seeds(tmp_path, "exp", 0.1)
+    assert "needs more test images" in next_seeds(tmp_path, "exp", 0.1)
 
 
 def test_a_comparison_is_open_until_it_is_narrow_or_its_gap_shows(tmp_path: Path) -> None:

@@ -229,13 +229,13 @@ def test_what_a_page_shows_and_that_texts_stay_texts(
     assert "Best: " in page.inner_text("#answer")
     assert "B2: The encoder of a pretrained autoencoder, fine-tuned" in page.inner_text("#titles")
     assert BAD in page.inner_text("#runs")
-    assert "its record was cut short" in page.inner_text("#runs")
+    assert "its record is incomplete" in page.inner_text("#runs")
     assert page.evaluate("window.hacked") is None
     assert (
         "2 of 17 runs not finished: python train.py -m split=70,90 variant=A,B1,B2,DAE"
         in page.inner_text("#cells")
     )
-    assert "cannot be told" in page.inner_text("#verdicts")
+    assert "cannot be decided" in page.inner_text("#verdicts")
     assert "no latency was measured" in page.inner_text("#notices")
     for chart, traces in {"results": 8, "training": 136, "latent": SPECIES}.items():
         page.evaluate(f"document.getElementById('c-{chart}').scrollIntoView()")

@@ -104,7 +104,7 @@ def test_one_photo_gives_no_interval_and_says_so(
     sweep_of(tmp_path, photos=1, seeds=3)
     print_sweep_table(tmp_path, "few")
     said = " ".join(capsys.readouterr().out.split())
-    assert "No interval where there is a single test image" in said
+    assert "A single test image gives no interval" in said
     [verdict] = verdicts(compare_sweep(tmp_path, "few"))
     assert verdict.word == "cannot tell"
     assert "single test image" in sentence(verdict)

@@ -109,7 +109,7 @@ def test_lost_predictions_say_what_to_do(tmp_path: Path) -> None:
     two_seeds(tmp_path, "variant=A split=90")
     for file in tmp_path.glob("*/predictions.npz"):
         file.unlink()
-    with pytest.raises(UserError, match="ask again"):
+    with pytest.raises(UserError, match="run it again"):
         FIGURES["reliability"](tmp_path, "exp1")
 
 

@@ -89,14 +89,14 @@ def test_layers_have_numbers_and_stand_side_by_side(tmp_path: Path) -> None:
         "dense",
     ]
     said = " ".join(study(tmp_path, "one").sentences)
-    assert "a line parts the classes best in dense" in said
+    assert "a linear probe is best in layer dense" in said
 
 
 def test_a_study_is_written_and_shown_on_the_page(tmp_path: Path) -> None:
     two_seeds(tmp_path, "variant=A split=90", "variant=B1 split=90 head=svm")
     folder = write_study(tmp_path, "exp1")
     text = (folder / "study.md").read_text()
-    for part in ("## Sizes of the parts", "## Classes it does worst at", "most often it takes"):
+    for part in ("## Sizes of the parts", "## Classes with the most errors", "most often it takes"):
         assert part in text
     assert "more epochs would not help" in text
     assert "so there are no epochs to add" in text, "a head without gradients is studied, too"
@@ -104,7 +104,7 @@ def test_a_study_is_written_and_shown_on_the_page(tmp_path: Path) -> None:
         file.name for file in folder.iterdir()
     }
     shown = study_section(tmp_path, "exp1")
-    assert {table["title"] for table in shown["tables"]} >= {"Pairs it confuses most"}
+    assert {table["title"] for table in shown["tables"]} >= {"Most confused pairs"}
     assert [picture["name"] for picture in shown["pictures"]][:2] == ["classes", "learning"]
 
 

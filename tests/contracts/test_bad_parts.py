@@ -58,14 +58,14 @@ def refused(kind: str, place: str) -> str:
 )
 def test_an_unknown_part_is_answered_with_the_nearest(kind: str, asked: str, near: str) -> None:
     said = refused(kind, asked)
-    assert f"{kind}={asked}: there is no such {kind}; did you mean {near}?" in said
+    assert f"{kind}={asked}: this {kind} does not exist; did you mean {near}?" in said
     assert f"There are: {', '.join(part_names(kind))}, or package.module:Class" in said
 
 
 @pytest.mark.parametrize("kind", list(FOLDERS))
 @pytest.mark.parametrize("asked", ["", "../etc", "_pooling", "__init__", "a.b", "heads", "x y"])
 def test_what_is_no_name_of_a_part_is_none(kind: str, asked: str) -> None:
-    assert f"there is no such {kind}" in refused(kind, asked)
+    assert f"this {kind} does not exist" in refused(kind, asked)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,6 @@ def test_a_full_disk_is_refused_and_leaves_nothing_behind(images, tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert out.startswith(f"disk full while writing {folder}")
-    assert "free some room" in out
+    assert "free some disk space" in out
     assert [file.name for file in folder.iterdir() if "uint8" in file.name] == []
     assert decoded_images(images, folder, 32).shape == (16, 32, 32, 3)

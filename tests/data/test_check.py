@@ -123,14 +123,14 @@ def test_the_text_says_what_was_found(root, draw_photo):
     draw_photo(5, 64).convert("L").save(root / "train/WREN/grey.png")
     text = as_text(check_folder(root))
     assert "35 images of 2 classes" in text
-    assert "train      18 images, 9 to 9 a class" in text
+    assert "train      18 images, 9 to 9 per class" in text
     assert "96x96 px, 1 images differ; not RGB: {'L': 1}" in text
     assert "unreadable: 1\n    train/CROW/none.jpg: not an image" in text
     assert "exact duplicates: 1 groups, 1 of them across parts" in text
 
 
 def test_a_folder_without_photos_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no image"):
+    with pytest.raises(UserError, match="contains no image"):
         check_folder(tmp_path)
 
 
@@ -140,7 +140,10 @@ def test_what_the_reader_leaves_out_or_asks_stands_in_the_text(root, draw_photo)
         draw_photo(len(part), 96).save(root / part / name / "1.jpg")
     (root / "train/CROW/a.txt").write_text("x")
     text = as_text(check_folder(root))
-    assert "1 names that a sweep would ask about: the class 'EASTERN BLUEBIRD' has valid" in text
+    assert (
+        "1 names that you must decide on before a sweep: the class 'EASTERN BLUEBIRD' has valid"
+        in text
+    )
     assert "train/CROW/a.txt" in text
     assert "1 classes without training images, left out: EASTERN BLUEBIRD" in text
 

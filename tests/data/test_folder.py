@@ -161,7 +161,7 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name(photos_in, read):
 
 def test_validation_folder_and_no_test_part(photos_in, read):
     root = photos_in({"train/A": 10, "train/B": 10, "validation/A": 3, "validation/B": 3})
-    with pytest.raises(UserError, match=r"no test part for its classes; choose data\.test=auto"):
+    with pytest.raises(UserError, match=r"has no test part; choose data\.test=auto"):
         read(root, test=0)
     assert counts(read(root)) == {"train": 16, "valid": 6, "test": 4}
     assert counts(read(root, test=2)) == {"train": 16, "valid": 6, "test": 4}
@@ -225,12 +225,12 @@ def test_an_empty_class_is_refused_by_name(photos_in, read):
 
 
 def test_what_is_no_data_set_is_refused(photos_in, read, tmp_path):
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         read(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no image: expected train"):
+    with pytest.raises(UserError, match="contains no image: expected train"):
         read(tmp_path / "empty")
-    with pytest.raises(UserError, match="1 classes; two or more are needed"):
+    with pytest.raises(UserError, match="1 classes; at least two are needed"):
         read(photos_in({"train/CROW": 4}))
 
 
@@ -353,9 +353,9 @@ def test_parts_under_other_names(photos_in, read, names):
     [
         ({"train_images/A": 4, "train_images/B": 4}, "'train_images'.*rename it to train"),
         ({"train_images": 4, "test_images": 4}, "rename it to t"),
-        ({"train": 4, "test": 4}, "holds images but no folder per class"),
-        ({"train/A/2021": 4, "train/B": 4}, r"'A' has its 4 images further down \(train/A/2021"),
-        ({}, "holds no image"),
+        ({"train": 4, "test": 4}, "contains images but no folder per class"),
+        ({"train/A/2021": 4, "train/B": 4}, r"'A' has its 4 images in subfolders \(train/A/2021"),
+        ({}, "contains no image"),
     ],
 )
 def test_a_layout_that_is_another_gets_its_cure(photos_in, read, tmp_path, folders, sentence):
@@ -367,7 +367,7 @@ def test_a_layout_that_is_another_gets_its_cure(photos_in, read, tmp_path, folde
 
 def test_images_beside_no_folder_get_a_cure(tmp_path, draw_photo, read):
     draw_photo(1).save(tmp_path / "a.jpg")
-    with pytest.raises(UserError, match=r"1 images lie in it beside no folder.*data=table"):
+    with pytest.raises(UserError, match=r"it has 1 images outside any folder.*data=table"):
         read(tmp_path)
 
 
@@ -469,7 +469,7 @@ def test_auto_is_one_test_part_a_fifth_of_each_class(photos_in, read):
 
 
 def test_auto_refuses_a_class_that_is_too_small(photos_in, read):
-    with pytest.raises(UserError, match=r"B has 3 training images.*add images or choose fewer"):
+    with pytest.raises(UserError, match=r"B has 3 training images.*add images, choose fewer"):
         read(photos_in({"A": 20, "B": 3}))
 
 
@@ -493,7 +493,7 @@ def test_an_image_that_vanishes_after_the_check_is_named(photos_in, read, tmp_pa
     root = photos_in(THREE)
     images = read(root)
     (root / images.ids[3]).unlink()
-    with pytest.raises(UserError, match=f"{images.ids[3]} cannot be read.*ask again"):
+    with pytest.raises(UserError, match=f"{images.ids[3]} cannot be read.*start again"):
         decoded_images(images, tmp_path / "cache", 16)
 
 

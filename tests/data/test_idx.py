@@ -110,17 +110,17 @@ def test_names_of_labels_and_colours(root):
 @pytest.mark.parametrize(
     ("name", "damage", "sentence"),
     [
-        ("train-images-idx3-ubyte", lambda data: data[:-5], "cut short or damaged"),
-        ("train-images-idx3-ubyte", lambda data: data[:9], "cut short or damaged"),
-        ("train-images-idx3-ubyte", lambda data: data + b"x", "cut short or damaged"),
-        ("train-images-idx3-ubyte", lambda data: b"", "is no idx file"),
-        ("train-images-idx3-ubyte", lambda data: b"<html>" + data, "is no idx file"),
+        ("train-images-idx3-ubyte", lambda data: data[:-5], "incomplete or damaged"),
+        ("train-images-idx3-ubyte", lambda data: data[:9], "incomplete or damaged"),
+        ("train-images-idx3-ubyte", lambda data: data + b"x", "incomplete or damaged"),
+        ("train-images-idx3-ubyte", lambda data: b"", "is not an idx file"),
+        ("train-images-idx3-ubyte", lambda data: b"<html>" + data, "is not an idx file"),
         ("train-images-idx3-ubyte", lambda data: packed(LABELS), "has the shape"),
         ("train-images-idx3-ubyte", lambda data: packed(GREYS[:50]), "50 images and 60 labels"),
         ("train-labels-idx1-ubyte", lambda data: packed(GREYS), "labels have 1"),
         ("train-labels-idx1-ubyte", lambda data: packed(LABELS[:-1]), "60 images and 59 labels"),
-        ("t10k-images-idx3-ubyte.gz", lambda data: data[:-20], "cut short or damaged"),
-        ("t10k-images-idx3-ubyte.gz", lambda data: data[20:], "cut short or damaged"),
+        ("t10k-images-idx3-ubyte.gz", lambda data: data[:-20], "incomplete or damaged"),
+        ("t10k-images-idx3-ubyte.gz", lambda data: data[20:], "incomplete or damaged"),
         ("t10k-labels-idx1-ubyte.gz", lambda data: None, "no t10k-labels"),
     ],
 )
@@ -136,7 +136,7 @@ def test_damaged_files_are_refused_by_name(root, name, damage, sentence):
 
 
 def test_no_files_and_no_such_image(root, tmp_path):
-    with pytest.raises(UserError, match="holds no idx images"):
+    with pytest.raises(UserError, match="contains no idx images"):
         idx(tmp_path).scan()
     with pytest.raises(UserError, match=r"data=idx needs data\.root=FOLDER"):
         Idx(Idx.Options())

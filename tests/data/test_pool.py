@@ -1,4 +1,4 @@
-"""A wider pool holds no image that models are judged on, wherever it comes from, and is known by
+"""A wider pool contains no image that models are judged on, wherever it comes from, and is known by
 its contents.
 """
 
@@ -132,7 +132,7 @@ def test_a_folder_around_the_data_set_gives_what_is_not_in_it(root: Path, own, d
 
 
 def test_the_data_set_itself_is_no_pool(root: Path) -> None:
-    with pytest.raises(UserError, match="adds no image: the data set has all of them"):
+    with pytest.raises(UserError, match="adds no image: all of them are already in the data set"):
         pool_of(root, str(root))
 
 
@@ -157,9 +157,9 @@ def test_what_adds_nothing_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="adds no image"):
         read_pool("all_classes", every, root.parent / "cache")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no image"):
+    with pytest.raises(UserError, match="contains no image"):
         pool_of(root, str(tmp_path / "empty"))
-    with pytest.raises(UserError, match="is no folder; choose split, all_classes or a folder"):
+    with pytest.raises(UserError, match="is not a folder; choose split, all_classes or a folder"):
         pool_of(root, str(tmp_path / "nowhere"))
 
 

@@ -126,7 +126,7 @@ def test_a_torchvision_of_another_torch_is_recognised(
         [sys.executable, *words], env=broken_pair, cwd=tmp_path, capture_output=True, text=True
     )
     assert told.returncode == 2, told.stderr
-    assert "torchvision was built for another PyTorch" in told.stdout + told.stderr
+    assert "torchvision does not match the installed PyTorch" in told.stdout + told.stderr
     assert "https://download.pytorch.org/whl/cpu" in told.stdout + told.stderr
     assert "Traceback" not in told.stderr
 

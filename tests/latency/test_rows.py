@@ -234,7 +234,7 @@ def test_a_busy_machine_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "busy machine" not in capsys.readouterr().out
     append_rows(tmp_path, [fp32(cores_of_others=1.4, time=2e9), row(cores_of_others=1.4, time=2e9)])
     print_latency_table(tmp_path)
-    assert "busy machine (other processes took 1.40 of 2 cores)" in capsys.readouterr().out
+    assert "busy machine (other processes used 1.40 of 2 cores)" in capsys.readouterr().out
 
 
 def test_tables_need_neither_torch_nor_a_runtime(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_no_sweep_and_no_finished_run(quantize, copied):
     assert_refused(quantize("tinny"), "no sweep 'tinny'", "did you mean tiny")
     for key in copied.keys:
         (copied.runs_dir / key / "record.json").unlink()
-    assert_refused(quantize("tiny"), "no finished run yet (3 asked for)")
+    assert_refused(quantize("tiny"), "no finished run yet (3 requested)")
     assert_refused(quantize("--runs", copied.keys[0]), f"run {copied.keys[0]} is not finished")
 
 

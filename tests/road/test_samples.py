@@ -77,7 +77,7 @@ def test_from_a_sweep_to_numbers_pictures_and_one_table(where: Runtime, capsys: 
     sweep = Sweep(name="two", runs=tuple(Asked(key=made.key) for made in [*classifiers, judge]))
     sweep.save(where.runs_dir, beside_older=False)
     assert birds(where, "two", "--images", "1") == 2
-    assert "--images 1: a distance needs two" in capsys.readouterr().err
+    assert "--images 1: a distance needs 2" in capsys.readouterr().err
     assert birds(where, "two") == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
     generators = [made.needs[0] for made in classifiers]

@@ -25,10 +25,10 @@ def test_layers_and_errors_of_a_real_run(road: Road) -> None:
     assert "no such layer" in said
     assert "choose of map 1, map 2, map 3, map 4" in said
     said = road.birds("study", "small", "--perplexity", "2", "--layers", "map 2,map 4")
-    assert "a line parts the classes best in map" in said
+    assert "a linear probe is best in layer map" in said
     rows = json.loads((folder.study / "layers.json").read_text())["layers"]
     assert [row["layer"] for row in rows] == ["map 2", "map 4"]
     assert {row["images"] for row in rows} == {record["images_test"]}
     written = road.runs_dir / "study" / "small"
     assert (written / "layers.png").read_bytes().startswith(b"\x89PNG")
-    assert "## In which layer the classes are apart" in (written / "study.md").read_text()
+    assert "## Which layer separates the classes" in (written / "study.md").read_text()

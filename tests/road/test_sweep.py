@@ -29,7 +29,7 @@ def test_six_classifiers_share_two_pretrainings_and_end_in_a_table(road: Road) -
     said = road.train(*SWEEP)
     records = road.records()
     assert Counter(r["stage"] for r in records.values()) == {"pretrain": 2, "classify": 6}
-    assert "8 runs: 0 found finished, 8 to do" in said
+    assert "8 runs: 0 already finished, 8 to do" in said
     assert "| 75/25" in said
     with (road.runs_dir / "tables" / "last.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -50,7 +50,7 @@ def test_six_classifiers_share_two_pretrainings_and_end_in_a_table(road: Road) -
 
     started = time.monotonic()
     again = road.train(*SWEEP)
-    assert "8 runs: 8 found finished, 0 to do" in again
+    assert "8 runs: 8 already finished, 0 to do" in again
     assert time.monotonic() - started < 15
     assert road.records() == records
     assert (
@@ -63,11 +63,11 @@ def test_a_sweep_stops_at_the_look_that_knows_enough(road: Road) -> None:
     dry = road.train(*sweep, "launch.until='ci=200'", "dry_run=true")
     assert dry.count("to do") == 10
     said = road.train(*sweep, "launch.until='ci=200'")
-    assert "Look at 3 seeds" in said
-    assert "4 of 10 runs that were asked for were not needed" in said
+    assert "Interim analysis at 3 seeds" in said
+    assert "4 of 10 runs were not needed" in said
     assert sorted(r["seed"] for r in road.records().values()) == [0, 0, 1, 1, 2, 2]
     odd = road.train("-m", "seed=0,1", "launch.until='ci=2'", status=2)
-    assert "2 seeds leave nothing to stop" in odd
+    assert "2 seeds are too few" in odd
 
 
 def test_a_failing_run_stops_no_other_and_is_all_that_is_done_again(road: Road) -> None:
@@ -78,7 +78,7 @@ def test_a_failing_run_stops_no_other_and_is_all_that_is_done_again(road: Road) 
     assert "failure.txt" in said
     assert "1 of 2 runs did not finish" in said
     again = road.train(*sweep, status=1)
-    assert "2 runs: 1 found finished, 1 to do" in again
+    assert "2 runs: 1 already finished, 1 to do" in again
 
 
 def test_fail_fast_holds_the_rest_status_says_so_and_retry_does_it(road: Road) -> None:
@@ -124,7 +124,7 @@ def test_a_chain_of_three_works_as_one_of_two_does(road: Road) -> None:
 
     said = road.train(*CHAIN)
     records = {record["variant"]: record for record in road.records().values()}
-    assert "4 runs: 0 found finished, 4 to do" in said
+    assert "4 runs: 0 already finished, 4 to do" in said
     assert set(records) == set(chain)
     for variant, line in chain.items():
         assert records[variant]["key"] == line.split()[0]
@@ -133,7 +133,7 @@ def test_a_chain_of_three_works_as_one_of_two_does(road: Road) -> None:
     starts = {v: attempt(road, record["key"])["started"] for v, record in records.items()}
     assert starts["denoise"] < starts["simclr"] < starts["B2"]
     assert "last: 4 finished" in road.birds("status")
-    assert "4 runs: 4 found finished, 0 to do" in road.train(*CHAIN)
+    assert "4 runs: 4 already finished, 0 to do" in road.train(*CHAIN)
 
 
 def test_a_chain_that_fails_at_its_bottom_names_it_at_every_level(road: Road) -> None:
@@ -144,7 +144,9 @@ def test_a_chain_that_fails_at_its_bottom_names_it_at_every_level(road: Road) ->
     assert len(blocked) == 2
     assert all(f"{failed}, which it needs: failed" in line for line in blocked)
     again = road.birds("retry", status=1)
-    assert again.count(f"not started: {failed} (denoise split=50 seed=0), which it needs") == 2
+    assert (
+        again.count(f"not started: it needs {failed} (denoise split=50 seed=0), which failed") == 2
+    )
     assert [record["variant"] for record in road.records().values()] == ["A"]
 
 
@@ -183,7 +185,7 @@ def test_ctrl_c_ends_the_children_and_loses_nothing(road: Road) -> None:
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "the same command goes on from here" in err
+    assert "the same command continues from here" in err
     time.sleep(1)
     assert children_of(process.pid) == []
     assert [r["variant"] for r in road.records().values()] == ["A"]
@@ -197,7 +199,7 @@ def test_ctrl_c_on_a_single_run_is_no_failure_and_it_goes_on(road: Road) -> None
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "the same command goes on from here" in err
+    assert "the same command continues from here" in err
     assert not list(road.runs_dir.glob("*/failure.txt"))
     assert "epoch 1/60" not in road.train(*asked)
 

@@ -89,7 +89,7 @@ def test_stock_launchers_end_in_the_same_records(site: Site, tmp_path: Path, lau
     logs = [p.read_text() for p in site.runs_dir.rglob("*_log.*")]
     assert sum("epoch 2/2" in text for text in logs) <= 3
     said = train_here(site, site.runs_dir, "variant=B1,B2")
-    assert "3 runs: 3 found finished" in said
+    assert "3 runs: 3 already finished" in said
 
 
 def test_a_search_averages_seeds_survives_being_killed_and_shows_its_trials(site: Site) -> None:
@@ -120,4 +120,4 @@ def test_a_search_averages_seeds_survives_being_killed_and_shows_its_trials(site
         assert row["value"] == pytest.approx(sum(by_lr[row["budget.classify.lr"]]) / 2)
     assert f"| {done[0]['trial']} " in site.birds("table", "search")
     refused = site.train(*search, "seed=0,1", status=2)
-    assert "a seed is not searched over" in refused
+    assert "the seed cannot be a search parameter" in refused

@@ -21,7 +21,7 @@ def test_a_sweep_ends_in_its_table_and_asked_again_submits_nothing(site: Site) -
     assert "| 75/25" in said
     assert set(site.states().values()) == {"finished"}
     assert site.jobs().count("COMPLETED") >= 8
-    assert "8 runs: 8 found finished" in site.quick(*SWEEP)
+    assert "8 runs: 8 already finished" in site.quick(*SWEEP)
     assert set(site.events("started").values()) == {1}
 
 
@@ -33,7 +33,7 @@ def test_a_chain_of_three_goes_through_the_cluster(site: Site) -> None:
     site.all_done(8)
     assert "8 jobs submitted in 4 arrays" in said
     assert set(site.states().values()) == {"finished"}
-    assert "8 runs: 8 found finished" in site.quick(*CHAIN, "seed=0,1")
+    assert "8 runs: 8 already finished" in site.quick(*CHAIN, "seed=0,1")
 
 
 def test_a_chain_that_fails_at_its_bottom_is_blocked_at_every_level(site: Site) -> None:
@@ -115,7 +115,7 @@ def test_retry_does_the_failed_and_lost_only(site: Site) -> None:
         == 1
     )
     site.all_done(6)
-    assert "nothing failed or was lost" in site.birds("retry")
+    assert "no run failed or was lost" in site.birds("retry")
 
 
 def test_the_canary_holds_the_rest_when_the_first_run_dies_of_a_bug(site: Site) -> None:
@@ -124,7 +124,7 @@ def test_the_canary_holds_the_rest_when_the_first_run_dies_of_a_bug(site: Site) 
     states = list(site.states().values())
     assert states.count("failed") == 1
     assert states.count("held") == 5
-    assert "first run died of a bug" in said
+    assert "first run had a bug" in said
     (
         site.runs_dir
         / next(one["key"] for one in site.status() if one["state"] == "failed")
@@ -227,7 +227,7 @@ def test_odd_characters_in_names_and_overrides_are_only_characters(site: Site) -
         (["slurm.partition=short", "slurm.time=1:00:00"], "longer than short allows: 10"),
         (["slurm.time=soon"], "slurm.time=soon"),
         (["+slurm.gpuss=1"], "did you mean gpus?"),
-        (["slurm.gpus=1", "slurm.gpus_per_node=1"], "two names of one thing"),
+        (["slurm.gpus=1", "slurm.gpus_per_node=1"], "two names of one option"),
         (["+slurm.additional_parameters.licenses=nothing@nowhere"], "sbatch refused"),
     ],
 )
@@ -258,7 +258,7 @@ def test_the_doctor_writes_a_first_profile_that_works(site: Site) -> None:
     file = ROOT / "slurm" / "written-by-a-test.yaml"
     try:
         assert "Written:" in site.birds("doctor", file.stem, "--write", file.stem)
-        assert "is there already" in site.birds("doctor", "--write", file.stem, status=2)
+        assert "exists already" in site.birds("doctor", "--write", file.stem, status=2)
         site.quick("variant=A", f"slurm={file.stem}")
         site.all_done(1)
     finally:

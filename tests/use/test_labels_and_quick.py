@@ -129,9 +129,9 @@ def test_chosen_images_are_unsure_and_apart() -> None:
 def test_a_simulation_says_when_choosing_brings_nothing() -> None:
     random = np.random.default_rng(0)
     right = (random.random((2, 3, 4, 50)) < 0.7).astype(float)
-    assert "cannot be told" in simulation_words(Simulated((6, 12, 18), right, "x"))
+    assert "No difference is shown" in simulation_words(Simulated((6, 12, 18), right, "x"))
     right[0, 1:] = 1
-    assert "Choosing pays" in simulation_words(Simulated((6, 12, 18), right, "x"))
+    assert "Choosing is better" in simulation_words(Simulated((6, 12, 18), right, "x"))
 
 
 def test_a_first_look_at_a_folder_and_at_a_table(
@@ -146,7 +146,7 @@ def test_a_first_look_at_a_folder_and_at_a_table(
     out = tmp_path / "page"
     birds(striped, "quick", table, "--root", striped.root, "--out", out)
     said = capsys.readouterr().out
-    assert "Looked at 18 of 18 labelled and 42 of 42 unlabelled photos" in said
+    assert "Used 18 of 18 labelled and 42 of 42 unlabelled photos" in said
     assert "python train.py -m sweeps=labels data=table" in said
     page = (out / "quick.html").read_text()
     assert page.count("data:image/png;base64,") == 2

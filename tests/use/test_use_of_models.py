@@ -71,7 +71,7 @@ def test_a_folder_without_images_is_refused(
     striped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     birds(striped, "predict", striped.spec.key, tmp_path, status=2)
-    assert "holds no image, at any depth" in capsys.readouterr().err
+    assert "contains no image, in no subfolder either" in capsys.readouterr().err
 
 
 def test_the_temperature_is_found_again() -> None:
@@ -154,12 +154,12 @@ def test_images_that_a_feature_file_lacks_are_named(striped: Any, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,f0\na,1\na,2\n", "the id a stands there twice"),
+        ("id,f0\na,1\na,2\n", "the id a occurs twice"),
         ("id,f0\na,1\n,2\n", "row 2 has no id"),
         ("id,f0,f1\na,1,2\nb,1\n", "the vector of b is incomplete or not finite"),
         ("id,f0\na,1\nb,inf\n", "the vector of b is incomplete or not finite"),
         ("id,f0\na,1\nb,x\n", "the column f0 holds no numbers"),
-        ("id,f0\n", "holds no vector"),
+        ("id,f0\n", "contains no vector"),
         ("name,f0\na,1\n", "has no column id"),
     ],
 )

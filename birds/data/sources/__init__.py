@@ -1,7 +1,7 @@
-"""Sources: which images there are, with a label or none, in a part or none, and how one is decoded.
+"""Sources: they list images, with labels and parts if known, and decode them.
 
-Each source is a module here with one public class named after it, and nobody else opens a file of
-images.
+Each source is a module here with one public class of the same name. No other code opens image
+files.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from birds.data.notes import Notes
 class Item(NamedTuple):
     """One image: its name in the source, its class (None: no label), its part and its group.
 
-    The name is the path under the root, or one such as `train/000123` where images are no files.
-    The part is train, valid or test, or None where the source has no parts. Images of one group (a
-    nest, a camera, a burst) never stand on both sides of a cut; None is a group of its own.
+    The name is the path under the root, or a name such as `train/000123` if images are not files.
+    The part is train, valid or test, or None if the source has no parts. Images of one group (a
+    nest, a camera, a burst) are never in two parts; None means that the image has no group.
     """
 
     id: str
@@ -31,34 +31,34 @@ class Item(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """Every image of a source, and notes of what it left out, joined or renamed."""
+    """Every image of a source, and notes on what it left out, merged or renamed."""
 
     items: list[Item]
     notes: Notes
 
 
 class Source(Protocol):
-    """What every source has. It may be pickled, and it decodes without having scanned.
+    """The interface of every source. It can be pickled, and it can decode without a scan.
 
-    `decode_many(ids, look) -> uint8 (N, h, w, c) or None` may stand beside `decode` where many
-    images at once are faster; None says that they are not.
+    A source may also have `decode_many(ids, look) -> uint8 (N, h, w, c) or None`, if decoding many
+    images at once is faster; None means that it is not.
     """
 
     @property
     def place(self) -> str:
-        """Where the images lie, for messages."""
+        """The place of the images, for messages."""
         ...
 
     def prepare(self) -> None:
-        """Make the images if they have to be made; most sources have nothing to do."""
+        """Create the images if necessary; most sources do nothing."""
         ...
 
     def scan(self) -> Scan:
-        """Every image, in an order that is always the same. Raises UserError with the cure."""
+        """Every image, always in the same order. Raises UserError with the cure."""
         ...
 
     def contents(self, ids: Sequence[str], cache_dir: Path | None) -> dict[str, Contents]:
-        """Hash and readability of each image, remembered in `cache_dir` if there is one."""
+        """Hash and readability of each image, remembered in `cache_dir` if it is given."""
         ...
 
     def decode(self, id: str, look: Look) -> NDArray[np.uint8]:

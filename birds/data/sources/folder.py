@@ -1,11 +1,11 @@
-"""Folders of classes: `train|valid|test/<class>/x.jpg` as BIRDS 525 is published, or flat.
+"""Folders of classes: `train|valid|test/<class>/x.jpg` as in BIRDS 525, or `<class>/x.jpg`.
 
-Folders are the truth: an image's class is the folder it lies in, and a CSV beside them is not
-needed. Parts are also found as training, validation, val, testing, entrenamiento, validacion and
-prueba, in any case. Whatever is left out stands in the notes.
+The class of an image is its folder; a CSV is not needed. Parts may also be called training,
+validation, val, testing, entrenamiento, validacion and prueba, in upper or lower case. The notes
+list everything that is left out.
 
-`class_from` says what folders below a class folder mean: with `top` they are of the class above,
-with `leaf` (`genus/species/x.jpg`) the folder that an image lies in is its class.
+`class_from` defines the meaning of folders below a class folder: with `top` they belong to the
+class above; with `leaf` (`genus/species/x.jpg`) the innermost folder is the class.
 """
 
 import os
@@ -31,11 +31,11 @@ EXPECTED = "expected train|valid|test/<class>/ or one folder per class"
 
 
 class Folder(Files):
-    """The images under a root, by the folders that they lie in."""
+    """The images under a root, with their folders as classes."""
 
     class Options(Choices):
-        """Where the folder is; `hint` says how to obtain it where it is not given; `class_from`
-        which folder is a class where folders are nested, null for none but the first.
+        """root: the folder. hint: how to obtain it, for messages. class_from: which of several
+        nested folders is the class; null reads only images directly in a class folder.
         """
 
         model_config = NUMBERS_ARE_NAMES
@@ -51,7 +51,7 @@ class Folder(Files):
     def scan(self) -> Scan:
         """Every image with its class and part.
 
-        Raises UserError when the root is missing, holds no image or cannot be read, or a class
+        Raises UserError if the root is missing, contains no image or cannot be read, or if a class
         folder of the training part is empty.
         """
         try:
@@ -59,12 +59,12 @@ class Folder(Files):
         except OSError as error:
             name = id_of(os.fsdecode(error.filename or self.root))
             raise UserError(
-                f"cannot read {name}: {error.strerror}; mend it or take it out of data.root"
+                f"cannot read {name}: {error.strerror}; repair it or remove it from data.root"
             ) from None
 
 
 class _Reader:
-    """One look through a root, which gathers items and notes on its way."""
+    """One scan of a root, which collects items and notes."""
 
     def __init__(self, source: Folder) -> None:
         self.source = source
@@ -76,8 +76,8 @@ class _Reader:
     def scan(self) -> Scan:
         if not self.root.is_dir():
             raise UserError(
-                f"data.root={self.root} is no folder; give the folder that holds the images, or see"
-                " `make data`"
+                f"data.root={self.root} is not a folder; give the folder of the images, or see "
+                "`make data`"
             )
         names = self._folders("", stray="stray_files")
         parts = {name: part for name in names if (part := part_of(name))}
@@ -93,7 +93,7 @@ class _Reader:
             self._refuse_likely_parts(names)
             self._read_classes("", names, None)
         if not self.items:
-            raise UserError(f"data.root={self.root} holds no image: {EXPECTED}{self._beside()}")
+            raise UserError(f"data.root={self.root} contains no image: {EXPECTED}{self._beside()}")
         if self.class_from == "leaf":
             self._tell_apart()
         notes = Notes()
@@ -105,7 +105,7 @@ class _Reader:
         self.noted.setdefault(kind, []).append(id_of(name))
 
     def _folders(self, above: str, stray: str) -> list[str]:
-        """The names of the folders in one, sorted; files are noted as `stray`."""
+        """The names of the folders in a folder, sorted; files are noted as `stray`."""
         names = []
         for entry in sorted(os.scandir(self.root / above), key=lambda entry: entry.name):
             path = f"{above}/{entry.name}" if above else entry.name
@@ -122,9 +122,9 @@ class _Reader:
         return names
 
     def _has_parts(self, names: list[str], parts: dict[str, str]) -> bool:
-        """Whether the folders named after parts are parts: they hold folders.
+        """Whether the folders with names of parts really are parts, that is, contain folders.
 
-        In a root of buses, cars and trains, `train` holds images alone: it is a class.
+        In a root with buses, cars and trains, `train` contains only images, so it is a class.
         """
         if not parts:
             return False
@@ -136,12 +136,12 @@ class _Reader:
         if len(parts) < len(names):
             return False
         raise UserError(
-            f"{self.root}/{id_of(bare[0])} holds images but no folder per class: {EXPECTED}, or "
-            "use data=table with a CSV that names each image's class"
+            f"{self.root}/{id_of(bare[0])} contains images but no folder per class: {EXPECTED}, or "
+            "use data=table with a CSV of the images' classes"
         )
 
     def _holds(self, path: str) -> tuple[bool, bool]:
-        """Whether a folder holds images, and whether it holds folders."""
+        """Whether a folder contains images, and whether it contains folders."""
         images = folders = False
         for entry in os.scandir(self.root / path):
             if is_image(entry.name):
@@ -151,7 +151,7 @@ class _Reader:
         return images, folders
 
     def _refuse_likely_parts(self, names: list[str]) -> None:
-        """Refuse folders such as `train_images`, which would be taken for classes."""
+        """Raise UserError for folders such as `train_images`, which would be read as classes."""
         likely = {name: part for name in names if (part := part_within(name))}
         folders = [name for name in likely if self._holds(name)[1] or len(likely) == len(names)]
         if folders and "train" in likely.values():
@@ -192,7 +192,7 @@ class _Reader:
                 self._note("empty_classes", folder)
 
     def _images(self, folder: str) -> list[str]:
-        """The names of the images in a class folder, sorted; all else in it is noted."""
+        """The names of the images in a class folder, sorted; everything else is noted."""
         names = []
         for entry in os.scandir(self.root / folder):
             path = f"{folder}/{entry.name}"
@@ -207,7 +207,7 @@ class _Reader:
         return sorted(names)
 
     def _note_below(self, folder: str) -> None:
-        """Note the images in a folder below a class folder, at any depth."""
+        """Note the images in a folder below a class folder, with its subfolders."""
         for above, folders, names in os.walk(self.root / folder):
             folders[:] = sorted(name for name in folders if not is_left_out(name))
             for name in sorted(names):
@@ -216,7 +216,7 @@ class _Reader:
                     self._note("images_too_deep", path)
 
     def _images_below(self, folder: str) -> list[str]:
-        """The images in folders below a class folder, at any depth, by their path under it."""
+        """The images in all subfolders of a class folder, as paths under it."""
         found = []
         for above, folders, names in os.walk(self.root / folder):
             own = os.path.relpath(above, self.root)
@@ -230,7 +230,7 @@ class _Reader:
         return not is_left_out(os.path.basename(folder)) and not self.source.is_apart(folder)
 
     def _tell_apart(self) -> None:
-        """Put the folder above before classes whose folders have one name in several places."""
+        """Add the name of the folder above to classes with the same folder name in several places."""
         places: dict[str, set[str]] = {}
         for item in self.items:
             places.setdefault(str(item.label), set()).add(self._above(item))
@@ -243,17 +243,17 @@ class _Reader:
             self._note("classes_of_one_name", label)
 
     def _above(self, item: Item) -> str:
-        """The folder above the one that an image lies in, part folders left out."""
+        """The folder above an image's folder; empty if that is a part or the root."""
         above = item.id.split("/")[:-2]
         return above[-1] if above and (item.part is None or len(above) > 1) else ""
 
     def _refuse_empty(self, folder: str, above: str) -> None:
-        """Say why a class of the training part has no images, and what to do."""
+        """Raise UserError that says why a training class has no images, and what to do."""
         place = id_of(f"{self.root}/{above}".rstrip("/"))
         inside = os.listdir(self.root / folder)
         if "train" in map(part_of, inside):
             raise UserError(
-                f"{place} holds a data set one folder further down: choose "
+                f"{place} contains the data set in a subfolder: choose "
                 f"data.root={id_of(f'{self.root}/{folder}')}"
             )
         if means_no_class(Path(folder).name):
@@ -263,7 +263,7 @@ class _Reader:
         beside = [name for name in os.listdir(self.root / above) if means_no_class(name)]
         if beside and Path(folder).name.casefold() in ("labelled", "labeled", "etiquetadas"):
             raise UserError(
-                f"{place} holds labelled and unlabelled images side by side: choose "
+                f"{place} contains a folder of labelled and a folder of unlabelled images: choose "
                 f"data.root={id_of(f'{self.root}/{folder}')} data.unlabelled={place}/"
                 f"{id_of(beside[0])}"
             )
@@ -271,9 +271,9 @@ class _Reader:
         deep = [name for name in self.noted.get("images_too_deep", ()) if name.startswith(prefix)]
         if deep:
             raise UserError(
-                f"the class {class_name(Path(folder).name)!r} has its {len(deep)} images further "
-                f"down ({listed(deep[:1])}): move them into {place}/{Path(prefix).name}, or choose "
-                "data.class_from=top (they are of that class) or leaf (the last folder is the class)"
+                f"the class {class_name(Path(folder).name)!r} has its {len(deep)} images in "
+                f"subfolders ({listed(deep[:1])}): move them into {place}/{Path(prefix).name}, or "
+                "choose data.class_from=top (the upper folder is the class) or leaf (the last one)"
             )
         raise UserError(
             f"the class {class_name(Path(folder).name)!r} has no images in {place}: fill its folder"
@@ -281,11 +281,11 @@ class _Reader:
         )
 
     def _beside(self) -> str:
-        """What lies in the root instead, if it is images."""
+        """A note on images directly in the root; empty if there are none."""
         images = [name for name in self.noted["stray_files"] if is_image(name)]
         if not images:
             return ""
         return (
-            f"; {len(images)} images lie in it beside no folder: put each class into a folder, or "
-            "use data=table with a CSV that names each image's class"
+            f"; it has {len(images)} images outside any folder: put each class into a folder, or "
+            "use data=table with a CSV of the images' classes"
         )

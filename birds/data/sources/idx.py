@@ -1,7 +1,7 @@
-"""The format of MNIST: four files, images and labels of training and test, gzipped or not.
+"""The format of MNIST: four files with the images and labels of training and test, gzipped or not.
 
-The images are known as `train/000123` and `test/000123`. Where the training images are missing, the
-t10k images are a data set of their own, without parts.
+Images are named `train/000123` and `test/000123`. If the training images are missing, the t10k
+images are a data set of their own, without parts.
 """
 
 import gzip
@@ -26,14 +26,14 @@ from birds.data.notes import Notes
 from birds.data.sources import Item, Scan
 
 PREFIXES = {"train": "train", "test": "t10k"}
-UNSIGNED_BYTES = 8  # the code of the only kind of numbers that images and labels come in
+UNSIGNED_BYTES = 8  # the type code of images and labels
 
 
 class Idx:
     """The images of idx files, uint8 of shape (N, h, w, 1) or (N, h, w, 3)."""
 
     class Options(Choices):
-        """The folder of the files, and names of the labels 0, 1, ... to use instead of digits."""
+        """root: the folder of the files. names: class names for the labels 0, 1, ..."""
 
         model_config = NUMBERS_ARE_NAMES
 
@@ -54,10 +54,10 @@ class Idx:
         return str(self.root)
 
     def prepare(self) -> None:
-        """Nothing has to be made."""
+        """Does nothing: the files exist."""
 
     def scan(self) -> Scan:
-        """Every image with its label and part. Raises UserError where files are damaged."""
+        """Every image with its label and part. Raises UserError for damaged files."""
         parts = {part: _read_part(self.root, part) for part in self._images}
         most = max((int(labels.max(initial=0)) for labels in parts.values()), default=0)
         names = self._names(most)
@@ -67,7 +67,7 @@ class Idx:
             if len(labels) != len(self._images[part]):
                 raise UserError(
                     f"{self.root} has {len(self._images[part])} images and {len(labels)} labels of "
-                    f"{PREFIXES[part]}: they do not belong together; obtain both files again"
+                    f"{PREFIXES[part]}: the numbers do not match; download both files again"
                 )
             own = None if alone else part
             rows = enumerate(labels.tolist())
@@ -88,9 +88,9 @@ class Idx:
 
     @cached_property
     def _images(self) -> dict[str, NDArray[np.uint8]]:
-        """By part, the images (N, h, w, c)."""
+        """The images (N, h, w, c) of each part."""
         if not self.root.is_dir():
-            raise UserError(f"data.root={self.root} is no folder; give the folder of the idx files")
+            raise UserError(f"data.root={self.root} is not a folder; give the folder of idx files")
         images = {}
         for part, prefix in PREFIXES.items():
             file = _find(self.root, f"{prefix}-images", 3)
@@ -98,13 +98,13 @@ class Idx:
                 images[part] = _as_images(file, _read(file))
         if not images:
             raise UserError(
-                f"data.root={self.root} holds no idx images: expected train-images-idx3-ubyte or "
+                f"data.root={self.root} contains no idx images: expected train-images-idx3-ubyte or "
                 "t10k-images-idx3-ubyte, gzipped or not"
             )
         return images
 
     def contents(self, ids: Sequence[str], cache_dir: Path | None) -> dict[str, Contents]:
-        """The hash of each image's pixels; nothing needs to be remembered."""
+        """The hash of each image's pixels; `cache_dir` is not used."""
         found = {}
         for name in ids:
             image = self._image(name)
@@ -115,7 +115,7 @@ class Idx:
         return found
 
     def decode(self, id: str, look: Look) -> NDArray[np.uint8]:
-        """One image as uint8 (h, w, c). Raises Unreadable for one that is not there."""
+        """One image as uint8 (h, w, c). Raises Unreadable for an unknown image."""
         try:
             image = self._image(id)
         except (KeyError, IndexError, ValueError):
@@ -123,7 +123,7 @@ class Idx:
         return _seen(image[None], look)[0] if _fits(image, look) else _resized(image, look)
 
     def decode_many(self, ids: Sequence[str], look: Look) -> NDArray[np.uint8] | None:
-        """Many images at once (N, h, w, c) where they need no resizing; else None."""
+        """Many images at once (N, h, w, c) if they need no resizing; else None."""
         if not ids or not all(_fits(images[:1][0], look) for images in self._images.values()):
             return None
         first = self._image(ids[0])
@@ -146,7 +146,7 @@ def _fits(image: NDArray[np.uint8], look: Look) -> bool:
 
 
 def _seen(images: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
-    """Images (N, h, w, c) in the channels that are wanted."""
+    """Images (N, h, w, c) with the look's number of channels."""
     if images.shape[-1] == look.channels:
         return images
     if look.channels == 3:
@@ -177,12 +177,12 @@ def _read_part(root: Path, part: str) -> NDArray[np.uint8]:
     file = _find(root, f"{prefix}-labels", 1)
     if file is None:
         raise UserError(
-            f"{root} has {prefix}-images but no {prefix}-labels-idx1-ubyte: put the labels beside "
-            "the images"
+            f"{root} has {prefix}-images but no {prefix}-labels-idx1-ubyte: put the labels into the "
+            "same folder"
         )
     labels = _read(file)
     if labels.ndim != 1:
-        raise UserError(f"{file} has {labels.ndim} dimensions, labels have 1: obtain it again")
+        raise UserError(f"{file} has {labels.ndim} dimensions, labels have 1: download it again")
     return labels
 
 
@@ -191,29 +191,29 @@ def _as_images(file: Path, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
         values = values[..., None]
     if values.ndim != 4 or values.shape[-1] not in (1, 3) or 0 in values.shape[1:]:
         raise UserError(
-            f"{file} has the shape {values.shape}: images have (count, height, width), or these "
-            "and 1 or 3 channels"
+            f"{file} has the shape {values.shape}: images have (count, height, width), or also a "
+            "last dimension of 1 or 3 channels"
         )
     return values
 
 
 def _read(file: Path) -> NDArray[np.uint8]:
-    """The numbers of an idx file in their shape. Raises UserError when it is damaged."""
-    again = "obtain the file again"
+    """The array in an idx file. Raises UserError if the file is damaged."""
+    again = "download the file again"
     try:
         data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{file} is cut short or damaged ({error}): {again}") from None
+        raise UserError(f"{file} is incomplete or damaged ({error}): {again}") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}; {again}") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTES:
-        raise UserError(f"{file} is no idx file of unsigned bytes: {again}")
+        raise UserError(f"{file} is not an idx file of unsigned bytes: {again}")
     start = 4 + 4 * data[3]
     shape = tuple(np.frombuffer(data[4:start], ">u4").tolist()) if len(data) >= start else ()
     if len(shape) != data[3] or len(data) - start != math.prod(shape):
         held = max(0, len(data) - start)
         raise UserError(
-            f"{file} holds {held} bytes where its header speaks of {shape or 'more'}: it is cut "
-            f"short or damaged; {again}"
+            f"{file} contains {held} bytes, but its header says {shape or 'more'}: it is incomplete "
+            f"or damaged; {again}"
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

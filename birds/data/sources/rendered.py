@@ -1,4 +1,4 @@
-"""The embedded birds: 24 invented species, drawn by code on first use and read as a folder."""
+"""The embedded birds: 24 invented species, drawn by code at the first use and read as a folder."""
 
 import dataclasses
 from typing import Annotated
@@ -11,14 +11,14 @@ from birds.data.files import Files, root_folder
 from birds.data.sources import Scan
 from birds.data.sources.folder import Folder
 
-ITS_OWN = ("birds.csv", "synthetic.json")  # written beside the drawn birds
+ITS_OWN = ("birds.csv", "synthetic.json")  # written together with the drawn birds
 
 
 class Rendered(Files):
     """The drawn birds of one seed, in a folder of their own."""
 
     class Options(Choices):
-        """Where they are written, and the seed that deals colours and marks to species."""
+        """root: the output folder. seed: the seed of the species' colours and marks."""
 
         model_config = NUMBERS_ARE_NAMES
 
@@ -31,7 +31,7 @@ class Rendered(Files):
         self.options = options
 
     def prepare(self) -> None:
-        """Draw the birds unless they are there. Raises UserError where other files are."""
+        """Draw the birds unless they exist. Raises UserError if the folder has other files."""
         from birds.data.rendering.synthetic import write_synthetic
 
         try:
@@ -40,7 +40,7 @@ class Rendered(Files):
             raise UserError(str(error)) from None
 
     def scan(self) -> Scan:
-        """Every image with its class and part; the two files of the drawing are nothing to note."""
+        """Every image with its class and part; the two files of the drawing are not noted."""
         items, notes = Folder(Folder.Options(root=str(self.root))).scan()
         stray = tuple(name for name in notes.names("stray_files") if name not in ITS_OWN)
         found = {**notes.found, "stray_files": stray}

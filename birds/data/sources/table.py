@@ -1,9 +1,9 @@
-"""A table: a CSV with a row per image, which names its file, perhaps its class, perhaps its part.
+"""A table of images: a CSV with one row per image, with its file and, if known, class and part.
 
-A row without a label is an unlabelled image, and so is every image below the root that no row
-names. A column `group` says which images belong together: to one nest, camera or burst. Columns are
-named, or numbered from 1 where the table has no header; those that are not chosen are found by the
-names that people use.
+A row without a label is an unlabelled image, and so is every image below the root without a row. A
+column `group` says which images belong together, such as those of one nest, camera or burst. A
+column is given by its name, or by its number from 1 if the table has no header. Columns that are
+not given are found by common names.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from birds.data.sources import Item, Scan
 from birds.data.tree import Tree
 
 Column = int | str | None
-USUAL = {  # the names under which a column is found that was not chosen
+USUAL = {  # common names of columns, for columns that are not given
     "file": ("file", "files", "filename", "filepath", "filepaths", "path", "image", "image_path"),
     "label": ("label", "labels", "class", "species", "category", "target"),
     "part": ("part", "split", "set", "data set", "dataset", "subset"),
@@ -30,7 +30,7 @@ LIKE_GROUPS = ("nest", "camera", "burst", "video", "individual", "sequence", "se
 
 
 class _Columns(Choices):
-    """Which column is which: a name, a number from 1, or null to find it."""
+    """The column of each meaning: a name, a number from 1, or null to search for it."""
 
     file: Column = None
     label: Column = None
@@ -39,15 +39,14 @@ class _Columns(Choices):
 
 
 class Table(Files):
-    """The images that a CSV names, below a root."""
+    """The images that a CSV lists, below a root."""
 
     class Options(Choices):
         """The table and how to read it.
 
-        `file` is the CSV, under the root or anywhere. `delimiter` null finds it. `suffix` is put
-        behind each file's name (`.jpg` where the table leaves it out). `skip_missing` leaves out
-        rows whose file is not there. `unnamed`: what images are that lie below the root and that
-        no row names.
+        `file` is the CSV, under the root or elsewhere. `delimiter` null detects it. `suffix` is
+        appended to each file name (such as `.jpg`). `skip_missing` leaves out rows without a file.
+        `unnamed` says whether images below the root without a row are unlabelled or left out.
         """
 
         model_config = NUMBERS_ARE_NAMES
@@ -69,7 +68,7 @@ class Table(Files):
     def scan(self) -> Scan:
         """Every image with its label and part. Raises UserError with the cure."""
         if not self.root.is_dir():
-            raise UserError(f"data.root={self.root} is no folder; give the folder of the images")
+            raise UserError(f"data.root={self.root} is not a folder; give the folder of the images")
         table = self._table()
         rows = read_rows(table, self.options.delimiter)
         columns = self._columns(rows, table)
@@ -88,7 +87,7 @@ class Table(Files):
         return [cell for cell in rows.cells[0] if cell.strip().casefold() in LIKE_GROUPS]
 
     def _with_unnamed(self, scan: Scan) -> Scan:
-        """The images of the table, then those below the root that it does not name."""
+        """The images of the table, then the images below the root that it does not list."""
         tree = Tree(self.root)
         tree.apart = self.apart
         paths, _ = tree.walk()
@@ -102,18 +101,18 @@ class Table(Files):
     def _table(self) -> Path:
         if not self.options.file:
             found = sorted(path.name for path in self.root.glob("*.csv"))
-            hint = f" (there is {listed(found)})" if found else ""
+            hint = f" (found: {listed(found)})" if found else ""
             raise UserError(f"data=table needs data.table.file=FILE.csv, the table of images{hint}")
         given = Path(self.options.file).expanduser()
         for path in (self.root / given, given.absolute()):
             if path.is_file():
                 return path
         raise UserError(
-            f"data.table.file={self.options.file} is no file, neither here nor in {self.root}"
+            f"data.table.file={self.options.file} is not a file, neither here nor in {self.root}"
         )
 
     def _columns(self, rows: Rows, table: Path) -> dict[str, int]:
-        """By meaning, the position of each column that the table has, from 0."""
+        """The position, from 0, of each column that the table has, by meaning."""
         chosen = self.options.columns.model_dump()
         found: dict[str, int] = {}
         for meaning, column in chosen.items():
@@ -129,13 +128,13 @@ class Table(Files):
         return found
 
     def _place(self, meaning: str, column: Column, rows: Rows, table: Path) -> int | None:
-        """The position of one column, from 0; None where the table does not have it."""
+        """The position of one column, from 0; None if the table does not have it."""
         names = [cell.strip().casefold() for cell in rows.cells[0]]
         if isinstance(column, int) and not isinstance(column, bool):
             if not 1 <= column <= len(names):
                 raise UserError(
                     f"data.table.columns.{meaning}={column}: {table} has {len(names)} columns "
-                    "when cut "
+                    "when split "
                     f"at {rows.delimiter!r}; columns are counted from 1"
                 )
             return column - 1
@@ -147,13 +146,13 @@ class Table(Files):
         if str(column).strip().casefold() not in names:
             raise UserError(
                 f"data.table.columns.{meaning}={column}: {table} has no such column"
-                f"{nearest(str(column), rows.cells[0])} Cut at {rows.delimiter!r}, it has: "
+                f"{nearest(str(column), rows.cells[0])} Split at {rows.delimiter!r}, it has: "
                 f"{listed(rows.cells[0])}{rows.other_delimiter()}"
             )
         return names.index(str(column).strip().casefold())
 
     def _usual_place(self, meaning: str, column: Column, width: int) -> int | None:
-        """Without a header: the file first, then its label, then nothing that is known."""
+        """The position without a header: the first column is the file, the second the label."""
         if column is not None:
             raise UserError(
                 f"data.table.columns.{meaning}={column}: with data.table.header=false columns "
@@ -171,8 +170,8 @@ class Table(Files):
                 "data.table.header=false"
             )
         raise UserError(
-            f"{table} has no column of files that is known by its name; cut at "
-            f"{rows.delimiter!r} it has: {listed(first)}{rows.other_delimiter()}. Say which one: "
+            f"{table} has no column with a known name for files; split at "
+            f"{rows.delimiter!r} it has: {listed(first)}{rows.other_delimiter()}. Choose one with "
             "data.table.columns.file=NAME"
         )
 
@@ -183,7 +182,7 @@ class Table(Files):
             return False
 
     def _path(self, cell: str) -> str:
-        """The path under the root that a cell means; Windows' backslashes are slashes."""
+        """The path under the root in a cell; backslashes count as slashes."""
         return cell.strip().replace("\\", "/").removeprefix("./") + self.options.suffix
 
     def _item(self, cells: Sequence[str], columns: dict[str, int], table: Path) -> Item:
@@ -192,7 +191,7 @@ class Table(Files):
             for meaning, place in columns.items()
         }
         if not values["file"]:
-            raise UserError(f"{table} has a row without a file: {listed(cells)}; mend or remove it")
+            raise UserError(f"{table} has a row without a file: {listed(cells)}; fix or remove it")
         label = class_name(values.get("label", "")) or None
         group = values.get("group") or None
         return Item(self._id(values["file"], table), label, self._part(values, table), group)
@@ -203,8 +202,8 @@ class Table(Files):
             path = path.relative_to(self.root)
         if path.is_absolute() or ".." in path.parts:
             raise UserError(
-                f"{table} names {cell}, which is not below data.root={self.root}: choose a root "
-                "that all images lie in"
+                f"{table} lists {cell}, which is not below data.root={self.root}: choose a root "
+                "that contains all images"
             )
         return id_of(str(path))
 
@@ -214,19 +213,19 @@ class Table(Files):
         if text and part is None:
             raise UserError(
                 f"{table} has the part {text!r} for {values['file']}: parts are train, valid and "
-                "test; mend it, or choose another data.table.columns.part"
+                "test; correct it, or choose another data.table.columns.part"
             )
         return part
 
     def _checked(self, items: list[Item], table: Path) -> Scan:
-        """The items whose file is there, each once."""
+        """The items whose file exists, each once."""
         once: dict[str, Item] = {}
         doubled = []
         for item in items:
             known = once.setdefault(item.id, item)
             if known != item:
                 raise UserError(
-                    f"{table} names {item.id} twice, as {_said(known)} and as {_said(item)}: keep "
+                    f"{table} lists {item.id} twice, as {_said(known)} and as {_said(item)}: keep "
                     "one row"
                 )
             if known is not item:
@@ -237,7 +236,7 @@ class Table(Files):
         absent = frozenset(missing)
         kept = [item for item in once.values() if item.id not in absent]
         if not kept:
-            raise UserError(f"{table} names no image that is below data.root={self.root}")
+            raise UserError(f"{table} lists no image that is below data.root={self.root}")
         notes = Notes().having("rows_doubled", doubled).having("rows_missing", missing)
         return Scan(kept, notes)
 
@@ -254,9 +253,9 @@ class Table(Files):
                 "choose data.table.header=true"
             )
         raise UserError(
-            f"{table} names {len(missing)} of {len(names)} images that are not below "
+            f"{table} lists {len(names)} images, and {len(missing)} of them are not below "
             f"data.root={self.root}: {listed(missing)}. Choose another data.root, "
-            "data.table.columns.file or data.table.suffix, or leave such rows out with "
+            "data.table.columns.file or data.table.suffix, or leave out these rows with "
             "data.table.skip_missing=true"
         )
 

@@ -1,3 +1,3 @@
-"""Runs as jobs of a SLURM cluster: submitted once, wired by what they need, watched by reading run
-folders first.
+"""Runs as jobs of a SLURM cluster: submitted once, with dependencies, and followed mainly through
+their folders.
 """

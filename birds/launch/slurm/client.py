@@ -1,8 +1,7 @@
-"""SLURM's own commands, and nothing else that calls them: each with a time limit, its own words
-when it refuses.
+"""Calls SLURM's commands, each with a time limit; passes on their error messages.
 
-`SLURM_*` variables of an allocation that one happens to sit in are kept from them, or they would
-leak into the jobs.
+No other module calls them. `SLURM_*` variables of the present allocation are removed from their
+environment, because they would leak into the jobs.
 """
 
 import dataclasses
@@ -31,12 +30,12 @@ OVER = {
 
 
 class Silent(UserError):
-    """SLURM did not answer: whether it did what was asked is not known."""
+    """SLURM did not answer, so it is unknown whether the command had an effect."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Element:
-    """One element of an array as SLURM knows it: state and reason in SLURM's words."""
+    """One element of a job array, with state and reason in SLURM's words."""
 
     array: int
     index: int
@@ -52,7 +51,7 @@ class Element:
 
     @property
     def id(self) -> str:
-        """Its id as SLURM's commands take it."""
+        """Its id in the form that SLURM's commands accept."""
         return f"{self.array}_{self.index}"
 
 
@@ -62,29 +61,30 @@ def installed() -> bool:
 
 
 def outside(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what an allocation left in it."""
+    """The environment without the variables of a SLURM allocation."""
     return {
         name: value for name, value in env.items() if not name.startswith("SLURM_") or name in KEPT
     }
 
 
 def ask(*command: str, keep_open: Sequence[int] = (), patience: float = PATIENCE_SECONDS) -> str:
-    """What a SLURM command prints. Raises UserError, in its own words, when it is absent, silent or
-    refuses.
+    """The output of a SLURM command.
 
     Args:
-        command: the command and its words; no shell reads them.
-        keep_open: file descriptors that the command inherits, such as a lock it is to hold while it
-            runs.
-        patience: seconds after which it counts as silent.
+        command: the command and its arguments; no shell is used.
+        keep_open: file descriptors that the command inherits, such as a lock to hold meanwhile.
+        patience: seconds to wait for an answer.
+
+    Raises UserError when the command is missing, does not answer, or fails; Silent when it does not
+    answer.
     """
     try:
         how: Any = {"capture_output": True, "text": True, "timeout": patience, "check": False}
         done = subprocess.run(command, env=outside(os.environ), pass_fds=keep_open, **how)
     except FileNotFoundError:
         raise UserError(
-            f"{command[0]} is not on this machine: slurm=NAME works where SLURM's commands are, "
-            "such as a login node"
+            f"{command[0]} is not on this machine: slurm=NAME works only where SLURM's commands "
+            "are, such as on a login node"
         ) from None
     except subprocess.TimeoutExpired:
         raise Silent(
@@ -98,9 +98,7 @@ def ask(*command: str, keep_open: Sequence[int] = (), patience: float = PATIENCE
 
 
 def elements(names: Sequence[str]) -> list[Element]:
-    """Every array element of the jobs of these names that the controller still knows, ended ones
-    included.
-    """
+    """All array elements of the jobs with these names that SLURM still knows, also ended ones."""
     found: list[Element] = []
     for first in range(0, len(names), 200):
         some = ",".join(names[first : first + 200])
@@ -115,7 +113,7 @@ def elements(names: Sequence[str]) -> list[Element]:
 
 
 def state_of(job: str) -> str:
-    """SLURM's word for the state of one job, empty when it is not known any more."""
+    """SLURM's name for the state of a job; empty if SLURM no longer knows the job."""
     try:
         return ask("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").split("\n")[0].strip()
     except UserError:
@@ -123,13 +121,13 @@ def state_of(job: str) -> str:
 
 
 def cancel(ids: Sequence[str]) -> None:
-    """Cancel jobs or array elements; those that ended meanwhile are no error."""
+    """Cancel jobs or array elements; jobs that have ended cause no error."""
     for first in range(0, len(ids), 200):
         ask("scancel", "-Q", *ids[first : first + 200])
 
 
 def settings() -> dict[str, str]:
-    """The cluster's configuration as `scontrol show config` names it."""
+    """The cluster's configuration from `scontrol show config`."""
     pairs = (
         line.split("=", 1) for line in ask("scontrol", "show", "config").splitlines() if "=" in line
     )
@@ -137,8 +135,6 @@ def settings() -> dict[str, str]:
 
 
 def number(text: str) -> int:
-    """The leading number of a setting or a size such as `30 sec` or `64000+`; 0 where there is
-    none.
-    """
+    """The leading number of a setting such as `30 sec` or `64000+`; 0 if there is none."""
     found = re.match(r"\d+", text)
     return int(found[0]) if found else 0

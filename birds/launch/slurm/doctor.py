@@ -1,6 +1,4 @@
-"""What a cluster is like, what will go wrong on it with a given profile, and what to do about
-each.
-"""
+"""Checks a cluster and a profile: what the cluster offers, what will fail, and what to do."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +19,7 @@ def profiles() -> list[str]:
 
 
 def load_profile(name: str) -> Profile:
-    """The profile of that name. Raises UserError, with the nearest name, when there is none."""
+    """The profile with this name. Raises UserError with the closest name if it does not exist."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
@@ -36,10 +34,10 @@ def load_profile(name: str) -> Profile:
 
 
 def examine(name: str | None, runs_dir: Path) -> tuple[list[str], int]:
-    """Look at the cluster, and at a profile where one is named: lines for people, and how many
-    things will go wrong.
+    """Check the cluster, and a profile if one is named.
 
-    Raises UserError where there is no SLURM.
+    Returns the lines to print, and the number of things that will fail. Raises UserError if SLURM is
+    missing.
     """
     settings, known = client.settings(), partitions()
     lines = [
@@ -52,9 +50,7 @@ def examine(name: str | None, runs_dir: Path) -> tuple[list[str], int]:
         profile = load_profile(name)
         wrong = impossible(profile, known)
         worries += _worries_of(profile, settings)
-        lines += (
-            [] if wrong else [f"ok     slurm={name} asks for nothing that this cluster has not"]
-        )
+        lines += [] if wrong else [f"ok     slurm={name} requests only what this cluster has"]
     return [
         *lines,
         *(f"wrong  {words}" for words in wrong),
@@ -64,7 +60,7 @@ def examine(name: str | None, runs_dir: Path) -> tuple[list[str], int]:
 
 def _told(part: Partition) -> str:
     longest = "no time limit" if part.minutes is None else f"at most {part.minutes} minutes"
-    has = f"{part.cpus} CPUs, {part.memory / 1024:.0f} GB, {part.gpus} GPUs a node at most"
+    has = f"up to {part.cpus} CPUs, {part.memory / 1024:.0f} GB, {part.gpus} GPUs per node"
     return (
         f"  partition {part.name}{' (default)' * part.default}: {part.nodes} nodes, {has}, "
         f"{longest}"
@@ -72,28 +68,28 @@ def _told(part: Partition) -> str:
 
 
 def _worries(settings: Mapping[str, str], runs_dir: Path) -> Iterator[str]:
-    """What is no fault of a profile but should be known."""
+    """Properties of the cluster that the user should know."""
     largest = int(settings.get("MaxArraySize", 0))
-    yield f"MaxArraySize is {largest}: sweeps with more jobs go as several arrays"
+    yield f"MaxArraySize is {largest}: sweeps with more jobs are submitted as several arrays"
     if "none" in settings.get("AccountingStorageType", ""):
         yield (
-            "there is no accounting: after an hour or less SLURM forgets why a job ended; run "
-            "folders remember"
+            "there is no accounting: within an hour SLURM forgets why a job ended, but the run "
+            "folders keep it"
         )
     mode = settings.get("PreemptMode", "OFF")
     if "OFF" not in mode.upper():
         yield (
-            f"jobs can be preempted (PreemptMode={mode}): runs stop between two epochs and go on "
-            "when they come back"
+            f"jobs can be preempted (PreemptMode={mode}): runs stop between two epochs and continue "
+            "when the job restarts"
         )
     if settings.get("JobRequeue") == "0":
-        yield "JobRequeue is 0: jobs of a lost node do not come back by themselves; use birds retry"
+        yield "JobRequeue is 0: jobs of a lost node do not restart by themselves; use birds retry"
     if (wait := client.number(settings.get("KillWait", ""))) < 15:
-        yield f"KillWait is {wait} s: on SIGTERM an epoch longer than that is done again"
+        yield f"KillWait is {wait} s: after SIGTERM a longer epoch is lost and repeated"
     if (kept := client.number(settings.get("MinJobAge", ""))) < 60:
         yield (
-            f"MinJobAge is {kept} s: SLURM forgets ended jobs at once, so what became of a lost "
-            "one is not told"
+            f"MinJobAge is {kept} s: SLURM forgets ended jobs at once, so the reason of a lost job "
+            "stays unknown"
         )
     if words := unshared(runs_dir):
         yield words
@@ -102,13 +98,13 @@ def _worries(settings: Mapping[str, str], runs_dir: Path) -> Iterator[str]:
 def _worries_of(profile: Profile, settings: Mapping[str, str]) -> Iterator[str]:
     if profile.time * 60 <= 2 * profile.signal_delay_s:
         yield (
-            f"slurm.time={profile.time} min leaves little beside "
+            f"slurm.time={profile.time} min is short compared with "
             f"signal_delay_s={profile.signal_delay_s}"
         )
     if profile.account is None and "associations" in settings.get("AccountingStorageEnforce", ""):
         yield (
-            "jobs need an account here; set slurm.account unless you have a default one (sacctmgr "
-            "show assoc)"
+            "jobs need an account here; set slurm.account unless you have a default account "
+            "(sacctmgr show assoc)"
         )
     if profile.side_by_side > profile.runs_per_job:
         yield (
@@ -118,14 +114,14 @@ def _worries_of(profile: Profile, settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def write_profile(name: str) -> Path:
-    """Write a first profile for this cluster: its default partition, a GPU where there is one, a
-    modest time.
+    """Write a first profile for this cluster: its default partition, one GPU if there are any, and
+    at most four hours.
 
-    Raises UserError when there is one of that name already.
+    Raises UserError when a profile with this name exists.
     """
     file = HOME / "slurm" / f"{name}.yaml"
     if file.exists():
-        raise UserError(f"{file} is there already; remove it or choose another name")
+        raise UserError(f"{file} exists already; remove it or choose another name")
     known = partitions()
     part = next((p for p in known.values() if p.default), None) or next(iter(known.values()))
     limit = min(part.minutes or 240, 240)
@@ -133,8 +129,8 @@ def write_profile(name: str) -> Path:
     memory = max(1, min(16, part.memory // 1024 // max(1, part.gpus)))
     cpus = max(1, min(8, part.cpus // max(1, part.gpus)))
     text = f"""\
-# Written by `birds doctor --write {name}` from what the cluster says of itself; every key:
-# default.yaml.
+# Written by `birds doctor --write {name}` from the cluster's own settings; default.yaml lists
+# every key.
 defaults: [default, _self_]
 name: {name}
 partition: {part.name}
@@ -142,7 +138,7 @@ time: {limit}            # minutes a job; the partition allows {part.minutes or 
 gpus: {gpus or "null"}
 cpus_per_task: {cpus}
 mem_gb: {memory}
-account: null         # where your site asks for one
+account: null         # set it if your site requires an account
 """
     write_text(file, text)
     return file

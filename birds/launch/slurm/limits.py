@@ -1,6 +1,4 @@
-"""What the cluster has, and what a profile asks for that it has not: told before anything is
-submitted.
-"""
+"""Checks a profile against the cluster's limits before anything is submitted."""
 
 import dataclasses
 import math
@@ -32,7 +30,7 @@ SHARED = {
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-    """A partition: its longest time in minutes (None: unlimited), and the most one of its nodes has
+    """A partition: its time limit in minutes (None: unlimited) and the largest values of its nodes
     (memory in MB).
     """
 
@@ -66,9 +64,7 @@ def _most(a: Partition, b: Partition) -> Partition:
 
 
 def sections(profile: Profile) -> dict[str, Resources]:
-    """The resources of each stage and variant that the profile tells apart, by the place where they
-    are set.
-    """
+    """The resources of each stage and variant with its own section, by the key of the section."""
     named: dict[str, Mapping[str, object]] = {"": {}}
     named |= {
         f"{name}.": getattr(profile, name)
@@ -80,7 +76,7 @@ def sections(profile: Profile) -> dict[str, Resources]:
 
 
 def impossible(profile: Profile, known: Mapping[str, Partition]) -> list[str]:
-    """What the profile asks for and the cluster has not, a sentence each with what there is."""
+    """One sentence for each request of the profile that the cluster cannot meet."""
     return [
         words
         for place, asked in sections(profile).items()
@@ -109,8 +105,8 @@ def _impossible(place: str, asked: Resources, known: Mapping[str, Partition]) ->
         wanted, most = _wanted(asked, what), max(getattr(part, what) for part in parts)
         if wanted > most:
             yield (
-                f"{key}{NAMES[what]} asks for {wanted} {unit} on a node of {name}, whose largest "
-                f"has {most}"
+                f"{key}{NAMES[what]} requests {wanted} {unit} on a node of {name}, whose largest "
+                f"node has {most}"
             )
     longest = max(part.minutes or math.inf for part in parts)
     if asked.time > longest:
@@ -132,17 +128,13 @@ def _wanted(asked: Resources, what: str) -> int:
 
 
 def refuse_impossible(profile: Profile) -> None:
-    """Raise UserError with everything that the cluster cannot give, before anything is
-    submitted.
-    """
+    """Raise UserError with every request that the cluster cannot meet."""
     if found := impossible(profile, partitions()):
         raise UserError("; ".join(found))
 
 
 def unshared(folder: Path) -> str:
-    """What to say of a folder that other hosts may not see; empty when its file system is a shared
-    one.
-    """
+    """A warning for a folder that other nodes may not see; empty for a shared file system."""
     path, best, kind = os.path.realpath(folder), "", "an unknown file system"
     try:
         mounts = Path("/proc/mounts").read_text().splitlines()
@@ -152,4 +144,4 @@ def unshared(folder: Path) -> str:
         _, place, found, *_ = line.split()
         if path.startswith(place.rstrip("/") + "/") and len(place) > len(best):
             best, kind = place, found
-    return "" if kind in SHARED else f"{path} lies on {kind}: every node must see it at that path"
+    return "" if kind in SHARED else f"{path} is on {kind}: every node must see it at that path"

@@ -1,7 +1,7 @@
-"""What a file in `slurm/` says of a cluster, and what a job of a stage or variant asks for.
+"""A cluster's profile (a file in `slurm/`) and the resources that a stage or variant requests.
 
-Names are those of hydra-submitit-launcher (`partition`, `mem_gb`, `cpus_per_task`,
-`additional_parameters`, ...), and three shorter ones: `time`, `gpus` and `max_requeues` for its
+The names are those of hydra-submitit-launcher (`partition`, `mem_gb`, `cpus_per_task`,
+`additional_parameters`, ...). Three have a shorter name: `time`, `gpus` and `max_requeues` for
 `timeout_min`, `gpus_per_node` and `max_num_timeout`.
 """
 
@@ -19,8 +19,8 @@ SHORTER = {"timeout_min": "time", "gpus_per_node": "gpus", "max_num_timeout": "m
 
 
 def minutes_of(text: str) -> int | None:
-    """SLURM's `days-hours:minutes:seconds` in minutes, begun ones whole; None for `infinite` and
-    anything else.
+    """SLURM's `days-hours:minutes:seconds` in minutes, rounded up; None for any other text, such as
+    `infinite`.
     """
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
     if not found:
@@ -30,7 +30,7 @@ def minutes_of(text: str) -> int | None:
 
 
 class Resources(Choices):
-    """What one job asks for. `time` in minutes, or as SLURM writes it (`2:00:00`, `1-12:00:00`)."""
+    """The resources of one job. `time` is in minutes, or in SLURM's form (`2:00:00`)."""
 
     partition: str | None = None
     account: str | None = None
@@ -62,7 +62,7 @@ class Resources(Choices):
         return time if minutes is None else minutes
 
     def sbatch(self) -> dict[str, Any]:
-        """These resources as submitit's SLURM executor takes them."""
+        """These resources as arguments of submitit's SLURM executor."""
         own = {"gpus", "mem_gb", "runs_per_job", "side_by_side", "modules", "setup"}
         asked = {name: value for name, value in self if name not in own and value not in (None, {})}
         modules = [f"module load {name}" for name in self.modules]
@@ -72,8 +72,8 @@ class Resources(Choices):
 
 
 class Profile(Resources):
-    """A cluster: its resources, how they differ by stage and by variant, and how often a timeout is
-    forgiven.
+    """A cluster: its resources, those of single stages and variants, and the number of requeues
+    after a timeout.
     """
 
     name: str
@@ -90,14 +90,14 @@ class Profile(Resources):
         return self
 
     def with_section(self, *sections: Mapping[str, Any]) -> Resources:
-        """The cluster's resources, and what the sections say beyond them."""
+        """The cluster's resources, overridden by the sections."""
         values = {name: getattr(self, name) for name in Resources.model_fields}
         for section in sections:
             values |= section
         return Resources.model_validate(values)
 
     def resources(self, spec: RunSpec) -> Resources:
-        """What a job of this run asks for: the cluster's, then the stage's, then the variant's."""
+        """The resources of a run's job: the cluster's, overridden by its stage and its variant."""
         variant = self.variant.get(spec.variant, {}) if spec.stage == "classify" else {}
         return self.with_section(
             self.pretrain if spec.stage == "pretrain" else self.classify, variant
@@ -105,9 +105,7 @@ class Profile(Resources):
 
 
 def read_profile(config: Mapping[str, Any]) -> Profile:
-    """The profile of a composed configuration's `slurm` group. Raises UserError, with the key and
-    the cure.
-    """
+    """The profile in the `slurm` group of a configuration. Raises UserError with key and cure."""
     values = _plain(config)
     try:
         _refuse_unknown(values, Profile)
@@ -117,7 +115,7 @@ def read_profile(config: Mapping[str, Any]) -> Profile:
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what was left open, sections included, and with the shorter of two names."""
+    """The configuration without null values, also in sections, and with the short names."""
     values: dict[str, Any] = {}
     for name, value in config.items():
         if value is None:
@@ -125,7 +123,7 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
         short = SHORTER.get(name, name)
         if short in values or (short != name and config.get(short) is not None):
             raise UserError(
-                f"slurm.{name} and slurm.{short} are two names of one thing; set one of them"
+                f"slurm.{name} and slurm.{short} are two names of one option; set one of them"
             )
         values[short] = (
             _plain(value)

@@ -1,9 +1,8 @@
-"""What became of every run of a sweep: run folders first, SLURM second. Nothing here needs
-accounting.
+"""The status of every run of a sweep, from the run folders first and from SLURM second.
 
-A record says finished, a held lock or a living job says running or queued, `failure.txt` says
-failed and why. Only what none of them explains is lost, and SLURM's last word on it is shown as
-long as SLURM remembers it.
+A record means finished, a held lock or an active job means running or queued, and `failure.txt`
+means failed and gives the reason. A run that none of them explains is lost; SLURM's reason is shown
+while SLURM remembers it. SLURM's accounting is not needed.
 """
 
 import dataclasses
@@ -29,7 +28,7 @@ LAST_WORDS = {
 
 @dataclasses.dataclass(frozen=True)
 class RunStatus:
-    """One run: where it is, why in a few words, how far, and where to look. Times in seconds."""
+    """One run: its state, the reason, its progress, and its log. Times are in seconds."""
 
     key: str
     title: str
@@ -46,9 +45,7 @@ class RunStatus:
 
 
 def sweep_status(runs_dir: Path, sweep: str, runs: Mapping[str, RunSpec]) -> list[RunStatus]:
-    """The status of each run, in their order. Works without SLURM, too, from the run folders
-    alone.
-    """
+    """The status of each run, in the order of `runs`. Also works without SLURM."""
     jobs, named = _jobs(runs_dir), titles(runs)
     on_hold = held_file(runs_dir, sweep).exists()
     found: dict[str, RunStatus] = {}
@@ -60,9 +57,7 @@ def sweep_status(runs_dir: Path, sweep: str, runs: Mapping[str, RunSpec]) -> lis
 
 
 def _jobs(runs_dir: Path) -> dict[str, Element]:
-    """The newest element that holds each run; ended ones with SLURM's last word, as far as it is
-    known.
-    """
+    """For each run the newest array element; for ended elements, SLURM's last state if known."""
     submissions = [s for s in read_submissions(runs_dir) if s.job_id is not None or s.ended is None]
     try:
         known = known_elements(submissions)
@@ -148,7 +143,7 @@ def _queued(
         return RunStatus(**told, state=State.QUEUED, why="its job has started")
     if on_hold and job.reason.startswith(HELD):
         return RunStatus(
-            **told, state=State.HELD, why="the first run died of a bug; mend it, then birds retry"
+            **told, state=State.HELD, why="the first run had a bug; fix it, then use birds retry"
         )
     awaited = next((run for run in needed if run.state is not State.FINISHED), None)
     if awaited is not None and job.reason == "Dependency":
@@ -157,7 +152,7 @@ def _queued(
 
 
 def as_json(found: list[RunStatus]) -> str:
-    """For programs: a list of objects; `state` as people see it."""
+    """The statuses as a JSON list of objects, for other programs."""
     return json.dumps(
         [dataclasses.asdict(one) | {"state": one.state.value} for one in found], indent=1
     )

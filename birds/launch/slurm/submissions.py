@@ -1,9 +1,9 @@
-"""What was handed to SLURM: one file an array, written before `sbatch` is called and completed
-after.
+"""Files that record what was submitted to SLURM: one for each array, written before `sbatch` is
+called and completed afterwards.
 
-The token in the job's name joins the two: whoever finds a file without a job id asks SLURM for a
-job of that name. One is there, or `sbatch` was never reached; so killing the submitter at any
-moment neither loses a run nor doubles one.
+The token in the job's name links the two. A file without a job id is resolved by asking SLURM for a
+job with that name: either it exists, or `sbatch` was never called. So killing the submitting
+process at any moment neither loses nor duplicates a run.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ ENDS = {
 
 
 class Submission(BaseModel, frozen=True):
-    """An array of jobs, each with the keys of its runs, and all that a job must know.
+    """An array of jobs, with the keys of each job's runs and everything that a job needs.
 
-    `job_id` is missing until `sbatch` has answered; `ended` holds SLURM's last word on each element
-    once all are over.
+    `job_id` is None until `sbatch` has answered. `ended` holds SLURM's last state of each element
+    after all have ended.
     """
 
     token: str
@@ -63,17 +63,17 @@ class Submission(BaseModel, frozen=True):
 
     @property
     def file(self) -> Path:
-        """Where this is kept."""
+        """The file of this submission."""
         return submissions_folder(self.runtime.runs_dir, self.sweep) / f"{self.token}.json"
 
     def save(self) -> Submission:
-        """Write it down, whole or not at all."""
+        """Write the file atomically."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.file, self.model_dump_json(indent=1))
         return self
 
     def forget(self) -> None:
-        """Remove it, and the text that sbatch got or would have got."""
+        """Remove the file and its sbatch script."""
         self.file.unlink(missing_ok=True)
         self.file.with_suffix(".sh").unlink(missing_ok=True)
 
@@ -83,17 +83,17 @@ class Submission(BaseModel, frozen=True):
 
 
 def submissions_folder(runs_dir: Path, sweep: str) -> Path:
-    """Where a sweep's submissions lie."""
+    """The folder of a sweep's submissions."""
     return runs_dir / "sweeps" / sweep / "submissions"
 
 
 def held_file(runs_dir: Path, sweep: str) -> Path:
-    """Where a canary leaves word of why a sweep's jobs were put on hold."""
+    """The file that says why a sweep's jobs were put on hold."""
     return runs_dir / "sweeps" / sweep / "held.txt"
 
 
 def read_submissions(runs_dir: Path, sweep: str | None = None) -> list[Submission]:
-    """All submissions of a sweep, or of every sweep, oldest first; a file cut short is left out."""
+    """All submissions of a sweep, or of every sweep, oldest first; incomplete files are skipped."""
     found = []
     name = "*" if sweep is None else glob.escape(sweep)
     for file in runs_dir.glob(f"sweeps/{name}/submissions/*.json"):
@@ -106,17 +106,16 @@ def read_submissions(runs_dir: Path, sweep: str | None = None) -> list[Submissio
 
 @contextmanager
 def submitting(runs_dir: Path) -> Iterator[int]:
-    """Hold the one lock on submitting. Yields its file descriptor, for `sbatch` to inherit.
+    """Hold the lock for submitting. Yields its file descriptor, for `sbatch` to inherit.
 
-    An `sbatch` that outlives its killed parent then holds the lock until it has ended, one way or
-    the other.
+    An `sbatch` whose parent was killed thus holds the lock until it has ended.
     """
     with locked(runs_dir / "sweeps" / ".submitting") as file:
         yield file.fileno()
 
 
 def known_elements(submissions: Iterable[Submission]) -> dict[str, list[Element]]:
-    """For each submission that is not over, by token, the elements that SLURM knows."""
+    """For each submission that has not ended, by token, the elements that SLURM knows."""
     names = {s.name: s.token for s in submissions if s.ended is None}
     found: dict[str, list[Element]] = {token: [] for token in names.values()}
     for element in elements(list(names)):
@@ -125,11 +124,11 @@ def known_elements(submissions: Iterable[Submission]) -> dict[str, list[Element]
 
 
 def settled(runs_dir: Path) -> list[tuple[Submission, list[Element]]]:
-    """The submissions with living elements, and those; to be called under the lock.
+    """The submissions with active elements, and these elements. Call it only under the lock.
 
-    Job ids that were never written down are found by name; what was written down and never
-    submitted is removed; where all is over, SLURM's last word is kept, and becomes the run's
-    failure where the run could leave none.
+    Missing job ids are found by the job's name. Submissions that never reached SLURM are removed.
+    When all elements have ended, SLURM's last states are saved; they become the failure of a run
+    that could not write one.
     """
     open_ones = [s for s in read_submissions(runs_dir) if s.ended is None]
     known = known_elements(open_ones)
@@ -169,7 +168,7 @@ def _keep_last_words(submission: Submission) -> None:
 
 
 def places(living: Sequence[tuple[Submission, Sequence[Element]]]) -> dict[str, Element]:
-    """Where each run that SLURM will still do is: its element by key."""
+    """The array element of each run that is queued or running, by key."""
     return {
         key: element
         for submission, own in living

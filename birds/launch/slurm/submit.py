@@ -1,9 +1,9 @@
-"""Runs to arrays: one depth of the graph of needs after the other, each wired behind what it needs.
+"""Submits runs as job arrays, level by level of the dependency graph.
 
-A job stands at the index of the run that it needs, in an array that depends on that run's by
-`aftercorr`, so each starts the moment its own need succeeded and is cancelled when it failed. Where
-a job holds several runs its status tells too little, so what needs one of them waits for its end
-(`afterany`) and looks for the record itself. A run that needs several waits for each of them.
+A job has the same array index as the run that it needs, and its array depends on the other array
+by `aftercorr`. So it starts when its own need has succeeded, and is cancelled when that failed. If
+a job contains several runs, its status is not enough: dependent jobs wait for its end (`afterany`)
+and check the record themselves. A run with several needs waits for each of them.
 """
 
 import dataclasses
@@ -43,8 +43,8 @@ class Order:
 
 
 class Array(NamedTuple):
-    """An array to be: the keys of each job's runs by index, its resources, what it waits for in
-    sbatch's words.
+    """A planned array: the keys of each job's runs by index, its resources, and its dependency in
+    sbatch's syntax.
     """
 
     stage: str
@@ -54,9 +54,7 @@ class Array(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a run is or will be done: the array's id, the index in it, and whether other runs share
-    the job.
-    """
+    """The job of a run: the array's id, the index in it, and whether other runs share the job."""
 
     array: str
     at: int
@@ -64,10 +62,9 @@ class Place(NamedTuple):
 
 
 def submit(order: Order, runs: Mapping[str, RunSpec]) -> list[Submission]:
-    """Submit what is neither finished nor on its way, by whomever it was submitted. Returns the new
-    arrays.
+    """Submit the runs that are neither finished nor already submitted. Returns the new arrays.
 
-    Raises UserError, with nothing left behind, when the cluster rejects an array.
+    Raises UserError when the cluster rejects an array; all new arrays are then cancelled.
     """
     settings = client.settings()
     with submitting(order.runtime.runs_dir) as lock:
@@ -96,8 +93,10 @@ def _finished(order: Order, spec: RunSpec) -> bool:
 
 
 def _on_their_way(order: Order, runs: Mapping[str, RunSpec]) -> dict[str, Place]:
-    """Where living runs are. Jobs of these runs that a canary put on hold are cancelled, whichever
-    sweep asked for them: asking again means to go on.
+    """The jobs of runs that are already submitted.
+
+    Held jobs of these runs are cancelled, whatever sweep they belong to: a new request means that
+    they should run.
     """
     living = settled(order.runtime.runs_dir)
     marks = {s.sweep: held_file(order.runtime.runs_dir, s.sweep) for s, _ in living}
@@ -129,15 +128,14 @@ def lay_out(
     limit: int,
     send: Callable[[Array], str],
 ) -> None:
-    """Call `send` with every array in the order in which they can be submitted; it returns the
-    array's id.
+    """Call `send` with every array, in an order in which they can be submitted.
 
     Args:
-        order: how.
+        order: how the sweep is submitted.
         todo: the runs.
-        where: where runs are that are on their way already.
-        limit: the cluster's MaxArraySize: indices stay below it.
-        send: submits an array.
+        where: the jobs of runs that are already submitted.
+        limit: the cluster's MaxArraySize; indices stay below it.
+        send: submits an array and returns its id.
     """
     where = dict(where)
     by_depth = sorted(todo, key=lambda spec: (spec.depth, spec.stage == "classify"))
@@ -188,7 +186,7 @@ def _arrays(
 
 
 def _after(place: Place) -> str:
-    """sbatch's words for waiting for one job: for its end where other runs share it."""
+    """sbatch's dependency on one job: on its end if other runs share it, else on its success."""
     return f"{'afterany' if place.shared else 'afterok'}:{place.array}_{place.at}"
 
 
@@ -197,7 +195,7 @@ def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _send(order: Order, array: Array, kill_wait_s: int, lock: int) -> Submission:
-    """Write the array down, hand it to sbatch, write its job id down."""
+    """Save the array, submit it with sbatch, and save its job id."""
     submission = _draft(order, array, token=secrets.token_hex(4), kill_wait_s=kill_wait_s).save()
     logs_folder(submission).mkdir(exist_ok=True)
     script = submission.file.with_suffix(".sh")
@@ -221,16 +219,14 @@ def _draft(order: Order, array: Array, *, token: str = "0" * 8, kill_wait_s: int
 
 
 def _take_back(sent: Sequence[Submission]) -> None:
-    """Cancel what was submitted before an array was rejected: nothing is left half-submitted."""
+    """Cancel and forget the arrays that were submitted before another one was rejected."""
     client.cancel([str(submission.job_id) for submission in sent])
     for submission in sent:
         submission.forget()
 
 
 class _Executor(submitit.SlurmExecutor):  # type: ignore[misc]
-    """submitit's, for its parameters and its sbatch text; it writes them on machines without SLURM,
-    too.
-    """
+    """submitit's executor, used for its sbatch text; also works on machines without SLURM."""
 
     @classmethod
     def affinity(cls) -> int:
@@ -238,12 +234,12 @@ class _Executor(submitit.SlurmExecutor):  # type: ignore[misc]
 
 
 def logs_folder(submission: Submission) -> Path:
-    """Where the logs of a sweep's jobs go; those of its runs are in the run folders."""
+    """The folder for the logs of a sweep's jobs; the logs of runs are in the run folders."""
     return submission.file.parent.parent / "jobs"
 
 
 def script_of(submission: Submission) -> str:
-    """The text that sbatch gets: submitit's, with the worker as its command."""
+    """The sbatch script: submitit's text, with our worker as its command."""
     executor = _Executor(folder=logs_folder(submission))
     given = submission.resources.sbatch()
     extra = {
@@ -261,7 +257,7 @@ def script_of(submission: Submission) -> str:
         executor.update_parameters(job_name=submission.name, stderr_to_stdout=True, **given)
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"submitit does not take this profile: {str(error).splitlines()[0]}"
+            f"submitit does not accept this profile: {str(error).splitlines()[0]}"
         ) from None
     executor.parameters["map_count"] = len(submission.jobs)  # names logs by array and index
     command = [sys.executable, "-u", "-m", "birds.launch.slurm.worker", str(submission.file)]
@@ -270,7 +266,7 @@ def script_of(submission: Submission) -> str:
 
 
 def _ranges(indices: Sequence[int]) -> str:
-    """Ascending indices as sbatch takes them: `0-3,7`."""
+    """Ascending indices in sbatch's syntax: `0-3,7`."""
     runs: list[list[int]] = []
     for index in indices:
         if runs and index == runs[-1][1] + 1:
@@ -281,10 +277,9 @@ def _ranges(indices: Sequence[int]) -> str:
 
 
 def scripts(order: Order, runs: Mapping[str, RunSpec]) -> list[str]:
-    """The exact sbatch text of every array that would be submitted if nothing were on its way;
-    submits nothing.
+    """The sbatch text of every array that a new submission would have; submits nothing.
 
-    Ids of arrays that do not exist yet stand as ARRAY1, ARRAY2, ... and tokens as zeros.
+    Ids of arrays that do not exist yet appear as ARRAY1, ARRAY2, ..., and tokens as zeros.
     """
     todo = [spec for spec in runs.values() if not _finished(order, spec)]
     limit = int(client.settings()["MaxArraySize"]) if client.installed() else 1001

@@ -1,5 +1,5 @@
-"""Waiting for a sweep's jobs: run folders are looked at often, SLURM seldom. Ctrl-C leaves the jobs
-alone.
+"""Waits for a sweep's jobs: checks the run folders often and SLURM seldom. Ctrl-C does not stop the
+jobs.
 """
 
 import time
@@ -11,16 +11,17 @@ from birds.core.sweep import Sweep
 from birds.launch.progress import Board
 from birds.launch.slurm.status import sweep_status
 
-LOOK_SECONDS = 0.2  # at run folders
-ASK_SECONDS = 3.0  # SLURM
+LOOK_SECONDS = 0.2  # between two checks of the run folders
+ASK_SECONDS = 3.0  # between two calls of SLURM
 
 
 def watch_jobs(
     sweep: Sweep, board: Board, runs_dir: Path, meanwhile: Callable[[], object] = lambda: None
 ) -> None:
-    """Keep the board true until nothing more will happen. On Ctrl-C it says how to come back, and
-    the error goes on. `meanwhile` is called first, while there is time: it imports the table's
-    modules, which comes right after the last run.
+    """Update the board until no run is active.
+
+    On Ctrl-C it prints how to continue, and raises the exception again. `meanwhile` is called
+    first, while there is time: it imports the modules of the table that is printed at the end.
     """
     asked = 0.0
     try:
@@ -39,7 +40,7 @@ def watch_jobs(
             state in (State.RUNNING, State.QUEUED, State.WAITING) for state in board.states.values()
         )
         board.console.print(
-            f"\n{left} runs go on without us. Look after them with: birds status {sweep.name}; "
+            f"\n{left} runs continue on the cluster. Follow them with: birds status {sweep.name}; "
             "the same command waits "
             f"for them again; birds cancel {sweep.name} ends them."
         )

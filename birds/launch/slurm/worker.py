@@ -1,12 +1,12 @@
-"""What a job of an array does: its runs, each in a process of its own that is forked from one warm
-process.
+"""The program of a job: trains its runs, each in a process forked from one that has imported
+everything.
 
     python -m birds.launch.slurm.worker runs/sweeps/NAME/submissions/TOKEN.json
 
-Imports are paid once, and a run that dies, is killed or eats its memory touches no neighbour. The
-job's exit status tells SLURM the truth. On USR2 (SLURM's warning before the time limit or a
-preemption) and on SIGTERM the runs stop between two epochs, and the job goes back into the queue;
-it never does so when it was cancelled.
+Imports happen once, and a run that dies or runs out of memory does not affect the other runs. The
+job's exit status tells SLURM whether all runs are finished. On USR2 (SLURM's warning before the
+time limit or a preemption) and on SIGTERM the runs stop between two epochs and the job is requeued,
+unless it was cancelled.
 """
 
 import dataclasses
@@ -33,14 +33,14 @@ POLL_SECONDS = 0.02
 STOPPED, ORPHANED = (
     75,
     76,
-)  # EX_TEMPFAIL: the run goes on when the job comes back; another attempt has the run
-MARGIN_SECONDS = 2  # between our end and SLURM's SIGKILL
-LATE = 0.75  # of the time limit gone: a warning is then about time, before that about preemption
+)  # EX_TEMPFAIL: the run continues after a requeue; another attempt owns the run
+MARGIN_SECONDS = 2  # between the end of this job and SLURM's SIGKILL
+LATE = 0.75  # share of the time limit; a warning after it means the limit, before it preemption
 
 
 @dataclasses.dataclass
 class Job:
-    """One job: the runs still to do, and the children that do them."""
+    """One job: its waiting runs, and its child processes."""
 
     submission: Submission
     index: int
@@ -57,8 +57,8 @@ class Job:
         return RunFolder(self.submission.runtime.runs_dir, key)
 
     def work_off(self, work: Callable[..., object]) -> int:
-        """Do all runs; the exit status: 0 when all are finished, 1 when one failed, 75 when the job
-        is to come back.
+        """Do all runs. Returns the exit status: 0 when all are finished, 1 when one failed, 75 when
+        the job is requeued.
         """
         self.waiting = [
             key for key in self.submission.jobs[self.index] if not is_finished(self.folder(key))
@@ -76,7 +76,7 @@ class Job:
         return 1 if self.failed else STOPPED if self.unfinished else 0
 
     def listen(self) -> Self:
-        """Take SLURM's warnings from now on; before that, they would end the process."""
+        """Handle SLURM's warning signals from now on; before, they would end the process."""
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, self._warn)
         return self
@@ -100,7 +100,7 @@ class Job:
         print(f"{key} started as process {child}", flush=True)
 
     def _reap(self) -> None:
-        """Take note of the children that have ended."""
+        """Record the child processes that have ended."""
         for child, key in list(self.children.items()):
             ended, word = os.waitpid(child, os.WNOHANG)
             if not ended:
@@ -119,13 +119,13 @@ class Job:
         folder = self.folder(key)
         spec = read_spec(folder.spec_file.read_text())
         if unfinished_need(spec, self.submission.runtime.runs_dir) is not None:
-            kind = kind_of(folder.failure() or "")  # it was not started, so it did not fail
+            kind = kind_of(folder.failure() or "")  # the run was not started, so it did not fail
         else:
             kind = settle_death(folder, status, self.oom_kills)
         batch = spec.training.batch if spec.training else 1
         if kind is Kind.MEMORY and folder.accumulate <= batch // 2:
             print(
-                f"{key} was out of memory; again, with batches in {folder.accumulate} parts",
+                f"{key} ran out of memory; it restarts with batches in {folder.accumulate} parts",
                 flush=True,
             )
             self.waiting.insert(0, key)
@@ -134,8 +134,8 @@ class Job:
         self._tell_the_sweep(key, kind)
 
     def _tell_the_sweep(self, key: str, kind: Kind | None) -> None:
-        """Stop the sweep where that was asked for: after any failure, or when its first run died of
-        a bug.
+        """Stop the sweep if requested: after any failure (fail_fast), or after a bug in the first
+        run (canary).
         """
         own = read_submissions(self.submission.runtime.runs_dir, self.submission.sweep)
         arrays = [str(s.job_id) for s in own if s.job_id is not None and s.ended is None]
@@ -146,7 +146,7 @@ class Job:
             held = held_file(self.submission.runtime.runs_dir, self.submission.sweep)
             write_text(
                 held,
-                f"{key} was the first run to end and died of a bug; mend it, then birds retry\n",
+                f"{key} was the first run to end and had a bug; fix it, then use birds retry\n",
             )
             for array in arrays:
                 _try("scontrol", "hold", array)
@@ -159,7 +159,7 @@ class Job:
         return any(file.exists() and file.stat().st_mtime >= since for file in records)
 
     def _stop(self) -> None:
-        """Let the children end their epoch, as long as there is time; then end them."""
+        """Let the child processes finish their epoch if there is time, then kill them."""
         print(f"{self.warned_by.name if self.warned_by else ''}: stopping", flush=True)
         for child in self.children:
             os.kill(child, signal.SIGUSR2)
@@ -181,7 +181,7 @@ class Job:
         self.children, self.waiting = {}, []
 
     def _come_back(self) -> None:
-        """Put the job back into the queue, unless it was cancelled or timed out once too often."""
+        """Requeue the job, unless it was cancelled or reached the time limit too often."""
         if Submission.model_validate_json(self.submission.file.read_text()).cancelled:
             return
         job = _job_name()
@@ -189,7 +189,7 @@ class Job:
             "RUNNING",
             "PREEMPTED",
         ):
-            return  # cancelled by hand; or requeued by SLURM itself
+            return  # cancelled by the user, or requeued by SLURM itself
         resources = self.submission.resources
         if time.monotonic() - self.started > LATE * 60 * resources.time - resources.signal_delay_s:
             counter = self.submission.file.with_suffix(f".{self.index}.timeouts")
@@ -203,14 +203,14 @@ class Job:
     def _give_up(self, timeouts: int) -> None:
         for key in self.unfinished:
             reason = (
-                f"not finished within {timeouts} times {self.submission.resources.time} minutes"
+                f"not finished after {timeouts} jobs of {self.submission.resources.time} minutes"
             )
             self.folder(key).fail(Failure(Kind.TIMEOUT, reason))
         self.failed |= self.unfinished
 
 
 def _try(*command: str) -> None:
-    """Ask SLURM for something that is good to have; its refusal is only printed."""
+    """Call an optional SLURM command; print its error and continue."""
     try:
         client.ask(*command)
     except UserError as refusal:
@@ -218,7 +218,7 @@ def _try(*command: str) -> None:
 
 
 def _do(folder: RunFolder, submission: Submission, work: Callable[..., object]) -> int:
-    """In the child: one run, its words into its own log. Returns the exit status."""
+    """In the child process: one run, with its output in its own log. Returns the exit status."""
     stop = threading.Event()
     signal.signal(signal.SIGUSR2, lambda number, frame: stop.set())
     signal.signal(
@@ -231,7 +231,7 @@ def _do(folder: RunFolder, submission: Submission, work: Callable[..., object]) 
     spec = read_spec(folder.spec_file.read_text())
     needed = unfinished_need(spec, submission.runtime.runs_dir)
     if needed is not None:
-        print(f"not started: {needed}, which it needs, is not finished", flush=True)
+        print(f"not started: it needs {needed}, which is not finished", flush=True)
         return 1
     try:
         work(spec, submission.runtime, stop.is_set)
@@ -253,7 +253,7 @@ def _job_name() -> str:
 
 
 def main(file: Path) -> int:
-    """Do the job of this array that SLURM started here; returns its exit status."""
+    """Do the array's job that SLURM started in this process; returns its exit status."""
     submission = Submission.model_validate_json(file.read_text())
     job = Job(submission, int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))).listen()
     if not os.environ.get("CUDA_VISIBLE_DEVICES"):

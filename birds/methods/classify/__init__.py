@@ -1,1 +1,1 @@
-"""Classifiers: labelled images, and unlabelled ones beside them, to scores."""
+"""Classifiers: trained on labelled images, and perhaps on unlabelled ones."""

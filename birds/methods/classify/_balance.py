@@ -1,4 +1,4 @@
-"""Uneven classes: how those of few labels get as much say as those of many.
+"""Balances classes of different sizes.
 
 `sampling` shows the images of every class equally often (He and Garcia 2009,
 10.1109/TKDE.2008.239); `weights` counts an image by the inverse of its class's labels. Heads whose

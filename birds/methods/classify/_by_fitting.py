@@ -1,7 +1,7 @@
 """A classifier whose head is fitted by scikit-learn on the features of a frozen encoder.
 
-It has no epochs. What is saved is the encoder's weights and the features that the head was fitted
-on; loading fits the head again, which gives the same head and executes nothing from a file.
+It has no epochs. The encoder's weights and the training features of the head are saved. Loading fits
+the head again, which gives the same head and runs no code from a file.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class FittedClassifier(nn.Module):
                 classifier._fit_head(arrays)
         except (OSError, ValueError, KeyError):
             raise UserError(
-                f"{folder.features_file}, which run {folder.key} was fitted on, is missing or was "
-                f"cut short: remove {folder.record_file} and ask for the run again with train.py"
+                f"{folder.features_file}, the training features of run {folder.key}, is missing or "
+                f"incomplete: remove {folder.record_file} and start the run again with train.py"
             ) from None
         return classifier
 

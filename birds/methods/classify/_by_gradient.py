@@ -1,7 +1,7 @@
 """A classifier that is trained by gradient descent: one encoder and one head.
 
-A frozen encoder stays in evaluation mode and gets no gradient: weights and BatchNorm statistics are
-bit-equal afterwards. Batches may then hold features in place of images; the numbers are the same.
+A frozen encoder stays in evaluation mode and gets no gradient: its weights and BatchNorm statistics
+do not change at all. Batches may then contain features instead of images, with equal results.
 """
 
 from __future__ import annotations

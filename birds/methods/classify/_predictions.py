@@ -1,4 +1,4 @@
-"""What a classifier predicted: saved beside the run, measured for its record."""
+"""Saves a classifier's predictions in the run's folder, and computes its metrics for the record."""
 
 from __future__ import annotations
 

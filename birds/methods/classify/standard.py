@@ -1,9 +1,9 @@
 """The standard classifier is four choices: start x what is trained x head x extra loss.
 
-start: `init`, the encoder as it comes, random or with its own weights; `run`, that of a
-pretraining. train: `head` leaves the encoder as it is, `last_stages` trains its last stages, `all`
+start: `init` starts from an untrained encoder or from its own weights, `run` from a pretraining.
+train: `head` keeps the encoder frozen, `last_stages` trains its last stages, `all` trains
 everything. head: trained by gradient descent (linear, mlp) or fitted by scikit-learn on frozen
-features. extra_loss: what is learnt from unlabelled images beside the labels.
+features. extra_loss: a loss on unlabelled images in addition to the labels.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Standard:
         """Raise ValueError for choices that make no sense together."""
         if (options.start == "run") != bool(spec.needs):
             raise ValueError(
-                f"start={options.start}: a classifier that starts from a run needs a pretraining, "
-                "and one that starts from its encoder as it comes needs none"
+                f"start={options.start}: start=run needs a pretraining, and start=init must not "
+                "have one"
             )
         if not by_gradient(options) and options.train != "head":
             raise ValueError(
@@ -136,8 +136,8 @@ def _refuse_training_by_id(options: Any, spec: RunSpec) -> None:
     name = spec.encoder.name
     if by_gradient(options) or options.start == "run":
         raise ValueError(
-            f"encoder={name} has vectors of images and no network to train, and {spec.variant} "
-            "trains one; choose a head that is fitted on frozen features, such as variant=Logistic"
+            f"encoder={name} has only vectors and no network, but {spec.variant} trains one; choose "
+            "a head that is fitted on frozen features, such as variant=Logistic"
         )
     if spec.noise_levels:
         raise ValueError(f"encoder={name} cannot see images under noise; choose robustness=false")

@@ -20,7 +20,7 @@ FULL, FIRST, MIDDLE, LAST = range(1, 5)
 
 
 def read_log(path: Path) -> list[Record]:
-    """The records of a transaction log, up to where it was cut short or damaged. Empty when it is
+    """The records of a transaction log, up to where it was incomplete or damaged. Empty when it is
     no such log.
     """
     data = path.read_bytes()

@@ -48,8 +48,8 @@ class FrozenHead:
         """Refuse an extra loss, which needs gradients."""
         if classifier.extra_loss.name != "none":
             raise ValueError(
-                f"extra_loss={classifier.extra_loss.name} trains an encoder beside the head, and "
-                f"head={classifier.head.name} is fitted without gradients; choose head=linear"
+                f"extra_loss={classifier.extra_loss.name} trains an encoder together with the head, "
+                f"but head={classifier.head.name} is fitted without gradients; choose head=linear"
             )
 
 
@@ -83,8 +83,8 @@ class FittedHead(FrozenHead):
 
         if len(np.unique(label)) < 2:
             raise UserError(
-                f"head={type(self).__name__.lower()}: the {len(label)} labelled images are all of "
-                "one class, and a classifier needs two; choose a smaller split, or a data set with "
+                f"head={type(self).__name__.lower()}: all {len(label)} labelled images belong to "
+                "one class, but a classifier needs two; choose a smaller split, or a data set with "
                 "labelled images of more classes"
             )
         self.model = make_pipeline(*self.steps(seed))

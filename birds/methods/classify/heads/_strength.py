@@ -1,7 +1,7 @@
-"""How strongly a linear head is regularised: a number, or what cross-validation chooses.
+"""The strength of a linear head's regularisation: a number, or chosen by cross-validation.
 
-Only labelled training images take part in the choice, so that validation and test images stay as
-they are. Folds are stratified; there are five of them, or as many as the smallest class has images.
+Only labelled training images are used for the choice, never validation or test images. Folds are
+stratified; there are five, or as many as the smallest class has images.
 """
 
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""Label spreading: labels flow along a graph of nearest neighbours in feature space.
+"""Label spreading: labels spread along a graph of nearest neighbours in feature space.
 
 Zhou et al. (2003, "Learning with local and global consistency"), by scikit-learn. New images get
 the label distribution of their nearest neighbours in that graph.

@@ -1,10 +1,10 @@
-"""Self-training on frozen features: unlabelled images get the label that the head is surest of.
+"""Self-training on frozen features: the head's most confident predictions become labels.
 
-After Scudder (1965) and Yarowsky (1995, 10.3115/981658.981684). In every round the head that was
-fitted last labels the unlabelled images; the surest are taken in and a new head is fitted on them
-and the labelled ones.
+After Scudder (1965) and Yarowsky (1995, 10.3115/981658.981684). In every round the latest head
+labels the unlabelled images. A new head is then fitted on the labelled images and on the most
+confident of these.
 
-How many of each class are taken in is `balance`:
+`balance` decides how many images of each class are taken:
 
 - `predicted`: the same share of the images of each predicted class (Zou et al. 2018,
   arXiv:1810.07911). It assumes nothing about the classes of the unlabelled images.
@@ -12,11 +12,11 @@ How many of each class are taken in is `balance`:
   them, too.
 - `estimated`: in proportions that are estimated from the head's probabilities by expectation
   maximisation (Saerens et al. 2002, 10.1162/089976602753284446).
-- `none`: the surest of all, whatever their classes.
+- `none`: the most confident images, whatever their classes.
 
-When the unlabelled images lack some of the classes, every choice takes in wrong labels and can end
-below the head that it began with. So every round, the first head included, is judged on the
-validation images, and the last of the best rounds is kept (`guard=validation`).
+If the unlabelled images lack some of the classes, every choice takes wrong labels and can end below
+the first head. So every round, including the first head, is evaluated on the validation images, and
+the last of the best rounds is kept (`guard=validation`).
 """
 
 from typing import Annotated, Any, Literal
