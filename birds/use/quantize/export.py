@@ -147,7 +147,11 @@ def compared_with_checkpoint(
             f"the exported model does not predict what the checkpoint of run {classifier.spec.key} "
             f"predicts: log-probabilities differ by {apart:.2g}, more than {TOLERANCE}"
         )
-    return {"largest_log_probability_difference": apart, "tolerance": TOLERANCE, "images": len(images)}
+    return {
+        "largest_log_probability_difference": apart,
+        "tolerance": TOLERANCE,
+        "images": len(images),
+    }
 
 
 def _log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
