@@ -16,8 +16,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.markdown import markdown
+from birds.core.locks import locked
 from birds.core.spec import UserError
-from birds.core.store import locked, write_text
+from birds.core.store import write_text
 
 CELL = ["device", "threads", "batch"]
 RACE = ["machine", "key", *CELL]

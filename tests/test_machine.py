@@ -22,9 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birds.core import record
+from birds.core.locks import claimed, locked
 from birds.core.process import prepare_process, tracking_is_off
 from birds.core.spec import UserError
-from birds.core.store import claimed, locked, write_text
+from birds.core.store import write_text
 from birds.launch import local_workers
 from birds.launch.local_workers import _holds_sockets
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from composing import composed, spec
 
+from birds.core.locks import locked
 from birds.core.spec import RunSpec, UserError
-from birds.core.store import locked
 from birds.core.sweep import LONGEST_NAME, Asked, Sweep, read_sweep, sweep_file, with_needs
 from birds.launch.chosen import spec_from_config
 from birds.launch.search import claimed_study

@@ -27,8 +27,9 @@ from analysis.pareto import wilson
 from analysis.tables import sweep_table
 from analysis.variants import variant
 from analysis.verdicts import outcome, sentence, verdicts
+from birds.core.locks import is_locked
 from birds.core.spec import RunSpec, UserError, read_spec
-from birds.core.store import RunFolder, is_locked
+from birds.core.store import RunFolder
 from birds.core.sweep import Sweep, read_sweep, with_needs
 
 EPOCHS = 120  # maximum of points of a curve

@@ -20,8 +20,9 @@ from urllib.parse import parse_qs, urlsplit
 from analysis.dashboard.content import content, specs
 from analysis.dashboard.page import as_json, page
 from analysis.latency import rows_file
+from birds.core.locks import is_locked
 from birds.core.spec import UserError
-from birds.core.store import RunFolder, is_locked
+from birds.core.store import RunFolder
 from birds.core.sweep import read_sweep, sweep_file
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")

@@ -8,8 +8,9 @@ import enum
 from collections.abc import Mapping
 from pathlib import Path
 
+from birds.core.locks import is_locked
 from birds.core.spec import RunSpec
-from birds.core.store import RunFolder, is_locked
+from birds.core.store import RunFolder
 from birds.core.triage import Kind, failure_of_death, kind_of, oom_kills
 
 DETAILS = 2000  # characters of a dead process's log that are kept

@@ -16,8 +16,9 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from birds.core.errors import dotted, nearest
+from birds.core.locks import claimed, joined
 from birds.core.spec import RunSpec, Runtime, UserError, read_spec
-from birds.core.store import RunFolder, claimed, joined, write_text
+from birds.core.store import RunFolder, write_text
 
 AFTER = "after"  # the pretraining that another pretraining continues
 FOLLOWING = ("digest", "/part", ".part", "/views")  # choices that mostly follow from others

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birds.core.errors import UserError
-from birds.core.store import locked, write_atomically
+from birds.core.locks import locked
+from birds.core.store import write_atomically
 from birds.data.decode import Interpolation, Look, Resize, Unreadable
 from birds.data.images import Images
 from birds.data.sources import Source

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from birds.core.locks import claimed
 from birds.core.spec import UserError
-from birds.core.store import claimed, write_text
+from birds.core.store import write_text
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from birds.core.store import locked, write_text
+from birds.core.locks import locked
+from birds.core.store import write_text
 from birds.methods import Job
 
 UNTIMED, ROUNDS = 3, 9

@@ -19,10 +19,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
+from birds.core.locks import locked
 from birds.core.machine import cores
 from birds.core.parts import part_class
 from birds.core.randomness import stream
-from birds.core.store import locked, write_atomically
+from birds.core.store import write_atomically
 from birds.encoders._own_size import Description, OwnSizeEncoder
 from birds.methods import Job
 

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from birds.core.errors import UserError
+from birds.core.locks import locked
 from birds.core.randomness import stream
-from birds.core.store import locked, write_atomically
+from birds.core.store import write_atomically
 from birds.data.augmentation import to_float
 from birds.encoders import Encoder
 from birds.encoders._own_size import OwnSizeEncoder

@@ -19,8 +19,9 @@ from composing import spec
 from PIL import Image
 from stand_in import KEY, StandIn
 
+from birds.core.locks import locked
 from birds.core.spec import RunSpec
-from birds.core.store import RunFolder, locked
+from birds.core.store import RunFolder
 from birds.core.sweep import Asked, Sweep, leave_specs, read_sweep, with_needs
 from birds.train.tracking import Tracker
 from birds.use.wandb_sync.log import joined, names_in, read_log, write_log

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from birds.core.locks import locked
 from birds.core.spec import RECIPE, Runtime
-from birds.core.store import RunFolder, locked, write_text
+from birds.core.store import RunFolder, write_text
 from birds.core.triage import Failure, Kind
 from birds.launch.slurm.client import Element, elements
 from birds.launch.slurm.profile import Resources

@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 
+from birds.core.locks import locked
 from birds.core.machine import cpu_name, int8_instructions
-from birds.core.store import RunFolder, locked, write_atomically
+from birds.core.store import RunFolder, write_atomically
 from birds.use.networks import load_classifier, load_network
 from birds.use.quantize.compare import falls, paired
 from birds.use.quantize.evidence import BATCH, Evidence, Order, Said

@@ -23,8 +23,9 @@ import wandb
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from birds.core.locks import is_locked, locked
 from birds.core.spec import UserError
-from birds.core.store import RunFolder, is_locked, locked
+from birds.core.store import RunFolder
 from birds.use.wandb_sync.log import joined, read_log, without, write_log
 
 TURN = {"pretrain": 0, "classify": 1}  # then all else
