@@ -32,8 +32,8 @@ from birds.data.sources import Item, Scan, Source
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Switch the garbage collector off in this block: it takes a quarter of the time when many small
-    objects are created and kept.
+    """Switch the garbage collector off in this block: it takes a quarter of the time when many
+    small objects are created and kept.
     """
     gc.disable()
     try:
@@ -112,8 +112,8 @@ def scanned(source: Source, *, join_alike: bool | None = None) -> Scan:
 def readable(
     ids: Sequence[str], contents: Mapping[str, Contents], source: Source, *, skip: bool
 ) -> dict[str, None]:
-    """The images that can be decoded, in order. With `skip` the others are left out; else they raise
-    UserError.
+    """The images that can be decoded, in order. With `skip` the others are left out; else they
+    raise UserError.
     """
     broken = [name for name in ids if contents[name].error]
     if broken and not skip:

@@ -36,8 +36,8 @@ def load_profile(name: str) -> Profile:
 def examine(name: str | None, runs_dir: Path) -> tuple[list[str], int]:
     """Check the cluster, and a profile if one is named.
 
-    Returns the lines to print, and the number of things that will fail. Raises UserError if SLURM is
-    missing.
+    Returns the lines to print, and the number of things that will fail. Raises UserError if SLURM
+    is missing.
     """
     settings, known = client.settings(), partitions()
     lines = [
