@@ -26,8 +26,7 @@ PRELOADED = (
 
 
 def call(command: list[str], cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `[python, FILE or -c CODE or -m MODULE, words...]` as `subprocess.run` would, and wait.
-    """
+    """Run `[python, FILE or -c CODE or -m MODULE, words...]` as `subprocess.run` would, and wait."""
     with tempfile.TemporaryDirectory() as place:
         files = {name: f"{place}/{name}" for name in ("out", "err")}
         asked = {"command": command[1:], "cwd": str(cwd), "env": env, **files}

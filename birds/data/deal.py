@@ -58,16 +58,14 @@ def read_images(
 ) -> Images:
     """Read and select the images of a source, and assign them to parts.
 
-    Copies and groups are never in two parts. Images without a label belong to train and have the
-    label -1.
+    Copies and groups are never in two parts. Unlabelled images are in train and have label -1.
 
     Args:
-        classes: the number of classes; those with the most training images are kept (ties by name).
-        test: `auto` (the source's own test part, else a fifth), or the number of images per class
-            that are moved to test.
+        classes: how many classes; those with the most training images are kept (ties by name).
+        test: `auto` (the source's own test part, else a fifth), or how many images per class.
         seed: the seed of the parts that are made here.
-        skip_unreadable: leave out images that cannot be decoded.
-        allow_untested: accept classes without a test image.
+        skip_unreadable, allow_untested: leave out images that cannot be decoded; accept classes
+            without a test image.
         join_alike, keep_class, min_images: see `one_spelling` and `birds.data.selection`.
         cache_dir: the folder for hashes and for the names in the notes.
 

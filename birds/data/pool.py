@@ -37,8 +37,7 @@ def read_pool(
 ) -> Images | None:
     """The images that `pool` adds to `images`, each content once, in the order of hashes.
 
-    Images that are already in the data set, or are validation or test images, are left out. Returns
-    None for split.
+    Images that the data set already has, in any part, are left out. Returns None for split.
 
     Args:
         pool: split, all_classes or a folder.
@@ -133,8 +132,7 @@ def _new(
 
 
 def _polluting(added: dict[str, str], pollution: int, beside: int, seed: int) -> dict[str, str]:
-    """A random, nested choice of images that makes up `pollution` per cent of all unlabelled ones.
-    """
+    """A random, nested choice of images that makes up `pollution` per cent of all unlabelled ones."""
     wanted = round(beside * pollution / (100 - pollution))
     if not wanted or wanted > len(added):
         most = 100 * len(added) // max(1, len(added) + beside)

@@ -44,10 +44,8 @@ def reopened(
 
     Args:
         folder, spec: the run.
-        data_root: the folder of the images, if they moved since training.
-        cache_dir: the image cache, if it moved since training.
-        with_pool: add the images of the run's pool, or of `data.unlabelled` if the run did not use
-            them.
+        data_root, cache_dir: the image folder and the cache, if they moved since training.
+        with_pool: add the images of the run's pool, or of `data.unlabelled` if it used none.
 
     Raises UserError if the images cannot be found or have changed.
     """

@@ -87,10 +87,9 @@ def quick_look(
     most: int = MOST,
     seed: int = 0,
 ) -> QuickLook:
-    """Look at the images of a source, and further unlabelled files.
+    """Look at a source's images, groups held out together, and at further unlabelled files.
 
-    Images of one group are held out together. Raises UserError when there are fewer than two
-    classes, or a class has one image, or one group of images.
+    Raises UserError if there are fewer than two classes, or one image or group in a class.
     """
     labelled, others, counted = _drawn(source, unlabelled, most, seed)
     encode, image = _opened(*encoder, seed), encoder[1]

@@ -158,8 +158,7 @@ def test_a_first_look_at_a_folder_and_at_a_table(
 def test_a_first_look_never_tears_a_group_apart(
     striped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ten images of each class in groups of five: two folds, and a class of one group is refused.
-    """
+    """Ten images of each class in groups of five: two folds, and a class of one group is refused."""
     labels, groups = np.repeat([0, 1, 2], 10), np.repeat(np.arange(6), 5)
     made = folds(labels, groups, 0)
     assert len(made) == 2

@@ -36,8 +36,7 @@ USUAL = (*USUAL, "encoder.words=40", "robustness=false", "pretraining.starts=1")
 
 
 def write_birds(root: Path) -> Path:
-    """Embedded birds of three species, of several sizes; one training image is of a single colour.
-    """
+    """Embedded birds of three species, of several sizes; one training image is of a single colour."""
     number = 0
     for part, count in EACH.items():
         for species in SPECIES:
