@@ -72,7 +72,7 @@ def print_answer(
 
 
 def _wrapped(line: str) -> str:
-    """A sentence, wrapped between words; a command, which begins with a blank, stays in one line."""
+    """A sentence wrapped between words; a command, which begins with a blank, stays in one line."""
     if line.startswith(" "):
         return line
     return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False)

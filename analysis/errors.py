@@ -31,7 +31,7 @@ LONGEST_NAME = 24  # characters of a class name in these figures
 def confused_pairs(
     confusion: NDArray[np.int64], classes: list[str], most: int = PAIRS
 ) -> pd.DataFrame:
-    """The most confused pairs: true and predicted class, images, share of the true class's images."""
+    """The most confused pairs: true class, predicted class, images, share of the true class."""
     wrong = confusion * (1 - np.eye(len(confusion), dtype=int))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     true, said = np.unravel_index(order, wrong.shape)

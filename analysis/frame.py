@@ -123,7 +123,7 @@ def command(
 
 
 def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | None:
-    """Arrays of a run's saved predictions (`birds.train.run`), by name; None if they are missing."""
+    """Arrays of a run's saved predictions (`birds.train.run`), by name; None if there are none."""
     try:
         with np.load(RunFolder(runs_dir, key).predictions_file, allow_pickle=False) as saved:
             return [saved[name] for name in names]
@@ -186,7 +186,7 @@ def needed_records(runs_dir: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def pretraining_seconds(runs_dir: Path, frame: pd.DataFrame) -> pd.Series:
-    """For each classifier, the training seconds of all its pretraining (shared with others), or 0."""
+    """The training seconds of all pretraining of each classifier (shared with others), or 0."""
     records = needed_records(runs_dir, frame)
     needs, seconds = {}, {}
     for record in records.to_dict("records"):

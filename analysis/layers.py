@@ -100,7 +100,7 @@ def probe(
     asked: NDArray[np.float32],
     asked_label: NDArray[np.int64],
 ) -> float:
-    """The accuracy on `asked` (N, D) of a logistic regression on the standardised `known` (M, D)."""
+    """The accuracy on `asked` (N, D) of a logistic regression on standardised `known` (M, D)."""
     import warnings
 
     from sklearn.linear_model import LogisticRegression

@@ -126,7 +126,7 @@ def png(picture: Any) -> bytes:
 
 
 def least_sure(probability: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """The positions of the images with the smallest margin between the two most probable classes."""
+    """The positions of the images with the smallest margin between their two likeliest classes."""
     ordered = np.sort(probability, axis=1)
     order: NDArray[np.int64] = np.argsort(ordered[:, -1] - ordered[:, -2], kind="stable")
     return order[:most]

@@ -29,7 +29,7 @@ BISECTIONS = 52  # of the logarithm of p, enough for the precision of a float
 
 
 def student_t(tail: Any, freedom: Any) -> Any:
-    """The value that Student's t with `freedom` degrees of freedom exceeds with probability `tail`."""
+    """The value that Student's t of `freedom` degrees exceeds with probability `tail`."""
     return -special.stdtrit(freedom, tail)
 
 

@@ -68,7 +68,7 @@ def _short(value: Any) -> str:
 
 
 def tuning_seconds(runs_dir: Path, study: str) -> float:
-    """The training seconds of all trials of a search and of their pretraining, each counted once."""
+    """The training seconds of a search's trials and of their pretraining, each counted once."""
     runs, _ = sweep_frame(runs_dir, study)
     if runs.empty:
         return float("nan")

@@ -1,4 +1,4 @@
-"""The study of a sweep for the page: sentences, tables, and the pictures written by `birds study`."""
+"""The study of a sweep for the page: sentences, tables, and the pictures of `birds study`."""
 
 from pathlib import Path
 from typing import Any

@@ -48,7 +48,7 @@ def is_finished(folder: RunFolder) -> bool:
 
 
 def state_of(folder: RunFolder) -> State:
-    """The state from the folder alone: FINISHED, RUNNING, FAILED, LOST, or TODO if never started."""
+    """The state by the folder alone: FINISHED, RUNNING, FAILED, LOST, or TODO (never started)."""
     if is_finished(folder):
         return State.FINISHED
     if is_locked(folder.lock_file):

@@ -56,7 +56,7 @@ def to_float(image: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
 def augment(
     image: Float[Tensor, "B C H W"], parameters: Float[Tensor, "B 9"]
 ) -> Float[Tensor, "B C H W"]:
-    """The images after augmentation: cropped, rotated, mirrored, recoloured, and clipped to 0..1."""
+    """The images cropped, rotated, mirrored, recoloured, and clipped to 0..1."""
     moved = F.grid_sample(
         image, _grid(parameters, image.shape), padding_mode="reflection", align_corners=False
     )

@@ -56,9 +56,8 @@ def read_images(
     keep_class: str | None = None,
     min_images: int | None = None,
 ) -> Images:
-    """Read and select the images of a source, and assign them to parts.
+    """Read, select and assign to parts the images of a source; the unlabelled have label -1.
 
-    Copies and groups are never in two parts. Unlabelled images are in train and have label -1.
 
     Args:
         classes: how many classes; those with the most training images are kept (ties by name).
@@ -69,7 +68,7 @@ def read_images(
         join_alike, keep_class, min_images: see `one_spelling` and `birds.data.selection`.
         cache_dir: the folder for hashes and for the names in the notes.
 
-    Raises UserError with the cure.
+    Copies and groups are never in two parts. Raises UserError with the cure.
     """
     scan = scanned(source, join_alike=join_alike)
     refuse_no_class(scan.items, source, keep_class)

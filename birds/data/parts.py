@@ -171,7 +171,7 @@ def _refuse_small_class(name: str, count: int, to_test: int, to_valid: int, test
 
 
 def without_leaks(items: Sequence[Item], contents: Mapping[str, Contents]) -> list[Item]:
-    """Remove from train the copies of valid and test images, and from valid those of test images."""
+    """Remove copies: of valid and test images from train, and of test images from valid."""
     test = {contents[item.id].sha for item in items if item.part == "test"}
     valid = {contents[item.id].sha for item in items if item.part == "valid"}
     forbidden = {"train": test | valid, "valid": test, "test": frozenset()}

@@ -132,7 +132,7 @@ def _new(
 
 
 def _polluting(added: dict[str, str], pollution: int, beside: int, seed: int) -> dict[str, str]:
-    """A random, nested choice of images that makes up `pollution` per cent of all unlabelled ones."""
+    """A random, nested choice of images: `pollution` per cent of all unlabelled ones."""
     wanted = round(beside * pollution / (100 - pollution))
     if not wanted or wanted > len(added):
         most = 100 * len(added) // max(1, len(added) + beside)

@@ -43,8 +43,7 @@ def reopened(
     """The images and the split of a finished run, from the image cache (rebuilt if missing).
 
     Args:
-        folder, spec: the run.
-        data_root, cache_dir: the image folder and the cache, if they moved since training.
+        folder, spec: the run. data_root, cache_dir: where images and cache are, if they moved.
         with_pool: add the images of the run's pool, or of `data.unlabelled` if it used none.
 
     Raises UserError if the images cannot be found or have changed.

@@ -1,4 +1,4 @@
-"""Predictions to look at: contact sheets of images with their likeliest classes, page after page."""
+"""Predictions to look at: pages of images with their likeliest classes."""
 
 from collections.abc import Sequence
 from pathlib import Path

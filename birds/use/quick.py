@@ -89,8 +89,7 @@ def quick_look(
 ) -> QuickLook:
     """Look at a source's images, groups held out together, and at further unlabelled files.
 
-    Raises UserError if there are fewer than two classes, or one image or group in a class.
-    """
+    Raises UserError if there are fewer than two classes, or one image or group in a class."""
     labelled, others, counted = _drawn(source, unlabelled, most, seed)
     encode, image = _opened(*encoder, seed), encoder[1]
     files = [source.file(item.id) for item in labelled]

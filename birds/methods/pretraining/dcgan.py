@@ -180,7 +180,7 @@ class DCGAN(GradientPretraining):
 
     @torch.no_grad()
     def decode(self, latent: Float[Tensor, "B D"]) -> Float[Tensor, "B C H W"]:
-        """The images of latent vectors by the averaged generator, each independent of the others."""
+        """The images of latent vectors by the averaged generator, independent of each other."""
         was_training = self.average.training
         self.average.eval()
         images = torch.cat([self.average(part) for part in torch.split(latent, BATCH)])
