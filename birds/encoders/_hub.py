@@ -1,7 +1,7 @@
-"""Files of the Hugging Face hub, through its own cache: `HF_HOME` and `HF_HUB_OFFLINE` count.
+"""Files from the Hugging Face hub, through its own cache; respects `HF_HOME` and `HF_HUB_OFFLINE`.
 
-The hub says the SHA-256 of a file of weights without sending it. So a run has its key before
-anything large is fetched, and a file from the hub and the same file from a folder are one choice.
+The hub gives the SHA-256 of a file of weights without a download. So a run has its key before a
+large download, and the same file from the hub or from a folder is the same choice.
 """
 
 import json

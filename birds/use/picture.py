@@ -1,4 +1,4 @@
-"""Predictions to look at: contact sheets of images with their likeliest classes, page after page."""
+"""Contact sheets of predictions: images with their most probable classes, on pages."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""A first look at photos within a minute: a frozen encoder, closed-form heads, cross-validation.
+"""A first look at photos within a minute: a frozen encoder, simple heads, cross-validation.
 
-Nothing is trained and nothing is kept but the report. Letters: N labelled and U unlabelled images,
-F features, S classes.
+No network is trained, and only the report is kept. Letters: N labelled and U unlabelled images, F
+features, S classes.
 """
 
 import dataclasses
@@ -161,7 +161,7 @@ def _drawn(
     """
     where: Any = source
     if not hasattr(where, "file"):
-        raise UserError(f"the images of {source.place} are no files; birds quick reads files")
+        raise UserError(f"the images of {source.place} are not files; birds quick needs files")
     items = scanned(source).items
     by_class: dict[str, list[Item]] = {}
     others = [*unlabelled]
@@ -213,7 +213,7 @@ def _encoded(
 def _refuse_small(classes: Sequence[str], label: NDArray[np.int64]) -> None:
     counts = np.bincount(label, minlength=len(classes))
     if len(classes) < 2:
-        raise UserError("images of one class alone can be read; two classes are needed")
+        raise UserError("only images of one class can be read; two classes are needed")
     least = int(counts.argmin())
     if counts[least] < 2:
         raise UserError(

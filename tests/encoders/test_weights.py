@@ -109,7 +109,8 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("absent.pth", "no such file"), ("weights.txt", "weights are read from")]
+    ("name", "words"),
+    [("absent.pth", "this file does not exist"), ("weights.txt", "weights are read from")],
 )
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "weights.txt").write_text("weights")

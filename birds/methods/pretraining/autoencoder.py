@@ -1,8 +1,8 @@
-"""Autoencoders: restore unlabelled images from what is left of them.
+"""Autoencoders: restore unlabelled images from corrupted ones.
 
-What is lost is chosen by `noise` (salt and pepper) and `hidden` (patches); the deepest map can
-become a distribution with a price (`kl`). Plain, denoising, masked and variational autoencoders are
-settings of these. With `skips=dropout` each training image loses all its skip connections with
+`noise` (salt and pepper) and `hidden` (patches) set the corruption; `kl` makes the deepest map a
+distribution with a KL term. Plain, denoising, masked and variational autoencoders are settings of
+these. With `skips=dropout` each training image loses all its skip connections with
 probability `skip_drop`, and validation is the mean of the losses with and without them: a loss with
 the skips alone would stop as soon as copying works.
 

@@ -1,12 +1,13 @@
-"""A DCGAN: a generator draws images, and the encoder learns to tell them from real ones.
+"""A DCGAN: a generator makes images, and the encoder learns to distinguish them from real ones.
 
 Radford et al. (2016, arXiv:1511.06434). The encoder with one layer behind its deepest output is the
 discriminator; `encoder=dcgan` is the paper's. Both learn by Adam with the losses of Goodfellow et
 al. (2014, arXiv:1406.2661), the generator's in its form that does not saturate, and with one-sided
 label smoothing on request (Salimans et al. 2016, arXiv:1606.03498).
 
-The encoder's running statistics are those of real images: a generated batch is normalised by its
-own and leaves no trace, for a classifier that starts from the encoder sees real images only.
+The encoder's running statistics are those of real images, because a classifier that starts from the
+encoder sees only real images. A generated batch is normalised by its own statistics, which are not
+kept.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class DCGAN(GradientPretraining):
                 shown = "null" if unread is None else unread
                 raise ValueError(
                     f"budget.gan.{name}={asked}: a GAN trains every epoch at one learning rate, "
-                    f"for its losses do not say how good it is; choose budget.gan.{name}={shown}"
+                    f"because its losses do not show its quality; choose budget.gan.{name}={shown}"
                 )
 
     def configure_optimizers(self) -> Any:
