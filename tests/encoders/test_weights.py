@@ -100,10 +100,10 @@ def test_tensors_that_do_not_fit_are_named(change: dict[str, object], words: str
 def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     witness, file = tmp_path / "witness", tmp_path / "weights.pth"
     torch.save({"0.weight": Bomb(witness)}, file)
-    with pytest.raises(UserError, match="pickled objects are refused"):
+    with pytest.raises(UserError, match="pickled objects are rejected"):
         read_weights(identified(str(file)))
     file.write_bytes(pickle.dumps(Bomb(witness)))
-    with pytest.raises(UserError, match="pickled objects are refused"):
+    with pytest.raises(UserError, match="pickled objects are rejected"):
         read_weights(identified(str(file)))
     assert not witness.exists()
 
