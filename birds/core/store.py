@@ -158,10 +158,7 @@ class RunFolder:
         return self.path / "checkpoints" / f"{which}.ckpt"
 
     def record(self) -> Record | None:
-        """The record of the finished run; None if it is missing or incomplete.
-
-        Raises UserError for a record of another recipe.
-        """
+        """The record; None if missing or incomplete. Raises UserError for one of another recipe."""
         return read_record(self.record_file, self.key)
 
     def failure(self) -> str | None:
@@ -183,10 +180,7 @@ class RunFolder:
         return 1
 
     def progress(self) -> dict[str, Any]:
-        """The last progress report of the run: state, epoch, epochs, loss, seconds_left.
-
-        Empty before the first report.
-        """
+        """The last progress report (state, epoch, epochs, loss, seconds_left), or an empty dict."""
         with contextlib.suppress(OSError, ValueError):
             return dict(json.loads(self.progress_file.read_text()))
         return {}
@@ -223,10 +217,7 @@ class RunFolder:
         write_text(self.attempt_file, json.dumps(attempt | _slurm_start()))
 
     def attempt(self) -> dict[str, Any]:
-        """The last attempt: id, host, pid, started, and with SLURM also job and restart.
-
-        Empty before the first attempt.
-        """
+        """The last attempt (id, host, pid, started; with SLURM job, restart), or an empty dict."""
         with contextlib.suppress(OSError, ValueError):
             return dict(json.loads(self.attempt_file.read_text()))
         return {}

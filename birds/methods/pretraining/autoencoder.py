@@ -102,7 +102,7 @@ class Autoencoder(GradientPretraining):
             if self.kl and (self.skips != "dropout" or self.skip_drop == 0):
                 asked = f"skips={self.skips}" if self.skips != "dropout" else "skip_drop=0"
                 raise ValueError(
-                    f"{asked}: skip connections that are always there bypass the latent, so a "
+                    f"{asked}: skip connections that are always active bypass the latent, so a "
                     "variational autoencoder would learn to ignore it; choose skips=dropout with "
                     "skip_drop above 0"
                 )
