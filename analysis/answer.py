@@ -72,7 +72,9 @@ def print_answer(
 
 
 def _wrapped(line: str) -> str:
-    """A sentence, wrapped between words; a command, which begins with a blank, stays in one line."""
+    """A sentence, wrapped between words; a command, which begins with a blank, stays in one
+    line.
+    """
     if line.startswith(" "):
         return line
     return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False)
@@ -84,8 +86,8 @@ def columns() -> int:
 
 
 def short_table(table: pd.DataFrame, width: int = 80) -> str:
-    """The table for a terminal of this width. If it is too wide, the time is dropped first, then the
-    variants' titles, then the number of labels.
+    """The table for a terminal of this width. If it is too wide, the time is dropped first, then
+    the variants' titles, then the number of labels.
     """
     several = ["seeds"] * (table["seeds"].nunique() > 1)
     balanced = [BALANCED] * (BALANCED in table)

@@ -19,8 +19,8 @@ BANDS = "lines: medians of seeds; bands: lowest to highest; large marks: the kep
 def curves_figure(epochs: pd.DataFrame, measured: dict[str, str]) -> Figure:
     """One column of panels per split, one row per measured column.
 
-    The large mark is the epoch whose weights were kept. A vertical bar marks a training that stopped
-    early.
+    The large mark is the epoch whose weights were kept. A vertical bar marks a training that
+    stopped early.
 
     Args:
         epochs: one row for each epoch of every run, from `closeups.curves`.

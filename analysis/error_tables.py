@@ -3,8 +3,8 @@ often the second guess is right.
 
 All seeds of a cell are tested on the same images, so intervals are over seeds crossed with images
 (`analysis.statistics.crossed`). With one seed, or one image of a class, they are Wilson's over
-images. Classes and pairs are selected because they are the worst; the interval is for a single class
-and does not account for the selection.
+images. Classes and pairs are selected because they are the worst; the interval is for a single
+class and does not account for the selection.
 """
 
 from collections.abc import Sequence

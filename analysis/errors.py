@@ -31,7 +31,9 @@ LONGEST_NAME = 24  # characters of a class name in these figures
 def confused_pairs(
     confusion: NDArray[np.int64], classes: list[str], most: int = PAIRS
 ) -> pd.DataFrame:
-    """The most confused pairs: true and predicted class, images, share of the true class's images."""
+    """The most confused pairs: true and predicted class, images, share of the true class's
+    images.
+    """
     wrong = confusion * (1 - np.eye(len(confusion), dtype=int))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     true, said = np.unravel_index(order, wrong.shape)
@@ -88,8 +90,8 @@ def calibration_error(bins: pd.DataFrame) -> float:
 
 
 def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
-    """One panel per split: accuracy against confidence; larger dots mean more images. The legend has
-    the expected calibration error at each split.
+    """One panel per split: accuracy against confidence; larger dots mean more images. The legend
+    has the expected calibration error at each split.
     """
     splits = sorted({split for split, _ in tables})
     variants = list(dict.fromkeys(variant for _, variant in tables))

@@ -174,7 +174,9 @@ def noise_figure(table: pd.DataFrame) -> Figure:
 
 
 def cost_figure(table: pd.DataFrame) -> Figure:
-    """Minutes of training of each cell, after the minutes of its shared pretraining in light grey."""
+    """Minutes of training of each cell, after the minutes of its shared pretraining in light
+    grey.
+    """
     names = [
         f"{named(cell)}  {split}/{100 - split}"
         for cell, split in zip(table["cell"], table["split"], strict=True)

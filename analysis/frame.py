@@ -123,7 +123,9 @@ def command(
 
 
 def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | None:
-    """Arrays of a run's saved predictions (`birds.train.run`), by name; None if they are missing."""
+    """Arrays of a run's saved predictions (`birds.train.run`), by name; None if they are
+    missing.
+    """
     try:
         with np.load(RunFolder(runs_dir, key).predictions_file, allow_pickle=False) as saved:
             return [saved[name] for name in names]
@@ -132,8 +134,8 @@ def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | N
 
 
 def is_uneven(frame: pd.DataFrame) -> bool:
-    """Whether class sizes differ by more than two to one, in labels or in test images; empty classes
-    do not count.
+    """Whether class sizes differ by more than two to one, in labels or in test images; empty
+    classes do not count.
     """
     counts = [list(one) for one in frame.get("images_labelled_by_class", ()) if _is_list(one)]
     tested = [one for one in frame.get("test_confusion", ()) if _is_list(one)]
@@ -159,8 +161,8 @@ def meaningless(frame: pd.DataFrame) -> str:
 
 
 def chance(frame: pd.DataFrame) -> float | None:
-    """The accuracy of guessing among the classes; None if the runs' numbers of classes differ or are
-    unknown.
+    """The accuracy of guessing among the classes; None if the runs' numbers of classes differ or
+    are unknown.
     """
     if "classes" not in frame:
         return None
@@ -186,7 +188,9 @@ def needed_records(runs_dir: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def pretraining_seconds(runs_dir: Path, frame: pd.DataFrame) -> pd.Series:
-    """For each classifier, the training seconds of all its pretraining (shared with others), or 0."""
+    """For each classifier, the training seconds of all its pretraining (shared with others), or
+    0.
+    """
     records = needed_records(runs_dir, frame)
     needs, seconds = {}, {}
     for record in records.to_dict("records"):

@@ -91,8 +91,8 @@ def _mean_recall(hits: NDArray[np.int64], shown: NDArray[np.int64]) -> NDArray[n
 def image_bootstrap(
     label: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of accuracy, macro F1 and balanced accuracy over resampled images (Efron 1979,
-    10.1214/aos/1176344552).
+    """95 % percentile intervals of accuracy, macro F1 and balanced accuracy over resampled images
+    (Efron 1979, 10.1214/aos/1176344552).
 
     Args:
         label: true classes, (N,).

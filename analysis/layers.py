@@ -55,7 +55,8 @@ def drawn_layers(names: Sequence[str]) -> list[str]:
 
 
 def explore_layers(folder: RunFolder, perplexity: float) -> Layers:
-    """Measure and draw the layers saved by `birds.use.layers`; writes the result to the same folder.
+    """Measure and draw the layers saved by `birds.use.layers`; writes the result to the same
+    folder.
 
     Raises UserError if they are missing or have too few images.
     """
@@ -99,7 +100,9 @@ def probe(
     asked: NDArray[np.float32],
     asked_label: NDArray[np.int64],
 ) -> float:
-    """The accuracy on `asked` (N, D) of a logistic regression on the standardised `known` (M, D)."""
+    """The accuracy on `asked` (N, D) of a logistic regression on the standardised `known` (M,
+    D).
+    """
     import warnings
 
     from sklearn.linear_model import LogisticRegression

@@ -35,8 +35,8 @@ def overall(runs_dir: Path, sweep: str) -> pd.DataFrame:
 
     Accuracies are fractions, means over seeds: on the labelled training images without
     augmentation, on validation images, and on test images with a 95 % interval. `gap` is training
-    minus validation accuracy. Seconds are given for training, for pretraining, and for both. Choices
-    that a cell does not have are empty; empty columns are left out.
+    minus validation accuracy. Seconds are given for training, for pretraining, and for both.
+    Choices that a cell does not have are empty; empty columns are left out.
     """
     table, runs = cells(runs_dir, sweep)
     runs = runs.assign(pretraining=pretraining_seconds(runs_dir, runs))
@@ -92,8 +92,8 @@ def _cell(table: pd.DataFrame, row: pd.Series) -> str:
 
 
 def write_overall(runs_dir: Path, sweep: str, out: Path) -> list[str]:
-    """Write the overall table to `out` as Markdown, CSV or a spreadsheet, by its suffix; returns the
-    sentences of `choices`.
+    """Write the overall table to `out` as Markdown, CSV or a spreadsheet, by its suffix; returns
+    the sentences of `choices`.
 
     Raises UserError for another suffix, and for .xlsx without openpyxl.
     """

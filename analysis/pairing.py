@@ -2,8 +2,8 @@
 
 A variant's YAML names its opponents (`analysis.variants`), usually A. The first choice is an A with
 the same choices. Otherwise it is the most similar A with the same images, split and seed, from
-another cell or another sweep, if possible with the same encoder and image size. A row then names the
-choices of that A that differ.
+another cell or another sweep, if possible with the same encoder and image size. A row then names
+the choices of that A that differ.
 """
 
 import warnings
@@ -29,8 +29,8 @@ IMAGE = ("encoder.name", "image.size", "image.channels")  # choices for reading 
 
 
 class Pair(NamedTuple):
-    """The results of two variants on equal images: `correct` is (2, S, N), first the variant's, then
-    the opponent's, with 1 for a correct answer.
+    """The results of two variants on equal images: `correct` is (2, S, N), first the variant's,
+    then the opponent's, with 1 for a correct answer.
 
     Under noise, the values are shares of the `levels` of noise. `other` lists the choices of the
     opponent that differ; empty if all are equal. `pretrained`: whether the variant needs a
@@ -70,8 +70,8 @@ class Sides(NamedTuple):
 def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False, balanced: bool = False) -> list[Pair]:
     """Every comparison of a sweep that the variants' YAMLs define, with all other choices equal.
 
-    Missing or unfinished runs reduce the seeds of a comparison, perhaps to none. Raises UserError if
-    the sweep does not exist, or if a comparison mixes recipes, images or precisions.
+    Missing or unfinished runs reduce the seeds of a comparison, perhaps to none. Raises UserError
+    if the sweep does not exist, or if a comparison mixes recipes, images or precisions.
     """
     asked = asked_runs(runs_dir, sweep)
     records = load_records(runs_dir, list(asked["key"].unique()))
@@ -176,8 +176,8 @@ def _references_elsewhere(runs_dir: Path) -> pd.DataFrame:
 
 
 def _from_elsewhere(mine: pd.DataFrame, records: pd.DataFrame, found: pd.DataFrame) -> Sides:
-    """A comparison with an A of another sweep with the same splits, budget and precision; without an
-    opponent if there is none.
+    """A comparison with an A of another sweep with the same splits, budget and precision; without
+    an opponent if there is none.
     """
     own = records[records["key"].isin(mine["key"])] if len(records) else records
     first: RunSpec = mine["spec"].iloc[0]

@@ -1,8 +1,8 @@
 """The Pareto figure of one machine: accuracy against latency and size; it is readable without
 colours.
 
-Models differ in marker, in filling (fp32 is hollow), and in colour. Runs are labelled with text. The
-dashed line connects the models that no other model beats in both.
+Models differ in marker, in filling (fp32 is hollow), and in colour. Runs are labelled with text.
+The dashed line connects the models that no other model beats in both.
 """
 
 import itertools

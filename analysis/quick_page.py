@@ -60,8 +60,8 @@ def distance_words(found: Any) -> str:
         f"Unlabelled photos: {100 * far / count:.0f} % ({far} of {count}) are farther from their "
         "nearest labelled photo than 95 % of the labelled photos are; about 5 % are expected for "
         "similar photos. The median distance to the nearest labelled photo is "
-        f"{np.median(found.nearest_unlabelled):.2f}, among labelled photos {near:.2f} (1 - cosine of "
-        "the features)."
+        f"{np.median(found.nearest_unlabelled):.2f}, among labelled photos {near:.2f} (1 - cosine "
+        "of the features)."
     )
 
 
@@ -126,7 +126,9 @@ def png(picture: Any) -> bytes:
 
 
 def least_sure(probability: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """The positions of the images with the smallest margin between the two most probable classes."""
+    """The positions of the images with the smallest margin between the two most probable
+    classes.
+    """
     ordered = np.sort(probability, axis=1)
     order: NDArray[np.int64] = np.argsort(ordered[:, -1] - ordered[:, -2], kind="stable")
     return order[:most]

@@ -2,8 +2,8 @@
 stopping.
 
 If one stops when an interval looks good, ordinary intervals are wrong more often than 5 %. So a
-growing sweep is analysed only at planned numbers of seeds ("looks"), and each look uses its share of
-the 5 % (`stopping_half_width`). Seeds beyond the last look wait for the next one, and the lowest
+growing sweep is analysed only at planned numbers of seeds ("looks"), and each look uses its share
+of the 5 % (`stopping_half_width`). Seeds beyond the last look wait for the next one, and the lowest
 seeds come first, so that nobody can choose which ones count.
 """
 

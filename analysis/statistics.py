@@ -29,7 +29,9 @@ BISECTIONS = 52  # of the logarithm of p, enough for the precision of a float
 
 
 def student_t(tail: Any, freedom: Any) -> Any:
-    """The value that Student's t with `freedom` degrees of freedom exceeds with probability `tail`."""
+    """The value that Student's t with `freedom` degrees of freedom exceeds with probability
+    `tail`.
+    """
     return -special.stdtrit(freedom, tail)
 
 
@@ -198,8 +200,8 @@ def more_seeds(gap: Crossed, alpha: float = ALPHA, margin: float = MARGIN) -> in
     """About how many more seeds settle a comparison, if gap and variances are as observed.
 
     A comparison is settled when its gap is shown at `alpha`, or shown to be within the margin, each
-    with 80 % power. None if the variance due to images alone is too large, or if more than a hundred
-    seeds would be needed.
+    with 80 % power. None if the variance due to images alone is too large, or if more than a
+    hundred seeds would be needed.
     """
     seeds = np.arange(gap.seeds + 1, MOST_SEEDS + 1)
     then, size = gap.with_seeds(seeds), abs(float(gap.mean))

@@ -96,7 +96,9 @@ def parts_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def parameter_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """For each cell the number of parameters and of trained ones, and the accuracy in every part."""
+    """For each cell the number of parameters and of trained ones, and the accuracy in every
+    part.
+    """
     rows = []
     for (split, cell), own in runs.groupby(["split", "cell"], sort=False):
         first = own.iloc[0]
@@ -142,7 +144,9 @@ def diagnoses(runs_dir: Path, runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _confusions(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
-    """A sentence for each cell: its two most frequent confusions, and how good second guesses are."""
+    """A sentence for each cell: its two most frequent confusions, and how good second guesses
+    are.
+    """
     if "guesses" not in tables:
         return
     for row in tables["guesses"].to_dict("records"):

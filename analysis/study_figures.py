@@ -1,5 +1,5 @@
-"""The figures of a sweep's study: images per class, curves with the best epoch, layers, and accuracy
-against the number of parameters.
+"""The figures of a sweep's study: images per class, curves with the best epoch, layers, and
+accuracy against the number of parameters.
 """
 
 from collections.abc import Callable

@@ -180,7 +180,8 @@ def percent(row: dict[str, Any], metric: str) -> str:
 def write_tables(
     runs_dir: Path, name: str, table: pd.DataFrame, missing: list[str]
 ) -> list[tuple[str, str]]:
-    """Write a sweep's table to `tables/` as Markdown, CSV and LaTeX; returns each text and its files.
+    """Write a sweep's table to `tables/` as Markdown, CSV and LaTeX; returns each text and its
+    files.
 
     If the runs were also tested under noise, a second table `NAME-noise` has those accuracies.
     """
@@ -196,8 +197,8 @@ def write_tables(
 
 
 def noise_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy in per cent with its interval, for each cell of a sweep's table and share of replaced
-    pixels; "-" for a cell without the measurement. Empty if no cell has it.
+    """Accuracy in per cent with its interval, for each cell of a sweep's table and share of
+    replaced pixels; "-" for a cell without the measurement. Empty if no cell has it.
     """
     start = "accuracy_noise_"
     shares = [name.removeprefix(start) for name in table.columns if name.startswith(start)]
@@ -226,8 +227,8 @@ def _note(table: pd.DataFrame, missing: list[str]) -> str:
         note += f" Chance: {100 * table.attrs['chance']:.1f} %."
     if BALANCED in table:
         note += (
-            "\nClass sizes differ by more than two to one: balanced is the mean of the accuracies of "
-            "the classes."
+            "\nClass sizes differ by more than two to one: balanced is the mean of the accuracies "
+            "of the classes."
         )
     if table.attrs.get("meaningless"):
         note = f"{table.attrs['meaningless']}\n{note}"

@@ -1,4 +1,6 @@
-"""`birds dashboard` writes a sweep as a page; `birds watch` serves that page while the sweep runs."""
+"""`birds dashboard` writes a sweep as a page; `birds watch` serves that page while the sweep
+runs.
+"""
 
 import argparse
 from pathlib import Path

@@ -47,7 +47,9 @@ Values = dict[str, Any]
 
 
 def content(runs_dir: Path, name: str) -> Values:
-    """The content of a sweep's page, ready for JSON. Raises UserError if the sweep does not exist."""
+    """The content of a sweep's page, ready for JSON. Raises UserError if the sweep does not
+    exist.
+    """
     sweep = read_sweep(runs_dir, name)
     known = specs(runs_dir, sweep)
     runs = list(_runs(runs_dir, known))

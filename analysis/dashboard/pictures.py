@@ -1,5 +1,5 @@
-"""Pictures for the page as data URLs of limited size, so that even a page with many runs can be sent
-by mail.
+"""Pictures for the page as data URLs of limited size, so that even a page with many runs can be
+sent by mail.
 
 Encoded pictures are cached until their file changes, because a live page is built many times.
 """

@@ -1,4 +1,6 @@
-"""The study of a sweep for the page: sentences, tables, and the pictures written by `birds study`."""
+"""The study of a sweep for the page: sentences, tables, and the pictures written by `birds
+study`.
+"""
 
 from pathlib import Path
 from typing import Any

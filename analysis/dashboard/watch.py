@@ -1,7 +1,7 @@
 """Serves the page while a sweep runs; the open page asks for updates and keeps its filters.
 
-It answers only this machine, and only requests with the token in the address. Records are read again
-only when a file of the sweep's runs has changed.
+It answers only this machine, and only requests with the token in the address. Records are read
+again only when a file of the sweep's runs has changed.
 """
 
 import contextlib
@@ -125,7 +125,8 @@ def token_of(runs_dir: Path) -> str:
 
 
 def serve(runs_dir: Path, sweep: str, port: int, host: str | None = None) -> None:
-    """Serve a sweep's page on 127.0.0.1 until Ctrl-C. Raises UserError if the port is not available.
+    """Serve a sweep's page on 127.0.0.1 until Ctrl-C. Raises UserError if the port is not
+    available.
 
     Args:
         host: another address of the page, such as that of a tunnel.

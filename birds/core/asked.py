@@ -16,7 +16,9 @@ def asked_test(data: Mapping[str, Any]) -> int | str:
 
 
 class AskedPool(NamedTuple):
-    """The requested unlabelled images (split, all_classes or a folder) and the key that set them."""
+    """The requested unlabelled images (split, all_classes or a folder) and the key that set
+    them.
+    """
 
     name: str
     key: str

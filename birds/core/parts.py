@@ -138,7 +138,9 @@ def _refuse_incomplete(kind: str, place: str, found: Any) -> None:
 
 
 def _required(kind: str, found: Any) -> tuple[str, ...]:
-    """The attributes that a part of this kind must have; for a head they depend on how it learns."""
+    """The attributes that a part of this kind must have; for a head they depend on how it
+    learns.
+    """
     required = REQUIRED[kind]
     if kind == "head" and hasattr(found, "by_gradient"):
         required += ("forward",) if found.by_gradient else ("fit", "scores")

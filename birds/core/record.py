@@ -106,7 +106,9 @@ def _first_of_needs(needs: list[dict[str, Any]]) -> dict[str, Any]:
 
 @lru_cache
 def _code_version() -> dict[str, Any]:
-    """The git commit of the running code, and whether files have changed since (true if unknown)."""
+    """The git commit of the running code, and whether files have changed since (true if
+    unknown).
+    """
     sha = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "-uno")
     return {"git_sha": sha or "unknown", "git_dirty": not sha or changes is None or changes != ""}

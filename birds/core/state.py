@@ -47,7 +47,9 @@ def is_finished(folder: RunFolder) -> bool:
 
 
 def state_of(folder: RunFolder) -> State:
-    """The state from the folder alone: FINISHED, RUNNING, FAILED, LOST, or TODO if never started."""
+    """The state from the folder alone: FINISHED, RUNNING, FAILED, LOST, or TODO if never
+    started.
+    """
     if is_finished(folder):
         return State.FINISHED
     if is_locked(folder.lock_file):

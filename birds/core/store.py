@@ -35,7 +35,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call `write` on a temporary file next to `path`, then rename it, so that readers see the
     complete file or nothing.
 
-    Raises UserError when the disk is full, and OSError for other problems; `path` is then unchanged.
+    Raises UserError when the disk is full, and OSError for other problems; `path` is then
+    unchanged.
     """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -223,12 +224,12 @@ class RunFolder:
         return {}
 
     def _wait_for_holder(self, waiting: Callable[[str], object]) -> None:
-        """Report who holds the lock. If it is an earlier start of the same job, which SLURM believes
-        dead, take the run over.
+        """Report who holds the lock. If it is an earlier start of the same job, which SLURM
+        believes dead, take the run over.
         """
         holder, own = self.attempt(), _slurm_start()
         if own and holder.get("job") == own["job"] and holder["restart"] < own["restart"]:
-            self._begin_attempt()  # the orphan finds it at the end of its epoch, ends and frees the lock
+            self._begin_attempt()  # the other attempt sees this and frees the lock
         waiting(
             f"process {holder['pid']} on {holder['host']}" if "pid" in holder else "another process"
         )

@@ -101,7 +101,9 @@ class Sweep(BaseModel, frozen=True):
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]
 
     def shown_as(self, runs_dir: Path) -> str:
-        """The name for the sweep's output files: `last` if it is the newest sweep without a name."""
+        """The name for the sweep's output files: `last` if it is the newest sweep without a
+        name.
+        """
         newest = _read(sweep_file(runs_dir, LAST))
         return LAST if newest is not None and newest.name == self.name else self.name
 

@@ -56,7 +56,9 @@ def to_float(image: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
 def augment(
     image: Float[Tensor, "B C H W"], parameters: Float[Tensor, "B 9"]
 ) -> Float[Tensor, "B C H W"]:
-    """The images after augmentation: cropped, rotated, mirrored, recoloured, and clipped to 0..1."""
+    """The images after augmentation: cropped, rotated, mirrored, recoloured, and clipped to
+    0..1.
+    """
     moved = F.grid_sample(
         image, _grid(parameters, image.shape), padding_mode="reflection", align_corners=False
     )
@@ -86,7 +88,8 @@ def _centres(side: int, device: torch.device) -> Float[Tensor, " S"]:
 def _recoloured(
     image: Float[Tensor, "B C H W"], factors: Float[Tensor, "B 3 1 1 1"]
 ) -> Float[Tensor, "B C H W"]:
-    """brightness x (mean + contrast x (grey + saturation x (image - grey) - mean)), clipped to 0..1.
+    """brightness x (mean + contrast x (grey + saturation x (image - grey) - mean)), clipped to
+    0..1.
 
     It is computed as a multiple of the image plus a rest.
     """

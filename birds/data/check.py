@@ -97,7 +97,9 @@ def check_source(
 
 
 def _scanned(source: Source, join_alike: bool | None) -> Scan:
-    """The result of `scanned`; class names that the user must decide on are noted and kept apart."""
+    """The result of `scanned`; class names that the user must decide on are noted and kept
+    apart.
+    """
     try:
         return scanned(source, join_alike=join_alike)
     except UserError as question:

@@ -32,8 +32,8 @@ from birds.data.sources import Item, Scan, Source
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Switch the garbage collector off in this block: it takes a quarter of the time when many small
-    objects are created and kept.
+    """Switch the garbage collector off in this block: it takes a quarter of the time when many
+    small objects are created and kept.
     """
     gc.disable()
     try:
@@ -58,13 +58,11 @@ def read_images(
 ) -> Images:
     """Read and select the images of a source, and assign them to parts.
 
-    Copies and groups are never in two parts. Images without a label belong to train and have the
-    label -1.
+    Copies and groups are never in two parts. Images without a label are in train, with label -1.
 
     Args:
         classes: the number of classes; those with the most training images are kept (ties by name).
-        test: `auto` (the source's own test part, else a fifth), or the number of images per class
-            that are moved to test.
+        test: `auto` (the source's own test part, else a fifth), or images moved per class.
         seed: the seed of the parts that are made here.
         skip_unreadable: leave out images that cannot be decoded.
         allow_untested: accept classes without a test image.
@@ -112,8 +110,8 @@ def scanned(source: Source, *, join_alike: bool | None = None) -> Scan:
 def readable(
     ids: Sequence[str], contents: Mapping[str, Contents], source: Source, *, skip: bool
 ) -> dict[str, None]:
-    """The images that can be decoded, in order. With `skip` the others are left out; else they raise
-    UserError.
+    """The images that can be decoded, in order. With `skip` the others are left out; else they
+    raise UserError.
     """
     broken = [name for name in ids if contents[name].error]
     if broken and not skip:

@@ -221,8 +221,8 @@ def _from_integers(values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], str]:
 
 
 def _from_range(values: NDArray[np.float64], *, fractions: bool) -> tuple[NDArray[np.uint8], str]:
-    """8-bit levels from 32 bits: values in 0..255 are kept, fractions in 0..1 are multiplied by 255,
-    others are scaled from their minimum and maximum.
+    """8-bit levels from 32 bits: values in 0..255 are kept, fractions in 0..1 are multiplied by
+    255, others are scaled from their minimum and maximum.
     """
     finite = values[np.isfinite(values)]
     least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)

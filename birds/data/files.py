@@ -73,7 +73,8 @@ def _letter(byte: int) -> str:
 def root_folder(root: str | None, *, name: str, hint: str = "") -> Path:
     """The folder of `data.root`. Raises UserError if it is not set or not UTF-8.
 
-    A hint of the form `NAME: words` gives the name of the data set, if it is not that of the source.
+    A hint of the form `NAME: words` gives the name of the data set, if it is not that of the
+    source.
     """
     if not root:
         asked, colon, words = hint.partition(": ")

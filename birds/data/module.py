@@ -115,7 +115,9 @@ class ImageData(L.LightningDataModule):
         self._balanced = True
 
     def _order(self, number: int) -> NDArray[np.int64]:
-        """The positions of a pass, (N,): each image once, or, if balanced, each class equally often."""
+        """The positions of a pass, (N,): each image once, or, if balanced, each class equally
+        often.
+        """
         count = len(self.rows["train"])
         random = stream(self.spec.seed, "order", number)
         if not self._balanced:

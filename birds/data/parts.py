@@ -3,8 +3,8 @@
 Photos of one nest, one camera or one burst look alike. If some are used for training and others for
 testing, the accuracy measures how well the nest is recognised. So a group is moved as a whole. If
 the source's own parts split a group, its images are removed from the training (or validation) part,
-also the unlabelled ones. Labelled and unlabelled *training* images may share a group: no accuracy is
-measured on them, and in practice, too, one frame of a burst gets a label and the others do not.
+also the unlabelled ones. Labelled and unlabelled *training* images may share a group: no accuracy
+is measured on them, and in practice, too, one frame of a burst gets a label and the others do not.
 """
 
 from collections import Counter, defaultdict
@@ -171,7 +171,9 @@ def _refuse_small_class(name: str, count: int, to_test: int, to_valid: int, test
 
 
 def without_leaks(items: Sequence[Item], contents: Mapping[str, Contents]) -> list[Item]:
-    """Remove from train the copies of valid and test images, and from valid those of test images."""
+    """Remove from train the copies of valid and test images, and from valid those of test
+    images.
+    """
     test = {contents[item.id].sha for item in items if item.part == "test"}
     valid = {contents[item.id].sha for item in items if item.part == "valid"}
     forbidden = {"train": test | valid, "valid": test, "test": frozenset()}

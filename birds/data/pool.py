@@ -44,8 +44,7 @@ def read_pool(
         pool: split, all_classes or a folder.
         cache_dir: the folder for hashes.
         key: the key on the command line, for messages.
-        pollution: with all_classes, the pool's percentage of all unlabelled images; 0 takes every
-            image.
+        pollution: with all_classes, the pool's percentage of unlabelled images; 0 takes all.
         beside: the number of unlabelled images of the split.
         seed: the seed of the polluting images; those of 25 per cent are among those of 50.
 
@@ -133,7 +132,9 @@ def _new(
 
 
 def _polluting(added: dict[str, str], pollution: int, beside: int, seed: int) -> dict[str, str]:
-    """A random, nested choice of images that makes up `pollution` per cent of all unlabelled ones."""
+    """A random, nested choice of images that makes up `pollution` per cent of all unlabelled
+    ones.
+    """
     wanted = round(beside * pollution / (100 - pollution))
     if not wanted or wanted > len(added):
         most = 100 * len(added) // max(1, len(added) + beside)

@@ -44,10 +44,8 @@ def reopened(
 
     Args:
         folder, spec: the run.
-        data_root: the folder of the images, if they moved since training.
-        cache_dir: the image cache, if it moved since training.
-        with_pool: add the images of the run's pool, or of `data.unlabelled` if the run did not use
-            them.
+        data_root, cache_dir: the folders of images and cache, if they moved since training.
+        with_pool: add the images of the run's pool, else those of `data.unlabelled`.
 
     Raises UserError if the images cannot be found or have changed.
     """
@@ -57,8 +55,8 @@ def reopened(
     root = data_root or source.options.get("root")
     if root is None or not Path(str(root)).is_dir():
         raise UserError(
-            f"cannot find the images of run {folder.key} ({spec.data.name}): give their folder with "
-            "--data-root FOLDER"
+            f"cannot find the images of run {folder.key} ({spec.data.name}): give their folder "
+            "with --data-root FOLDER"
         )
     source = source.model_copy(update={"options": source.options | {"root": str(root)}})
     cached = recorded.get("runtime.cache_dir")

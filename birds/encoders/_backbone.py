@@ -1,5 +1,5 @@
-"""The base of encoders from libraries: weights, scaling of pixels, frozen BatchNorm, and messages for
-an invalid image size or a missing library.
+"""The base of encoders from libraries: weights, scaling of pixels, frozen BatchNorm, and messages
+for an invalid image size or a missing library.
 """
 
 from collections.abc import Callable, Sequence

@@ -127,9 +127,9 @@ def _refusal(repository: str, name: str, error: Exception) -> UserError:
     if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
         return UserError(f"the hub has no model {repository}{nearest(repository, _known(hub))}")
     return UserError(
-        f"{name} of {repository} is not in the hub's cache ({hub.constants.HF_HUB_CACHE}) and could "
-        f"not be fetched ({type(error).__name__}). Where there is a network, run: hf download "
-        f"{repository}; then copy that cache here, or the files into a folder and choose "
+        f"{name} of {repository} is not in the hub's cache ({hub.constants.HF_HUB_CACHE}) and "
+        f"could not be fetched ({type(error).__name__}). Where there is a network, run: hf "
+        f"download {repository}; then copy that cache here, or the files into a folder and choose "
         "encoder.weights=FOLDER (and for encoder=hf, encoder.model=FOLDER)"
     )
 

@@ -151,6 +151,8 @@ class Words(OwnSizeEncoder):
         return encoded
 
     def nearest_distances(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """How far descriptors (K, D) are from their nearest word, (K,): Euclidean or unequal bits."""
+        """How far descriptors (K, D) are from their nearest word, (K,): Euclidean or unequal
+        bits.
+        """
         find = nearest_words(self.options, self.kind, self.vocabulary.detach().cpu().numpy())
         return find(values)[1][:, 0]

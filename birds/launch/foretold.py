@@ -30,7 +30,9 @@ SPREAD = (0.7, 1.4)  # range of the speed of runs with the same encoder and anot
 
 
 class Counts(NamedTuple):
-    """The numbers of classes and images of a run; `fewest` is that of its smallest class' labels."""
+    """The numbers of classes and images of a run; `fewest` is that of its smallest class'
+    labels.
+    """
 
     classes: int
     classes_found: int

@@ -108,7 +108,9 @@ class LocalSlots:
     def _step(
         self, board: Board, busy: dict[int, tuple[str, BaseProcess]], count: int, gpus: list[str]
     ) -> bool:
-        """Free the slots of ended processes and fill free slots; returns whether a run is active."""
+        """Free the slots of ended processes and fill free slots; returns whether a run is
+        active.
+        """
         for slot, (key, process) in list(busy.items()):
             if process.exitcode is not None:
                 del busy[slot]

@@ -68,7 +68,9 @@ class Planned:
 
 
 def plan_run(config: DictConfig) -> Planned:
-    """The planned run of a composed configuration. Raises UserError, with the cure, if impossible."""
+    """The planned run of a composed configuration. Raises UserError, with the cure, if
+    impossible.
+    """
     values: Any = OmegaConf.to_container(config, resolve=True)
     memo = memo_in(Path(str(values["cache_dir"])).expanduser().resolve())
     draft = memo.draft(values, _compose)  # rejects invalid choices before images are read

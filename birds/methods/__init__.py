@@ -1,4 +1,5 @@
-"""Methods: pretrainings and classifiers. A method trains, saves its result, loads it and measures it.
+"""Methods: pretrainings and classifiers. A method trains, saves its result, loads it and measures
+it.
 
 A method needs no epochs, no Lightning and no network: `birds.methods.gradient` is for those that
 train by gradient descent, `birds.methods.classify.by_fitting` for heads that scikit-learn fits.

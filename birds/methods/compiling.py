@@ -1,8 +1,8 @@
 """Uses torch.compile for an encoder's training if it is faster: compiled and eager steps are timed
 in turn on the device.
 
-By default it is tried only on GPUs. On CPUs, fp32 was 1 to 7 % faster and bf16 a quarter slower, and
-compiling took half a minute (DECISIONS 51). The result is kept in the cache folder, so it is
+By default it is tried only on GPUs. On CPUs, fp32 was 1 to 7 % faster and bf16 a quarter slower,
+and compiling took half a minute (DECISIONS 51). The result is kept in the cache folder, so it is
 measured once for each device, precision, version of torch, encoder and batch. Weights, their names
 and checkpoints do not change.
 """

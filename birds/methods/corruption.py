@@ -24,7 +24,8 @@ def seasoned(
 ) -> Float[Tensor, "B C H W"]:
     """Salt and pepper from a uniform draw, 0 to 1.
 
-    With the same draw, pixels that are replaced at a low noise level are also replaced at higher ones.
+    With the same draw, pixels that are replaced at a low noise level are also replaced at higher
+    ones.
     """
     return image.masked_fill(draw < noise / 2, 0.0).masked_fill(draw >= 1 - noise / 2, 1.0)
 

@@ -1,8 +1,8 @@
 """Features of a frozen encoder: computed once, kept on disk, shared by seeds, splits and heads.
 
 The file's name is a hash of the encoder's weights, the images and their preprocessing, so
-everything that would change a feature changes the name. If several processes need the same features,
-one of them computes them.
+everything that would change a feature changes the name. If several processes need the same
+features, one of them computes them.
 """
 
 import hashlib
@@ -33,7 +33,8 @@ def features_of(
     """The pooled features (N, F) of the images of a part, in the order of `job.data.rows[part]`.
 
     The training images of a data set are encoded together, so that every cut of them shares one
-    file, and so are those of a wider pool. With `noise` that fraction of pixels is replaced, by the data set's own draw.
+    file, and so are those of a wider pool. With `noise` that fraction of pixels is replaced, by the
+    data set's own draw.
     """
     data = job.data
     training = part in ("labelled", "unlabelled", "train")

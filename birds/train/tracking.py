@@ -1,8 +1,8 @@
-"""Logs runs to Weights & Biases; no other module does. A tracking failure is reported once and never
-ends a run.
+"""Logs runs to Weights & Biases; no other module does. A tracking failure is reported once and
+never ends a run.
 
-The group is the family (runs that differ only in the seed), the job type is the stage, and the id is
-the key, so a resumed run stays one run. W&B only has a copy; the curves and records in the run
+The group is the family (runs that differ only in the seed), the job type is the stage, and the id
+is the key, so a resumed run stays one run. W&B only has a copy; the curves and records in the run
 folder are authoritative.
 """
 

@@ -1,4 +1,5 @@
-"""Exports a finished classifier into a folder that works without its run: ONNX, safetensors, labels.
+"""Exports a finished classifier into a folder that works without its run: ONNX, safetensors,
+labels.
 
 Before the files are put in place, they are compared with the run on images of noise.
 """

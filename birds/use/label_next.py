@@ -1,8 +1,8 @@
 """Chooses images to label next, and simulates how much this choice helps.
 
 It takes diverse batches of uncertain images (Zhdanov 2019, arXiv:1901.05954): the images with the
-smallest margin between the two most probable classes are grouped by k-means into as many clusters as
-images are wanted, and the least confident image of each cluster is taken.
+smallest margin between the two most probable classes are grouped by k-means into as many clusters
+as images are wanted, and the least confident image of each cluster is taken.
 """
 
 import csv

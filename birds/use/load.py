@@ -1,7 +1,7 @@
 """Loads a model from a folder of `birds export`, ready to classify images.
 
-It needs torch and this package, but no run and no Hydra. Weights are read from safetensors files, so
-no code in the folder is run.
+It needs torch and this package, but no run and no Hydra. Weights are read from safetensors files,
+so no code in the folder is run.
 """
 
 import dataclasses

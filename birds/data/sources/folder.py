@@ -230,7 +230,9 @@ class _Reader:
         return not is_left_out(os.path.basename(folder)) and not self.source.is_apart(folder)
 
     def _tell_apart(self) -> None:
-        """Add the name of the folder above to classes with the same folder name in several places."""
+        """Add the name of the folder above to classes with the same folder name in several
+        places.
+        """
         places: dict[str, set[str]] = {}
         for item in self.items:
             places.setdefault(str(item.label), set()).add(self._above(item))

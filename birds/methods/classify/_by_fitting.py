@@ -1,7 +1,7 @@
 """A classifier whose head is fitted by scikit-learn on the features of a frozen encoder.
 
-It has no epochs. The encoder's weights and the training features of the head are saved. Loading fits
-the head again, which gives the same head and runs no code from a file.
+It has no epochs. The encoder's weights and the training features of the head are saved. Loading
+fits the head again, which gives the same head and runs no code from a file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Robustness: a classifier's accuracy on test images with increasing salt-and-pepper noise.
 
-The noise of an image is drawn once, from the data set's seed and its row. So every run sees the same
-noise, and pixels that are replaced at one level are also replaced at every higher level.
+The noise of an image is drawn once, from the data set's seed and its row. So every run sees the
+same noise, and pixels that are replaced at one level are also replaced at every higher level.
 """
 
 from __future__ import annotations

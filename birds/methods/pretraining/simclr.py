@@ -1,4 +1,5 @@
-"""Contrastive pretraining: find the two views of the same image among many views, without a decoder.
+"""Contrastive pretraining: find the two views of the same image among many views, without a
+decoder.
 
 SimCLR, Chen et al. (2020, arXiv:2002.05709). It contrasts a projection of the features that a head
 would use; the projection is discarded afterwards. Each augmented image of an epoch gets two more

@@ -1,4 +1,5 @@
-"""Measures the start of a model: seconds and memory until its first answer, in a process of its own.
+"""Measures the start of a model: seconds and memory until its first answer, in a process of its
+own.
 
 `python -m birds.use.latency.footprint RUNS_DIR KEY NAME` prints the result as JSON. It imports
 little before it starts to measure.

@@ -1,4 +1,6 @@
-"""Describes the machine of a race and its state, so that results of different machines are not mixed."""
+"""Describes the machine of a race and its state, so that results of different machines are not
+mixed.
+"""
 
 import hashlib
 import os

@@ -1,12 +1,13 @@
 """The race: every model is timed in every round, in random order, on pinned cores.
 
 A round visits the runs in random order and, within a run, its models in random order, so compared
-models are timed close together. Every second round repeats the one before in reverse order. Over the
-two rounds each model has the same mean position, so a drift of the machine favours none.
+models are timed close together. Every second round repeats the one before in reverse order. Over
+the two rounds each model has the same mean position, so a drift of the machine favours none.
 
 A visit to a model consists of two calls. Comparisons use the faster one, because an interruption
 rarely affects both, and the second call finds its weights in the caches. The shown times use only
-the second call. If a model takes `LONG`, every visit has a single call. Few calls per visit and many
+the second call. If a model takes `LONG`, every visit has a single call. Few calls per visit and
+many
 rounds bring the compared calls close together in time: on a busy machine, intervals were 0.08 wide;
 three calls after 5 ms of warm-up, in half as many rounds, gave 0.20 in the same time.
 

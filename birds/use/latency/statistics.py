@@ -2,8 +2,8 @@
 
 The unit is the round. In each round every model is visited once, in random order, and the time of
 its fastest call is kept. Two models are compared by the ratio of these times within a round, so
-everything that slows down both (clock, heat, other processes) cancels. The median over rounds ignores
-rounds in which only one of them was slowed down.
+everything that slows down both (clock, heat, other processes) cancels. The median over rounds
+ignores rounds in which only one of them was slowed down.
 
 The interval is the percentile bootstrap of that median over rounds (Efron 1979,
 10.1214/aos/1176344552), which needs no

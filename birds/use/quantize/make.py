@@ -1,5 +1,5 @@
-"""Makes the models of a finished run: exports, quantizes, measures on the whole test part, and writes
-the files.
+"""Makes the models of a finished run: exports, quantizes, measures on the whole test part, and
+writes the files.
 
 `quantize_run` and then `_Work.done` show the whole process. The int8 model's JSON is written last.
 If it is complete and made from the same inputs, all models exist and nothing is repeated.

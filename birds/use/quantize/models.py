@@ -1,7 +1,8 @@
 """The models that `birds quantize` writes to `runs/<key>/models/`, each with a JSON description.
 
-Neither torch nor a runtime is imported here; `open_model` imports the one it needs. A model is valid
-if its JSON is complete and its file has the size given there; incomplete files count as missing.
+Neither torch nor a runtime is imported here; `open_model` imports the one it needs. A model is
+valid if its JSON is complete and its file has the size given there; incomplete files count as
+missing.
 
 Letters: B images, C channels, H height, W width, S classes.
 """
