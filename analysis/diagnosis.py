@@ -39,7 +39,7 @@ MORE = {
     "yes": "more epochs would probably help: the validation loss was still falling at the end",
     "level": "more epochs would hardly help: the validation loss has levelled off",
     "no": "more epochs would not help: the validation loss was lowest in epoch {lowest} of {asked}",
-    "early": "more epochs would not help: early stopping ended the training after {done} of {asked}",
+    "early": "more epochs would not help: early stopping ended it after {done} of {asked}",
     "none": "its head is fitted in one step, so there are no epochs to add",
 }
 

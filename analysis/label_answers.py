@@ -87,9 +87,9 @@ def _reached(own: Points, curve: Curve, draws: Curve, found: LabelSweep, goal: f
         there = float(curve.at(found.limit)[0])
         ends = interval(draws.at(found.limit))
         return (
-            f"{own.method} does not reach {100 * goal:g} % with {found.limit:.0f} labels per class, "
-            f"four times the measured number: the expected accuracy there is {100 * there:.1f} % "
-            f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]."
+            f"{own.method} does not reach {100 * goal:g} % with {found.limit:.0f} labels per "
+            f"class, four times the measured number: the expected accuracy is {100 * there:.1f} "
+            f"% [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]."
         )
     if labels < own.counts.min():
         return f"{asked} with fewer labels than were measured ({own.counts.min():g} per class)."

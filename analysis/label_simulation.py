@@ -33,7 +33,7 @@ def simulation_words(found: Any) -> str:
         verdict = f"No difference is shown between choosing and a random choice: {ends}"
     seeds, images = found.right.shape[2:]
     return (
-        f"{table}\n\n{verdict}, on average over the rounds ({seeds} seeds crossed with {images} test "
-        "images; known labels are revealed, the encoder is frozen, the head is a logistic "
+        f"{table}\n\n{verdict}, on average over the rounds ({seeds} seeds crossed with {images} "
+        "test images; known labels are revealed, the encoder is frozen, the head is a logistic "
         "regression)."
     )

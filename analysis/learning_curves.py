@@ -72,8 +72,8 @@ class Points:
         used = self.counts <= upto
         if used.sum() < LEAST_COUNTS:
             raise UserError(
-                f"{self.method} was measured with {int(used.sum())} numbers of labels; a curve needs "
-                f"{LEAST_COUNTS} or more, as in {LABELS}=1,2,5,10"
+                f"{self.method} was measured with {int(used.sum())} numbers of labels; a curve "
+                f"needs {LEAST_COUNTS} or more, as in {LABELS}=1,2,5,10"
             )
         spread = np.maximum(self.draws[:, used].std(0), 1e-3)
         weight = 1 / spread**2

@@ -60,8 +60,8 @@ def distance_words(found: Any) -> str:
         f"Unlabelled photos: {100 * far / count:.0f} % ({far} of {count}) are farther from their "
         "nearest labelled photo than 95 % of the labelled photos are; about 5 % are expected for "
         "similar photos. The median distance to the nearest labelled photo is "
-        f"{np.median(found.nearest_unlabelled):.2f}, among labelled photos {near:.2f} (1 - cosine of "
-        "the features)."
+        f"{np.median(found.nearest_unlabelled):.2f}, among labelled photos {near:.2f} (1 - cosine "
+        "of the features)."
     )
 
 

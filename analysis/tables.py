@@ -227,8 +227,8 @@ def _note(table: pd.DataFrame, missing: list[str]) -> str:
         note += f" Chance: {100 * table.attrs['chance']:.1f} %."
     if BALANCED in table:
         note += (
-            "\nClass sizes differ by more than two to one: balanced is the mean of the accuracies of "
-            "the classes."
+            "\nClass sizes differ by more than two to one: balanced is the mean of the accuracies "
+            "of the classes."
         )
     if table.attrs.get("meaningless"):
         note = f"{table.attrs['meaningless']}\n{note}"

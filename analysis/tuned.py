@@ -34,7 +34,7 @@ def tuned_table(runs_dir: Path, sweep: str) -> tuple[pd.DataFrame, list[int]]:
         told = json.loads(file.read_text())
     except (OSError, ValueError):
         raise UserError(
-            f"{sweep} was not tuned; to tune every method: python train.py -m sweeps=tuned sweep=NAME"
+            f"{sweep} was not tuned; tune every method: python train.py -m sweeps=tuned sweep=NAME"
         ) from None
     table, _ = sweep_table(runs_dir, sweep)
     rows = []

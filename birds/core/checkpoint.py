@@ -10,7 +10,7 @@ from birds.core.store import RunFolder
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """What `RunFolder.checkpoint` names, or None when it is missing or was cut short."""
+    """What `RunFolder.checkpoint` names, or None when it is missing or incomplete."""
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch raises RuntimeError, EOFError or UnpicklingError on a cut file
@@ -23,7 +23,7 @@ def saved_weights(folder: RunFolder) -> dict[str, torch.Tensor]:
     checkpoint = read_checkpoint(folder.checkpoint("best"))
     if checkpoint is None:
         raise UserError(
-            f"the checkpoint of run {folder.key} is missing or was cut short "
+            f"the checkpoint of run {folder.key} is missing or incomplete "
             f"({folder.checkpoint('best')}): remove {folder.record_file} and ask for the run "
             "again with train.py"
         )

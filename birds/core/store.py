@@ -97,10 +97,7 @@ class RunFolder:
         return self.path / "checkpoints" / f"{which}.ckpt"
 
     def record(self) -> Record | None:
-        """The record of the finished run; None if it is missing or incomplete.
-
-        Raises UserError for a record of another recipe.
-        """
+        """The record; None if missing or incomplete. Raises UserError for one of another recipe."""
         return read_record(self.record_file, self.key)
 
     def failure(self) -> str | None:
@@ -122,10 +119,7 @@ class RunFolder:
         return 1
 
     def progress(self) -> dict[str, Any]:
-        """The last progress report of the run: state, epoch, epochs, loss, seconds_left.
-
-        Empty before the first report.
-        """
+        """The last progress report (state, epoch, epochs, loss, seconds_left), or an empty dict."""
         with contextlib.suppress(OSError, ValueError):
             return dict(json.loads(self.progress_file.read_text()))
         return {}
@@ -162,10 +156,7 @@ class RunFolder:
         write_text(self.attempt_file, json.dumps(attempt | _slurm_start()))
 
     def attempt(self) -> dict[str, Any]:
-        """The last attempt: id, host, pid, started, and with SLURM also job and restart.
-
-        Empty before the first attempt.
-        """
+        """The last attempt (id, host, pid, started; with SLURM job, restart), or an empty dict."""
         with contextlib.suppress(OSError, ValueError):
             return dict(json.loads(self.attempt_file.read_text()))
         return {}
@@ -176,7 +167,7 @@ class RunFolder:
         """
         holder, own = self.attempt(), _slurm_start()
         if own and holder.get("job") == own["job"] and holder["restart"] < own["restart"]:
-            self._begin_attempt()  # the orphan finds it at the end of its epoch, ends and frees the lock
+            self._begin_attempt()  # the other attempt sees this and frees the lock
         waiting(
             f"process {holder['pid']} on {holder['host']}" if "pid" in holder else "another process"
         )

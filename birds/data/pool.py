@@ -43,8 +43,7 @@ def read_pool(
         pool: split, all_classes or a folder.
         cache_dir: the folder for hashes.
         key: the key on the command line, for messages.
-        pollution: with all_classes, the pool's percentage of all unlabelled images; 0 takes every
-            image.
+        pollution: with all_classes, the pool's percentage of unlabelled images; 0 takes all.
         beside: the number of unlabelled images of the split.
         seed: the seed of the polluting images; those of 25 per cent are among those of 50.
 

@@ -52,8 +52,8 @@ def load_images(data: DataChoices, runtime: Runtime) -> Images:
     )
     if images.digest != data.digest:
         raise UserError(
-            f"the images in {runtime.data_root or data.name} have changed since this run was planned "
-            f"(digest {images.digest}, not {data.digest}); start it again"
+            f"the images in {runtime.data_root or data.name} have changed since this run was "
+            f"planned (digest {images.digest}, not {data.digest}); start it again"
         )
     return images
 

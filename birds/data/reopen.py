@@ -54,8 +54,8 @@ def reopened(
     root = data_root or source.options.get("root")
     if root is None or not Path(str(root)).is_dir():
         raise UserError(
-            f"cannot find the images of run {folder.key} ({spec.data.name}): give their folder with "
-            "--data-root FOLDER"
+            f"cannot find the images of run {folder.key} ({spec.data.name}): give their folder "
+            "with --data-root FOLDER"
         )
     source = source.model_copy(update={"options": source.options | {"root": str(root)}})
     cached = recorded.get("runtime.cache_dir")

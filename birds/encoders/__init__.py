@@ -1,8 +1,8 @@
-"""Encoders: from an image to features, one file each.
+"""Encoders turn an image into features; each has its own file.
 
-An encoder gives maps of several scales, finest first, then vectors; either may be missing. Heads
-see what `pool` makes of them, decoders the maps, the latent space `latent`. Nothing outside an
-encoder's own file knows how it is built.
+An encoder gives maps of several scales, finest first, and then vectors; either may be missing.
+Heads use the result of `pool`, decoders use the maps, and the latent space uses `latent_of`. No
+code outside an encoder's file depends on how it is built.
 
 Letters: B batch, C channels, H height, W width, F features, D latent values.
 """

@@ -1,5 +1,5 @@
-"""What encoders of the libraries share: weights, their scaling of pixels, BatchNorm that stays, and
-what to say of a size that a network cannot take or a library that is missing.
+"""The base of encoders from libraries: weights, scaling of pixels, frozen BatchNorm, and messages
+for an invalid image size or a missing library.
 """
 
 from collections.abc import Callable, Sequence

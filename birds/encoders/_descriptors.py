@@ -1,4 +1,4 @@
-"""Local descriptors by OpenCV: where something is seen in a grey image, and what.
+"""Local descriptors of grey images by OpenCV: their places and values.
 
 SIFT (Lowe 2004, 10.1023/B:VISI.0000029664.99615.94), the same on a regular grid (Lazebnik et al.
 2006, 10.1109/CVPR.2006.68), KAZE (Alcantarilla et al. 2012, 10.1007/978-3-642-33783-3_16), ORB

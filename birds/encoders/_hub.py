@@ -1,7 +1,7 @@
-"""Files of the Hugging Face hub, through its own cache: `HF_HOME` and `HF_HUB_OFFLINE` count.
+"""Files from the Hugging Face hub, through its own cache; respects `HF_HOME` and `HF_HUB_OFFLINE`.
 
-The hub says the SHA-256 of a file of weights without sending it. So a run has its key before
-anything large is fetched, and a file from the hub and the same file from a folder are one choice.
+The hub gives the SHA-256 of a file of weights without a download. So a run has its key before a
+large download, and the same file from the hub or from a folder is the same choice.
 """
 
 import json
@@ -127,9 +127,9 @@ def _refusal(repository: str, name: str, error: Exception) -> UserError:
     if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
         return UserError(f"the hub has no model {repository}{nearest(repository, _known(hub))}")
     return UserError(
-        f"{name} of {repository} is not in the hub's cache ({hub.constants.HF_HUB_CACHE}) and could "
-        f"not be fetched ({type(error).__name__}). Where there is a network, run: hf download "
-        f"{repository}; then copy that cache here, or the files into a folder and choose "
+        f"{name} of {repository} is not in the hub's cache ({hub.constants.HF_HUB_CACHE}) and "
+        f"could not be fetched ({type(error).__name__}). Where there is a network, run: hf "
+        f"download {repository}; then copy that cache here, or the files into a folder and choose "
         "encoder.weights=FOLDER (and for encoder=hf, encoder.model=FOLDER)"
     )
 

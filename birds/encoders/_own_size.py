@@ -1,8 +1,8 @@
-"""Encoders that read images at their own size and are fitted, not trained: histograms of words.
+"""The base of encoders that read images in their own size and are fitted, such as visual words.
 
-Such an encoder works in two steps. It *describes* an image, which needs nothing that was fitted, so
-descriptions are kept on disk and shared by every run. It then *encodes* descriptions with what a
-pretraining has fitted.
+Such an encoder works in two steps. First it *describes* an image. This needs no fitted values, so
+descriptions are kept on disk and shared by all runs. Then it *encodes* descriptions with the values
+that a pretraining has fitted.
 
 Letters: h, w an image's own height and width, K descriptors of an image, F features, N images.
 """

@@ -1,4 +1,4 @@
-"""Pooling of maps: mean and maximum over space, with a gradient that costs little."""
+"""Pooling of maps: mean and maximum over space, with a fast gradient."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How weights want images: mean, spread, size, crop and interpolation, as the libraries say it.
+"""The preprocessing for pretrained weights: mean, spread, size, crop and interpolation.
 
 `crop_pct` is timm's word: the side of the square that is kept, as a share of the short side of the
 image. `interpolation` is how that square is resized.

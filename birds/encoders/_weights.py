@@ -1,7 +1,7 @@
-"""Weights from files: safetensors, or PyTorch's own with nothing executable in them.
+"""Reads weights from files: safetensors, or PyTorch files without executable code.
 
-Never random weights in the place of those that were asked for: a tensor that is missing, left over
-or of another shape is refused by its name.
+Requested weights are never replaced by random ones: a tensor that is missing, unused or of another
+shape raises an error with its name.
 """
 
 import re
@@ -30,12 +30,12 @@ def identified(weights: str) -> str:
         inside = [place / name for name in IN_FOLDERS if (place / name).is_file()]
         if not inside:
             raise UserError(
-                f"encoder.weights={weights}: the folder holds none of {', '.join(IN_FOLDERS)}"
+                f"encoder.weights={weights}: the folder contains none of {', '.join(IN_FOLDERS)}"
             )
         place = inside[0]
     if not place.is_file():
         raise UserError(
-            f"encoder.weights={weights}: there is no such file; choose none, pretrained, or a "
+            f"encoder.weights={weights}: this file does not exist; choose none, pretrained, or a "
             "file or folder with weights"
         )
     if place.suffix not in SUFFIXES:
@@ -79,8 +79,8 @@ def read_weights(identity: str) -> dict[str, Tensor]:
     except Exception as error:
         first_line = str(error).splitlines()[0] if str(error) else ""
         raise UserError(
-            f"{file} is no file of weights alone ({type(error).__name__}: {first_line[:120]}); "
-            "pickled objects are refused, because they can execute code"
+            f"{file} is not a pure file of weights ({type(error).__name__}: {first_line[:120]}); "
+            "pickled objects are rejected, because they can execute code"
         ) from None
     if isinstance(loaded, Mapping):
         for inner in ("state_dict", "model"):
@@ -88,7 +88,7 @@ def read_weights(identity: str) -> dict[str, Tensor]:
                 loaded = loaded[inner]
     named = {name: value for name, value in dict(loaded).items() if isinstance(value, Tensor)}
     if not named:
-        raise UserError(f"{file} holds no tensors")
+        raise UserError(f"{file} contains no tensors")
     return named
 
 

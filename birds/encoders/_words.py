@@ -1,4 +1,4 @@
-"""From descriptors to a histogram of words: which words are near, and how they are counted.
+"""Turns descriptors into a histogram of visual words: finds the nearest words and counts them.
 
 Letters: K descriptors of an image, W words, D numbers of a descriptor, M nearest words, F features.
 """

@@ -1,9 +1,9 @@
 """AlexNet in one column: five convolutions and two dense layers (Krizhevsky 2014, arXiv:1404.5997).
 
-At 224 px it is layer for layer what torchvision has: 61,100,840 parameters with a last dense layer
-for 1000 classes, which is the head's here. Smaller images get a smaller first convolution, because
-a stride of four would leave nothing for three poolings. The network has no maps: its poolings cut
-off a border, so that no cell of a map lies on a whole number of pixels.
+At 224 px its layers equal those of torchvision: 61,100,840 parameters with a last dense layer for
+1000 classes, which belongs to the head here. Smaller images get a smaller first convolution,
+because three poolings after a stride of four would leave nothing. The network has no maps: its
+poolings cut off a border, so the cells of a map do not cover whole numbers of pixels.
 """
 
 from typing import Annotated, Any

@@ -1,8 +1,8 @@
-"""Feature vectors that somebody computed, in place of a network: a file with a row an image.
+"""Feature vectors from a file instead of a network, one row per image.
 
-So the embeddings of any model, a zero-shot one included, get the same cuts, heads and verdicts as
-the encoders here. Nothing can be trained through it, and an image that the file does not name has
-no features: heads that are fitted on frozen features work with it, and nothing else.
+So the embeddings of any model, also a zero-shot model, get the same splits, heads and verdicts as
+the encoders here. The vectors cannot be trained, and images that are not in the file have no
+features. Only heads that are fitted on frozen features work with it.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Features(Encoder):
         """
         if not options.file:
             raise UserError(
-                "encoder=features needs encoder.file=FILE, such as birds embed --out writes"
+                "encoder=features needs encoder.file=FILE, for example a file from birds embed"
             )
         if options.file.startswith(PREFIX):
             return options
@@ -82,6 +82,6 @@ class Features(Encoder):
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
         """Refused: there is no network."""
         raise UserError(
-            "encoder=features has vectors of the images in its file and no network, so it cannot "
-            "encode other images; use the model that made the file, then birds quick or a sweep"
+            "encoder=features has only the vectors in its file and no network, so it cannot encode "
+            "other images; use the model that made the file, then birds quick or a sweep"
         )

@@ -188,7 +188,7 @@ class _Model:
         try:
             return None if text is None else dict(json.loads(text))
         except ValueError:
-            raise UserError(f"encoder.model={self.asked}: {name} is no JSON") from None
+            raise UserError(f"encoder.model={self.asked}: {name} is not valid JSON") from None
 
     def weights(self) -> str:
         """The identity of its own weights."""

@@ -1,9 +1,9 @@
-"""The contracting half of a U-Net: a pyramid of maps, each half as fine as the one before.
+"""The encoder of a U-Net: a pyramid of maps, each with half the resolution of the one before.
 
 It differs from Ronneberger et al. (2015, arXiv:1505.04597) in two ways. The stem folds blocks of
-pixels into channels (space to depth), so no convolution runs at full resolution, where most of the
-time goes and where a skip connection would let the image through unchanged; and padding keeps
-sizes. The expanding half is `birds.methods.decoder`, which stands on any encoder with maps.
+pixels into channels (space to depth), so no convolution runs at full resolution; that would take
+most of the time, and a skip connection would pass the image on unchanged. And padding keeps the
+sizes. The decoder is `birds.methods.decoder`, which works with any encoder that has maps.
 """
 
 import math

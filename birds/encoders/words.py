@@ -1,8 +1,8 @@
 """A bag of visual words: how often each word of a vocabulary is seen in an image.
 
 Csurka et al. (2004, "Visual categorization with bags of keypoints"), with a spatial pyramid as in
-Lazebnik et al. (2006, 10.1109/CVPR.2006.68). The words are fitted by `pretraining=vocabulary`; as
-it comes, the encoder has words drawn at random.
+Lazebnik et al. (2006, 10.1109/CVPR.2006.68). The words are fitted by `pretraining=vocabulary`;
+without it, the encoder has random words.
 
 Letters: h, w an image's own height and width, K descriptors of an image, W words, D numbers of a
 descriptor, F features, N images.

@@ -23,8 +23,8 @@ def conduct(config: DictConfig) -> float | None:
     planned = plan_run(config)
     if planned.slurm is not None:
         raise UserError(
-            f"slurm={planned.slurm['name']} is only for sweeps: put -m first, as in python train.py "
-            "-m slurm=..."
+            f"slurm={planned.slurm['name']} is only for sweeps: put -m first, as in python "
+            "train.py -m slurm=..."
         )
     for line in told_before([planned]):
         print(line, file=sys.stderr)

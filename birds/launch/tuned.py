@@ -75,8 +75,8 @@ def refuse_shared_seeds(seeds: Sequence[int], search_seeds: Sequence[int]) -> No
     shared = sorted(set(seeds) & set(search_seeds))
     if shared:
         raise UserError(
-            f"seed={shared[0]} is also a seed of the trials (search.seeds={list(search_seeds)}): its "
-            "accuracy would be too optimistic; report other seeds"
+            f"seed={shared[0]} is also a seed of the trials (search.seeds={list(search_seeds)}): "
+            "its accuracy would be too optimistic; report other seeds"
         )
     if not seeds or not search_seeds:
         raise UserError(

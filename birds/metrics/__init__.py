@@ -1,1 +1,1 @@
-"""Metrics as functions of saved predictions and restored photos, and what a run costs."""
+"""Metrics of saved predictions and restored photos, and the cost of a run."""

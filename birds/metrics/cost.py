@@ -1,4 +1,4 @@
-"""What a model and a run cost: parameters, floating-point operations, memory."""
+"""The cost of a model and a run: parameters, floating-point operations, memory."""
 
 import resource
 import sys

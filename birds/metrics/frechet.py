@@ -1,4 +1,4 @@
-"""How far apart two sets of images are, in the features of a network that knows such images."""
+"""The Fréchet distance of two sets of images in the features of a network."""
 
 import numpy as np
 from numpy.typing import NDArray

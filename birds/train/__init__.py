@@ -1,1 +1,1 @@
-"""One run, from its spec to its record."""
+"""Trains one run, from its spec to its record."""

@@ -1,4 +1,4 @@
-"""One run, from its spec to its record. Read `run` first: it is the whole of it."""
+"""Trains one run, from its spec to its record. `run` shows the whole process; read it first."""
 
 import sys
 import time
@@ -26,16 +26,16 @@ ShouldStop = Callable[[], bool]
 
 
 def run(spec: RunSpec, runtime: Runtime, should_stop: ShouldStop = lambda: False) -> Record:
-    """Do this run, or take its finished result; whatever it needs is done first.
+    """Train this run, or return its finished record; runs that it needs are trained first.
 
-    A run that was killed goes on from its last epoch. Raises UserError for what a person can cure,
-    and Stopped at the start of an epoch when `should_stop` says so; whatever else is raised,
-    `failure.txt` in the run folder tells it.
+    A killed run continues from its last epoch. Raises UserError for problems that the user can
+    correct, and Stopped at the start of an epoch when `should_stop` returns true. Other errors are
+    also written to `failure.txt` in the run folder.
     """
     folder = RunFolder(runtime.runs_dir, spec)
     say = voice(spec)
     if (finished := folder.record()) is not None:
-        say(f"found, finished: {folder.record_file}")
+        say(f"already finished: {folder.record_file}")
         return finished
     for needed in spec.needs:
         run(needed, runtime, should_stop)
@@ -100,7 +100,7 @@ def _given(spec: RunSpec, runtime: Runtime, data: ImageData) -> Any:
     try:
         return load_method(spec, folder, data.images.classes)
     except UserError:
-        voice(spec)("its checkpoint is missing or cut short: doing it again")
+        voice(spec)("its checkpoint is missing or incomplete: training again")
         folder.record_file.unlink(missing_ok=True)
         run(spec, runtime)
         return load_method(spec, folder, data.images.classes)

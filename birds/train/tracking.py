@@ -1,8 +1,9 @@
-"""Weights & Biases, and nothing else that talks to it. A tracking failure is said once and never
-ends a run.
+"""Logs runs to Weights & Biases; no other module does. A tracking failure is reported once and
+never ends a run.
 
-Group = family (runs that differ in their seed), job type = stage, id = key, so that a resumed run
-stays one run. What W&B shows is a copy: the curves and records in the run folder are the truth.
+The group is the family (runs that differ only in the seed), the job type is the stage, and the id
+is the key, so a resumed run stays one run. W&B only has a copy; the curves and records in the run
+folder are authoritative.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What is done with a finished run: predict, quantize, time, look into, send to W&B."""
+"""Uses of a finished run: predict, quantize, time, explore, and send to W&B."""

@@ -1,7 +1,7 @@
-"""Probabilities that mean what they say, and how often a sure prediction is wrong.
+"""Calibrates a classifier's probabilities, and measures how often confident predictions are wrong.
 
-The temperature is fitted on a run's validation images, and the error rates are measured on its test
-images, which had no part in it. Both are read from the predictions that the run saved. No torch.
+The temperature is fitted on a run's validation images. The error rates are measured on its test
+images. Both come from the run's saved predictions, without torch.
 """
 
 import dataclasses
@@ -88,7 +88,7 @@ def calibration_of(folder: RunFolder, unsure_below: float) -> Calibration:
     Raises UserError when the threshold is no probability.
     """
     if not 0 <= unsure_below <= 1:
-        raise UserError(f"--unsure {unsure_below:g}: choose a probability from 0 to 1, such as 0.5")
+        raise UserError(f"--unsure {unsure_below:g}: choose a probability in 0 to 1, such as 0.5")
     try:
         with np.load(folder.predictions_file, allow_pickle=False) as saved:
             valid, test = (

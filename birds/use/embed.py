@@ -29,7 +29,7 @@ def opened_encoder(folder: RunFolder) -> tuple[Encode, ImageChoices]:
 
     record = folder.record()
     if record is None:
-        raise UserError(f"run {folder.key} is not finished; ask for it again with train.py")
+        raise UserError(f"run {folder.key} is not finished; run it again with train.py")
     spec = read_spec(folder.spec_file.read_text())
     encoder = load_method(spec, folder, record.value("classes")).encoder.eval()
 
@@ -76,7 +76,7 @@ def embedded_files(
         if whole:
             blocks.append(encode(np.stack(whole)))
     if not blocks:
-        raise UserError(f"{root} contains no image that can be read, at any depth")
+        raise UserError(f"{root} contains no image that can be read, in no subfolder either")
     return FeatureFile(tuple(ids), np.concatenate(blocks)), unreadable
 
 

@@ -1,6 +1,7 @@
-"""A finished classifier as a folder that works without its run: ONNX, safetensors, labels.
+"""Exports a finished classifier into a folder that works without its run: ONNX, safetensors,
+labels.
 
-What is written is compared with the run on images of noise before anything is in place.
+Before the files are put in place, they are compared with the run on images of noise.
 """
 
 import json
@@ -72,7 +73,7 @@ def refuse_other_folder(target: Path) -> None:
     if target.is_file():
         raise UserError(f"{target} is a file; name a folder")
     if target.is_dir() and any(target.iterdir()) and not (target / CONFIG).is_file():
-        raise UserError(f"{target} holds other files; name an empty folder or a new one")
+        raise UserError(f"{target} contains other files; name an empty folder or a new one")
 
 
 def _config(
@@ -134,5 +135,5 @@ def _compare(found: Any, wanted: Any, file: Path) -> None:
     apart = float(np.abs(softmax(found) - softmax(wanted)).max())
     if not apart <= TOLERANCE:
         raise RuntimeError(
-            f"{file} does not give what the run gives: probabilities differ by {apart:.2g}"
+            f"{file} does not reproduce the run: probabilities differ by {apart:.2g}"
         )

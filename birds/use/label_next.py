@@ -1,8 +1,8 @@
-"""Which images to label next, and a simulation of what that choice is worth.
+"""Chooses images to label next, and simulates how much this choice helps.
 
-Diverse batches of unsure images (Zhdanov 2019, arXiv:1901.05954): of the images with the smallest
-margin between the two likeliest classes, k-means makes as many clusters as images are wanted, and
-the least sure image of each cluster is taken.
+It takes diverse batches of uncertain images (Zhdanov 2019, arXiv:1901.05954): the images with the
+smallest margin between the two most probable classes are grouped by k-means into as many clusters
+as images are wanted, and the least confident image of each cluster is taken.
 """
 
 import csv
@@ -137,7 +137,9 @@ def write_sheet(run: ScoredRun, rows: Rows, file: Path) -> Sequence[Path]:
     """Contact sheets of the chosen images with what the run takes them for; the files."""
     source = run.data.images.source
     if not hasattr(source, "file"):
-        raise UserError(f"the images of {source.place} are no files, so there is no sheet of them")
+        raise UserError(
+            f"the images of {source.place} are not separate files: no sheet is possible"
+        )
     sheets = Sheets(file)
     for row, ranked in zip(rows.tolist(), _guesses(run, rows), strict=True):
         sheets.add(Prediction(source.file(run.data.images.ids[row]), ranked))

@@ -1,7 +1,7 @@
-"""Finished runs opened for their latent spaces: what turns images into vectors, and the images.
+"""Opens finished runs for their latent spaces: the encoders and the images.
 
-A latent vector is what a run's method says it is (`method.latent`); the encoder that a run started
-from is opened beside it, as it comes: random, or with weights of its own.
+The run's method defines its latent vectors (`method.latent`). The encoder at the start of the run
+is opened, too: with random weights, or with its own pretrained weights.
 """
 
 import dataclasses
@@ -89,7 +89,7 @@ def open_run(
 def _finished(folder: RunFolder) -> tuple[RunSpec, Any]:
     record = folder.record()
     if record is None:
-        raise UserError(f"run {folder.key} is not finished; ask for it again with train.py")
+        raise UserError(f"run {folder.key} is not finished; run it again with train.py")
     spec = read_spec(folder.spec_file.read_text())
     return spec, load_method(spec, folder, record.value("classes"))
 

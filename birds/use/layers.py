@@ -1,7 +1,6 @@
-"""A finished run's images as each layer of its encoder sees them, saved beside the run.
+"""Saves the vectors of a finished run's images from each layer of its encoder.
 
-`analysis.layers` asks of them in which layer the classes are apart; it reads the file and needs no
-network.
+`analysis.layers` reads the file, without the network, to find the layer that separates the classes.
 """
 
 from collections.abc import Sequence
@@ -67,11 +66,11 @@ def save_layers(
 def _finished_encoder(folder: RunFolder) -> tuple[RunSpec, Any]:
     record = folder.record()
     if record is None:
-        raise UserError(f"run {folder.key} is not finished; ask for it again with train.py")
+        raise UserError(f"run {folder.key} is not finished; run it again with train.py")
     spec = read_spec(folder.spec_file.read_text())
     encoder = getattr(load_method(spec, folder, record.value("classes")), "encoder", None)
     if not hasattr(encoder, "layer_vectors"):
-        raise UserError(f"run {folder.key} ({spec.title}) has no encoder whose layers can be seen")
+        raise UserError(f"run {folder.key} ({spec.title}) has no encoder with layers to explore")
     return spec, encoder
 
 
@@ -84,7 +83,7 @@ def chosen_layers(known: Sequence[str], asked: Sequence[str]) -> list[str]:
         if name not in known:
             raise UserError(
                 f"--layers {name}: the encoder has no such layer{nearest(name, list(known))}; "
-                f"choose of {', '.join(known)}"
+                f"choose from {', '.join(known)}"
             )
     return [name for name in known if name in asked or not asked]
 

@@ -1,7 +1,7 @@
-"""A model that `birds export` left in a folder, ready to classify images.
+"""Loads a model from a folder of `birds export`, ready to classify images.
 
-It needs torch and this package, no run and no Hydra. Weights are read from safetensors files, so
-nothing in the folder is executed.
+It needs torch and this package, but no run and no Hydra. Weights are read from safetensors files,
+so no code in the folder is run.
 """
 
 import dataclasses
@@ -70,7 +70,8 @@ def load_model(folder: Path) -> LoadedModel:
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"{folder} is no whole model of `birds export` ({type(error).__name__}); export it anew"
+            f"{folder} is not a complete export of `birds export` ({type(error).__name__}); export "
+            "the model again"
         ) from None
     both.requires_grad_(False).eval()
     return LoadedModel(encoder, head, classes, image, float(config["temperature"]))

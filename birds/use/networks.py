@@ -1,4 +1,4 @@
-"""A finished classifier to work with: as its method loads it, or as one network where it is one."""
+"""Loads a finished classifier, either by its method or as one network."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -80,8 +80,8 @@ def load_network(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
     network = _network(spec, folder, classes)
     if network is None:
         raise UserError(
-            f"run {folder.key} ({spec.title}) has no network to export: its fitted head has no form "
-            "of layers; choose a run with head=linear, mlp or logistic"
+            f"run {folder.key} ({spec.title}) has no network to export: its fitted head cannot be "
+            "written as layers; choose a run with head=linear, mlp or logistic"
         )
     return network, spec, classes
 

@@ -1,8 +1,8 @@
-"""A finished classifier at work: images to classes with probabilities, one batch after another.
+"""Classifies images with a finished classifier, one batch after another.
 
-Images are decoded in threads while the classifier works on those before them, and nothing is kept,
-so memory does not grow with their number. torch is imported only where a run is opened;
-`birds.use.quantize.predict` shares the rest and does without it.
+Images are decoded in threads while the classifier works on earlier ones. Nothing is kept, so memory
+does not grow with the number of images. torch is imported only when a run is opened;
+`birds.use.quantize.predict` uses the rest without torch.
 """
 
 import dataclasses

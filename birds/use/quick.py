@@ -1,7 +1,7 @@
-"""A first look at photos within a minute: a frozen encoder, closed-form heads, cross-validation.
+"""A first look at photos within a minute: a frozen encoder, simple heads, cross-validation.
 
-Nothing is trained and nothing is kept but the report. Letters: N labelled and U unlabelled images,
-F features, S classes.
+No network is trained, and only the report is kept. Letters: N labelled and U unlabelled images, F
+features, S classes.
 """
 
 import dataclasses
@@ -161,7 +161,7 @@ def _drawn(
     """
     where: Any = source
     if not hasattr(where, "file"):
-        raise UserError(f"the images of {source.place} are no files; birds quick reads files")
+        raise UserError(f"the images of {source.place} are not files; birds quick needs files")
     items = scanned(source).items
     by_class: dict[str, list[Item]] = {}
     others = [*unlabelled]

@@ -1,8 +1,8 @@
-"""What a finished generative pretraining draws, judged by a classifier of the same images.
+"""Evaluates the images of a finished generative pretraining with a classifier of the same data.
 
-The judge is a classifier that was trained here. In its features the distance of generated images to
-the test images is divided by that of as many training images to the same test images; 1 would be as
-near as real images are.
+The judge is a classifier from the same runs folder. In its features, the distance of generated
+images to the test images is divided by the distance of equally many training images to the test
+images. A ratio of 1 means that generated images are as close as real ones.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def generators_of(folder: RunFolder) -> list[RunFolder]:
     found = [RunFolder(folder.path.parent, run) for run in spec.lineage() if generates(run)]
     if not found:
         raise UserError(
-            f"run {folder.key} ({spec.title}) draws no images: it and the runs that it needs only "
-            "look at some; choose a run with pretraining=dcgan"
+            f"run {folder.key} ({spec.title}) generates no images, and neither do the runs that it "
+            "needs; choose a run with pretraining=dcgan"
         )
     for one in found:
         if one.record() is None:
-            raise UserError(f"run {one.key} is not finished; ask for it again with train.py")
+            raise UserError(f"run {one.key} is not finished; run it again with train.py")
     return found
 
 
@@ -182,7 +182,7 @@ def _compared_rows(
     count = min(len(training), len(test), most or len(test))
     if count < 2:
         raise UserError(
-            f"{data.spec.data.name} has {len(test)} test images: a distance needs two or more; "
+            f"{data.spec.data.name} has {len(test)} test images: a distance needs 2 or more; "
             "choose data.test=N when training"
         )
     random = stream(seed, "real images")

@@ -1,4 +1,4 @@
-"""A finished run with its images, their features and what it says of them."""
+"""A finished run with its images, their features and its predictions."""
 
 import dataclasses
 import sys

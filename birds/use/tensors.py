@@ -1,8 +1,8 @@
 """safetensors files, written and read with torch alone.
 
 The format is eight bytes with the length of a JSON header, the header, and the tensors' bytes
-(https://github.com/huggingface/safetensors). Nothing in it can be executed. The package safetensors
-reads these files, too; it is not needed here.
+(https://github.com/huggingface/safetensors). It cannot contain code. The package safetensors can
+read these files, but is not needed here.
 """
 
 import json
@@ -64,5 +64,5 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError):
-        raise UserError(f"{file} is no safetensors file, or was cut short") from None
+        raise UserError(f"{file} is not a safetensors file, or is incomplete") from None
     return found

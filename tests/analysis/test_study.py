@@ -163,7 +163,7 @@ def test_one_overall_table_and_its_two_choices(tmp_path: Path) -> None:
     assert (table["seconds"] == table["train_seconds"] + table["pretraining_seconds"]).all()
     best, least = choices(table)
     assert table["variant"][0] in best
-    assert "Least gap" in least
+    assert "Smallest gap" in least
     with pytest.raises(UserError, match=r"\.md or \.csv or \.xlsx"):
         write_overall(tmp_path, "exp1", tmp_path / "table.docx")
     write_overall(tmp_path, "exp1", tmp_path / "table.md")

@@ -100,16 +100,17 @@ def test_tensors_that_do_not_fit_are_named(change: dict[str, object], words: str
 def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     witness, file = tmp_path / "witness", tmp_path / "weights.pth"
     torch.save({"0.weight": Bomb(witness)}, file)
-    with pytest.raises(UserError, match="pickled objects are refused"):
+    with pytest.raises(UserError, match="pickled objects are rejected"):
         read_weights(identified(str(file)))
     file.write_bytes(pickle.dumps(Bomb(witness)))
-    with pytest.raises(UserError, match="pickled objects are refused"):
+    with pytest.raises(UserError, match="pickled objects are rejected"):
         read_weights(identified(str(file)))
     assert not witness.exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("absent.pth", "no such file"), ("weights.txt", "weights are read from")]
+    ("name", "words"),
+    [("absent.pth", "this file does not exist"), ("weights.txt", "weights are read from")],
 )
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "weights.txt").write_text("weights")

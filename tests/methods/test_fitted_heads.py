@@ -20,7 +20,7 @@ def features(count: int, width: int = 12) -> np.ndarray:
 @pytest.mark.parametrize("name", ["svm", "logistic", "knn", "forest"])
 def test_labels_of_one_class_are_refused(name: str) -> None:
     head = create_head(Part(name=name), 12, 2)
-    with pytest.raises(UserError, match=f"head={name}: the 5 labelled images are all of one class"):
+    with pytest.raises(UserError, match=f"head={name}: all 5 labelled images belong to one class"):
         head.fit(features(5), np.zeros(5, int), 0)
 
 

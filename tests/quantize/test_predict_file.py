@@ -90,7 +90,7 @@ def test_a_model_that_is_not_ours_is_refused(models, tmp_path):
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
     for name in ("text", "short", "foreign"):
-        with pytest.raises(UserError, match="is no model that `birds quantize` wrote"):
+        with pytest.raises(UserError, match="is not a model of `birds quantize`"):
             predict_with_model(tmp_path / f"{name}.onnx", [tmp_path / "photo.jpg"])
     with pytest.raises(UserError, match="there is no model file"):
         predict_with_model(tmp_path / "gone.onnx", [tmp_path / "photo.jpg"])

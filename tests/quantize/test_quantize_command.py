@@ -66,10 +66,10 @@ def test_a_checkpoint_that_is_missing_or_cut_short(quantize, copied):
     checkpoint = RunFolder(copied.runs_dir, copied.keys[0]).checkpoint("best")
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert_refused(
-        quantize("--runs", copied.keys[0][:6]), "missing or was cut short", "remove", "train.py"
+        quantize("--runs", copied.keys[0][:6]), "missing or incomplete", "remove", "train.py"
     )
     checkpoint.unlink()
-    assert_refused(quantize("--runs", copied.keys[0]), "missing or was cut short")
+    assert_refused(quantize("--runs", copied.keys[0]), "missing or incomplete")
 
 
 def test_an_empty_calibration_set(quantize, copied):
@@ -121,7 +121,7 @@ def test_a_criterion_that_is_none(quantize):
 def test_a_cpu_without_int8_instructions_is_told_not_to_expect_speed(monkeypatch, capsys):
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
     warn_without_int8()
-    assert "speed is not to be expected" in capsys.readouterr().err
+    assert "do not expect a speed-up" in capsys.readouterr().err
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"avx_vnni"}))
     warn_without_int8()
     assert capsys.readouterr().err == ""

@@ -75,7 +75,7 @@ def test_from_runs_to_numbers_and_pictures(road: Road) -> None:
     )
     run["DVAE"].checkpoint("best").write_bytes(b"cut short")
     said = refuses(road, run["DVAE"].key, "--perplexity", "5")
-    assert "is missing or was cut short" in said
+    assert "is missing or incomplete" in said
 
 
 def vectors_are_the_means(folder: RunFolder) -> None:

@@ -72,7 +72,7 @@ def test_from_a_sweep_to_numbers_pictures_and_one_table(where: Runtime, capsys: 
     assert birds(where, key, "--judge", smaller.key) == 2
     assert "it was trained on other images" in capsys.readouterr().err
     assert birds(where, judge.key) == 2
-    assert "draws no images" in capsys.readouterr().err
+    assert "generates no images" in capsys.readouterr().err
 
     sweep = Sweep(name="two", runs=tuple(Asked(key=made.key) for made in [*classifiers, judge]))
     sweep.save(where.runs_dir, beside_older=False)

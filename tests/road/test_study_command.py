@@ -23,7 +23,7 @@ def test_layers_and_errors_of_a_real_run(road: Road) -> None:
 
     said = road.birds("study", "small", "--layers", "map 9", status=2)
     assert "no such layer" in said
-    assert "choose of map 1, map 2, map 3, map 4" in said
+    assert "choose from map 1, map 2, map 3, map 4" in said
     said = road.birds("study", "small", "--perplexity", "2", "--layers", "map 2,map 4")
     assert "a linear probe is best in layer map" in said
     rows = json.loads((folder.study / "layers.json").read_text())["layers"]

@@ -188,7 +188,7 @@ def test_a_time_limit_is_forgiven_so_often_and_no_more(site: Site) -> None:
     # than that
     limit = ("slurm.time=1", "slurm.signal_delay_s=50")
     said = site.quick("variant=A", "seed=907", *limit, "slurm.max_requeues=0", status=1)
-    assert "time limit: not finished within 1 times 1 minutes" in said
+    assert "time limit: not finished after 1 jobs of 1 minutes" in said
     assert "cure: raise slurm.time" in said
     site.quick("variant=A", "seed=907", *limit, "slurm.max_requeues=9")
     site.all_done(1)

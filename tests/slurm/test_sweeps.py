@@ -213,7 +213,7 @@ def test_odd_characters_in_names_and_overrides_are_only_characters(site: Site) -
     assert len(site.values()) == 1
     assert not list(site.runs_dir.parent.rglob("OUCH"))
     assert json.loads(site.birds("status", name, "--json"))[0]["state"] == "finished"
-    assert "is a name, not a path" in site.quick("variant=A", "sweep=../elsewhere", status=2)
+    assert "must not be empty or a path" in site.quick("variant=A", "sweep=../elsewhere", status=2)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +270,6 @@ def test_a_folder_that_nodes_may_not_share_is_warned_of(site: Site) -> None:
 
 
 def test_a_search_does_not_leave(site: Site) -> None:
-    assert "leave launch.wait=true" in site.quick(
+    assert "use launch.wait=true" in site.quick(
         "variant=A", "search.seeds=[0]", "launch.wait=false", status=2
     )

@@ -158,7 +158,7 @@ def test_images_that_a_feature_file_lacks_are_named(striped: Any, tmp_path: Path
         ("id,f0\na,1\n,2\n", "row 2 has no id"),
         ("id,f0,f1\na,1,2\nb,1\n", "the vector of b is incomplete or not finite"),
         ("id,f0\na,1\nb,inf\n", "the vector of b is incomplete or not finite"),
-        ("id,f0\na,1\nb,x\n", "the column f0 holds no numbers"),
+        ("id,f0\na,1\nb,x\n", "the column f0 does not contain numbers"),
         ("id,f0\n", "contains no vector"),
         ("name,f0\na,1\n", "has no column id"),
     ],

@@ -98,8 +98,8 @@ class Idx:
                 images[part] = _as_images(file, _read(file))
         if not images:
             raise UserError(
-                f"data.root={self.root} contains no idx images: expected train-images-idx3-ubyte or "
-                "t10k-images-idx3-ubyte, gzipped or not"
+                f"data.root={self.root} contains no idx images: expected train-images-idx3-ubyte "
+                "or t10k-images-idx3-ubyte, gzipped or not"
             )
         return images
 
@@ -177,8 +177,8 @@ def _read_part(root: Path, part: str) -> NDArray[np.uint8]:
     file = _find(root, f"{prefix}-labels", 1)
     if file is None:
         raise UserError(
-            f"{root} has {prefix}-images but no {prefix}-labels-idx1-ubyte: put the labels into the "
-            "same folder"
+            f"{root} has {prefix}-images but no {prefix}-labels-idx1-ubyte: put the labels into "
+            "the same folder"
         )
     labels = _read(file)
     if labels.ndim != 1:
@@ -213,7 +213,7 @@ def _read(file: Path) -> NDArray[np.uint8]:
     if len(shape) != data[3] or len(data) - start != math.prod(shape):
         held = max(0, len(data) - start)
         raise UserError(
-            f"{file} contains {held} bytes, but its header says {shape or 'more'}: it is incomplete "
-            f"or damaged; {again}"
+            f"{file} contains {held} bytes, but its header says {shape or 'more'}: it is "
+            f"incomplete or damaged; {again}"
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

@@ -79,8 +79,8 @@ def _worries(settings: Mapping[str, str], runs_dir: Path) -> Iterator[str]:
     mode = settings.get("PreemptMode", "OFF")
     if "OFF" not in mode.upper():
         yield (
-            f"jobs can be preempted (PreemptMode={mode}): runs stop between two epochs and continue "
-            "when the job restarts"
+            f"jobs can be preempted (PreemptMode={mode}): runs stop between two epochs and "
+            "continue when the job restarts"
         )
     if settings.get("JobRequeue") == "0":
         yield "JobRequeue is 0: jobs of a lost node do not restart by themselves; use birds retry"

@@ -29,7 +29,7 @@ class Network(nn.Module):
 def finished_network(spec: RunSpec, head: Part, folder: RunFolder, classes: int) -> Network:
     """The network of a run with its best weights, in evaluation mode and without gradients.
 
-    Raises UserError when the checkpoint is missing or was cut short.
+    Raises UserError when the checkpoint is missing or incomplete.
     """
     with blank_encoders():
         encoder = create_encoder(spec.encoder, spec.image)

@@ -136,8 +136,8 @@ def _refuse_training_by_id(options: Any, spec: RunSpec) -> None:
     name = spec.encoder.name
     if by_gradient(options) or options.start == "run":
         raise ValueError(
-            f"encoder={name} has only vectors and no network, but {spec.variant} trains one; choose "
-            "a head that is fitted on frozen features, such as variant=Logistic"
+            f"encoder={name} has only vectors and no network, but {spec.variant} trains one; "
+            "choose a head that is fitted on frozen features, such as variant=Logistic"
         )
     if spec.noise_levels:
         raise ValueError(f"encoder={name} cannot see images under noise; choose robustness=false")

@@ -1,1 +1,1 @@
-"""Pretrainings: what an encoder learns from unlabelled images, one file each."""
+"""Pretrainings: methods that train an encoder on unlabelled images, one file each."""

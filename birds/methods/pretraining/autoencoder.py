@@ -1,8 +1,8 @@
-"""Autoencoders: restore unlabelled images from what is left of them.
+"""Autoencoders: restore unlabelled images from corrupted ones.
 
-What is lost is chosen by `noise` (salt and pepper) and `hidden` (patches); the deepest map can
-become a distribution with a price (`kl`). Plain, denoising, masked and variational autoencoders are
-settings of these. With `skips=dropout` each training image loses all its skip connections with
+`noise` (salt and pepper) and `hidden` (patches) set the corruption; `kl` makes the deepest map a
+distribution with a KL term. Plain, denoising, masked and variational autoencoders are settings of
+these. With `skips=dropout` each training image loses all its skip connections with
 probability `skip_drop`, and validation is the mean of the losses with and without them: a loss with
 the skips alone would stop as soon as copying works.
 
@@ -102,7 +102,7 @@ class Autoencoder(GradientPretraining):
             if self.kl and (self.skips != "dropout" or self.skip_drop == 0):
                 asked = f"skips={self.skips}" if self.skips != "dropout" else "skip_drop=0"
                 raise ValueError(
-                    f"{asked}: skip connections that are always there bypass the latent, so a "
+                    f"{asked}: skip connections that are always active bypass the latent, so a "
                     "variational autoencoder would learn to ignore it; choose skips=dropout with "
                     "skip_drop above 0"
                 )

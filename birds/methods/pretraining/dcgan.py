@@ -1,4 +1,4 @@
-"""A DCGAN: a generator draws images, and the encoder learns to tell them from real ones.
+"""A DCGAN: a generator makes images, and the encoder learns to distinguish them from real ones.
 
 Radford et al. (2016, arXiv:1511.06434). The encoder with one layer behind its deepest output is the
 discriminator; `encoder=dcgan` is the paper's. Both learn by Adam with the losses of Goodfellow et
@@ -113,7 +113,7 @@ class DCGAN(GradientPretraining):
                 shown = "null" if unread is None else unread
                 raise ValueError(
                     f"budget.gan.{name}={asked}: a GAN trains every epoch at one learning rate, "
-                    f"for its losses do not say how good it is; choose budget.gan.{name}={shown}"
+                    f"because its losses do not show its quality; choose budget.gan.{name}={shown}"
                 )
 
     def configure_optimizers(self) -> Any:

@@ -1,8 +1,9 @@
-"""Contrastive pretraining: tell which two of many looks are of one image, without a decoder.
+"""Contrastive pretraining: find the two views of the same image among many views, without a
+decoder.
 
-SimCLR, Chen et al. (2020, arXiv:2002.05709). What is contrasted is a projection of the features
-that a head would see; the projection is thrown away afterwards. An image of an epoch, already in
-its own look, is looked at twice more; the looks are a function of (seed, step, place).
+SimCLR, Chen et al. (2020, arXiv:2002.05709). It contrasts a projection of the features that a head
+would use; the projection is discarded afterwards. Each augmented image of an epoch gets two more
+random views, which depend only on (seed, step, place).
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Vocabulary(nn.Module):
             )
         if spec.needs:
             raise ValueError(
-                f"pretraining={spec.variant} goes on from no other pretraining; leave out "
+                f"pretraining={spec.variant} cannot continue another pretraining; leave out "
                 "pretraining.after"
             )
 

@@ -1,8 +1,8 @@
-"""What a model costs before its first image: seconds and memory, each measured in a process that
-does nothing else.
+"""Measures the start of a model: seconds and memory until its first answer, in a process of its
+own.
 
-`python -m birds.use.latency.footprint RUNS_DIR KEY NAME` prints it as JSON. It imports little
-before it starts to measure.
+`python -m birds.use.latency.footprint RUNS_DIR KEY NAME` prints the result as JSON. It imports
+little before it starts to measure.
 """
 
 import importlib

@@ -1,5 +1,5 @@
-"""The machine of a race and the state it is in: what a reader needs to judge the numbers and never
-to mix them.
+"""Describes the machine of a race and its state, so that results of different machines are not
+mixed.
 """
 
 import hashlib

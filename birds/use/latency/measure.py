@@ -1,5 +1,5 @@
-"""From runs to rows: race what there is at every number of threads and every batch; each result
-with its interval.
+"""Measures the models of runs in races, for each number of threads and batch; gives rows with
+intervals.
 """
 
 import dataclasses
@@ -49,12 +49,12 @@ def raced_rows(
 
     torch.compiler.reset()  # it allows only a few graphs of one function
     with plain_fp32(), pinned(cell["threads"]) as pinned_to:
-        say(f"{title}: starting, compiling")
+        say(f"{title}: starting and compiling models")
         working: list[Contestant] = []
         for own_entries in runs:
             working += started(own_entries, cell["threads"], cell["batch"], give_up)
         contestants = working + twins(working)
-        say(f"{title}: racing {len(contestants)} contestants")
+        say(f"{title}: timing {len(contestants)} models")
         state, times = _watched(contestants, cell, rounds, seconds)
     rows = []
     for key, reasons in left_out.items():

@@ -1,22 +1,20 @@
-"""The race: every model timed in every round, in random order, by one thread that nobody else is
-given.
+"""The race: every model is timed in every round, in random order, on pinned cores.
 
-A round goes through the runs in random order and, within a run, through its models in random order,
-so the models that are compared stand close together in time. Every second round goes backwards
-through the one before: over the two, each model stands at the same mean position, and a drift of
-the machine favours none.
+A round visits the runs in random order and, within a run, its models in random order, so compared
+models are timed close together. Every second round repeats the one before in reverse order. Over
+the two rounds each model has the same mean position, so a drift of the machine favours none.
 
-A visit to a model is two calls. The quicker one counts when models are compared: what interrupts a
-call is rarely there for both, and the second finds its weights in the caches. The second alone
-counts for the times that are shown. Where some model takes `LONG`, all are called once a visit. Few
-calls a visit and many rounds bring the compared calls close together in time: recorded on a busy
-machine, intervals were 0.08 wide where three calls after 5 ms of others, in half as many rounds,
-gave 0.20 in the same time.
+A visit to a model consists of two calls. Comparisons use the faster one, because an interruption
+rarely affects both, and the second call finds its weights in the caches. The shown times use only
+the second call. If a model takes `LONG`, every visit has a single call. Few calls per visit and
+many
+rounds bring the compared calls close together in time: on a busy machine, intervals were 0.08 wide;
+three calls after 5 ms of warm-up, in half as many rounds, gave 0.20 in the same time.
 
-With several threads a visit must also outlast the one before: after a call ONNX Runtime's idle
-threads spin for 46 ms and OpenMP's for 10 ms, on a core that the next model needs (measured: eager
-on 2 of 2 cores took twice as long behind ONNX Runtime as alone). So `SETTLE` of calls come first
-that are not timed.
+With several threads, a visit must also outlast the effects of the one before. After a call, ONNX
+Runtime's idle threads spin for 46 ms and OpenMP's for 10 ms, on cores that the next model needs
+(measured: eager on 2 of 2 cores took twice as long after ONNX Runtime as alone). So a visit starts
+with `SETTLE` of calls that are not timed.
 """
 
 import contextlib

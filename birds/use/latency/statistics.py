@@ -1,10 +1,9 @@
-"""What can be said of two models that were timed side by side: pure functions of arrays, nothing is
-timed here.
+"""Compares the times of two models from the same rounds: pure functions of arrays.
 
-The unit is the round. In each round every model is visited once, in random order, and leaves the
-time of its quickest call. Two models are compared by the ratio of these within a round, so whatever
-slows both (clock, heat, a neighbour) cancels; the median over rounds ignores the rounds in which
-only one of them was hit.
+The unit is the round. In each round every model is visited once, in random order, and the time of
+its fastest call is kept. Two models are compared by the ratio of these times within a round, so
+everything that slows down both (clock, heat, other processes) cancels. The median over rounds
+ignores rounds in which only one of them was slowed down.
 
 The interval is the percentile bootstrap of that median over rounds (Efron 1979,
 10.1214/aos/1176344552), which needs no

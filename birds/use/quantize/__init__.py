@@ -1,3 +1,3 @@
-"""Finished classifiers as files that other programs run: exported, made small, and measured against
+"""Exports finished classifiers to files for other programs, quantizes them, and compares them with
 the checkpoint.
 """

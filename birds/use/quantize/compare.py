@@ -1,8 +1,7 @@
-"""A twin against its original on the same images: do they agree, who is right where they do not, is
-that chance?
+"""Compares a quantized model (the twin) with its original on the same images.
 
-Both saw the same images, so the comparison is paired: only images that one gets right and the other
-wrong count. Functions of arrays alone. Letters: N images, S classes.
+The comparison is paired: only images count that one model classifies correctly and the other does
+not. All functions work on arrays. Letters: N images, S classes.
 """
 
 import math

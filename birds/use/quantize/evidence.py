@@ -1,4 +1,4 @@
-"""What a model is measured on and calibrated with: the images and the cut of its own run."""
+"""The images on which a model is calibrated and measured: those of its own run and split."""
 
 import dataclasses
 import hashlib
@@ -52,8 +52,8 @@ class Evidence:
     def __init__(self, folder: RunFolder, spec: RunSpec, order: Order) -> None:
         if order.calibration < 1:
             raise UserError(
-                f"--calibration {order.calibration}: int8 needs images to set its ranges; choose 1 "
-                "or more, such as 256"
+                f"--calibration {order.calibration}: int8 needs images for its ranges; choose 1 or "
+                "more, such as 256"
             )
         self.spec = spec
         self.data = reopened(folder, spec, order.data_root, order.cache_dir)

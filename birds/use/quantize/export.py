@@ -1,9 +1,9 @@
-"""A trained classifier as one ONNX file that takes images as they come out of a decoder.
+"""Exports a trained classifier as one ONNX file that takes decoded images of any size.
 
-The exported graph resizes each image as its run did (the middle square cut out, or its share
-crop_pct, or both sides squashed; antialiased as Pillow does it), scales it and classifies it; an
-image of the model's own size counts as prepared and passes through unchanged. It computes what the
-checkpoint computes. How an encoder is built is known to its `for_export` and `pool` alone.
+The exported graph resizes each image like its run (the central square, its share crop_pct, or both
+sides squashed; antialiased like Pillow), then scales and classifies it. An image in the model's own
+size is not resized. The graph computes the same as the checkpoint. Only `for_export` and `pool` of
+an encoder depend on how it is built.
 
 Letters: B batch, C channels, H height, W width, S classes.
 """

@@ -1,9 +1,8 @@
-"""From a finished run to its models: exported, quantized, measured over the whole test part,
-written with their JSON.
+"""Makes the models of a finished run: exports, quantizes, measures on the whole test part, and
+writes the files.
 
-Read `quantize_run` first, then `_Work.done`: they are the whole of it. The int8 model's JSON is
-written last, so where it is whole and made from the same things, everything is there and nothing is
-done again.
+`quantize_run` and then `_Work.done` show the whole process. The int8 model's JSON is written last.
+If it is complete and made from the same inputs, all models exist and nothing is repeated.
 """
 
 import hashlib
@@ -52,7 +51,7 @@ def quantize_run(folder: RunFolder, order: Order, say: Say = lambda words: None)
 
     Made once: whole models made from the same checkpoint, backend, calibration and versions are
     returned as they are. Raises UserError for what a person can cure, RuntimeError when the export
-    does not predict what the checkpoint does.
+    does not reproduce the checkpoint does.
     """
     made_from = {
         "recipe": RECIPE,
@@ -64,10 +63,12 @@ def quantize_run(folder: RunFolder, order: Order, say: Say = lambda words: None)
         "reduce_range": not int8_instructions(),
     }
     asked = (order.backend, made_from)
-    with locked(folder.models / "lock", lambda: say("waiting: another process makes its models")):
+    with locked(
+        folder.models / "lock", lambda: say("waiting: another process is making its models")
+    ):
         whole = [one for one in read_models(folder) if (one.backend, one.made_from) == asked]
         if {"fp32", "int8"} <= {model.precision for model in whole}:
-            say("found, finished")
+            say("models exist already")
             return whole
         with tempfile.TemporaryDirectory() as drafts:
             return _Work(folder, order, Path(drafts), say).done(made_from)

@@ -1,9 +1,8 @@
-"""What `birds quantize` leaves behind: in `runs/<key>/models/` files that a runtime opens, and a
-JSON about each.
+"""The models that `birds quantize` writes to `runs/<key>/models/`, each with a JSON description.
 
-Neither torch nor a runtime is imported here; `open_model` imports the one it needs. A model counts
-when its JSON can be read whole and its file has the size that the JSON says: what was cut short is
-as good as absent.
+Neither torch nor a runtime is imported here; `open_model` imports the one it needs. A model is
+valid if its JSON is complete and its file has the size given there; incomplete files count as
+missing.
 
 Letters: B images, C channels, H height, W width, S classes.
 """
@@ -27,9 +26,7 @@ from birds.core.store import RunFolder, write_text
 INPUT, OUTPUT = "image", "logits"
 NEEDS = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf")}
 BACKENDS = tuple(NEEDS)
-NOT_OURS = (
-    "is no model that `birds quantize` wrote, or it was cut short; give one of runs/<key>/models/"
-)
+NOT_OURS = "is not a model of `birds quantize`, or it is incomplete; give one of runs/<key>/models/"
 
 Classifier = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -113,7 +110,7 @@ def warn_without_int8() -> None:
     if not int8_instructions():
         lacking = f"{cpu_name()} names no int8 instructions ({', '.join(INT8_INSTRUCTIONS)})"
         print(
-            f"Note: {lacking}: int8 models get smaller here, but speed is not to be expected.",
+            f"Note: {lacking}: int8 models are smaller here, but do not expect a speed-up.",
             file=sys.stderr,
         )
 

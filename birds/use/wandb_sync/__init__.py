@@ -1,1 +1,1 @@
-"""What is done with W&B after the runs: sending what was tracked offline, dashboards as code."""
+"""W&B after the runs: sends offline runs, and defines dashboards in code."""

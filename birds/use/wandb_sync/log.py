@@ -1,8 +1,8 @@
-"""W&B's transaction log of an offline run, and how the logs of several attempts become one.
+"""Reads W&B's transaction logs of offline runs, and joins the logs of several attempts.
 
-W&B's client appends a log to what W&B holds of that run. So a requeued run is whole only if its
-attempts go up in order, and one that was half sent would have its first half twice. Here all
-attempts become one log, and what W&B holds already is taken out of it.
+W&B's client appends a log to the data that W&B has of a run. So the attempts of a requeued run must
+be sent in order, and after an interrupted upload the first part would be sent twice. This module
+joins all attempts into one log and removes the points that W&B already has.
 """
 
 import struct

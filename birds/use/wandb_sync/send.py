@@ -1,10 +1,9 @@
-"""Sending what was tracked offline, by W&B's own client, so that no run is lost and none is
-doubled.
+"""Sends offline runs with W&B's own client, so that no run is lost or sent twice.
 
-Each run goes up as one log of all its attempts (`birds/use/wandb_sync/log.py`), pretraining first.
-W&B's client calls a run sent even where the upload failed, and appends all of it to what was there:
-so W&B is asked before and after what it holds, and only the rest is sent. That is all the memory
-there is: killed and asked again, it goes on.
+Each run is sent as one log of all its attempts (`birds/use/wandb_sync/log.py`), pretraining first.
+W&B's client reports success even if the upload failed, and it appends the whole log. So this module
+asks W&B before and after what it has, and sends only the rest. No other state is kept: after an
+interruption the same command continues.
 """
 
 import os
@@ -64,7 +63,7 @@ class Account:
             data = answer.json()["data"] if answer.ok else {"viewer": None}
         except (requests.RequestException, KeyError) as error:
             raise UserError(
-                f"cannot reach W&B at {self.url} ({type(error).__name__}): nothing is lost, ask "
+                f"cannot reach W&B at {self.url} ({type(error).__name__}): nothing is lost, try "
                 "again later"
             ) from None
         if data.get("viewer", True) is None:
@@ -127,7 +126,7 @@ def send(
     waited for.
     """
     folder = runs_dir.resolve() / "wandb"
-    with locked(folder / "lock", lambda: say("another one is sending: waiting for it")) as lock:
+    with locked(folder / "lock", lambda: say("another process is sending: waiting for it")) as lock:
         for stage, those in groupby(runs, lambda run: run.stage):
             say(f"sending {stage or 'unreadable'} runs")
             shutil.rmtree(folder / "outbox", ignore_errors=True)

@@ -1,9 +1,8 @@
-"""A sweep's dashboard as code: a workspace view for each stage and a report, in the words that runs
-log.
+"""Defines a sweep's W&B dashboard in code: a workspace view for each stage, and a report.
 
-The sweep is a filter on the runs' ids, since a run may belong to several sweeps; the stage is the
-job type; the family (runs that differ in their seed alone) is W&B's group. A panel is made only
-where a run logged what it shows.
+The sweep is a filter on the runs' ids, because a run may belong to several sweeps. The stage is the
+job type, and the family (runs that differ only in the seed) is W&B's group. A panel is made only if
+a run logged its values.
 """
 
 import json

@@ -48,8 +48,9 @@ class FrozenHead:
         """Refuse an extra loss, which needs gradients."""
         if classifier.extra_loss.name != "none":
             raise ValueError(
-                f"extra_loss={classifier.extra_loss.name} trains an encoder together with the head, "
-                f"but head={classifier.head.name} is fitted without gradients; choose head=linear"
+                f"extra_loss={classifier.extra_loss.name} trains an encoder together with the "
+                f"head, but head={classifier.head.name} is fitted without gradients; choose "
+                "head=linear"
             )
 
 

@@ -1,4 +1,4 @@
-"""Extra losses: what a classifier learns from unlabelled images beside the labelled ones of a step.
+"""Extra losses on unlabelled images, which a classifier adds to the loss on labelled images.
 
 An extra loss is an `nn.Module` made from (options, classifier, job); `loss(classifier, data)` gives
 its value for a step. No loss sees a label of an unlabelled image: the data gives images and rows.

@@ -1,4 +1,4 @@
-"""Pseudo-labels: a second head tells which cluster each unlabelled image fell into.
+"""Pseudo-labels: a second head predicts the cluster of each unlabelled image.
 
 One step of DeepCluster (Caron et al. 2018, arXiv:1807.05520), beside the labels: k-means on the
 pretraining's latent vectors, as many clusters as classes, once before training.

@@ -50,7 +50,7 @@ class FixMatch(nn.Module):
         if options.threshold >= most:
             raise ValueError(
                 f"extra_loss.threshold={options.threshold}: with label_smoothing="
-                f"{classifier.label_smoothing} a classifier learns to be {most:.3g} sure at most; "
+                f"{classifier.label_smoothing} a classifier's confidence is at most {most:.3g}; "
                 "choose label_smoothing=0 or a smaller threshold"
             )
 

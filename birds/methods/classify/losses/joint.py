@@ -1,4 +1,4 @@
-"""The pretraining goes on beside the labels: its own loss on unlabelled images."""
+"""The pretraining continues together with the labels: its loss on unlabelled images is added."""
 
 from typing import Annotated, Any
 
@@ -33,8 +33,9 @@ class Joint(nn.Module):
         made_by = part_class("pretraining", pretraining.method.place)
         if not hasattr(made_by, "training_loss"):
             raise ValueError(
-                f"extra_loss=joint goes on restoring images, but pretraining={pretraining.variant} "
-                "restores none; choose extra_loss=none or pretraining=autoencode"
+                f"extra_loss=joint continues to restore images, but pretraining="
+                f"{pretraining.variant} restores none; choose extra_loss=none or "
+                "pretraining=autoencode"
             )
 
     def loss(self, classifier: Any, data: Any) -> Tensor:

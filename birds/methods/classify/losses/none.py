@@ -1,4 +1,4 @@
-"""No extra loss: labelled images alone."""
+"""No extra loss: only labelled images are used."""
 
 from typing import Any
 
