@@ -58,7 +58,6 @@ def read_images(
 ) -> Images:
     """Read, select and assign to parts the images of a source; the unlabelled have label -1.
 
-
     Args:
         classes: how many classes; those with the most training images are kept (ties by name).
         test: `auto` (the source's own test part, else a fifth), or how many images per class.
