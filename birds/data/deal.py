@@ -56,9 +56,8 @@ def read_images(
     keep_class: str | None = None,
     min_images: int | None = None,
 ) -> Images:
-    """Read and select the images of a source, and assign them to parts.
-
-    Copies and groups are never in two parts. Images without a label are in train, with label -1.
+    """Read and select the images of a source, and assign them to parts without common copies or
+    groups. Images without a label are in train, with label -1.
 
     Args:
         classes: the number of classes; those with the most training images are kept (ties by name).

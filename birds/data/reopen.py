@@ -43,7 +43,6 @@ def reopened(
     """The images and the split of a finished run, from the image cache (rebuilt if missing).
 
     Args:
-        folder, spec: the run.
         data_root, cache_dir: the folders of images and cache, if they moved since training.
         with_pool: add the images of the run's pool, else those of `data.unlabelled`.
 
