@@ -2,6 +2,7 @@
 them.
 """
 
+import csv
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -49,6 +50,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if rank[item] < len(TOGETHER):
             item.add_marker(pytest.mark.xdist_group(TOGETHER[rank[item]]))
     items.sort(key=rank.__getitem__)
+
+
+@pytest.fixture(autouse=True)
+def limit_of_csv_fields() -> None:
+    """Python's own limit, which a program that ran in this process may have raised."""
+    csv.field_size_limit(131_072)
 
 
 def _draw(seed: int, size: int = 40) -> Image.Image:

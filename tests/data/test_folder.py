@@ -16,7 +16,7 @@ from birds.core.errors import UserError
 from birds.data.cache import decoded_images
 from birds.data.deal import read_images, scanned
 from birds.data.images import Images
-from birds.data.names import plain_name
+from birds.data.names import LITTER, means_no_class, plain_name
 from birds.data.sources import Scan
 from birds.data.sources.folder import Folder
 
@@ -502,9 +502,14 @@ def test_a_folder_without_a_root_says_how_to_get_one():
         Folder(Folder.Options(hint="ask Eva"))
 
 
+def set_apart(name: str) -> bool:
+    """Whether the reader asks about a folder of this name or takes it for litter of the system."""
+    return means_no_class(name) or name.casefold() in LITTER
+
+
 NAMES = st.text(
     st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=20
-).filter(lambda name: plain_name(name) and not name.startswith("."))
+).filter(lambda name: plain_name(name) and not name.startswith(".") and not set_apart(name))
 
 
 @settings(max_examples=25)
