@@ -23,6 +23,7 @@ from analysis.markdown import markdown
 from analysis.tables import percent, sweep_table, swept_columns, write_tables
 from analysis.variants import REFERENCE, variant
 from analysis.verdicts import Verdict, outcome, verdicts
+from birds.core.home import birds_on
 from birds.core.spec import UserError
 
 NAMED = 3  # comparisons and splits that a sentence names; the others are counted
@@ -67,8 +68,10 @@ def print_answer(
         print(_wrapped(line))
     if not details:
         own = "" if called.startswith("last") else f" {called}"
-        more = f"All numbers: birds table{own} --details. Figures: birds watch{own}."
-        print(_wrapped(f"{more} Files: {runs_dir / 'tables'}/{called}*"))
+        birds = birds_on(runs_dir)
+        print(_wrapped(f"All numbers: {birds} table{own} --details."))
+        print(_wrapped(f"Figures: {birds} figures{own}, or a page: {birds} watch{own}."))
+        print(_wrapped(f"Files: {runs_dir / 'tables'}/{called}*"))
 
 
 def _wrapped(line: str) -> str:
@@ -168,23 +171,38 @@ def answer(
     if meaningless := table.attrs.get("meaningless"):
         lines = [meaningless, lines[0]]
         return [*lines, "Next: the same command with budget=laptop."]
-    return [*lines, *_next(runs_dir, name, found, missing)]
+    return [*lines, *_next(runs_dir, name, compared, missing)]
 
 
 def _best(table: pd.DataFrame) -> str:
-    """The best variant at each split, with its accuracy and interval."""
-    rows = table.loc[table.groupby("split")["accuracy"].idxmax()].to_dict("records")
+    """The best variant at each split, with its accuracy and interval; or those that are equal."""
     swept = swept_columns(table)
     reached: dict[str, list[str]] = {}
-    for row in rows[:NAMED]:
-        own = [f"{_short_name(choice)}={row[choice]}" for choice in swept if row[choice] != ""]
-        what = " ".join([variant(str(row["variant"])).named(), *own])
-        place = f"{row['split']}/{100 - row['split']}"
-        reached.setdefault(what, []).append(f"{percent_of(row)} at {place}")
+    splits = list(table.groupby("split"))
+    for split, cells in splits[:NAMED]:
+        best = cells[cells["accuracy"] == cells["accuracy"].max()].to_dict("records")
+        what = _listed_names([_named(row, swept) for row in best])
+        number = (
+            percent_of(best[0]) if len(best) == 1 else f"{100 * best[0]['accuracy']:.1f} % each"
+        )
+        reached.setdefault(what, []).append(f"{number} at {split}/{100 - int(str(split))}")
     words = [f"{what}, {' and '.join(numbers)}" for what, numbers in reached.items()]
-    more = len(rows) - NAMED
+    more = len(splits) - NAMED
     rest = f"; {more} more splits in the table" if more > 0 else ""
     return f"Best: {'; '.join(words)}{rest}."
+
+
+def _named(row: Mapping[Any, Any], swept: Sequence[str]) -> str:
+    own = [f"{_short_name(choice)}={row[choice]}" for choice in swept if row[choice] != ""]
+    return " ".join([variant(str(row["variant"])).named(), *own])
+
+
+def _listed_names(names: Sequence[str]) -> str:
+    """`A`, `A and B are equal`, or `A, B and 2 more are equal`."""
+    if len(names) == 1:
+        return names[0]
+    shown = [*names[:NAMED], *([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])]
+    return f"{', '.join(shown[:-1])} and {shown[-1]} are equal"
 
 
 def percent_of(row: Mapping[Any, Any]) -> str:
@@ -225,25 +243,28 @@ def _points(one: Verdict) -> str:
     return f"({100 * one.gap:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}])"
 
 
-def _next(runs_dir: Path, name: str, found: Sequence[Verdict], missing: Sequence[str]) -> list[str]:
-    own = "" if name.startswith("last") else f" {name}"
+def _next(runs_dir: Path, name: str, compared: pd.DataFrame, missing: Sequence[str]) -> list[str]:
+    birds, own = birds_on(runs_dir), "" if name.startswith("last") else f" {name}"
+    found = verdicts(compared)
     if missing:
         return [
             "Next: run what is missing; finished runs are not repeated:",
             _again(runs_dir, name),
         ]
-    to_fill = [one.run for one in found if one.run]
-    if to_fill:
-        return ["Next: run more seeds, or the missing variant:", f"  {to_fill[0]}"]
+    to_fill = compared[compared["run"] != ""] if len(compared) else compared
+    if len(to_fill):
+        lacking = str(to_fill["missing"].iloc[0])
+        what = f"run what is missing for a comparison ({lacking})" if lacking else "run more seeds"
+        return [f"Next: {what}:", f"  {to_fill['run'].iloc[0]}"]
     few = [one for one in found if one.more_seeds]
     if few:
         nearest = min(few, key=lambda one: one.more_seeds or 0)
         what = f"{nearest.variant} against {nearest.against} at {nearest.where}"
         many = f"about {nearest.more_seeds} more may settle {what}"
-        return [f"Next: run more seeds ({many}); birds seeds{own} lists them."]
+        return [f"Next: run more seeds ({many}); {birds} seeds{own} lists them."]
     if any(one.word == "supported" and one.against == REFERENCE for one in found):
         return [f"Next: test whether {REFERENCE} catches up with more steps: make sweep-steps."]
-    return [f"Next: see which classes the best models confuse, and why: birds study{own}."]
+    return [f"Next: see which classes the best models confuse, and why: {birds} study{own}."]
 
 
 def _again(runs_dir: Path, name: str) -> str:

@@ -158,7 +158,7 @@ def as_markdown(table: pd.DataFrame) -> str:
         said.append(HEAD_START)
     holes = table[table["run"] != ""].groupby("run")["missing"].agg(_distinct)
     fill = [
-        f"{f'Missing: {missing}' if missing else 'To get an interval'}; run: {run}"
+        f"{f'Missing: {missing}; run: {run}' if missing else f'To get an interval, run: {run}'}"
         for run, missing in holes.items()
     ]
     return "\n\n".join(

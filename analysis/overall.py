@@ -11,6 +11,7 @@ from analysis.frame import pretraining_seconds
 from analysis.markdown import markdown
 from analysis.tables import swept_columns
 from birds.core.errors import UserError
+from birds.core.home import install
 from birds.core.store import write_atomically, write_text
 
 SUFFIXES = (".md", ".csv", ".xlsx")
@@ -132,8 +133,8 @@ def _write_sheets(out: Path, table: pd.DataFrame, said: list[str]) -> None:
         import openpyxl  # noqa: F401
     except ImportError:
         raise UserError(
-            f"--out {out}: a spreadsheet needs the package openpyxl: pip install "
-            "'birds-sweeps[analysis]', or choose a name that ends in .csv"
+            f"--out {out}: a spreadsheet needs the package openpyxl: {install('analysis')}, or "
+            "choose a name that ends in .csv"
         ) from None
 
     def write(file: object) -> None:

@@ -133,7 +133,7 @@ def test_a_folder_called_unlabelled_is_asked_about(drawn: Path, tmp_path: Path) 
         ("data.unlabelled=/nowhere", "data.unlabelled=/nowhere is not a folder; choose a folder"),
         ("data.unlabelled={empty}", "contains no image"),
         ("data.unlabelled={root}", "adds no image: all of them are already in the data set"),
-        ("data.unlabelled={root} pool=all_classes", "choose one"),
+        ("data.unlabelled={root} pool=all_classes", "set only one of them"),
         ("data.pollution=50", "this data set has none; choose fewer data.classes"),
         ("data.pollution=96 split=50", "choose 0 to 95"),
         ("data.unlabelled_filter=10", "data.unlabelled_filter=10"),

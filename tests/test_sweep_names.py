@@ -91,7 +91,7 @@ def test_a_name_belongs_to_its_photos(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["n" * 101, "n" * 240, "n" * 300, "ñ" * 60, "麻" * 80])
 def test_a_name_that_no_file_could_have_is_refused(tmp_path: Path, name: str) -> None:
     sweep, runs = asked(name, spec("variant=A"))
-    with pytest.raises(UserError, match=f"choose one of {LONGEST_NAME} at most"):
+    with pytest.raises(UserError, match=f"choose one with at most {LONGEST_NAME}"):
         begin(tmp_path, sweep, runs)
     assert list(tmp_path.iterdir()) == []
 

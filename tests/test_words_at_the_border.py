@@ -16,7 +16,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birds.core.errors import exit_status, in_quotes, refuse_odd_file, refuse_unknown_additions
+from birds.core.errors import (
+    _hydra_sentence,
+    exit_status,
+    in_quotes,
+    refuse_odd_file,
+    refuse_unknown_additions,
+)
 from birds.core.process import prepare_process
 from birds.core.spec import UserError
 from birds.core.store import RunFolder, find_run
@@ -222,3 +228,13 @@ def test_a_locale_without_the_letters_harms_nothing(
         )
         assert b"Traceback" not in done.stderr
         assert done.returncode in (0, 2)
+
+
+@pytest.mark.parametrize("word", ["variant=A,", "split=70,"])
+def test_a_blank_after_a_comma_is_named(word: str) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    with pytest.raises(OverrideParseException) as raised:
+        OverridesParser.create().parse_overrides([word])
+    assert "put no blank after a comma" in str(_hydra_sentence(raised.value))

@@ -99,14 +99,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:  # its words are Hydra's, not argparse's
         sys.exit(exit_status(lambda: train.train(words[1:])))
-    args = parser().parse_args(arguments)
+    args = parser().parse_args(_runs_dir_first(words))
     if getattr(args, "sweep", None) == NEWEST:
         args.sweep = newest_sweep(args.runs_dir)
     sys.exit(exit_status(lambda: args.act(args), _elsewhere(args)))
+
+
+def _runs_dir_first(words: Sequence[str]) -> list[str]:
+    """The words with `--runs-dir FOLDER` at the front, wherever it was written."""
+    moved: list[str] = []
+    rest: list[str] = []
+    is_value = False
+    for word in words:
+        is_ours = is_value or word == "--runs-dir" or word.startswith("--runs-dir=")
+        (moved if is_ours else rest).append(word)
+        is_value = word == "--runs-dir"
+    return [*moved, *rest]
 
 
 def _elsewhere(args: argparse.Namespace) -> str:
     """The options with which this command can write to another place, as a sentence part."""
     options = {"out": "--out", "picture": "--picture"}
     places = [option for name, option in options.items() if getattr(args, name, None)]
-    return f"choose another with {' or '.join([*places, '--runs-dir (before the command)'])}"
+    return f"choose another with {' or '.join([*places, '--runs-dir'])}"

@@ -33,8 +33,13 @@ def _labels(args: argparse.Namespace) -> None:
     from analysis.learning_curves import label_sweep
 
     out = args.runs_dir / "labels" / args.sweep
-    print(answers(label_sweep(args.runs_dir, args.sweep), args.reach, out))
-    print(f"\nWritten: {out}/labels.png, .svg, .md")
+    try:
+        print(answers(label_sweep(args.runs_dir, args.sweep), args.reach, out))
+        print(f"\nWritten: {out}/labels.png, .svg, .md")
+    except UserError as refusal:
+        if args.next is None:  # choosing photos needs one model, and no curve
+            raise
+        print(f"No curve: {refusal}")
     if args.next is not None:
         _choose(args, out)
     if args.simulate:

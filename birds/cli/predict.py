@@ -18,6 +18,7 @@ from birds.cli.progress_bar import progress_bar
 from birds.core.errors import refuse_odd_file
 from birds.core.spec import UserError
 from birds.core.store import write_atomically
+from birds.core.sweep import LAST
 
 if TYPE_CHECKING:
     from birds.use.predict import Prediction
@@ -134,6 +135,11 @@ def _predictions(args: argparse.Namespace) -> tuple[list[Path], Predictions, str
 
     run, *names = args.names
     if not names:
+        if Path(run).exists():  # the images are there, and the run is not
+            raise UserError(
+                f"no run: name a sweep or a run first, as in birds predict {LAST} {run} (the best "
+                "run of the newest sweep), or a file with birds predict --model FILE"
+            )
         raise UserError(
             f"no images: birds predict {run} IMAGE ..., or birds predict --model FILE IMAGE ..."
         )

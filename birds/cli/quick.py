@@ -44,6 +44,7 @@ def _quick(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     if args.most < 20:
         raise UserError(f"--most {args.most}: choose 20 or more")
+    _take_apart(args)
     source, words = _source(args)
     others = _unlabelled(args.unlabelled)
     from birds.use.quick import quick_encoder, quick_look
@@ -78,6 +79,19 @@ def _quick(args: argparse.Namespace) -> None:
     _write(out, args.place, found, paragraphs)
     seconds = time.perf_counter() - started
     print(f"\nWritten: {out / 'quick.html'}, map.png and unsure.png ({seconds:.0f} s)")
+
+
+def _take_apart(args: argparse.Namespace) -> None:
+    """Read a folder of one folder with classes and one of unlabelled photos as those two."""
+    from birds.data.names import means_no_class
+
+    folders = (
+        [path for path in args.place.iterdir() if path.is_dir()] if args.place.is_dir() else []
+    )
+    unlabelled = [path for path in folders if means_no_class(path.name)]
+    classes = [path for path in folders if path not in unlabelled]
+    if len(unlabelled) == len(classes) == 1 and not args.unlabelled:
+        [args.place], [args.unlabelled] = classes, unlabelled
 
 
 def _source(args: argparse.Namespace) -> tuple[Any, list[str]]:
@@ -130,11 +144,19 @@ def _command(args: argparse.Namespace, words: list[str], found: Any) -> str:
     import numpy as np
 
     least = int(TRAINED * np.bincount(found.label).min())
-    counts = [str(count) for count in LABELS if count <= max(least, 1)]
+    unlabelled = bool(len(found.files_unlabelled))
+    most = least if unlabelled else least - 1  # labels that are left out serve as unlabelled photos
+    counts = [str(count) for count in LABELS if count <= max(most, 1)]
     own = [*words, f"data.classes={len(found.classes)}"]
-    own += [f"data.labels_per_class={','.join(counts)}", "variant=Logistic,SelfTraining,A"]
+    if args.unlabelled:
+        own.append(f"data.unlabelled={args.unlabelled.resolve()}")
+    variants = [
+        "Logistic",
+        *["SelfTraining"] * (unlabelled or most >= 1),
+        *["A"] * (not args.weights),
+    ]
+    own += [f"data.labels_per_class={','.join(counts)}", f"variant={','.join(variants)}"]
     if args.weights:
-        own[-1] = "variant=Logistic,SelfTraining"
         own += [f"encoder={args.library}", f"encoder.model={args.model}"]
         own.append(f"encoder.weights={args.weights}")
     return f"python train.py -m sweeps=labels {' '.join(shlex.quote(word) for word in own)}"

@@ -170,6 +170,8 @@ def _hydra_sentence(error: Exception) -> str | None:
     if isinstance(error, OverrideParseException):
         if not re.match(r"[^=]+=[^=]", error.override):
             return f"cannot read {error.override!r}: expected key=value, as in split=70"
+        if error.override.endswith(","):
+            return f"cannot read {error.override}: put no blank after a comma, as in split=70,90"
         return f"cannot read {error.override}: put the value in quotes: {in_quotes(error.override)}"
     return " ".join(line.strip() for line in str(error).splitlines()[:2])
 

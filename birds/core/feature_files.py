@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birds.core.errors import UserError
+from birds.core.home import install
 from birds.core.store import write_atomically
 
 ENDINGS = (".parquet", ".csv", ".npz")
@@ -57,7 +58,7 @@ def refuse_parquet_without_pyarrow(file: Path) -> None:
         import pyarrow  # noqa: F401
     except ImportError:
         raise UserError(
-            f"{file}: Parquet needs the package pyarrow: pip install 'birds-sweeps[parquet]'; or "
+            f"{file}: Parquet needs the package pyarrow: {install('parquet')}; or "
             f"choose {file.with_suffix('.npz').name} or {file.with_suffix('.csv').name}"
         ) from None
 

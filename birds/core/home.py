@@ -3,9 +3,25 @@ their copies in an installed wheel.
 """
 
 import os
+import shlex
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
+RUNS = Path("runs")  # the folder of runs that commands take unless told otherwise
+
+
+def birds_on(runs_dir: Path) -> str:
+    """The beginning of a `birds` command on a folder of runs, to be copied from a message."""
+    if runs_dir.resolve() == RUNS.resolve():
+        return "birds"
+    return f"birds --runs-dir {shlex.quote(str(runs_dir))}"
+
+
+def install(extra: str) -> str:
+    """The command that installs one of the extras, for a message: from a checkout or a wheel."""
+    if own_home() == PACKAGE.parent:
+        return f"pip install -e '.[{extra}]' in {PACKAGE.parent}"
+    return f"pip install 'birds-sweeps[{extra}]'"
 
 
 def homes() -> tuple[Path, ...]:

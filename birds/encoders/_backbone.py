@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from birds.core.broken_pair import broken_pair
 from birds.core.errors import UserError, nearest
+from birds.core.home import install
 from birds.core.spec import Choices, ImageChoices
 from birds.encoders import Encoder
 from birds.encoders._weights import identified
@@ -166,6 +167,6 @@ def missing_library(encoder: str, library: str, error: Exception) -> UserError:
     if cure := broken_pair(error):
         return UserError(f"encoder={encoder}: {library} cannot be imported. {cure}")
     return UserError(
-        f"encoder={encoder} needs the package {library}: pip install 'birds-sweeps[encoders]' "
+        f"encoder={encoder} needs the package {library}: {install('encoders')} "
         f"({type(error).__name__}: {error})"
     )

@@ -21,6 +21,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from birds.core.errors import UserError
+from birds.core.home import install
 from birds.encoders._own_size import Description
 
 SMALLEST = 8  # pixels a side, below which nothing is detected
@@ -61,8 +62,7 @@ def opencv() -> Any:
         cv2 = importlib.import_module("cv2")
     if not hasattr(cv2, "xfeatures2d"):
         raise UserError(
-            "encoder=words needs the package opencv-contrib-python-headless: "
-            "pip install 'birds-sweeps[words]'"
+            f"encoder=words needs the package opencv-contrib-python-headless: {install('words')}"
         )
     cv2.setNumThreads(1)
     return cv2

@@ -12,6 +12,7 @@ from typing import Any
 
 from birds.core.errors import UserError, nearest
 from birds.core.files import PREFIX, fetch_later, identity_of, remember_origin
+from birds.core.home import install
 from birds.encoders._weights import IN_FOLDERS
 
 
@@ -84,8 +85,7 @@ def _library() -> Any:
         import huggingface_hub.errors
     except ImportError:
         raise UserError(
-            "a model of the hub needs the package huggingface-hub: pip install "
-            "'birds-sweeps[encoders]'"
+            f"a model of the hub needs the package huggingface-hub: {install('encoders')}"
         ) from None
     return huggingface_hub
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from birds.core.errors import UserError
 from birds.core.files import PREFIX, find_file, identity_of, remember_origin
+from birds.core.home import install
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "model.pth")
@@ -73,9 +74,7 @@ def read_weights(identity: str) -> dict[str, Tensor]:
             return tensors
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except ImportError:
-        raise UserError(
-            f"{file} needs the package safetensors: pip install 'birds-sweeps[encoders]'"
-        ) from None
+        raise UserError(f"{file} needs the package safetensors: {install('encoders')}") from None
     except Exception as error:
         first_line = str(error).splitlines()[0] if str(error) else ""
         raise UserError(

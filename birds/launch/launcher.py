@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from birds.core.errors import RunsFailed
+from birds.core.home import birds_on
 from birds.core.spec import RunSpec, UserError
 from birds.core.state import State, not_started, root_cause
 from birds.core.store import RunFolder
@@ -116,7 +117,7 @@ def _work_and_tell(
     """Run what is not finished; if it waits for the end, print the failures and the table."""
     runs_dir = first.runtime.runs_dir
     board = Board(runs_dir, runs)
-    _announce(board, sweep.shown_as(runs_dir))
+    _announce(board, runs_dir, sweep.shown_as(runs_dir))
     is_new = board.count(State.FINISHED) < len(board.runs)
     wait = first.launch.wait or first.slurm is None
     work_off(sweep, board, wait=wait, meanwhile=load_table)
@@ -205,14 +206,15 @@ def _print_dry(planned: Sequence[Planned], runs: dict[str, RunSpec]) -> None:
             print(f"\n{text}")
 
 
-def _announce(board: Board, name: str) -> None:
+def _announce(board: Board, runs_dir: Path, name: str) -> None:
     found = board.count(State.FINISHED)
     board.console.print(
         f"{len(board.runs)} runs: {found} already finished, {len(board.runs) - found} to do"
     )
     if found < len(board.runs):
         own = "" if name == LAST else f" {name}"
-        board.console.print(f"To follow it in a browser: birds watch{own}", soft_wrap=True)
+        watch = f"{birds_on(runs_dir)} watch{own}"
+        board.console.print(f"To follow it in a browser: {watch}", soft_wrap=True)
 
 
 def print_failures(board: Board, runs_dir: Path) -> None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from birds.core.asked import AskedPool, asked_pool, asked_split, asked_test
 from birds.core.files import fetch_files, forbids_commerce, known_files, known_origins
+from birds.core.home import birds_on
 from birds.core.parts import chosen_part
 from birds.core.spec import Choices, RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
@@ -253,7 +254,7 @@ def _licence_lines(runtime: Runtime) -> tuple[str, ...]:
 
 def how_tracked(runtime: Runtime) -> str | None:
     """A sentence on how W&B is used; None when it is off."""
-    offline = f"W&B is offline; send it later with: birds --runs-dir {runtime.runs_dir} wandb sync"
+    offline = f"W&B is offline; send it later with: {birds_on(runtime.runs_dir)} wandb sync"
     return {"offline": offline, "online": "W&B is online", "none": None}[runtime.tracking]
 
 

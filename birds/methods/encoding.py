@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from birds.core.errors import UserError
+from birds.core.home import install
 from birds.encoders import Encoder
 from birds.methods import Job
 from birds.methods.onnx_graph import onnx_graph
@@ -89,7 +90,7 @@ def through_onnx(encoder: Encoder, first: Float[Tensor, "B C H W"], threads: int
         import onnxscript  # noqa: F401  (the exporter needs it)
     except ImportError as error:
         raise UserError(
-            f"encode=onnx needs the package {error.name}: pip install 'birds-sweeps[quantize]'"
+            f"encode=onnx needs the package {error.name}: {install('quantize')}"
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

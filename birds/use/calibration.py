@@ -35,9 +35,16 @@ class Calibration:
         images = self.sure[1] + self.unsure[1]
         if not images or not self.unsure_below:
             return ""
-        words = f"Unsure: below {self.unsure_below:.0%}. Of {images} test images that"
-        words += f" holds for {self.unsure[1]}, of which {_rate(self.unsure)} are wrong;"
-        return f"{words} of the other {self.sure[1]} it is {_rate(self.sure)}."
+        words = [f"Unsure means a probability below {self.unsure_below:.0%}."]
+        for name, counted in (("unsure", self.unsure), ("sure", self.sure)):
+            if counted[1]:
+                words.append(
+                    f"Of the {images} test images {counted[1]} were {name}; {_rate(counted)} of "
+                    "these were wrong."
+                )
+            else:
+                words.append(f"Of the {images} test images none was {name}.")
+        return " ".join(words)
 
 
 def _rate(counted: tuple[int, int]) -> str:
@@ -62,7 +69,9 @@ def softmax(logits: Scores, temperature: float = 1.0) -> NDArray[np.float64]:
 def fitted_temperature(logits: Scores, label: Labels) -> float:
     """The temperature of least cross-entropy (Guo et al. 2017, arXiv:1706.04599).
 
-    1 where there are fewer than two images, or their logits are no numbers.
+    The target of N images is not 1 for the true class but (N + 1) / (N + 2), as Platt (1999) has it:
+    a few images that are all right do not make a classifier certain. 1 where there are fewer than
+    two images, or their logits are no numbers.
 
     Args:
         logits: of the validation images, (N, S).
@@ -72,11 +81,14 @@ def fitted_temperature(logits: Scores, label: Labels) -> float:
 
     if len(label) < 2 or not np.isfinite(logits).all():
         return 1.0
-    rows = np.arange(len(label))
+    images, classes = np.shape(logits)
+    doubt = 1 / (images + 2)
+    target = np.full((images, classes), doubt / max(classes - 1, 1))
+    target[np.arange(images), label] = 1 - doubt
 
     def loss(log_temperature: float) -> float:
-        chances = softmax(logits, np.exp(log_temperature))[rows, label]
-        return float(-np.log(np.maximum(chances, 1e-300)).mean())
+        chances = softmax(logits, np.exp(log_temperature))
+        return float(-(target * np.log(np.maximum(chances, 1e-300))).sum(axis=1).mean())
 
     found = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
     return float(np.exp(found.x))

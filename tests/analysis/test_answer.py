@@ -13,6 +13,7 @@ from analysis.early import early_epochs
 from analysis.tables import sweep_table
 from analysis.variants import described_variants, variant
 from analysis.verdicts import Verdict, outcome
+from birds.core.home import birds_on
 from birds.core.sweep import newest_sweep
 
 EXP1 = [f"variant={name} split={split}" for split in (70, 90) for name in ("A", "B1", "B2")]
@@ -97,3 +98,22 @@ def test_every_variant_has_a_short_name_in_both_languages() -> None:
         for language in ("en", "es"):
             assert variant(name).named(language).startswith(f"{name} · ")
     assert variant("Nobody").named() == "Nobody"
+
+
+def test_equal_methods_are_called_equal(tmp_path: Path) -> None:
+    names = ("A", "B1", "B2", "DAE", "KM")
+    keys = [
+        finish(tmp_path, spec(f"variant={name}"), test_accuracy=0.25 * (name != "A"))
+        for name in names
+    ]
+    sweep(tmp_path, "tie", keys, [f"variant={name}" for name in names])
+    table, missing = sweep_table(tmp_path, "tie")
+    [best] = [line for line in answer(tmp_path, "tie", table, missing) if "Best" in line]
+    assert "B1" in best
+    assert best.endswith("and 1 more are equal, 25.0 % each at 70/30.")
+
+
+def test_commands_in_messages_keep_the_folder_of_runs(tmp_path: Path) -> None:
+    assert birds_on(Path("runs")) == "birds"
+    assert birds_on(Path("runs").resolve()) == "birds"
+    assert birds_on(tmp_path / "my runs") == f"birds --runs-dir '{tmp_path}/my runs'"

@@ -96,7 +96,7 @@ def test_what_is_missing_says_what_to_run(without_latex: Path, tmp_path: Path) -
     macros = (without_latex / "macros.tex").read_text()
     assert re.search(r"one/90/B1/accuracy\}\{\\hole\{faltan datos\}\}", macros)
     assert re.search(
-        r"one/state\}\{Terminaron 8 de las 8 .*variant=.*B1.*seed=.*0,.*1\}\}\}", macros
+        r"one/state\}\{Se completaron 8 de las 8 .*variant=.*B1.*seed=.*0,.*1\}\}\}", macros
     )
     assert re.search(r"two/state\}\{\\hole\{.*exp2", macros)
     assert re.search(r"latency/state\}\{\\hole\{.*birds latency exp1", macros)

@@ -62,7 +62,7 @@ def test_figures_without_curves_say_why(
     runs_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = write_figures(runs_dir, "fitted", tmp_path)
-    assert "has no epochs" in missing["curves"]
+    assert "have no epochs" in missing["curves"]
     assert "under noise" in missing["robustness"]
     assert {"accuracy", "cost", "confusion", "reliability", "errors"} <= set(FIGURES) - set(missing)
     lines = FIGURES["curves"](runs_dir, "mixed").axes[0].lines

@@ -117,7 +117,7 @@ def test_what_is_exported_is_the_same_function_of_pixels(stem, channels):
 
 
 def test_an_export_that_predicts_something_else_is_not_accepted(task):
-    with pytest.raises(RuntimeError, match="does not reproduce the checkpoint"):
+    with pytest.raises(RuntimeError, match="does not predict what the checkpoint"):
         compared_with_checkpoint(
             task, lambda given: checkpoint_logits(task, given) * 1.05, photos(5)
         )

@@ -182,5 +182,5 @@ def test_the_table_names_every_model(models):
     text = models_table(list(models.values()))
     assert len(text.splitlines()) == 4
     assert "A split=50 seed=0 int8" in text
-    assert "Over the 42 test images" in notes(list(models.values()))
+    assert "All numbers are for the 42 test images" in notes(list(models.values()))
     assert "neither bf16 nor fp16" in notes(list(models.values()))

@@ -43,7 +43,7 @@ def test_a_chain_that_fails_at_its_bottom_is_blocked_at_every_level(site: Site) 
     for name in ("simclr", "B2"):
         assert found[name]["state"] == "blocked"
         assert found[name]["why"] == f"{found['denoise']['key']}, which it needs: failed"
-    assert said.count(f"not started: {found['denoise']['key']}") == 2
+    assert said.count(f"not started: it needs {found['denoise']['key']}") == 2
     site.birds("retry")  # all levels again: nothing is left behind
     site.until(lambda: not site.cluster.run("squeue", "-h").strip())
     assert site.events("started")[found["denoise"]["key"]] == 2
@@ -221,9 +221,9 @@ def test_odd_characters_in_names_and_overrides_are_only_characters(site: Site) -
     [
         (["slurm=gpuu"], "did you mean gpu?"),
         (["slurm.partition=mian"], "did you mean main?"),
-        (["slurm.gpus=5"], "largest has 2"),
-        (["slurm.mem_gb=999"], "largest has 64000"),
-        (["slurm.pretrain.cpus_per_task=64"], "slurm.pretrain.cpus_per_task asks for 64"),
+        (["slurm.gpus=5"], "largest node has 2"),
+        (["slurm.mem_gb=999"], "largest node has 64000"),
+        (["slurm.pretrain.cpus_per_task=64"], "slurm.pretrain.cpus_per_task requests 64"),
         (["slurm.partition=short", "slurm.time=1:00:00"], "longer than short allows: 10"),
         (["slurm.time=soon"], "slurm.time=soon"),
         (["+slurm.gpuss=1"], "did you mean gpus?"),

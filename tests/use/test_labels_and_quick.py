@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +181,49 @@ def test_a_first_look_never_tears_a_group_apart(
     table.write_text("\n".join([rows[0], *one_group]) + "\n")
     birds(striped, "quick", table, "--root", striped.root, "--out", tmp_path / "page", status=2)
     assert "are all of one group" in capsys.readouterr().err
+
+
+def test_a_first_look_takes_labelled_and_unlabelled_apart_and_names_a_whole_command(
+    striped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(striped.root / "train", photos / "labelled")
+    (photos / "unlabelled").mkdir()
+    for file in sorted((striped.root / "test").rglob("*.png")):
+        shutil.copy(file, photos / "unlabelled" / f"{file.parent.name}-{file.name}")
+    with pytest.raises(SystemExit) as ended:
+        main(["quick", str(photos), "--runs-dir", str(tmp_path / "runs")])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    [command] = [line for line in said.splitlines() if line.startswith("  python train.py")]
+    words = shlex.split(command)
+    assert f"data.root={photos / 'labelled'}" in words
+    assert f"data.unlabelled={photos / 'unlabelled'}" in words
+    assert "variant=Logistic,SelfTraining,A" in words
+    assert (tmp_path / "runs" / "quick" / "labelled" / "quick.html").is_file()
+
+
+def test_without_unlabelled_photos_some_labels_are_left_out_for_self_training(
+    striped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Eight photos of a class: five are left to train on, and five labels would use them all."""
+    for folder in sorted((striped.root / "train").iterdir()):
+        for file in sorted(folder.glob("*.png"))[:8]:
+            (tmp_path / "few" / folder.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, tmp_path / "few" / folder.name / file.name)
+    birds(striped, "quick", tmp_path / "few", "--out", tmp_path / "page")
+    assert "data.labels_per_class=1,2 " in capsys.readouterr().out
+
+
+def test_photos_to_label_next_need_no_curve(
+    striped: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = striped.made.trained(labels_per_class=2, seed=0, head="logistic").key
+    file = striped.runs_dir / "sweeps" / "single" / "sweep.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"name": "single", "runs": [{"key": key, "overrides": []}]}))
+    birds(striped, "labels", "single", "--next", 4)
+    said = capsys.readouterr().out
+    assert "No curve: " in said
+    assert "4 of" in said
+    birds(striped, "labels", "single", status=2)

@@ -82,6 +82,23 @@ def test_the_temperature_is_found_again() -> None:
     assert fitted_temperature(3 * logits, label) == pytest.approx(3, rel=0.1)
 
 
+@pytest.mark.parametrize("images", [4, 40])
+def test_few_images_that_are_all_right_do_not_make_a_classifier_certain(images: int) -> None:
+    """The mean confidence is about (N + 1) / (N + 2), and not 1."""
+    logits = np.zeros((images, 3))
+    logits[:, 1] = 0.4
+    label = np.ones(images, int)
+    sure = softmax(logits, fitted_temperature(logits, label))[:, 1]
+    assert sure.mean() == pytest.approx((images + 1) / (images + 2), abs=1e-3)
+
+
+def test_a_folder_in_place_of_a_run_is_told_apart(
+    striped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    birds(striped, "predict", tmp_path, status=2)
+    assert f"birds predict last {tmp_path}" in capsys.readouterr().err
+
+
 def test_an_export_predicts_as_the_run_does_and_tells_of_itself(
     striped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

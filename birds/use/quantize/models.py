@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from birds.core.home import install
 from birds.core.machine import INT8_INSTRUCTIONS, cpu_name, int8_instructions
 from birds.core.spec import ImageChoices, UserError
 from birds.core.store import RunFolder, write_text
@@ -121,8 +122,7 @@ def installed(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError:
         extra = "openvino" if package in NEEDS["openvino"] else "quantize"
-        cure = f"install the extra: pip install 'birds-sweeps[{extra}]' or -e '.[{extra}]'"
-        raise UserError(f"{package} is not installed; {cure}") from None
+        raise UserError(f"{package} is not installed: {install(extra)}") from None
 
 
 def open_model(model: Model, threads: int) -> Classifier:
