@@ -246,7 +246,7 @@ def test_without_slurm_the_message_says_where_it_works(site: Site) -> None:
 
 def test_the_doctor_reads_the_cluster(site: Site) -> None:
     said = site.birds("doctor", "gpu")
-    assert "partition main (default): 2 nodes, 4 CPUs, 62 GB, 2 GPUs" in said
+    assert "partition main (default): 2 nodes, up to 4 CPUs, 62 GB, 2 GPUs per node" in said
     assert "ok     slurm=gpu" in said
     assert "MaxArraySize is 1001" in said
     assert "no accounting" in said
