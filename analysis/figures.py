@@ -271,6 +271,7 @@ def write_figures(runs_dir: Path, sweep: str, out: Path | None = None) -> dict[s
         except UserError as refusal:
             missing[name] = str(refusal)
     print(f"Written: {len(FIGURES) - len(missing)} figures as {', '.join(FORMATS)} in {folder}")
-    for name, why in missing.items():
-        print(f"Not drawn: {name}: {why}")
+    for why in dict.fromkeys(missing.values()):
+        names = ", ".join(name for name, reason in missing.items() if reason == why)
+        print(f"Not drawn: {names}: {why}")
     return missing

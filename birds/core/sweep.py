@@ -271,7 +271,9 @@ def read_sweep(runs_dir: Path, name: str) -> Sweep:
     found = _read(sweep_file(runs_dir, name))
     if found is None:
         known = sorted(path.parent.name for path in runs_dir.glob("sweeps/*/sweep.json"))
-        there = f"There are: {', '.join(known)}" if known else "No sweep yet; try make sweep-exp1"
+        if not known:
+            raise UserError(f"there is no sweep in {runs_dir} yet; try make sweep-exp1")
+        there = f"There are: {', '.join(known)}"
         raise UserError(f"no sweep {name!r} in {runs_dir}{nearest(name, known)} {there}")
     return found
 

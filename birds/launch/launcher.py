@@ -7,7 +7,7 @@ whose process died without a record has failed.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,14 @@ def launch(
     Args:
         compose: turns overrides into a composed configuration.
         job_overrides: the overrides of each job of the sweep.
-        load_table: imports and returns the function that prints a sweep's table; its arguments are
-            the runs folder, the sweep's name and the name of the table's files.
+        load_table: imports and returns the function that prints a sweep's table (runs folder, name
+            of the sweep, name of the files).
         load_looks: imports and returns the statistics for a sweep with `launch.until`.
 
-    Raises UserError before anything starts, and RunsFailed at the end if runs failed. A search
-    continues instead.
+    Raises UserError before anything starts; RunsFailed at the end, but not in a search.
     """
-    asked = [(words, job) for words in job_overrides if (job := _planned(compose, words))]
+    common = set(job_overrides[0]).intersection(*job_overrides) if job_overrides else set()
+    asked = [(words, job) for words in job_overrides if (job := _planned(compose, words, common))]
     if not asked:
         raise UserError("launch.exclude removes every run of this sweep")
     planned = [one for _, job in asked for one in job]
@@ -133,10 +133,10 @@ def _work_and_tell(
 
 
 def _planned(
-    compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str]
+    compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str], common: Set[str]
 ) -> list[Planned]:
     """The runs of one job: none if it is excluded, one, or in a search one for each seed of the
-    average.
+    average. A refusal names the overrides of the job that are not `common` to all jobs.
     """
     try:
         config = compose(overrides)
@@ -149,7 +149,8 @@ def _planned(
             else [plan_run(config)]
         )
     except UserError as refusal:
-        raise UserError(f"{refusal} (in the job: {' '.join(overrides)})") from None
+        own = " ".join(word for word in overrides if word not in common)
+        raise UserError(f"{refusal} (in the job: {own})" if own else str(refusal)) from None
 
 
 def _fits(cell: str, config: DictConfig) -> bool:
