@@ -19,13 +19,13 @@ Activation = Literal["relu", "leaky_relu"]
 
 
 class Generator(nn.Module):
-    """Latent vectors (B, D) -> images (B, C, H, W) as fractions.
+    """Latent vectors (B, D) -> images (B, C, H, W), pixels as fractions (0 to 1).
 
     Args:
         image: the size and the channels of the images.
         latent: how many values a latent vector has.
         width: channels of the last hidden layer; each layer before it has twice as many.
-        activation: relu, as the paper has it, or leaky_relu.
+        activation: relu, as in the paper, or leaky_relu.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Generator(nn.Module):
 
 
 def _rectifier(activation: Activation) -> nn.Module:
-    """The paper's rectifier, or the leaky one of its discriminator."""
+    """ReLU as in the paper's generator, or leaky ReLU as in its discriminator."""
     return nn.ReLU(inplace=True) if activation == "relu" else nn.LeakyReLU(LEAK, inplace=True)
 
 

@@ -13,8 +13,10 @@ from birds.core.randomness import stream
 
 
 def class_weights(label: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
-    """The weight (S,) of each class's images: their mean over the labelled images (N,) is 1, and
-    every class has the same sum. A class without images has 0.
+    """The weight (S,) of an image of each class, from the labels (N,) of the labelled images.
+
+    The weights of all labelled images have the mean 1, and those of each class have the same sum. A
+    class without images has weight 0.
     """
     count = np.bincount(label, minlength=classes)
     there = np.maximum((count > 0).sum(), 1)
@@ -25,8 +27,9 @@ def class_weights(label: NDArray[np.int64], classes: int) -> NDArray[np.float64]
 
 
 def oversampled(label: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Positions in `label` (N,) of which every class has as many as the largest one: all of its
-    images, and a seeded draw of them once more.
+    """Positions in `label` (N,) with as many images of every class as the largest class has.
+
+    Every image is in it; images of smaller classes are repeated, in a seeded order.
     """
     count = np.bincount(label)
     most = int(count.max())

@@ -19,12 +19,12 @@ from birds.methods.vectors import kmeans_clusters, unlabelled_vectors
 
 
 class Clusters(nn.Module):
-    """A second head, and the cluster of every unlabelled image by its row; -1 for other images."""
+    """A second head, and the cluster of every unlabelled image by its row; -1 for others."""
 
     learns = True
 
     class Options(Choices):
-        """weight: of this loss beside that of the labels."""
+        """weight: of this loss, relative to the loss of the labels."""
 
         weight: Annotated[float, Field(ge=0)] = 1.0
 
@@ -45,7 +45,7 @@ class Clusters(nn.Module):
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
-        """Refuse a start without a pretraining."""
+        """Refuse a classifier that starts without a pretraining."""
         refuse_without_pretraining("clusters", classifier, spec)
 
     def loss(self, classifier: Any, data: Any) -> Tensor:
