@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Job:
     """What a method gets besides its options: the data, the runs it builds on, and where it works.
 
-    given: the finished methods that the run needs, in the order of `spec.needs`. log: the run in
-    W&B, or None.
+    given: the finished methods that the run needs, in the order of `spec.needs`.
+    log: the run in W&B, or None.
     """
 
     spec: RunSpec

@@ -33,8 +33,8 @@ from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
 class GradientMethod(L.LightningModule):
     """A method that Lightning trains. Subclasses define the steps and what is tested.
 
-    monitored: the validation value whose lowest epoch is kept; None keeps the last epoch. clip: the
-    largest norm of a gradient.
+    monitored: the validation value whose lowest epoch is kept; None keeps the last epoch.
+    clip: the largest norm of a gradient.
     """
 
     monitored: ClassVar[str | None] = "valid_loss"

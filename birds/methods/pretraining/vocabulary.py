@@ -194,7 +194,7 @@ def centres(values: NDArray[Any], encoder: Any, choices: Any, seed: int) -> NDAr
         max_iter=choices.rounds,
         random_state=stream_seed(seed, "vocabulary") % 2**32,
     )
-    with warnings.catch_warnings():  # fewer distinct descriptors than words: some words are equal
+    with warnings.catch_warnings():  # with few distinct descriptors, some words are equal
         warnings.simplefilter("ignore", ConvergenceWarning)
         kmeans.fit(points.astype(np.float32))
     found: NDArray[np.float32] = kmeans.cluster_centers_.astype(np.float32)
