@@ -21,8 +21,11 @@ Labels = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """temperature: what logits are divided by. unsure_below: the probability below which an image
-    is called unsure. sure, unsure: (wrong, images) of the test images on either side of it.
+    """The calibration of a classifier's probabilities.
+
+    temperature: what logits are divided by.
+    unsure_below: the probability below which a prediction is called unsure.
+    sure, unsure: (wrong, all) test images with a prediction above or below this probability.
     """
 
     temperature: float = 1.0
@@ -31,7 +34,7 @@ class Calibration:
     unsure: tuple[int, int] = (0, 0)
 
     def sentence(self) -> str:
-        """What the threshold means, measured on the test images."""
+        """What the threshold means, in a sentence with error rates on the test images."""
         images = self.sure[1] + self.unsure[1]
         if not images or not self.unsure_below:
             return ""
@@ -52,7 +55,7 @@ def _rate(counted: tuple[int, int]) -> str:
 
 
 def softmax(logits: Scores, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities (N, S) of logits (N, S)."""
+    """The probabilities (N, S) of logits (N, S)."""
     scaled = np.asarray(logits, np.float64) / temperature
     odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
@@ -60,9 +63,9 @@ def softmax(logits: Scores, temperature: float = 1.0) -> NDArray[np.float64]:
 
 
 def fitted_temperature(logits: Scores, label: Labels) -> float:
-    """The temperature of least cross-entropy (Guo et al. 2017, arXiv:1706.04599).
+    """The temperature with the lowest cross entropy (Guo et al. 2017, arXiv:1706.04599).
 
-    1 where there are fewer than two images, or their logits are no numbers.
+    It is 1 if there are fewer than two images or if logits are not finite.
 
     Args:
         logits: of the validation images, (N, S).
@@ -83,9 +86,9 @@ def fitted_temperature(logits: Scores, label: Labels) -> float:
 
 
 def calibration_of(folder: RunFolder, unsure_below: float) -> Calibration:
-    """The calibration of a finished classifier, from the predictions that it saved.
+    """The calibration of a finished classifier, from its saved predictions.
 
-    Raises UserError when the threshold is no probability.
+    Raises UserError when the threshold is not a probability.
     """
     if not 0 <= unsure_below <= 1:
         raise UserError(f"--unsure {unsure_below:g}: choose a probability in 0 to 1, such as 0.5")
