@@ -47,7 +47,7 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name. Raises UserError if the file is missing or not readable."""
+    """The tensors of a file by name. Raises UserError if the file is missing or not valid."""
     types = {name: dtype for dtype, name in NAMES.items()}
     try:
         raw = file.read_bytes()

@@ -44,13 +44,14 @@ MOVES = {
 
 
 def half_precisions() -> list[str]:
-    """The precisions between fp32 and int8 that the runtime computes in on this CPU."""
+    """The precisions between fp32 and int8 that the runtime supports on this CPU."""
     return []
 
 
 def prepared(exported: Path, folder: Path) -> Path:
-    """The exported model as this runtime's fp32 model, in `folder`: shapes inferred and BatchNorms
-    folded.
+    """The exported model as this runtime's fp32 model, in `folder`.
+
+    Shapes are inferred and BatchNorms are folded.
     """
     target = folder / "fp32.onnx"
     with quiet():
@@ -62,9 +63,7 @@ def prepared(exported: Path, folder: Path) -> Path:
 
 
 def layers(model: Path) -> list[str]:
-    """The names of the layers with weights, which are what quantizing is about, in the graph's
-    order.
-    """
+    """The names of the layers with weights, which are quantized, in the graph's order."""
     return [node.name for node in onnx.load(model).graph.node if node.op_type in LAYERS]
 
 
@@ -74,10 +73,10 @@ def quantize(
     """Write the int8 twin of an fp32 model.
 
     Args:
-        model: what `prepared` returned.
+        model: the file that `prepared` returned.
         batches: images that set the ranges of the activations, uint8 (B, size, size, C); no labels.
-        target: where the twin goes.
-        in_float: layers, as `layers` names them, that stay in float.
+        target: where the twin is written.
+        in_float: layers, named as by `layers`, that stay in float.
     """
     feeds = ({INPUT: batch} for batch in batches)
     with quiet():
@@ -94,13 +93,13 @@ def quantize(
             nodes_to_exclude=list(in_float),
             extra_options={
                 "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]
-            },  # logits keep all their bits
+            },  # logits stay in float
         )
     _keep_our_metadata(target)
 
 
 def _keep_our_metadata(target: Path) -> None:
-    """Take what the quantizer notes about itself out of a model's file."""
+    """Remove the quantizer's own notes from a model's file."""
     proto = onnx.load(target)
     ours = [entry for entry in proto.metadata_props if entry.key == "birds"]
     del proto.metadata_props[:]
@@ -111,8 +110,7 @@ def _keep_our_metadata(target: Path) -> None:
 def float_operations(model: Path) -> list[str]:
     """The type of each operation that ONNX Runtime really computes in float.
 
-    It is run once and says what it did, beside the model; conversions and mere moves of data are
-    left out.
+    The model is run once with ONNX Runtime's profile. Conversions and moves of data are left out.
     """
     options = onnxruntime.SessionOptions()
     options.enable_profiling, options.profile_file_prefix = True, str(model.with_suffix(""))
