@@ -160,9 +160,7 @@ def nearest_first(space: Space, cluster: int) -> Labels:
 
 
 def as_markdown(rows: Iterable[tuple[str, str, Space]]) -> str:
-    """The spaces as a Markdown table with run, encoder and measures, and a note on
-    their meaning.
-    """
+    """The spaces as a Markdown table with run, encoder and measures, and a note on these."""
     shown = [
         [run, encoder, str(len(space.label)), *_numbers(space.metrics)]
         for run, encoder, space in rows
