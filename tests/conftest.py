@@ -11,9 +11,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-settings.register_profile(
-    "birds", deadline=None
-)  # the time of an example depends on the machine
+settings.register_profile("birds", deadline=None)  # the time of an example depends on the machine
 settings.load_profile("birds")
 # Background jobs of a script ignore Ctrl-C. Without this, so would the programs that the tests start
 # and interrupt.
