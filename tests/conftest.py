@@ -13,8 +13,8 @@ from PIL import Image
 
 settings.register_profile("birds", deadline=None)  # the time of an example depends on the machine
 settings.load_profile("birds")
-# Background jobs of a script ignore Ctrl-C. Without this, so would the programs that the tests start
-# and interrupt.
+# Background jobs of a script ignore Ctrl-C. Without this line, so would the programs that the tests
+# start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -71,7 +71,7 @@ class Duel(GradientPretraining):
         return torch.optim.Adam(seeing, 1e-3), torch.optim.Adam(self.generator.parameters(), 1e-3)
 
     def doubt(self, image: torch.Tensor) -> torch.Tensor:
-        """The critic's loss when it should call each image real."""
+        """How strongly the critic takes each image for a generated one, as log odds."""
         return self.critic(self.encoder.features(image))
 
     def training_step(self, batch: Any, index: int) -> None:

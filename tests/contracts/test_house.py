@@ -1,5 +1,5 @@
-"""The rules of this code: imports go down only, without circles; functions, modules and lines are
-short; the lists of packages in three places agree.
+"""The rules of this code: imports only go down and have no circles; functions, modules and lines
+are short; three lists of packages agree.
 """
 
 from __future__ import annotations

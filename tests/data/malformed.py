@@ -1,6 +1,4 @@
-"""Image files that are broken in many ways, by changes of a few bytes; the same files
-for a seed.
-"""
+"""Image files that are broken in many ways by changes of a few bytes; the same for a seed."""
 
 import io
 import struct
@@ -35,9 +33,7 @@ def valid(kind: str, seed: int) -> bytes:
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """The file with bytes flipped, cut off, overwritten or repeated, or with a wrong
-    length field.
-    """
+    """The file with bytes flipped, cut off, overwritten or repeated, or a wrong length field."""
     broken = bytearray(data)
     how = rng.integers(6)
     place = int(rng.integers(2, len(broken)))

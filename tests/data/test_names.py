@@ -1,6 +1,4 @@
-"""Names of classes and parts: which spellings are the same, and which ones the user
-must clarify.
-"""
+"""Names of classes and parts: which spellings are the same, and which the user must clarify."""
 
 import unicodedata
 

@@ -86,9 +86,7 @@ def test_batchnorm_statistics_follow_or_stay_while_weights_learn(
 def test_averaged_weights_are_what_is_evaluated_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The average is computed here, too: decay x average + (1 - decay) x weights, after
-    each step.
-    """
+    """The average is computed here, too: decay x average + (1 - decay) x weights, at each step."""
     average: dict[str, torch.Tensor] = {}
     raw: dict[str, torch.Tensor] = {}
     seen = []

@@ -113,9 +113,7 @@ def test_the_guard_keeps_what_validation_images_are_classified_best_by() -> None
 
 @pytest.mark.parametrize("name", ["logistic", "svm", "self_training"])
 def test_cross_validation_chooses_how_strong_a_penalty_is(name: str) -> None:
-    """With half of the labels random, the best penalty is strong; with right labels it
-    is weaker.
-    """
+    """With half of the labels random the best penalty is strong; with right labels it is weaker."""
     strengths = []
     for share in (0.0, 0.5):
         random = np.random.default_rng(0)
