@@ -5,8 +5,8 @@ SIFT (Lowe 2004, 10.1023/B:VISI.0000029664.99615.94), the same on a regular grid
 (Rublee et al. 2011, 10.1109/ICCV.2011.6126544), and FREAK (Alahi et al. 2012,
 10.1109/CVPR.2012.6247715) at FAST corners (Rosten and Drummond 2006, 10.1007/11744023_34).
 
-OpenCV's own threads are off: images are described side by side by this project's threads, and
-processes are forked, which OpenCV's pool of threads does not survive.
+OpenCV's own threads are off for two reasons. This project's threads already describe several images
+at once. And its processes are forked, after which OpenCV's threads would not work.
 """
 
 import contextlib

@@ -1,8 +1,9 @@
 """The discriminator of a DCGAN as an encoder: strided convolutions, leaky rectifiers, no pooling.
 
 Radford et al. (2016, arXiv:1511.06434): every convolution halves the image, batch normalisation
-stands behind all but the first, and weights start as normal values of standard deviation 0.02. The
-layer that tells real from generated images belongs to the pretraining and is no part of this.
+follows all but the first, and initial weights are normal with standard deviation 0.02. The last
+layer, which decides between real and generated images, belongs to the pretraining and is not
+included.
 """
 
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from birds.encoders import Encoder
 HALVINGS = {28: 2, 32: 3, 64: 4, 128: 5}  # by image size: to 7 x 7 cells for 28, else to 4 x 4
 EXTRA_FILTERS = 32
 LEAK = 0.2  # slope of the rectifiers below zero
-DEVIATION = 0.02  # of the weights at the start
+DEVIATION = 0.02  # standard deviation of the initial weights
 
 
 class DCGANDiscriminator(Encoder):

@@ -1,8 +1,8 @@
 """Any image model of Hugging Face's transformers, by its name on the hub or from a folder.
 
-The architecture is what `config.json` says; it becomes part of the choice, so a finished run needs
-neither the hub nor the folder. No code of a model is executed. The feature vector is what the
-library's own classifiers see: the pooled map, the class token, or the mean of the tokens.
+The architecture from `config.json` is saved in the run's options, so a finished run needs neither
+the hub nor the folder. No code of a model is executed. The feature vector is the input of the
+library's own classifiers: the pooled map, the class token, or the mean of the tokens.
 """
 
 import json

@@ -2,7 +2,7 @@
 it.
 
 A method needs no epochs, no Lightning and no network: `birds.methods.gradient` is for those that
-train by gradient descent, `birds.methods.classify.by_fitting` for heads that scikit-learn fits.
+train by gradient descent, `birds.methods.classify._by_fitting` for heads that scikit-learn fits.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class Job:
 
 
 class Method(Protocol):
-    """What a run needs of its method."""
+    """The functions of a method that a run calls."""
 
     def fit(self, job: Job) -> dict[str, Any]:
         """Learn and save the result into the run's folder. Continues from the last saved state, if

@@ -1,9 +1,9 @@
 """The decoder of a U-Net for any encoder with maps; it is discarded after pretraining.
 
-Plain skip connections can copy the image past the deepest map, so they can be limited: dropped per
-image in training, so that the deepest map must then represent the image alone, gated, or narrowed
-(docs/unet.md). Each level has one convolution and reduces the channels before it upsamples. This
-halves the cost and leaves more of the work to the encoder.
+Plain skip connections can copy the image without using the deepest map. They can be limited in
+three ways: dropped for some images in training, so that the deepest map alone must represent these
+images; gated; or narrowed (docs/unet.md). Each level has one convolution and reduces the channels
+before it upsamples. This halves the cost and leaves more of the work to the encoder.
 """
 
 from collections.abc import Sequence

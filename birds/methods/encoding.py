@@ -106,7 +106,7 @@ def through_onnx(encoder: Encoder, first: Float[Tensor, "B C H W"], threads: int
         session = onnxruntime.InferenceSession(
             graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # whatever either raises at an operation that it does not know
+    except Exception as error:  # any error, because both raise many types for unknown operations
         kind = type(error).__name__
         raise UserError(
             f"encode=onnx: this encoder cannot be exported ({kind}); choose encode=eager"

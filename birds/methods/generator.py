@@ -1,9 +1,9 @@
-"""The generator of a DCGAN: from latent vectors to images, each layer doubling the image.
+"""The generator of a DCGAN: from latent vectors to images; each layer doubles the image's side.
 
-Radford et al. (2016, arXiv:1511.06434). A dense layer makes a small map of many channels;
-transposed convolutions with batch normalisation enlarge it; the last one ends in tanh, which is
-scaled here to fractions, 0 to 1. Latent values are uniform between -1 and 1 there and normal here,
-as in most implementations since.
+Radford et al. (2016, arXiv:1511.06434). A dense layer makes a small map of many channels, and
+transposed convolutions with batch normalisation enlarge it. The last one ends in tanh, which is
+scaled here to fractions, 0 to 1. The paper's latent values are uniform between -1 and 1; here they
+are normal, as in most later implementations.
 """
 
 from typing import Literal

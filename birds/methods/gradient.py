@@ -1,8 +1,9 @@
 """Methods that train by gradient descent; only this module uses Lightning's Trainer.
 
 A method is a LightningModule with `training_step`, `validation_step`, `test_step` and
-`configure_optimizers`, as its users expect. One that steps by hand (`automatic_optimization =
-False`, several optimizers) works as well: clipping and accumulation are then its own.
+`configure_optimizers`, as users of Lightning expect. A method may also step by hand
+(`automatic_optimization = False`, several optimizers); then it must clip and accumulate gradients
+itself.
 """
 
 from __future__ import annotations

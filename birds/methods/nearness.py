@@ -1,11 +1,11 @@
 """Leaves out unlabelled images that are far from every labelled image.
 
-A camera trap also photographs foxes and leaves. The distance of an image is one minus its largest
-cosine with a labelled image, in the features of the frozen encoder before training, minus the mean
-of the labelled images (nearest neighbours as in Sun et al. 2022, arXiv:2204.06507). The limit comes
-from the validation images, whose classes are known: `data.unlabelled_filter=95` keeps the images
-that are nearer than the distance of 95 % of them. A good filter needs good features, that is, an
-encoder with pretrained weights.
+A camera trap also photographs foxes and leaves. Features come from the frozen encoder before
+training, minus the mean of the labelled images. The distance of an image is one minus its largest
+cosine with a labelled image (nearest neighbours as in Sun et al. 2022, arXiv:2204.06507). The limit
+comes from the validation images, whose classes are known: `data.unlabelled_filter=95` keeps the
+images within the distance that 95 % of the validation images have. A good filter needs good
+features, that is, an encoder with pretrained weights.
 """
 
 from __future__ import annotations

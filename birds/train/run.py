@@ -110,7 +110,7 @@ def _columns(runtime: Runtime) -> dict[str, Any]:
     """The runtime as columns of the record, with the source's name and options."""
     values = runtime.model_dump(mode="json")
     source = values.pop("source")
-    values.pop("origins")  # `_origin_of_weights` has this run's own
+    values.pop("origins")  # this run's own are in the columns weights_*
     root = str(runtime.data_root) if runtime.data_root else None
     return values | {"source": source, "data_root": root}
 

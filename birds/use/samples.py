@@ -35,7 +35,7 @@ from birds.use.networks import has_network, load_network
 
 BATCH = 200  # images in a batch
 CLASSIFIED = 1000  # how many samples are classified
-GRID, ACROSS = 64, 8  # images of the grid, and in a row of it
+GRID, ACROSS = 64, 8  # how many images are in the grid, and in each of its rows
 OF_A_CLASS = 10  # how many samples of each class are shown
 LABEL = 130  # width of the class name beside them, in pixels
 

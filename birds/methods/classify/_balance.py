@@ -1,9 +1,10 @@
 """Balances classes of different sizes.
 
 `sampling` shows the images of every class equally often (He and Garcia 2009,
-10.1109/TKDE.2008.239); `weights` counts an image by the inverse of its class's labels. Heads whose
-fit takes no weights have their scores, logarithms of probabilities, corrected by the classes'
-shares instead (Saerens et al. 2002, 10.1162/089976602753284446).
+10.1109/TKDE.2008.239); `weights` divides the weight of an image by the number of labels of its
+class. Some heads cannot use weights in their fit. Their scores, which are logarithms of
+probabilities, are corrected by the classes' shares instead (Saerens et al. 2002,
+10.1162/089976602753284446).
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A finished classifier as one network, without Lightning: what is exported and timed."""
+"""A finished classifier as one network, without Lightning, for export and timing."""
 
 from __future__ import annotations
 

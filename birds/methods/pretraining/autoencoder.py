@@ -2,9 +2,9 @@
 
 `noise` (salt and pepper) and `hidden` (patches) set the corruption; `kl` makes the deepest map a
 distribution with a KL term. Plain, denoising, masked and variational autoencoders are settings of
-these. With `skips=dropout` each training image loses all its skip connections with
-probability `skip_drop`, and validation is the mean of the losses with and without them: a loss with
-the skips alone would stop as soon as copying works.
+these. With `skips=dropout`, each training image loses all its skip connections with probability
+`skip_drop`. Validation is then the mean of the losses with and without them, because the loss with
+them alone would stop falling as soon as they copy the image.
 
 Variational: Kingma and Welling (2014, arXiv:1312.6114); denoising after Im et al. (2017,
 arXiv:1511.06406), the KL term's warm-up after Sonderby et al. (2016, arXiv:1602.02282), free bits

@@ -1,15 +1,16 @@
 """A DCGAN: a generator makes images, and the encoder learns to distinguish them from real ones.
 
-Radford et al. (2016, arXiv:1511.06434). The encoder with one layer behind its deepest output is the
-discriminator; `encoder=dcgan` is the paper's. Both learn by Adam with the losses of Goodfellow et
-al. (2014, arXiv:1406.2661), the generator's in its form that does not saturate, and with one-sided
-label smoothing on request (Salimans et al. 2016, arXiv:1606.03498).
+Radford et al. (2016, arXiv:1511.06434). The discriminator is the encoder with one more layer after
+its deepest output; `encoder=dcgan` is the paper's. Both networks learn with Adam and the losses of
+Goodfellow et al. (2014, arXiv:1406.2661); the generator uses the non-saturating form. One-sided
+label smoothing is optional (Salimans et al. 2016, arXiv:1606.03498).
 
-The encoder's running statistics are those of real images: a generated batch is normalised by its
-own and leaves no trace, for a classifier that starts from the encoder sees real images only.
+The encoder's running statistics come from real images only, because a classifier that starts from
+the encoder sees only real images. A generated batch is normalised by its own statistics and does
+not change the running ones.
 
-Samples are drawn by an exponential moving average of the generator's weights (Yazici et al. 2019,
-arXiv:1806.04498), since the weights of a single step swing from one step to the next.
+Samples are drawn with an exponential moving average of the generator's weights (Yazici et al. 2019,
+arXiv:1806.04498), because the weights change strongly from step to step.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ def _by_openvino(path: Path, threads: int, precision: str, image: ImageChoices) 
         chosen = _without_resizing(model.clone(), image) if own_size else model
         return core.compile_model(chosen, "CPU", settings).create_infer_request()
 
-    request(True)  # opened means ready for images of its size
+    request(True)  # compile for the model's own size now, not at the first image
 
     def classify(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         own_size = images.shape[1:3] == (image.size, image.size)

@@ -1,10 +1,10 @@
-"""ONNX Runtime: static quantization to int8 (QDQ, one scale a channel of the weights).
+"""ONNX Runtime: static quantization to int8 (QDQ, one scale for each channel of the weights).
 
-Activations are uint8 and weights int8, which the dot-product instructions of x86 take. Without
-those instructions the 16-bit sums of older ones overflow, so weights then get 7 bits
+Activations are uint8 and weights int8, as the dot-product instructions of x86 need them. On CPUs
+without these instructions, the older ones have 16-bit sums, which overflow. Weights then get 7 bits
 (`reduce_range`), as ONNX Runtime advises. Vectors that join levels of different scale (Concat,
-BatchNorm of the head) stay in float: they cost nothing and one scale for all would drown the small
-ones.
+BatchNorm of the head) stay in float: this costs nothing, and with one scale for all, small values
+would be lost.
 
 `openvino_int8` offers the same functions and constants.
 """
@@ -55,8 +55,7 @@ def prepared(exported: Path, folder: Path) -> Path:
     """
     target = folder / "fp32.onnx"
     with quiet():
-        # ONNX's own shape inference does; the symbolic one cannot follow the cut of the middle
-        # square
+        # ONNX's own shape inference is enough; the symbolic one fails at the middle square's crop
         quant_pre_process(str(exported), str(target), skip_symbolic_shape=True)
     _keep_our_metadata(target)
     return target

@@ -85,7 +85,7 @@ def quantize(
 ) -> None:
     """As in `onnx_int8`."""
     parts = list(batches)
-    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # hides NNCF's progress bars
         quantized = nncf.quantize(
             openvino.Core().read_model(model),
             nncf.Dataset(parts, lambda batch: {INPUT: batch}),

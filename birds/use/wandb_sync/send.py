@@ -2,8 +2,8 @@
 
 Each run is sent as one log of all its attempts (`birds/use/wandb_sync/log.py`), pretraining first.
 W&B's client reports success even if the upload failed, and it appends the whole log. So this module
-asks W&B before and after what it has, and sends only the rest. No other state is kept: after an
-interruption the same command continues.
+asks W&B before and after which data it has, and sends only the rest. No other state is kept: after
+an interruption the same command continues.
 """
 
 import os

@@ -1,7 +1,8 @@
 """Pseudo-labels: a second head predicts the cluster of each unlabelled image.
 
-One step of DeepCluster (Caron et al. 2018, arXiv:1807.05520), beside the labels: k-means on the
-pretraining's latent vectors, as many clusters as classes, once before training.
+This is one step of DeepCluster (Caron et al. 2018, arXiv:1807.05520), in addition to the loss of
+the labels. The clusters come from k-means on the pretraining's latent vectors, once before
+training; there are as many clusters as classes.
 """
 
 from typing import Annotated, Any
