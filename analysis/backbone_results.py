@@ -22,7 +22,7 @@ from birds.core.record import load_records
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "results" / "backbones.csv"
 CELL = ("network", "photos_labelled", "variant", "C")
-COLUMNS = {  # columns of the file, and the record's that they come from
+COLUMNS = {  # column of the file -> column of the record
     "network": "choice.encoder.options.model",
     "photos_labelled": "images_labelled",
     "variant": "variant",
@@ -59,14 +59,15 @@ def add(runs_dir: Path, file: Path = FILE) -> None:
 
 
 def load(file: Path = FILE) -> pd.DataFrame:
-    """The lines of the file; `C` is text, empty where a method has no such penalty."""
+    """The lines of the file. `C` is text, empty for a method without such a penalty."""
     return pd.read_csv(file, dtype={"key": str, "C": str}, keep_default_na=False)
 
 
 def told(runs: pd.DataFrame, network: str, labels: int, variant: str, penalty: str = "1.0") -> Any:
-    """Whether each test image was told, (seeds, images) in the order of the seeds.
+    """Correct or not, 1 or 0, for each seed in order and each test image: (seeds, images).
 
-    `penalty` is the column C; methods without one ignore it. Raises KeyError where there is no run.
+    `penalty` is the column C; methods without one ignore it. Raises KeyError if there is no such
+    run.
     """
     own = (runs["network"] == network) & (runs["photos_labelled"] == labels)
     own &= (runs["variant"] == variant) & runs["C"].isin([penalty, ""])

@@ -1,8 +1,8 @@
-"""Latent spaces for eyes: coloured by classes and by cluster, the image under the pointer, a sheet
-a cluster.
+"""Pictures of latent spaces: coloured by class and by cluster, as figures, pages and sheets.
 
-A class and the cluster matched to it have one colour and one marker: a good clustering looks
-alike on both sides.
+A page shows the image under the pointer, and a sheet shows the images of one cluster. A class and
+the cluster matched to it have the same colour and marker, so a good clustering looks alike in both
+panels.
 """
 
 import base64
@@ -26,7 +26,7 @@ from analysis.palette import OKABE_ITO, legend, panels
 from birds.core.letters import fitted, labels
 from birds.core.store import write_atomically, write_text
 
-COLOURS = OKABE_ITO[:7]  # yellow is too light for dots without a rim
+COLOURS = OKABE_ITO[:7]  # without yellow, which is too light for dots without a rim
 MARKERS = {
     "o": "circle",
     "s": "square",
@@ -36,11 +36,11 @@ MARKERS = {
     "P": "cross",
     "X": "x",
 }
-SIDES = {"by true class": "label", "by cluster": "cluster"}  # of a page
-LONGEST_NAME = 24  # letters of a class in a legend
-MOST_NAMED = 40  # classes that a legend has room for
-THUMBNAIL, ON_HOVER = 72, 64  # px
-ACROSS, DOWN = 10, 6  # thumbnails of a sheet
+SIDES = {"by true class": "label", "by cluster": "cluster"}  # panel -> what colours it
+LONGEST_NAME = 24  # most letters of a class name in a legend
+MOST_NAMED = 40  # most classes in a legend
+THUMBNAIL, ON_HOVER = 72, 64  # pixels a side
+ACROSS, DOWN = 10, 6  # thumbnails in a row and in a column of a sheet
 SHOW_IMAGE = """
 const images = %s, shown = document.createElement('img');
 const plot = document.getElementById('{plot_id}');
@@ -55,8 +55,8 @@ plot.on('plotly_unhover', () => { shown.style.display = 'none'; });
 
 
 def read_space(folder: Path) -> Space | None:
-    """What `birds latent` left in this `latent` folder of a run; None while that is not there or
-    not whole.
+    """The results of `birds latent` in this `latent` folder of a run; None if missing or
+    incomplete.
     """
     try:
         measured = json.loads((folder / "latent.json").read_text())
@@ -68,8 +68,9 @@ def read_space(folder: Path) -> Space | None:
 
 
 def spaces_figure(spaces: Mapping[str, Space], classes: Sequence[str]) -> Figure:
-    """Two panels for each space, two spaces a row: images by true class, and by cluster with how
-    far they agree.
+    """Two panels for each space, two spaces a row: images by true class, and by cluster.
+
+    The title of the second panel says how well they agree.
     """
     across = min(2, len(spaces))
     rows = -(-len(spaces) // across)
@@ -113,8 +114,9 @@ def save_page(
     images: Sequence[NDArray[np.uint8]],
     path: Path,
 ) -> Path:
-    """The same as a page of its own, plotly inside; `images` (N of (H, W, 3)) appear when the
-    pointer is on them.
+    """Save the same two panels as a web page with plotly inside.
+
+    `images` (N of (H, W, 3)) appear when the pointer is on their dots.
     """
     import plotly.express as px
 
@@ -163,8 +165,9 @@ def _small(image: NDArray[np.uint8], size: int) -> Image.Image:
 def save_sheets(
     space: Space, classes: Sequence[str], images: Sequence[NDArray[np.uint8]], folder: Path
 ) -> list[Path]:
-    """A PNG for each cluster: its images, nearest to its mean first, in green frames those of the
-    class matched.
+    """Save a PNG for each cluster with its images, nearest to the cluster's mean first.
+
+    Images of the class matched to the cluster have green frames.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.png"):

@@ -1,9 +1,9 @@
-"""Latent vectors as arrays: clusters, the classes they match, how well they match, and a picture in
-two dimensions.
+"""Latent vectors as arrays: clusters, the classes matched to them, measures of agreement, and a
+picture in two dimensions.
 
-Pure functions of arrays, all randomness from a seed. True classes only measure; nothing here learns
-from them.
-Letters: N images, D values of a latent vector, S classes and as many clusters.
+These are pure functions of arrays, with all randomness from a seed. True classes are only used to
+measure; nothing here learns from them. Letters: N images, D values of a latent vector, S classes
+and as many clusters.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from analysis.markdown import markdown
 from birds.core.randomness import stream, stream_seed
 from birds.core.spec import UserError
 
-COMPONENTS = 50  # of the vectors that t-SNE sees
-SHUFFLES = 20  # of the labels, for what matching reaches by chance
+COMPONENTS = 50  # principal components of the vectors for t-SNE
+SHUFFLES = 20  # how often labels are shuffled to estimate accuracy by chance
 HEAD = [
     "run",
     "encoder",
@@ -49,10 +49,10 @@ Labels = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """The latent vectors (N, D) of images, their true classes (N,), clusters (N,) and places in the
-    picture (N, 2).
+    """The latent vectors (N, D) of images, with their true classes, clusters and t-SNE positions.
 
-    A cluster bears the number of the class it is matched to.
+    label and cluster are (N,), tsne is (N, 2). A cluster has the number of the class that it is
+    matched to.
     """
 
     vectors: Vectors
@@ -65,10 +65,9 @@ class Space:
 def explored(
     vectors: Vectors, label: Labels, cluster: Labels, classes: int, *, perplexity: float, seed: int
 ) -> Space:
-    """All of it, from vectors, their true classes and their clusters in any order.
+    """The whole space, from vectors, their true classes and their clusters in any order.
 
-    Raises UserError when there are fewer images than clusters, or the perplexity is too high for
-    them.
+    Raises UserError when there are fewer images than clusters, or too few for the perplexity.
     """
     refuse_too_few(len(vectors), classes, perplexity)
     cluster = matched(label, cluster, classes)
@@ -77,9 +76,7 @@ def explored(
 
 
 def refuse_too_few(images: int, clusters: int, perplexity: float) -> None:
-    """Raise UserError when k-means cannot make so many clusters, or t-SNE has too few neighbours to
-    ask.
-    """
+    """Raise UserError when there are too few images for k-means or for t-SNE's perplexity."""
     if images <= clusters:
         raise UserError(
             f"{images} unlabelled images cannot form {clusters} clusters, one for each class; "
@@ -93,10 +90,10 @@ def refuse_too_few(images: int, clusters: int, perplexity: float) -> None:
 
 
 def matched(label: Labels, cluster: Labels, classes: int) -> Labels:
-    """The clusters, each numbered as the class it is matched to, so that most images agree (Kuhn
-    1955, 'Hungarian').
+    """The clusters, each renumbered as the class that it is matched to.
 
-    Images whose label is -1 have no say.
+    The matching has the largest number of images that agree (Kuhn 1955, 'Hungarian'). Images with
+    the label -1 are ignored.
     """
     known = label >= 0
     together = np.zeros((classes, classes), np.int64)
@@ -108,12 +105,12 @@ def matched(label: Labels, cluster: Labels, classes: int) -> Labels:
 def agreement(
     vectors: Vectors, label: Labels, cluster: Labels, classes: int, seed: int
 ) -> dict[str, float]:
-    """How far clusters are classes.
+    """How well clusters agree with classes.
 
-    accuracy: the share of images in the cluster matched to their class; accuracy_by_chance: the
-    same after matching shuffled labels; nmi, ari: normalised mutual information and adjusted Rand
-    index; silhouette (-1 to 1): how far vectors lie apart by cluster, and by true class
-    (silhouette_classes).
+    accuracy: the share of images in the cluster matched to their class. accuracy_by_chance: the
+    same after shuffling the labels. nmi, ari: normalised mutual information and adjusted Rand
+    index. silhouette, silhouette_classes (-1 to 1): how well vectors are separated by cluster, and
+    by true class.
     """
     random = stream(seed, "shuffled")
     shuffled = [random.permutation(label) for _ in range(SHUFFLES)]
@@ -130,18 +127,20 @@ def agreement(
 
 
 def silhouette(vectors: Vectors, group: Labels) -> float:
-    """How far groups of vectors lie apart, -1 to 1; not a number where all fall into one group, or
-    each is its own.
+    """How well groups of vectors are separated, -1 to 1.
+
+    NaN if all are in one group or each is its own group.
     """
     groups = len(np.unique(group))
     return float(silhouette_score(vectors, group)) if 1 < groups < len(group) else float("nan")
 
 
 def tsne(vectors: Vectors, perplexity: float, seed: int) -> Vectors:
-    """Places (N, 2) by t-SNE (van der Maaten and Hinton 2008) of the 50 first principal components.
+    """Positions (N, 2) by t-SNE (van der Maaten and Hinton 2008) of the first 50 principal
+    components.
 
-    openTSNE on one thread, started from the first two components: the same seed gives the same
-    picture.
+    openTSNE runs on one thread and starts from the first two components, so the same seed gives the
+    same picture.
     """
     from openTSNE import TSNE
 
@@ -154,16 +153,14 @@ def tsne(vectors: Vectors, perplexity: float, seed: int) -> Vectors:
 
 
 def nearest_first(space: Space, cluster: int) -> Labels:
-    """The positions of a cluster's images, those nearest to its mean first."""
+    """The positions of a cluster's images in the space, nearest to the cluster's mean first."""
     own = np.flatnonzero(space.cluster == cluster)
     distance = np.linalg.norm(space.vectors[own] - space.vectors[own].mean(0), axis=1)
     return own[np.argsort(distance, kind="stable")]
 
 
 def as_markdown(rows: Iterable[tuple[str, str, Space]]) -> str:
-    """The spaces as a Markdown table, each with its run and its encoder in words, and what the
-    numbers mean.
-    """
+    """The spaces as a Markdown table with run, encoder and measures, and a note on these."""
     shown = [
         [run, encoder, str(len(space.label)), *_numbers(space.metrics)]
         for run, encoder, space in rows

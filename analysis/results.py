@@ -34,7 +34,7 @@ from analysis.variants import REFERENCE, variant
 from birds.core.record import load_records
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "results" / "runs.csv"
-CHOICES = {  # columns of the file, and the record's that they come from
+CHOICES = {  # column of the file -> column of the record
     "species": "choice.data.classes",
     "split": "split",
     "recipe": "recipe",
@@ -65,17 +65,19 @@ MIXED_NEVER = (
     "norm",
     "widths",
 )
-ALIKE = ("best_from", "min_steps")  # with what else a YAML names
-ALIKE_IF_ANY = ("pool", "epochs", "head")  # the same, where both have one
+ALIKE = ("best_from", "min_steps")  # must be equal for the other references that a YAML names
+ALIKE_IF_ANY = ("pool", "epochs", "head")  # these, too, if both have a value
 COUNTS = {"photos_labelled": "images_labelled", "photos_test": "images_test"}
 KEPT = {"seed": "seed", "data_digest": "data_digest", **COUNTS}
 METRICS = ["test_accuracy", "test_macro_f1", "valid_accuracy"]
-Cells = dict[tuple[Any, ...], pd.Series]  # the rows of a cell, by seed
+Cells = dict[tuple[Any, ...], pd.Series]  # for each cell, its rows by seed
 
 
 def add(runs_dir: Path, file: Path = FILE) -> None:
-    """Append the finished classifiers of a runs folder that are not there yet, and that were tested
-    under noise.
+    """Append the finished classifiers of a runs folder to the file, if they were tested under
+    noise.
+
+    A run replaces an earlier one with the same choices and seed.
     """
     found = load_records(runs_dir)
     found["gpu"] = found["device_name"].where(found["device"].str.startswith("cuda"))
@@ -94,7 +96,7 @@ def add(runs_dir: Path, file: Path = FILE) -> None:
 
 
 def _line(record: Mapping[Any, Any], hits: NDArray[np.bool_]) -> dict[str, Any]:
-    """A run as a line of the file."""
+    """A run as one line of the file."""
     line: dict[str, Any] = {"key": record["key"]}
     line |= {name: record.get(column) for name, column in CHOICES.items()}
     widths = line["widths"]
@@ -105,14 +107,14 @@ def _line(record: Mapping[Any, Any], hits: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def hits(row: Any) -> NDArray[np.bool_]:
-    """Whether each test image was told at each level of noise, (images, levels)."""
+    """Correct or not, for each test image and each level of noise: (images, levels)."""
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(row.hits), np.uint8))
     levels = len(bits) // row.photos_test
     return bits[: levels * row.photos_test].reshape(row.photos_test, levels).astype(bool)
 
 
 def show(file: Path = FILE) -> None:
-    """Print the cells, then what each says against A of the same split, on clean images and under
+    """Print the cells, then the gap of each to A of the same split, on clean images and under
     noise.
     """
     runs = pd.read_csv(file, dtype={"key": str})
@@ -137,7 +139,7 @@ def show(file: Path = FILE) -> None:
 def _gaps(
     name: tuple[Any, ...], cells: Cells, told: Mapping[Any, NDArray[np.bool_]]
 ) -> Iterator[str]:
-    """What a cell is beside each of its references, over the seeds that both have."""
+    """The gap of a cell to each of its references, over the seeds that both have."""
     rows = cells[name]
     for other, theirs in cells.items():
         seeds = sorted(set(rows.index) & set(theirs.index))
@@ -151,8 +153,10 @@ def _gaps(
 
 
 def is_reference(other: tuple[Any, ...], own: tuple[Any, ...]) -> bool:
-    """Whether a cell's gap to another is printed: to A of any number of steps (A's to fewer), and
-    to what else its variant's YAML names, under the same choices.
+    """Whether the gap of the cell `own` to the cell `other` is printed.
+
+    The references are A with any number of steps (for A itself, A with fewer), and the variants
+    that the own variant's YAML names, if the other choices are equal.
     """
     theirs = dict(zip(CHOICES, other, strict=True))
     mine = dict(zip(CHOICES, own, strict=True))
@@ -167,7 +171,7 @@ def is_reference(other: tuple[Any, ...], own: tuple[Any, ...]) -> bool:
 
 
 def _both(values: NDArray[np.float64], *, cell: bool) -> str:
-    """Clean images and the mean over levels of noise, in words."""
+    """The result on clean images and the mean over levels of noise, in words."""
     clean, noisy = values[:, :, 0], values[:, :, 1:].mean(2)
     return f"{shown(clean, cell=cell)}; under noise {shown(noisy, cell=cell)}"
 
@@ -184,7 +188,7 @@ def shown(values: NDArray[np.float64], *, cell: bool) -> str:
 
 
 def act(about: str | None, add: Callable[[Path], object], show: Callable[[], object]) -> None:
-    """What both programs of kept results do on the command line: `add RUNS_DIR`, then `show`."""
+    """The command line of both programs of kept results: `add RUNS_DIR`, then `show`."""
     command = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )

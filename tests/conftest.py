@@ -1,6 +1,4 @@
-"""What many tests need: small folders of photos, and the real photos where this machine has
-them.
-"""
+"""Fixtures for many tests: small folders of photos, and real photos if this machine has them."""
 
 import csv
 import os
@@ -13,18 +11,15 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-settings.register_profile(
-    "birds", deadline=None
-)  # how long an example takes says more of the machine than of us
+settings.register_profile("birds", deadline=None)  # the time of an example depends on the machine
 settings.load_profile("birds")
-# A script's background jobs ignore Ctrl-C, and so would every program that the tests start and
-# interrupt.
+# Background jobs of a script ignore Ctrl-C. Without this line, so would the programs that the tests
+# start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Tests that share a cluster or a trained run stay on one worker. This is also the order in which
-# they are handed out,
-# two at a time: those that mostly wait for SLURM beside those that compute.
+# they start, two at a time: tests that mostly wait for SLURM run beside tests that compute.
 TOGETHER = (
     "tests/slurm/test_chaos.py",
     "tests/road/test_resume.py",
@@ -41,7 +36,7 @@ TOGETHER = (
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups after us
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that share something expensive into one group of pytest-xdist, groups first."""
+    """Put tests that share something slow into one group of pytest-xdist, these groups first."""
     rank = {}
     for item in items:
         rank[item] = next(
@@ -54,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def limit_of_csv_fields() -> None:
-    """Python's own limit, which a program that ran in this process may have raised."""
+    """Restore Python's own limit, because a program in this process may have raised it."""
     csv.field_size_limit(131_072)
 
 
@@ -73,15 +68,13 @@ def _write(root: Path, counts: Mapping[str, int]) -> Path:
 
 @pytest.fixture(scope="session")
 def draw_photo() -> Callable[..., Image.Image]:
-    """A function (seed, size=40) that draws soft coloured patches; another seed gives another
-    photo.
-    """
+    """A function (seed, size=40) that draws soft coloured patches, different for each seed."""
     return _draw
 
 
 @pytest.fixture(scope="session")
 def write_photos() -> Callable[[Path, Mapping[str, int]], Path]:
-    """A function that writes distinct photos under a root, given counts by folder such as
+    """A function that writes different photos under a root, from counts by folder such as
     `{"train/ROBIN": 8}`.
     """
     return _write
@@ -89,15 +82,15 @@ def write_photos() -> Callable[[Path, Mapping[str, int]], Path]:
 
 @pytest.fixture
 def photos_in(tmp_path: Path) -> Callable[[Mapping[str, int]], Path]:
-    """A function that writes photos, given counts by folder, into this test's own root and returns
-    that root.
+    """A function that writes photos, from counts by folder, into this test's root; it returns the
+    root.
     """
     return lambda counts: _write(tmp_path / "photos", counts)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data sets that lies beside the project, where there is one."""
+    """The folder of real data sets next to the project, if there is one."""
     folder = Path(os.environ.get("BIRDS_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real photos on this machine: {folder} is absent (set BIRDS_SHARED_DATA)")

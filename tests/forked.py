@@ -1,6 +1,7 @@
-"""`python train.py` and `birds` in processes forked from one that has imported everything.
+"""Runs `python train.py` and `birds` in processes forked from one that has already imported
+everything.
 
-A refused command takes a fraction of a second then, where importing torch takes seconds.
+A command that is refused then takes a fraction of a second; importing torch takes seconds.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _SERVERS: dict[int, subprocess.Popen[str]] = {}
 
 
 def _server() -> subprocess.Popen[str]:
-    """This process's server, started when it is first needed; it ends with its input."""
+    """This process's server, started when it is first needed; it ends when its input closes."""
     if os.getpid() not in _SERVERS:
         pipe = subprocess.PIPE
         _SERVERS[os.getpid()] = subprocess.Popen(
@@ -66,7 +67,7 @@ def _serve() -> None:
 
 
 def _become(asked: dict[str, Any]) -> None:
-    """Run the command in this process and leave it."""
+    """Run the command in this process, then end the process."""
     os.setsid()
     os.chdir(asked["cwd"])
     os.environ.clear()

@@ -21,7 +21,7 @@ WIDTHS = (8, 12, 16)
 
 @contextlib.contextmanager
 def skipping_what_is_not_installed() -> Iterator[None]:
-    """Skip a test of a part whose library is not on this machine; it says so itself."""
+    """Skip a test of a part if the part says that its library is not installed."""
     try:
         yield
     except UserError as refusal:
@@ -41,16 +41,16 @@ def unet(
 
 
 class Duel(GradientPretraining):
-    """Two optimizers that step by hand against each other: a GAN that fits into a second.
+    """Two optimizers that step by hand against each other: a GAN that trains in a second.
 
-    It has no validation and no test, so the epoch that is kept is the last.
+    It has no validation and no test, so the last epoch is kept.
     """
 
     automatic_optimization = False
     monitored = None
 
     class Options(Choices):
-        """latent: how many random numbers an image is drawn from."""
+        """latent: how many random numbers an image is generated from."""
 
         latent: int = 4
 
@@ -66,12 +66,12 @@ class Duel(GradientPretraining):
         self.register_buffer("steps", torch.zeros(2))
 
     def configure_optimizers(self) -> Any:
-        """One for the critic with its encoder, one for the generator."""
+        """One optimizer for the critic with its encoder, and one for the generator."""
         seeing = [*self.encoder.parameters(), *self.critic.parameters()]
         return torch.optim.Adam(seeing, 1e-3), torch.optim.Adam(self.generator.parameters(), 1e-3)
 
     def doubt(self, image: torch.Tensor) -> torch.Tensor:
-        """How little the critic believes each image."""
+        """How strongly the critic takes each image for a generated one, as log odds."""
         return self.critic(self.encoder.features(image))
 
     def training_step(self, batch: Any, index: int) -> None:
@@ -93,6 +93,6 @@ class Duel(GradientPretraining):
 
 
 class Halved(Duel):
-    """A duel that lacks its steps."""
+    """A duel without its training step."""
 
     training_step = GradientPretraining.training_step

@@ -1,4 +1,4 @@
-"""The words of small runs, and jobs that fit them without a command line."""
+"""The words of small runs, and jobs for them without a command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from birds.encoders import create_encoder
 from birds.methods import Job, create_method, load_method
 
 SMALL = ("encoder.widths=[4,6,8]", "budget=smoke", "split=50")  # at 128 pixels
-TINY = (  # at 16 pixels, what the embedded stripes are told apart at in seconds
+TINY = (  # at 16 pixels: enough to classify the striped images in seconds
     "image.size=16",
     "encoder=unet_xs",
     "encoder.widths=[8,12,16]",
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 def quiet(words: str) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 def runtime_in(root: Path, **choices: Any) -> Runtime:
@@ -49,7 +49,7 @@ def runtime_in(root: Path, **choices: Any) -> Runtime:
 def job_for(
     run: RunSpec, data: ImageData, root: Path, given: tuple[Any, ...] = (), **choices: Any
 ) -> Job:
-    """What a method is given, with its folder under `root`."""
+    """The job of a run, with its folder under `root`."""
     torch.set_num_threads(1)
     runtime = runtime_in(root, **choices)
     folder = RunFolder(runtime.runs_dir, run)
@@ -59,13 +59,13 @@ def job_for(
 
 @contextlib.contextmanager
 def claimed(job: Job) -> Iterator[Job]:
-    """The job while its folder is claimed: outside, it may not write."""
+    """The job while its folder is claimed; otherwise it may not write there."""
     with job.folder.claimed(job.spec):
         yield job
 
 
 def fitted(job: Job) -> tuple[Any, dict[str, Any]]:
-    """A job's method after `fit` and `measure`, and what the record would say of it."""
+    """A job's method after `fit` and `measure`, and the columns for the record."""
     method = create_method(job)
     with claimed(job):
         measured = method.fit(job)
@@ -74,12 +74,12 @@ def fitted(job: Job) -> tuple[Any, dict[str, Any]]:
 
 
 def loaded(job: Job) -> Any:
-    """The finished method of a job, as any other program would load it."""
+    """The finished method of a job, loaded from its files."""
     return load_method(job.spec, job.folder, job.data.images.classes)
 
 
 class Given:
-    """A finished pretraining, as far as classifiers read one: an encoder with statistics."""
+    """A finished pretraining with the parts that classifiers use: an encoder with statistics."""
 
     def __init__(self, run: RunSpec) -> None:
         torch.manual_seed(1)
@@ -90,5 +90,5 @@ class Given:
 
 
 def given(run: RunSpec) -> tuple[Given, ...]:
-    """What a run stands on, without having trained it."""
+    """The runs that a run needs, without training them."""
     return tuple(Given(needed) for needed in run.needs)

@@ -1,4 +1,4 @@
-"""What somebody with photos of her own has: few with a label, many without.
+"""A typical user's data: a few photos with labels, many without.
 
     python tests/own_photos.py FOLDER_OF_CLASSES OUT
 
@@ -21,14 +21,14 @@ IN_A_GROUP = 2  # photos of one nest
 def make_case(
     classes: Path, out: Path, *, count: int = 6, labels: int = LABELS, most: int | None = None
 ) -> tuple[int, int]:
-    """Write both forms of the case; returns how many photos have a label and how many have none.
+    """Write both forms of the data; returns the numbers of photos with and without a label.
 
     Args:
         classes: a folder with a folder for each class.
-        out: where they are written.
+        out: the folder for both forms.
         count: how many classes, the first by name.
-        labels: photos of each class that have a label.
-        most: photos of each class that are taken; None for all.
+        labels: how many photos of each class have a label.
+        most: how many photos of each class are used; None for all.
     """
     flat = out / "table"
     unlabelled = out / "folders" / "unlabelled"

@@ -1,4 +1,4 @@
-"""Small data sets in memory: images of three classes, told apart by their stripes or by nothing."""
+"""Small data sets in memory: images of three classes with stripes, or of noise."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from birds.data.module import ImageData
 from birds.data.notes import Notes
 from birds.data.split import Split, cut_of
 
-CLASSES = ("A", "B", "C")  # the golden curve knows their names: the cut is drawn by them
-DIRECTIONS = ((0, 1), (1, 0), (1, 1))  # of the stripes of each class: across, down, slanted
+CLASSES = ("A", "B", "C")  # the cut, and so the golden curve, depends on these names
+DIRECTIONS = (
+    (0, 1),
+    (1, 0),
+    (1, 1),
+)  # direction of the stripes of each class: across, down, slanted
 COUNTS = {"train": 12, "valid": 4, "test": 4}  # images of each class in each part
 
 
 class NoSource:
-    """Images that come from nowhere: nothing here may read them again."""
+    """The source of images in memory; no test may read images from it."""
 
 
 def images(counts: dict[str, int] | None = None) -> Images:
-    """A table of so many images of each of three classes in each part."""
+    """A table with these numbers of images per class in each part; there are three classes."""
     counts = counts or COUNTS
     parts: list[str] = []
     for part, count in counts.items():
@@ -40,7 +44,7 @@ def images(counts: dict[str, int] | None = None) -> Images:
 
 
 def noise_pixels(count: int = 60, size: int = 128, channels: int = 3) -> NDArray[np.uint8]:
-    """Images (N, size, size, channels) of noise: nothing tells their classes apart."""
+    """Images (N, size, size, channels) of noise, whose classes cannot be distinguished."""
     random = np.random.default_rng(0)
     return random.integers(0, 256, (count, size, size, channels), dtype=np.uint8)
 
@@ -64,12 +68,12 @@ def striped_pixels(table: Images, size: int = 16, channels: int = 3) -> NDArray[
 
 
 def cut(table: Images, run: RunSpec) -> Split:
-    """The run's cut of a table."""
+    """A run's cut of a table."""
     return cut_of(table, split=run.split, labels_per_class=run.labels_per_class, seed=run.seed)
 
 
 def data_for(run: RunSpec, *, hidden: int | None = None) -> ImageData:
-    """Images of noise for a run. `hidden`: the class that unlabelled images are said to be of."""
+    """Images of noise for a run. `hidden`: the wrong class that unlabelled images get."""
     table = images()
     split = cut(table, run)
     if hidden is not None:
@@ -81,14 +85,14 @@ def data_for(run: RunSpec, *, hidden: int | None = None) -> ImageData:
 
 
 def striped_data_for(run: RunSpec) -> ImageData:
-    """Striped images for a run, in the size and the channels that it asks for."""
+    """Striped images for a run, in the run's size and channels."""
     table = images()
     pixels = striped_pixels(table, run.image.size, run.image.channels)
     return ImageData(run, table, pixels, cut(table, run))
 
 
 def write_striped(root: Path, size: int = 16, counts: dict[str, int] | None = None) -> Path:
-    """A folder `part/CLASS/NNN.png` of striped images; PNG keeps every pixel as it is."""
+    """A folder `part/CLASS/NNN.png` of striped images; PNG does not change the pixels."""
     table = images(counts)
     pixels = striped_pixels(table, size)
     for row, name in enumerate(table.ids):
@@ -99,7 +103,7 @@ def write_striped(root: Path, size: int = 16, counts: dict[str, int] | None = No
 
 
 def write_table(root: Path) -> Path:
-    """The striped images beside a CSV that names file, label and part of each."""
+    """The striped images with a CSV that names the file, label and part of each."""
     write_striped(root)
     rows = ["file,label,part"]
     for file in sorted(root.rglob("*.png")):
@@ -110,7 +114,7 @@ def write_table(root: Path) -> Path:
 
 
 def write_idx(root: Path) -> Path:
-    """The striped images, grey, in the four files of MNIST."""
+    """The striped images in grey, in the four files of MNIST."""
     root.mkdir(parents=True)
     table = images()
     pixels = striped_pixels(table, channels=1)[..., 0]

@@ -1,5 +1,5 @@
-"""What cannot be had is refused by the real command line: status 2, a line or two with the cure,
-nothing started.
+"""Wrong requests on the real command line: exit status 2, a line or two with advice, and nothing is
+started.
 """
 
 import json
@@ -38,12 +38,12 @@ def call(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def train(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`python train.py` in `cwd`; the runs folder is `cwd/runs`."""
+    """Run `python train.py` in `cwd`; the runs folder is `cwd/runs`."""
     return call([sys.executable, str(TRAIN), *words], cwd)
 
 
 def birds(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The `birds` command in `cwd`."""
+    """Run the `birds` command in `cwd`."""
     return call([sys.executable, "-c", "from birds.cli import main; main()", *words], cwd)
 
 
@@ -232,7 +232,7 @@ WRONG_VALUES = [
     ids=lambda given: " ".join(given)[:40],
 )
 def test_what_cannot_be_had_is_refused_with_the_cure(photos, tmp_path, words, phrases):
-    multirun = ["-m"] * ("-m" in words)  # it goes first
+    multirun = ["-m"] * ("-m" in words)  # -m must be the first word
     others = [word for word in words if word != "-m"]
     assert_refused(train(tmp_path, *multirun, *these(photos), *others), *phrases)
     assert started(tmp_path) == []
@@ -378,7 +378,7 @@ def test_unreadable_photos_found_by_the_check(photos, tmp_path):
 
 
 def test_a_disk_that_fills_up_loses_nothing(photos, tmp_path):
-    """A limit on the size of files stands in for the disk: first the cache does not fit, then a
+    """A limit on the size of files simulates a full disk: first for the cache, then for a
     checkpoint.
     """
     for limit in (200_000, 3_000_000):

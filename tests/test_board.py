@@ -1,4 +1,4 @@
-"""Which run a free slot gets, and what runs are called."""
+"""Which run a free slot gets, and the names of runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHAIN = ("variant=B2", "pretraining=simclr", "+pretraining@pretraining.after=den
 
 
 def order_of(board: Board) -> list[str]:
-    """The keys in the order in which one slot would get them, each finished before the next."""
+    """The keys in the order in which one slot gets them, each finished before the next."""
     started = []
     while (key := board.next_ready()) is not None:
         started.append(key)

@@ -1,4 +1,4 @@
-"""A sweep that lists its cells by name: what each stands for, and what is refused."""
+"""A sweep that lists its cells by name: the meaning of each, and errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from birds.launch.hydra_compose import Composer
 
 @pytest.fixture(scope="module")
 def composer() -> Iterator[Composer]:
-    """What composes the jobs of `sweeps=words`."""
+    """The function that composes the jobs of `sweeps=words`."""
     where = pytest.MonkeyPatch()
     where.setenv("BIRDS_HOME", str(ROOT))
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):

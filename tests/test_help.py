@@ -1,4 +1,4 @@
-"""What `--help` prints, and what wrong words are answered with."""
+"""The output of `--help`, and the answers to wrong words."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`launch.until`: which seeds run before and after a look."""
+"""`launch.until`: which seeds run before and after an interim analysis."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from birds.launch.looks import Goal, read_goal, rounds
 
 
 class Spec(NamedTuple):
-    """What is read of a run: its key and its seed."""
+    """The fields of a run's spec that are used: its key and its seed."""
 
     key: str
     seed: int
 
 
 class Run(NamedTuple):
-    """What is read of a planned run."""
+    """The fields of a planned run that are used."""
 
     spec: Spec
 

@@ -1,5 +1,7 @@
-"""What a machine does to a run: long folders for sockets, closed streams, no locks, names that are
-no text, no home, git that cannot tell. Each works, or is said in a sentence with its cure.
+"""Unusual machines: long folders for sockets, closed streams, no locks, names that are not text, no
+home folder, a failing git.
+
+Each case works, or gives a message with advice.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, write_photos: Callable[...,
 def train(
     cwd: Path, photos: Path | str, *words: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """A small run or sweep, asked for in `cwd`."""
+    """A small run or sweep, started in `cwd`."""
     command = [sys.executable, str(ROOT / "train.py"), *words, *SMALL, f"data.root={photos}"]
     return forked.call(command, cwd, {**os.environ, "PYTHONPATH": str(ROOT), **environment})
 
@@ -85,8 +87,8 @@ def test_where_no_folder_holds_sockets_it_is_said(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_closed_streams_harm_nothing(tmp_path: Path, closed: str) -> None:
-    """Without standard streams the next files opened would get their numbers, and all that is
-    printed.
+    """Without standard streams, the next opened files would get their numbers, and printed text
+    would go into them.
     """
     code = (
         "from birds.core.process import prepare_process; prepare_process(); import sys, os;"

@@ -1,5 +1,5 @@
-"""No reader of checkpoints, predictions, latent spaces or studies executes what is in a file, and
-none ends in a traceback of a file that is broken.
+"""No reader of checkpoints, predictions, latent spaces or studies executes code in a file, and a
+broken file never gives a traceback.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Malicious:
-    """Makes a file when it is unpickled."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, made: Path) -> None:
         self.made = made
@@ -48,7 +48,7 @@ def as_checkpoint(made: Path) -> bytes:
 
 
 def as_arrays(made: Path) -> bytes:
-    """Every array that a reader asks for is an object array."""
+    """An object array for every array that a reader needs."""
     names = ("species", "test_label", "vectors", "label", "cluster", "photo", "tsne")
     trap = np.empty(1, dtype=object)
     trap[0] = Malicious(made)
@@ -66,7 +66,7 @@ def as_broken_zip(made: Path) -> bytes:
 
 
 def read_run(folder: RunFolder) -> list[object]:
-    """What each reader makes of its file."""
+    """The result of each reader for its file."""
     return [
         read_checkpoint(folder.checkpoint("best")),
         predictions(folder.path.parent, folder.key, "species", "test_label"),
@@ -110,7 +110,7 @@ def test_a_study_that_is_none_is_refused_and_not_executed(
 
 
 def test_what_a_study_holds_is_read_and_not_executed(tmp_path: Path) -> None:
-    """A study may come from anywhere: every column that can hold bytes or text holds the trap."""
+    """A study may come from anywhere: every column of bytes or text has harmful data here."""
     import optuna
 
     file, made = study_file(tmp_path, "search"), tmp_path / "executed"
@@ -136,7 +136,7 @@ def test_the_trap_works(tmp_path: Path) -> None:
 
 
 def test_no_other_reader_could_execute_anything() -> None:
-    """Whoever adds a reader says that nothing is unpickled, and adds it to the test above."""
+    """A new reader must state that nothing is unpickled, and be added to the test above."""
     for file in [*ROOT.glob("birds/**/*.py"), *ROOT.glob("analysis/**/*.py")]:
         for line in file.read_text().splitlines():
             if "np.load(" in line:

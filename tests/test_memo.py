@@ -1,4 +1,4 @@
-"""Plans that are remembered: the same keys as composed directly, and nothing after a change."""
+"""Stored plans: the same keys as by composing, and nothing reused after a change."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ASKED = {
 
 
 def refuses(config: Any, data_digest: str, pool_digest: str) -> RunSpec:
-    """What composes where nothing may be composed any more."""
+    """In place of the composing function, where nothing may be composed any more."""
     raise AssertionError("this configuration was planned before")
 
 
 def never_kept(folder: Path, *words: str) -> bool:
-    """Whether a new process would have to compose this."""
+    """Whether a new process would have to compose this, because it was not stored."""
     try:
         Memo(folder, "stamp").draft(composed(*words), refuses)
     except AssertionError:
@@ -45,7 +45,7 @@ def never_kept(folder: Path, *words: str) -> bool:
 def test_memo_and_composing_agree_on_keys(tmp_path: Path, words: tuple[str, ...]) -> None:
     memo = Memo(tmp_path, "stamp")
     memo.keep(memo.draft(composed(*words, "seed=0"), spec_from_config))
-    again = Memo(tmp_path, "stamp")  # as another process reads it
+    again = Memo(tmp_path, "stamp")  # as in another process
     for seed in (0, 7):
         values = composed(*words, f"seed={seed}")
         for digests in (("a" * 12, ""), ("b" * 12, "c" * 12)):

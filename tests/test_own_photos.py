@@ -1,8 +1,7 @@
-"""Somebody's own photos: a few with labels, many without, in a table or in folders; one command
-from there to a table with the counts that she expects.
+"""A user's own photos: a few with labels, many without, in a table or in folders.
 
-Drawn birds are written to disk as photos are; where real ones are on this machine, the same is done
-with six species of them.
+One command leads from there to a table with the right counts. Drawn birds are written to disk like
+photos. If real photos are on this machine, six species of them are tested, too.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three species of embedded birds with ten labels each, the rest without."""
+    """Three species of drawn birds with ten labels each; the other photos have none."""
 
     place = tmp_path_factory.mktemp("drawn")
     for species in range(3):
@@ -44,7 +43,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(place: Path, *words: str, status: int = 0) -> str:
-    """`python train.py -m` on these words; what it said on both streams."""
+    """Run `python train.py -m` with these words; returns the text on both streams."""
     runs = place / "runs"
     command = [sys.executable, str(ROOT / "train.py"), "-m", *SMALL, f"runs_dir={runs}", *words]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -99,7 +98,7 @@ def test_folders_with_and_without_labels_are_all_it_takes(drawn: Path, tmp_path:
 
 
 def birds(place: Path, *words: str) -> str:
-    """The `birds` command; what it said."""
+    """Run the `birds` command; returns its text."""
     code = "import sys; from birds.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "--runs-dir", str(place / "runs"), *words]
     done = call(command, place, {**os.environ, "OMP_NUM_THREADS": "1"})

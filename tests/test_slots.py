@@ -1,5 +1,6 @@
-"""Which GPU each local run gets: one run a GPU, or with `slots` several on one, and a GPU by
-whatever name it has.
+"""Which GPU each local run gets: one run per GPU, or several with `slots`.
+
+GPUs may have any kind of name.
 """
 
 from __future__ import annotations
@@ -88,5 +89,5 @@ def test_what_every_run_imports_is_imported_once(tmp_path: Path, tracking: Any, 
     modules = LocalSlots(runtime, 1)._imported_once(spec(words))
     assert ("wandb" in modules) == (tracking != "none")
     assert ("sklearn.linear_model" in modules) == (words == "variant=Logistic")
-    for name in modules:  # a wrong name would be passed over without a word
+    for name in modules:  # a wrong name would be ignored silently
         importlib.import_module(name)

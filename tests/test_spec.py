@@ -1,4 +1,4 @@
-"""What a run is: equal work has equal keys, and keys never change by accident."""
+"""The identity of a run: equal work has equal keys, and keys never change by accident."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ GOLDEN = Path(__file__).parent / "golden" / "keys.json"
 
 
 def test_keys_are_what_they_were() -> None:
-    """A change here means that everybody's finished runs are lost to them: put RECIPE up instead,
-    and say why.
-    """
+    """If a key changes here, users lose finished runs: increase RECIPE instead, and say why."""
     asked = json.loads(GOLDEN.read_text())
     now = {overrides: spec(*overrides.split()).key for overrides in asked}
     assert now == asked

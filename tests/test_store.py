@@ -1,4 +1,4 @@
-"""A run folder is claimed by one process at a time, and nothing in it is ever half-written."""
+"""One process at a time claims a run folder, and no file in it is ever incomplete."""
 
 from __future__ import annotations
 

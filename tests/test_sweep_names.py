@@ -1,4 +1,4 @@
-"""A sweep reads back what it asked for itself; a name is claimed, and belongs to its photos."""
+"""A sweep reads its own runs again; a name is claimed and belongs to one set of photos."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def asked(name: str, *specs: RunSpec) -> tuple[Sweep, dict[str, Any]]:
 
 
 def begin(runs_dir: Path, sweep: Sweep, runs: dict[str, Any]) -> Sweep:
-    """Claim the sweep's name and let it go again at once."""
+    """Claim the sweep's name and release it at once."""
     with sweep.claimed(runs_dir, runs, beside_older=False) as named:
         return named
 
 
 def search(runs_dir: Path) -> None:
-    """Claim a search's study and let it go again at once."""
+    """Claim a search's study and release it at once."""
     settings = SimpleNamespace(
         storage=f"sqlite:///{runs_dir}/sweeps/search/study.db", study_name="search"
     )

@@ -1,6 +1,4 @@
-"""What a run died of is told in one word, with its cure, from the error or from how its process
-ended.
-"""
+"""The cause of a failed run in one word with advice, from its error or its process's end."""
 
 from __future__ import annotations
 

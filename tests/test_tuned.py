@@ -1,4 +1,4 @@
-"""Fair tuning: as many trials for each method, on other seeds than those that are reported."""
+"""Fair tuning: equally many trials for each method, on other seeds than the reported ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METHODS = {
 
 
 def search_in(runs_dir: Path) -> Any:
-    """A search of three real trials, of which the one nearest to the method's own lr is best."""
+    """A search of three real trials; the one nearest to the method's own lr is the best."""
 
     def search(name: str, words: Sequence[str], params: Mapping[str, Any]) -> None:
         file = study_file(runs_dir, name)

@@ -1,4 +1,4 @@
-"""What a person types wrong, in one sentence with its cure and status 2, and never a traceback."""
+"""Typing mistakes give one sentence with advice and status 2, and never a traceback."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def birds(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line that a refusal says."""
+    """The only line of an error message."""
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
@@ -65,17 +65,20 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def as_typed(quoted: str) -> str:
-    """What a shell makes of a word."""
+    """The word as a shell passes it on."""
     command = ["bash", "-c", f"printf %s {quoted}"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_cure_for_a_name_works(tmp_path: Path, name: str) -> None:
-    """Each name as it is, then as the sentence says."""
+    """Each name is tried as it is, and then as the message suggests."""
     cure = in_quotes(f"data.root={name}")
     asked = train(tmp_path, f"data.root={name}", "data=folder", "dry_run=true")
-    if name not in ("{x}", "[1]"):  # a mapping and a list to Hydra, and refused as no folder
+    if name not in (
+        "{x}",
+        "[1]",
+    ):  # Hydra reads a mapping and a list; refused, because it is not a folder
         assert cure in sentence(asked)
     for door in ([], ["-m"]):
         if door and name not in ("a,b", "it's"):
@@ -86,7 +89,7 @@ def test_the_cure_for_a_name_works(tmp_path: Path, name: str) -> None:
 
 @given(value=st.text("ab é'\",=~#&()[]{}$`!\\:*?", min_size=1, max_size=12))
 def test_hydra_reads_a_quoted_value_letter_for_letter(value: str) -> None:
-    if value[0] in "'\"":  # quotes around it are taken for Hydra's
+    if value[0] in "'\"":  # Hydra takes the quotes around it as its own
         return
     words = as_typed(in_quotes(f"data.root={value}"))
     [override] = OverridesParser.create().parse_overrides([words])

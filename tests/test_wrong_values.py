@@ -1,4 +1,4 @@
-"""A value that is refused is refused with what may be chosen, never in a library's words."""
+"""The message for a wrong value names the valid values, in our own words and not in a library's."""
 
 from __future__ import annotations
 

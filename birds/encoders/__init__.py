@@ -28,13 +28,13 @@ _BLANK: ContextVar[bool] = ContextVar("blank", default=False)
 
 
 class Encoder(nn.Module):
-    """What every encoder has; subclasses build the network.
+    """The interface of all encoders; subclasses build the network.
 
-    by_id: it knows the features of listed images alone (`looked_up`), and no network.
+    by_id: whether it has no network and only looks up the features of listed images (`looked_up`).
     channels: of the images that it takes.
-    feature_dim: how long a pooled feature vector is.
-    map_widths, map_strides: channels of each map, and how many pixels one side of its cells covers,
-        finest first; empty for an encoder that has no maps.
+    feature_dim: the length of a pooled feature vector.
+    map_widths, map_strides: for each map, finest first, its channels and the pixels per cell along
+        one side; empty if the encoder has no maps.
     own_size: whether it reads grey images at their own size and is fitted without gradients; such
         an encoder inherits `OwnSizeEncoder`.
     """
@@ -50,59 +50,66 @@ class Encoder(nn.Module):
 
     @classmethod
     def check(cls, options: Any, image: ImageChoices) -> None:
-        """Raise ValueError for a size or channels that it cannot take, with the nearest it can."""
+        """Raise ValueError, with the nearest valid value, for a size or channels that it cannot
+        take.
+        """
 
     @classmethod
     def preferred(cls, options: Any) -> dict[str, Any]:
-        """How its weights want images, for what a configuration leaves at `auto`: some of `size`,
-        `crop_pct` and `interpolation`.
+        """The preprocessing that its weights need: some of `size`, `crop_pct` and `interpolation`.
+
+        These values are used where the configuration says `auto`.
         """
         return {}
 
     @classmethod
     def shared_by_heads(cls, options: Any) -> Any:
-        """The options that a pretraining reads. Those that only say how features are taken from
-        what it learnt stand at their defaults, so that heads share the pretraining.
+        """The options that a pretraining uses.
+
+        Options that only change how features are computed afterwards are set to their defaults, so
+        that different heads share one pretraining.
         """
         return options
 
     @classmethod
     def blank(cls, options: Any, image: ImageChoices) -> "Encoder":
-        """The encoder with weights of no meaning, which others will replace."""
+        """The encoder with arbitrary weights, which will be replaced."""
         encoder: Encoder = cls(options, image)  # type: ignore[call-arg]
         return encoder
 
     @classmethod
     def sketch(cls, options: Any, image: ImageChoices) -> "Encoder":
-        """The encoder without memory for its weights; its shapes are what is asked for."""
+        """The encoder without memory for its weights, for reading its shapes."""
         with torch.device("meta"):
             encoder: Encoder = cls(options, image)  # type: ignore[call-arg]
         return encoder
 
     def looked_up(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        """Features (N, F) of images by their ids, of an encoder that has `by_id`."""
+        """The features (N, F) of images by their ids, for an encoder with `by_id`."""
         raise NotImplementedError
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
         """Maps (B, widths[k], H / strides[k], W / strides[k]), then vectors (B, any length).
 
-        The image holds fractions, 0 to 1; scaling them is the encoder's own work.
+        The image's pixels are fractions, 0 to 1; the encoder scales them itself.
         """
         raise NotImplementedError
 
     def maps(self, outputs: Sequence[Tensor]) -> list[Tensor]:
-        """The maps among what `forward` gave, finest first."""
+        """The maps among the outputs of `forward`, finest first."""
         return list(outputs[: len(self.map_widths)])
 
     def pool(self, outputs: Sequence[Tensor]) -> Float[Tensor, "B F"]:
-        """What a head sees: the last vector, or mean and maximum of every map side by side."""
+        """The input of a head: the last vector, or else mean and maximum of every map,
+        concatenated.
+        """
         if len(outputs) > len(self.map_widths):
             return outputs[-1].float()
         return mean_and_maximum(outputs)
 
     def features(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
-        """The pooled features of images as fractions."""
+        """The pooled features of images, whose pixels are fractions (0 to 1)."""
         return self.pool(self(image))
 
     def latent_of(self, outputs: Sequence[Tensor]) -> Float[Tensor, "B D"]:
@@ -115,20 +122,20 @@ class Encoder(nn.Module):
         return [list(self.parameters())]
 
     def for_export(self) -> nn.Module:
-        """A network that gives the same outputs for pixels of 0 to 255: this, after a division."""
+        """A network with the same outputs for pixels of 0 to 255."""
         return OnPixels(self)
 
     def layers(self) -> list[str]:
-        """What each of its outputs is called, in their order: maps, then a vector where it has one.
+        """The names of its outputs, in their order: maps, then a vector if it has one.
 
-        An encoder with several vectors names them itself.
+        An encoder with several vectors overrides this.
         """
         names = [f"map {k}" for k in range(1, len(self.map_widths) + 1)]
         pooled_maps = 2 * sum(self.map_widths)
         return names if names and self.feature_dim == pooled_maps else [*names, "features"]
 
     def layer_vectors(self, image: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B D"]]:
-        """By the name of each layer its output as a vector, maps by their mean over space."""
+        """Each output as a vector, by the name of its layer; maps are averaged over space."""
         vectors: dict[str, Tensor] = {}
         for name, output in zip(self.layers(), self(image), strict=True):
             flat = output.float()
@@ -137,7 +144,7 @@ class Encoder(nn.Module):
 
 
 class OnPixels(nn.Module):
-    """An encoder on pixels of 0 to 255."""
+    """An encoder whose input has pixels of 0 to 255."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -149,9 +156,9 @@ class OnPixels(nn.Module):
 
 
 def create_encoder(part: Part, image: ImageChoices) -> Encoder:
-    """The encoder of this part for such images, with its weights as it comes.
+    """The encoder of this part for such images, with its initial or pretrained weights.
 
-    Raises UserError for an unknown part and ValueError where it cannot take such images.
+    Raises UserError for an unknown part and ValueError if it cannot take such images.
     """
     made_by = part_class("encoder", part.place)
     options = options_of("encoder", part)
@@ -162,14 +169,14 @@ def create_encoder(part: Part, image: ImageChoices) -> Encoder:
 
 
 def reads_own_size(spec: RunSpec) -> bool:
-    """Whether a run's encoder reads grey images at their own size, whatever `image` says."""
+    """Whether a run's encoder reads grey images at their own size and ignores `image`."""
     found: bool = part_class("encoder", spec.encoder.place).own_size
     return found
 
 
 @contextmanager
 def blank_encoders() -> Iterator[None]:
-    """Within, encoders are made without their own weights, because a checkpoint's will follow."""
+    """Inside, encoders are made without their own weights, because a checkpoint's will follow."""
     token = _BLANK.set(True)
     try:
         yield
@@ -178,16 +185,16 @@ def blank_encoders() -> Iterator[None]:
 
 
 def seeded_encoder(spec: RunSpec) -> Encoder:
-    """The encoder that a run starts from, its random weights drawn from the run's seed.
+    """The encoder that a run starts from; its random weights are drawn with the run's seed.
 
-    The random stream goes on from here: what a method builds next draws from it, too.
+    The random generator is not reset afterwards: the next parts of a method draw from it, too.
     """
     torch.manual_seed(stream_seed(spec.seed, "encoder"))
     return create_encoder(spec.encoder, spec.image)
 
 
 def sketched_encoder(part: Part, image: ImageChoices) -> Encoder:
-    """The encoder without its weights: what its shapes are. Raises as `create_encoder` does."""
+    """The encoder without its weights, for reading its shapes. Raises as `create_encoder` does."""
     made_by = part_class("encoder", part.place)
     options = options_of("encoder", part)
     made_by.check(options, image)

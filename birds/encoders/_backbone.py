@@ -18,18 +18,18 @@ from birds.core.spec import Choices, ImageChoices
 from birds.encoders import Encoder
 from birds.encoders._weights import identified
 
-SIZES = (32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 331, 384)  # tried for an advice
+SIZES = (32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 331, 384)  # suggested sizes
 
 
 class BackboneOptions(Choices):
     """model: the library's name for it.
 
-    weights: none, pretrained (of the library's hub), a file or a folder. match: whether tensors of
-    a file are matched by their names or by their order. mean, spread: what pixels as fractions are
-    scaled by; null for what belongs to the model. batchnorm: whether BatchNorm layers normalise by
-    the batch and follow it, or keep the statistics that they came with; auto is frozen with
-    weights, and train without. preprocessing: where image.interpolation and image.crop_pct are
-    auto, `model` takes what the library says of this model, `plain` the whole middle square,
+    weights: none, pretrained (from the library's hub), a file or a folder. match: whether tensors
+    of a file are matched by their names or by their order. mean, spread: pixels as fractions minus
+    mean, divided by spread; null takes the model's own. batchnorm: whether BatchNorm layers
+    normalise by the batch and update their statistics, or keep the pretrained ones; auto is frozen
+    with weights, and train without. preprocessing: for image.interpolation and image.crop_pct at
+    auto: `model` takes the library's values for this model, `plain` the whole middle square,
     bicubic; auto is model for weights that the library knows, and plain for a file.
     """
 
@@ -43,7 +43,7 @@ class BackboneOptions(Choices):
 
 
 class Backbone(Encoder):
-    """An encoder around a library's network."""
+    """An encoder built on a library's network."""
 
     Options: ClassVar[type[Choices]] = BackboneOptions
     mean: Tensor
@@ -59,7 +59,7 @@ class Backbone(Encoder):
 
     @classmethod
     def settled(cls, options: Any, *, known: bool) -> Any:
-        """The options without `auto`; `known` says whether the library knows the weights."""
+        """The options with `auto` replaced; `known` says whether the library knows the weights."""
         norms, preprocessing = options.batchnorm, options.preprocessing
         if norms == "auto":
             norms = "train" if options.weights == "none" else "frozen"
@@ -69,16 +69,16 @@ class Backbone(Encoder):
 
     @staticmethod
     def wanted(options: Any, said: dict[str, Any]) -> dict[str, Any]:
-        """What of a library's preprocessing is taken: all, or the size alone."""
+        """The part of a library's preprocessing that is used: all of it, or only the size."""
         return said if options.preprocessing == "model" else {"size": said["size"]}
 
     @classmethod
     def sketch(cls, options: Any, image: ImageChoices) -> Encoder:
-        """The encoder with random weights, without memory where the library can build it so."""
+        """The encoder with random weights, without memory for them if the library allows it."""
         try:
             with torch.device("meta"):
                 return cls.blank(options, image)
-        except Exception:  # whatever a library raises there; what is wrong is said by building it
+        except Exception:  # any error of a library; building it normally then gives the message
             return cls.blank(options, image)
 
     @classmethod
@@ -89,7 +89,7 @@ class Backbone(Encoder):
         return encoder
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Training mode, except for BatchNorm layers that keep their statistics."""
+        """Training mode; BatchNorm layers that keep their statistics stay in evaluation mode."""
         super().train(mode)
         if self.norms_stay:
             for module in self.modules():
@@ -104,10 +104,11 @@ class Backbone(Encoder):
     def measure(
         self, options: Any, image: ImageChoices, look: Callable[[Tensor], None], *, own: int
     ) -> None:
-        """Send an empty image through, so that `look` sees what comes out.
+        """Send an empty image through the network, so that `look` can read the shapes of its
+        outputs.
 
-        Raises UserError for a size that the network cannot take, with one that it can; `own` is
-        its own size.
+        Raises UserError, with a valid size, if the network cannot take the image's size; `own` is
+        the size that it was trained with.
         """
         on_meta = any(parameter.is_meta for parameter in self.parameters())
         device = "meta" if on_meta else "cpu"
@@ -117,7 +118,7 @@ class Backbone(Encoder):
             try:
                 with torch.no_grad():
                     look(torch.zeros(1, 3, size, size, device=device))
-            except Exception as error:  # libraries raise what they like
+            except Exception as error:  # libraries raise errors of many types
                 return error
             return None
 
@@ -133,19 +134,19 @@ class Backbone(Encoder):
         self.train()
 
     def scale_by(self, mean: Any, spread: Any) -> None:
-        """Remember how pixels as fractions are scaled."""
+        """Store the mean and the spread with which pixels are scaled."""
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("spread", torch.tensor(spread).view(-1, 1, 1), persistent=False)
 
     def scaled(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 3 H W"]:
-        """The image in colour, scaled as the weights want it."""
+        """The image in colour, scaled as the weights need it."""
         colour = image.expand(-1, 3, -1, -1)
         scaled: Tensor = (colour - self.mean) / self.spread
         return scaled
 
 
 def no_such_model(asked: str, known: Sequence[str]) -> str:
-    """What follows "has no such model": the nearest name, or why there is none."""
+    """The end of the message "has no such model": the nearest name, or why there is none."""
     if asked.lower().replace("_", "").replace("-", "").startswith("nasnetmobile"):
         return (
             "; no library here has NASNetMobile, only Keras does. The nearest is encoder=timm "
@@ -163,7 +164,7 @@ def library_version(library: str) -> str:
 
 
 def missing_library(encoder: str, library: str, error: Exception) -> UserError:
-    """What to say when a library cannot be imported."""
+    """The error for a library that cannot be imported."""
     if cure := broken_pair(error):
         return UserError(f"encoder={encoder}: {library} cannot be imported. {cure}")
     return UserError(

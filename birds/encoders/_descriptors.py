@@ -5,8 +5,8 @@ SIFT (Lowe 2004, 10.1023/B:VISI.0000029664.99615.94), the same on a regular grid
 (Rublee et al. 2011, 10.1109/ICCV.2011.6126544), and FREAK (Alahi et al. 2012,
 10.1109/CVPR.2012.6247715) at FAST corners (Rosten and Drummond 2006, 10.1007/11744023_34).
 
-OpenCV's own threads are off: images are described side by side by this project's threads, and
-processes are forked, which OpenCV's pool of threads does not survive.
+OpenCV's own threads are off for two reasons. This project's threads already describe several images
+at once. And its processes are forked, after which OpenCV's threads would not work.
 """
 
 import contextlib
@@ -24,14 +24,17 @@ from birds.core.errors import UserError
 from birds.core.home import install
 from birds.encoders._own_size import Description
 
-SMALLEST = 8  # pixels a side, below which nothing is detected
+SMALLEST = 8  # pixels: in images with a shorter side nothing is detected
 SIFT_WIDTH = 6.0  # a SIFT descriptor covers 4 cells of 1.5 keypoint sizes each
 GRID_BLUR = 0.8  # standard deviation in pixels: cells of a dense grid are 4 pixels wide
 
 
 class Kind(NamedTuple):
-    """What a descriptor is: its length in numbers, whether those are bits, packed in bytes, whether
-    they may be negative, the Euclidean length of most, and how they are stored.
+    """The properties of a descriptor.
+
+    length: how many numbers it has. binary: whether these are bits, packed in bytes. signed:
+    whether they may be negative. norm: the usual Euclidean length, 0 for bits. stored: the type in
+    files.
     """
 
     length: int
@@ -48,12 +51,12 @@ KINDS = {
     "orb": Kind(32, True, False, 0.0, np.uint8),
     "fast_freak": Kind(64, True, False, 0.0, np.uint8),
 }
-_own = threading.local()  # detectors of this thread: one must not be shared between threads
+_own = threading.local()  # one set of detectors per thread; they must not be shared
 
 
 @lru_cache(maxsize=1)
 def opencv() -> Any:
-    """OpenCV with one thread. Raises UserError where it, or its part of extra modules, is missing.
+    """OpenCV with one thread. Raises UserError when it, or its extra modules, are missing.
 
     The plain wheel of OpenCV has no FREAK and, from version 5 on, no KAZE.
     """
@@ -69,9 +72,9 @@ def opencv() -> Any:
 
 
 def describe(image: UInt8[np.ndarray, "h w"], options: Any) -> Description:
-    """The descriptors of a grey image, at most `options.keypoints` unless on a grid.
+    """The descriptors of a grey image; at most `options.keypoints`, except on a grid.
 
-    An image in which nothing is detected has none. `options` are those of `encoder=words`.
+    If nothing is detected, there are no descriptors. `options` are those of `encoder=words`.
     """
     image = _at_most(image, options.long_side)
     kind = KINDS[options.descriptor]
@@ -85,7 +88,7 @@ def describe(image: UInt8[np.ndarray, "h w"], options: Any) -> Description:
 
 
 def _at_most(image: NDArray[np.uint8], long_side: int | None) -> NDArray[np.uint8]:
-    """The image, made smaller where its long side has more pixels than that."""
+    """The image, made smaller if its long side has more than `long_side` pixels."""
     height, width = image.shape
     if long_side is None or max(height, width) <= long_side:
         return image
@@ -97,7 +100,7 @@ def _at_most(image: NDArray[np.uint8], long_side: int | None) -> NDArray[np.uint
 
 
 def _found(image: NDArray[np.uint8], options: Any) -> tuple[Sequence[Any], Any]:
-    """OpenCV's keypoints, and their descriptors or None."""
+    """OpenCV's keypoints and their descriptors, which may be None."""
     if options.descriptor == "dense_sift":
         points = grid(image.shape[1], image.shape[0], options.patch, options.step)
         found: tuple[Sequence[Any], Any] = _tools("dense_sift", 0)[1].compute(image, points)
@@ -113,7 +116,7 @@ def _found(image: NDArray[np.uint8], options: Any) -> tuple[Sequence[Any], Any]:
 
 
 def strongest(points: Sequence[Any], most: int) -> list[Any]:
-    """The keypoints of the highest response, at most so many; all for 0."""
+    """The `most` keypoints with the highest response; all for 0."""
     if not most or len(points) <= most:
         return list(points)
     response = np.array([point.response for point in points])
@@ -122,9 +125,10 @@ def strongest(points: Sequence[Any], most: int) -> list[Any]:
 
 
 def grid(width: int, height: int, patch: int, step: int) -> list[Any]:
-    """Upright keypoints whose patches of `patch` pixels a side lie in the image, `step` apart.
+    """Upright keypoints, `step` pixels apart, whose patches of `patch` pixels a side fit in the
+    image.
 
-    An image that is smaller than a patch has one, in its middle.
+    An image that is smaller than a patch gets one keypoint, in its middle.
     """
     cv2 = opencv()
     columns, rows = _centres(width, patch, step), _centres(height, patch, step)
@@ -133,7 +137,7 @@ def grid(width: int, height: int, patch: int, step: int) -> list[Any]:
 
 
 def _centres(side: int, patch: int, step: int) -> list[float]:
-    """Where patches are centred along one side, in pixels; the rest is shared by both ends."""
+    """The centres of patches along one side, in pixels; both ends have equal margins."""
     if side < patch:
         return [(side - 1) / 2]
     count = (side - patch) // step + 1
@@ -155,7 +159,7 @@ def _both(made: Any) -> tuple[Any, Any]:
 
 
 def _kaze(cv2: Any, most: int) -> tuple[Any, Any]:
-    place = cv2 if hasattr(cv2, "KAZE_create") else cv2.xfeatures2d  # version 5 moved it
+    place = cv2 if hasattr(cv2, "KAZE_create") else cv2.xfeatures2d  # OpenCV 5 moved it
     return _both(place.KAZE_create())
 
 

@@ -17,13 +17,13 @@ from birds.encoders._weights import IN_FOLDERS
 
 
 def hub_weights(repository: str, origin: dict[str, str]) -> str:
-    """The identity of a model's weights, `sha256:<hex>`; they are fetched later, if need be.
+    """The identity of a model's weights, `sha256:<hex>`; the file is downloaded when it is needed.
 
     Args:
         repository: the model on the hub, such as `google/vit-base-patch16-224`.
-        origin: what is known of it already; its revision is added.
+        origin: what is already known about it; its revision is added.
 
-    Raises UserError, with the cure, where neither the cache nor the hub has them.
+    Raises UserError, with advice, if neither the cache nor the hub has them.
     """
     for name in IN_FOLDERS:
         cached = _cached(repository, name)
@@ -40,7 +40,7 @@ def hub_weights(repository: str, origin: dict[str, str]) -> str:
         except Exception as error:
             raise _refusal(repository, name, error) from None
         fetch = partial(_fetched, repository, name, told.commit_hash)
-        if not re.fullmatch("[0-9a-f]{64}", told.etag or ""):  # a small file, kept without its sum
+        if not re.fullmatch("[0-9a-f]{64}", told.etag or ""):  # a small file without SHA-256
             identity = identity_of(fetch())
         else:
             identity = PREFIX + told.etag
@@ -55,9 +55,9 @@ def hub_weights(repository: str, origin: dict[str, str]) -> str:
 
 @lru_cache(maxsize=64)
 def hub_text(repository: str, name: str) -> str | None:
-    """A small text file of a model, fetched into the hub's cache; None where it has no such file.
+    """A small text file of a model, fetched into the hub's cache; None if there is no such file.
 
-    Raises UserError, with the cure, where neither the cache nor the hub knows the model.
+    Raises UserError, with advice, if neither the cache nor the hub knows the model.
     """
     cached = _cached(repository, name)
     if cached is not None:
@@ -66,7 +66,7 @@ def hub_text(repository: str, name: str) -> str | None:
     try:
         return _fetched(repository, name, None).read_text()
     except UserError:
-        if _cached(repository, "config.json") is not None:  # the model was fetched without it
+        if _cached(repository, "config.json") is not None:  # cached without this file
             return None
         raise
     except hub.errors.EntryNotFoundError:
@@ -74,7 +74,7 @@ def hub_text(repository: str, name: str) -> str | None:
 
 
 def hub_json(repository: str, name: str) -> dict[str, Any] | None:
-    """The same for a file of JSON."""
+    """A JSON file of a model, parsed; None if there is no such file. Raises as `hub_text` does."""
     text = hub_text(repository, name)
     return None if text is None else dict(json.loads(text))
 
@@ -135,6 +135,6 @@ def _refusal(repository: str, name: str, error: Exception) -> UserError:
 
 
 def _known(hub: Any) -> list[str]:
-    """Models of the hub's cache."""
+    """The names of the models in the hub's cache."""
     folders = Path(hub.constants.HF_HUB_CACHE).glob("models--*")
     return [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]

@@ -23,9 +23,10 @@ from birds.encoders import Encoder
 
 
 class Description(NamedTuple):
-    """What is seen in one image: where (K, 2), x and y as fractions of its sides, and what (K, D).
+    """The descriptors of one image.
 
-    The descriptors are uint8, bits packed eight to a byte included, or float32.
+    place: (K, 2), x and y as fractions of the image's sides. values: the descriptors (K, D), uint8
+    (bits are packed eight to a byte) or float32.
     """
 
     place: NDArray[np.float32]
@@ -39,11 +40,11 @@ class OwnSizeEncoder(Encoder):
 
     @classmethod
     def check(cls, options: Any, image: ImageChoices) -> None:
-        """Every size is taken: what `image.size` says is not read."""
+        """Accepts every size, because `image.size` is not used."""
 
     @classmethod
     def described_by(cls, options: Choices) -> dict[str, Any]:
-        """The options that `describe` reads, and versions: equal ones give equal descriptions."""
+        """The options and versions that `describe` uses: equal ones give equal descriptions."""
         raise NotImplementedError
 
     @abstractmethod
@@ -52,17 +53,17 @@ class OwnSizeEncoder(Encoder):
 
     @abstractmethod
     def encode(self, descriptions: Sequence[Description]) -> Float[np.ndarray, "N F"]:
-        """Features of described images, float32; all zero where nothing was seen in an image."""
+        """The features of described images, float32; all zero for an image without descriptors."""
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
-        """One vector (B, F) of images as fractions, which are read as they are."""
+        """One vector (B, F) for each image, pixels as fractions (0 to 1), at its given size."""
         pixels = (image.detach().float().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
         seen = [self.describe(grey(one)) for one in pixels.permute(0, 2, 3, 1).numpy()]
         return [torch.from_numpy(self.encode(seen)).to(image.device)]
 
 
 def grey(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w"]:
-    """Luminance (ITU-R 601-2) of an image of one or three channels, as decoding gives it."""
+    """The luminance (ITU-R 601-2) of a decoded image of one or three channels."""
     if image.shape[2] == 1:
         return np.ascontiguousarray(image[..., 0])
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))

@@ -12,8 +12,9 @@ from torch import Tensor
 class _MeanAndMaximum(torch.autograd.Function):
     """Mean (B, C) and maximum (B, C) over space of a map (B, C, H, W), as float32.
 
-    One place gets a maximum's gradient, the first where there are several: sharing it out (`amax`)
-    and adding the two gradients of each map took ten times as long, a fifth of a classifier's step.
+    Only the first position of a maximum gets its gradient. Sharing the gradient among equal
+    positions (`amax`) and adding the two gradients of each map took ten times as long, a fifth of a
+    classifier's step.
     """
 
     @staticmethod
@@ -37,7 +38,7 @@ class _MeanAndMaximum(torch.autograd.Function):
 
 
 def mean_and_maximum(maps: Sequence[Tensor]) -> Float[Tensor, "B F"]:
-    """Mean and maximum over space of every level, side by side: F is twice the sum of the levels'
+    """Mean and maximum over space of every map, concatenated. F is twice the sum of the maps'
     widths.
     """
     if torch.compiler.is_exporting():
@@ -47,8 +48,10 @@ def mean_and_maximum(maps: Sequence[Tensor]) -> Float[Tensor, "B F"]:
 
 
 def _by_windows(maps: Sequence[Tensor]) -> Float[Tensor, "B F"]:
-    """The same by pooling with windows as large as the map: unlike a function with a gradient of
-    its own it can be exported, and unlike reductions it exists in int8.
+    """The same as `mean_and_maximum`, computed by pooling with windows as large as the map.
+
+    It can be exported, unlike a function with its own gradient, and exists in int8, unlike
+    reductions.
     """
     means = [F.avg_pool2d(level, level.shape[-2:]) for level in maps]
     maxima = [F.max_pool2d(level, level.shape[-2:]) for level in maps]

@@ -9,15 +9,15 @@ from typing import Any
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SPREAD = (0.229, 0.224, 0.225)
-PILLOW = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers; others become the nearest we have
+PILLOW = {2: "bilinear", 3: "bicubic"}  # by Pillow's numbers; all others become bicubic
 
 
 def of_processor(processor: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """mean, spread, size, crop_pct and interpolation of preprocessor_config.json.
+    """mean, spread, size, crop_pct and interpolation from preprocessor_config.json.
 
     Args:
-        processor: the file's contents; empty where a model has none.
-        config: that of config.json, whose `image_size` counts where the other is silent.
+        processor: the file's contents; empty if the model has none.
+        config: the contents of config.json, whose `image_size` is used if `processor` has no size.
     """
     own = config.get("image_size") or 224
     asked = _side(processor.get("size")) or _side(own) or 224
@@ -35,7 +35,7 @@ def of_processor(processor: Mapping[str, Any], config: Mapping[str, Any]) -> dic
 
 
 def of_timm(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of timm's data configuration, without mean and spread."""
+    """size, crop_pct and interpolation from timm's data configuration."""
     return {
         "size": int(data["input_size"][-1]),
         "crop_pct": round(float(data["crop_pct"]), 4),
@@ -46,7 +46,7 @@ def of_timm(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_torchvision(transforms: Any) -> dict[str, Any]:
-    """The same of a preset of torchvision, `weights.transforms()`."""
+    """size, crop_pct and interpolation from a torchvision preset, `weights.transforms()`."""
     crop, side = transforms.crop_size[0], transforms.resize_size[0]
     return {
         "size": crop,
@@ -56,7 +56,7 @@ def of_torchvision(transforms: Any) -> dict[str, Any]:
 
 
 def _side(asked: Any) -> int | None:
-    """The side in pixels of what a file calls a size: a number, or height and shortest edge."""
+    """The side in pixels from a size in a file: a number, or a mapping (height, shortest edge)."""
     if isinstance(asked, Mapping):
         found = asked.get("height") or asked.get("shortest_edge")
         return int(found) if found else None

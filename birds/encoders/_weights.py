@@ -20,9 +20,9 @@ IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
 
 def identified(weights: str) -> str:
-    """What a choice of weights is called in a key: none, pretrained, or `sha256:<hex>` of a file.
+    """The identity of weights in a key: none, pretrained, or `sha256:<hex>` of a file.
 
-    `weights` may be a file, or a folder with `model.safetensors` in it.
+    `weights` may be a file, or a folder that contains `model.safetensors`.
     """
     if weights in ("none", "pretrained") or weights.startswith(PREFIX):
         return weights
@@ -49,13 +49,13 @@ def identified(weights: str) -> str:
 
 
 def _licence_beside(file: Path) -> str:
-    """The licence that the model's card beside a file of weights states; `unknown` without one."""
+    """The licence in the model card (README.md) in the folder of a weights file, or `unknown`."""
     card = file.parent / "README.md"
     return licence_in(card.read_text(errors="replace") if card.is_file() else "")
 
 
 def licence_in(card: str) -> str:
-    """The licence that the head of a model's card (its README.md) states; `unknown` without one."""
+    """The licence in the head of a model card (its README.md), or `unknown`."""
     head = re.match(r"---\r?\n(.*?)\n---", card, re.DOTALL)
     stated = re.search(r"^license: *[\"']?([\w.+-]+)", head[1], re.MULTILINE) if head else None
     named = re.search(r"^license_name: *[\"']?([\w.+-]+)", head[1], re.MULTILINE) if head else None
@@ -64,7 +64,7 @@ def licence_in(card: str) -> str:
 
 
 def read_weights(identity: str) -> dict[str, Tensor]:
-    """The tensors of a file by name. Raises UserError on a file that holds anything else."""
+    """The tensors of a file by name. Raises UserError if the file contains anything else."""
     file = find_file(identity)
     try:
         if file.suffix == ".safetensors":
@@ -97,10 +97,10 @@ def load_into(
     """Load weights into a network. Raises UserError with the first tensors that do not fit.
 
     Args:
-        network: whose state they become.
-        weights: tensors by name; the network may be a part of what they are of, as `model.` or
-            `module.backbone.` before each of its names says.
-        left_over: beginnings of the names that may be in the file alone, such as `classifier.`.
+        network: gets the weights.
+        weights: tensors by name. They may belong to a larger network, in which the names have a
+            prefix such as `model.` or `module.backbone.`.
+        left_over: prefixes of names that only the file may have, such as `classifier.`.
         order: match tensors by their order instead of their names.
     """
     wanted = network.state_dict()
@@ -126,11 +126,11 @@ def load_into(
 
 
 def without_prefix(weights: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
-    """The weights under the names that a network has, where all of these stand behind one prefix.
+    """The weights without a common prefix of their names, if the network's names are all below one.
 
     Trainers save a network as a part of something larger, so `conv.weight` is called
-    `module.conv.weight` or `model.backbone.conv.weight`. What stands beside the network, such as a
-    head, is then left out. Weights that have no such prefix are given back as they are.
+    `module.conv.weight` or `model.backbone.conv.weight`. Other parts, such as a head, are left out.
+    Weights without such a prefix are returned unchanged.
     """
     names = [name for name in wanted if not name.endswith("num_batches_tracked")]
     if not names or names[0] in weights:
@@ -147,8 +147,8 @@ def without_prefix(weights: Mapping[str, Tensor], wanted: Sequence[str]) -> dict
 def complain_unless_fitting(
     *, missing: Sequence[str], extra: Sequence[str], shapes: Sequence[str]
 ) -> None:
-    """Raise UserError, with the first of them, where tensors are missing, left over or of another
-    shape.
+    """Raise UserError if tensors are missing, unused or of another shape; it names the first of
+    them.
     """
     for what, names in (("lacks", missing), ("has besides", extra), ("differs", shapes)):
         if names:

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from birds.encoders._descriptors import Kind, opencv
 
 TREES, CHECKS = 4, 32  # OpenCV's defaults for FLANN's randomised k-d trees
-Found = tuple[Int[np.ndarray, "K M"], Float[np.ndarray, "K M"]]  # words, distances
+Found = tuple[Int[np.ndarray, "K M"], Float[np.ndarray, "K M"]]  # words, their distances
 
 
 def nearest_words(
     options: Any, kind: Kind, vocabulary: Float[np.ndarray, "W D"]
 ) -> Callable[[NDArray[Any]], Found]:
-    """What finds the nearest words of descriptors (K, D), nearest first, with their distances.
+    """A function from descriptors (K, D) to their nearest words and distances, nearest first.
 
-    One word for hard assignment, `options.nearest` for soft, never more than there are.
+    It finds one word for hard assignment and `options.nearest` for soft assignment, or all words if
+    there are fewer.
     """
     count = min(options.nearest, len(vocabulary)) if options.assignment == "soft" else 1
     if options.matcher == "flann":
@@ -49,7 +50,7 @@ def _by_brute_force(
 def _by_flann(vocabulary: NDArray[np.float32], count: int) -> Callable[[NDArray[Any]], Found]:
     cv2 = opencv()
     words = np.ascontiguousarray(vocabulary, np.float32)
-    cv2.setRNGSeed(0)  # its trees are drawn at random
+    cv2.setRNGSeed(0)  # its trees are built at random
     index = cv2.flann_Index(words, {"algorithm": 1, "trees": TREES})
 
     def find(values: NDArray[Any], keep: Any = words) -> Found:
@@ -67,10 +68,10 @@ def histogram(
     scale: float,
     options: Any,
 ) -> NDArray[np.float32]:
-    """How much of each word lies in each cell of the pyramid, coarsest level first, normalised.
+    """The weight of each word in each cell of the pyramid, coarsest level first, normalised.
 
-    A match of a level counts half as much as one of the next finer level, and the coarsest two
-    count alike (Lazebnik et al. 2006, equation 3).
+    A match at one level counts half as much as at the next finer level; the two coarsest levels
+    count equally (Lazebnik et al. 2006, equation 3).
     """
     weight = shares(distance, scale)
     parts = []
@@ -86,7 +87,7 @@ def histogram(
 
 
 def shares(distance: Float[np.ndarray, "K M"], scale: float) -> Float[np.ndarray, "K M"]:
-    """What each of its nearest words gets of a descriptor; the shares of one sum to 1."""
+    """How a descriptor is shared among its nearest words; its shares sum to 1."""
     if distance.shape[1] == 1:
         return np.ones_like(distance)
     squared = (distance / max(scale, 1e-12)) ** 2
@@ -96,7 +97,7 @@ def shares(distance: Float[np.ndarray, "K M"], scale: float) -> Float[np.ndarray
 
 
 def normalised(counted: NDArray[np.float64], how: str) -> NDArray[np.float32]:
-    """A histogram of sum 1 (l1), of length 1 (l2), or square roots of length 1 (power)."""
+    """The histogram with sum 1 (l1), length 1 (l2), or as square roots with length 1 (power)."""
     values = np.sqrt(counted) if how == "power" else counted
     size = values.sum() if how == "l1" else np.linalg.norm(values)
     found: NDArray[np.float32] = (values / max(float(size), 1e-12)).astype(np.float32)

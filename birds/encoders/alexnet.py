@@ -18,22 +18,22 @@ from birds.encoders import Encoder
 
 SMALLEST = 16  # pixels: three poolings leave one cell
 CONVOLUTIONS = ((64, None), (192, 5), (384, 3), (256, 3), (256, 3))  # channels and kernel
-POOLED = (0, 1, 4)  # the convolutions that a pooling follows
+POOLED = (0, 1, 4)  # indices of the convolutions before a pooling
 DENSE = 4096
-CELLS = 6  # a side of what the first dense layer sees, at most
-STEMS = ((128, 11, 4, 2), (64, 7, 2, 3), (SMALLEST, 5, 1, 2))  # from size; kernel, stride, padding
+CELLS = 6  # largest side of the map before the first dense layer
+STEMS = ((128, 11, 4, 2), (64, 7, 2, 3), (SMALLEST, 5, 1, 2))  # least size; kernel, stride, padding
 
 
 class AlexNet(Encoder):
     """Image (B, C, H, W) -> the mean over space of each convolution, then both dense layers.
 
-    The last vector (B, 4096 x width) is what the network's own last layer sees.
+    The last vector, (B, 4096 x width), is the input of the original network's last layer.
     """
 
     class Options(Choices):
-        """width: a factor to every layer's channels and units; 1 is the paper's.
+        """width: a factor to every layer's channels and units; 1 is the paper's network.
 
-        dropout: the share of values left out before each of the two dense layers.
+        dropout: the share of values that is set to zero before each of the two dense layers.
         """
 
         width: Annotated[float, Field(gt=0, le=4)] = 1.0
@@ -63,7 +63,7 @@ class AlexNet(Encoder):
 
     @classmethod
     def check(cls, options: Any, image: ImageChoices) -> None:
-        """Refuse a size that three poolings leave nothing of."""
+        """Refuse a size for which three poolings leave no cell."""
         if image.size < SMALLEST:
             raise ValueError(
                 f"image.size={image.size}: alexnet pools an image three times, so its size is "
@@ -86,22 +86,22 @@ class AlexNet(Encoder):
         return outputs
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """A group a layer."""
+        """One group for each layer."""
         return [list(layer.parameters()) for layer in (*self.convolutions, *self.dense)]
 
     def layers(self) -> list[str]:
-        """Five convolutions and two dense layers."""
+        """The names of the five convolutions and the two dense layers."""
         convolutions = [f"convolution {k}" for k in range(1, len(self.convolutions) + 1)]
         return [*convolutions, "dense 1", "dense 2"]
 
 
 def scaled(count: int, width: float) -> int:
-    """Channels or units of a layer at a width, one or more."""
+    """The number of channels or units of a layer at a width; at least 1."""
     return max(1, round(count * width))
 
 
 def stem_for(size: int) -> tuple[int, int, int]:
-    """Kernel, stride and padding of the first convolution for images of so many pixels a side."""
+    """Kernel, stride and padding of the first convolution for images of `size` pixels a side."""
     for smallest, kernel, stride, padding in STEMS:
         if size >= smallest:
             return kernel, stride, padding
@@ -109,7 +109,7 @@ def stem_for(size: int) -> tuple[int, int, int]:
 
 
 def last_side(size: int) -> int:
-    """Cells a side of the last map, after the third pooling."""
+    """The side, in cells, of the last map, after the third pooling."""
     kernel, stride, padding = stem_for(size)
     side = (size + 2 * padding - kernel) // stride + 1
     for _ in POOLED:

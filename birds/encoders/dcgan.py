@@ -1,8 +1,9 @@
 """The discriminator of a DCGAN as an encoder: strided convolutions, leaky rectifiers, no pooling.
 
 Radford et al. (2016, arXiv:1511.06434): every convolution halves the image, batch normalisation
-stands behind all but the first, and weights start as normal values of standard deviation 0.02. The
-layer that tells real from generated images belongs to the pretraining and is no part of this.
+follows all but the first, and initial weights are normal with standard deviation 0.02. The last
+layer, which decides between real and generated images, belongs to the pretraining and is not
+included.
 """
 
 from typing import Annotated, Any
@@ -14,20 +15,20 @@ from torch import Tensor, nn
 from birds.core.spec import Choices, ImageChoices
 from birds.encoders import Encoder
 
-HALVINGS = {28: 2, 32: 3, 64: 4, 128: 5}  # by image size: down to 7 x 7 cells, else to 4 x 4
+HALVINGS = {28: 2, 32: 3, 64: 4, 128: 5}  # by image size: to 7 x 7 cells for 28, else to 4 x 4
 EXTRA_FILTERS = 32
 LEAK = 0.2  # slope of the rectifiers below zero
-DEVIATION = 0.02  # of the weights at the start
+DEVIATION = 0.02  # standard deviation of the initial weights
 
 
 class DCGANDiscriminator(Encoder):
-    """Image (B, C, H, W) -> maps of a half, a quarter, ... of its side; the first may be whole."""
+    """Image (B, C, H, W) -> maps with 1/2, 1/4, ... of its side; the first may be full size."""
 
     class Options(Choices):
-        """How many filters its layers have.
+        """The numbers of filters.
 
-        width: filters of the first halving convolution, doubled by each further one.
-        extra: whether a layer of 32 filters that keeps the image's size comes first.
+        width: filters of the first halving convolution; each further one has twice as many. extra:
+        whether a layer of 32 filters that keeps the image's size comes first.
         """
 
         width: Annotated[int, Field(ge=2, le=512)] = 64
@@ -55,7 +56,7 @@ class DCGANDiscriminator(Encoder):
 
     @classmethod
     def check(cls, options: Any, image: ImageChoices) -> None:
-        """Refuse a size that has no row of layers."""
+        """Refuse a size that this architecture does not support."""
         refuse_other_sizes("encoder=dcgan takes", image.size)
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
@@ -68,16 +69,16 @@ class DCGANDiscriminator(Encoder):
         return outputs
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """A group a layer."""
+        """One group for each layer."""
         return [list(stage.parameters()) for stage in self.stages]
 
     def layers(self) -> list[str]:
-        """The convolutions in their order."""
+        """The names of the convolutions in their order."""
         return [f"convolution {k}" for k in range(1, len(self.stages) + 1)]
 
 
 def _stage(before: int, after: int, *, keeps_size: bool, norm: bool) -> nn.Sequential:
-    """A convolution, its normalisation where it has one, and its rectifier."""
+    """A convolution, a normalisation if `norm`, and a leaky rectifier."""
     kernel, stride = (3, 1) if keeps_size else (4, 2)
     layers: list[nn.Module] = [nn.Conv2d(before, after, kernel, stride, padding=1, bias=not norm)]
     if norm:
@@ -87,7 +88,7 @@ def _stage(before: int, after: int, *, keeps_size: bool, norm: bool) -> nn.Seque
 
 
 def start_as_dcgan(module: nn.Module) -> None:
-    """Draw a layer's weights as the paper does: N(0, 0.02), those of a normalisation around 1."""
+    """Draw a layer's weights as the paper does: N(0, 0.02), and N(1, 0.02) for a normalisation."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0, DEVIATION)
     elif isinstance(module, nn.BatchNorm2d):
@@ -99,7 +100,7 @@ def start_as_dcgan(module: nn.Module) -> None:
 
 
 def refuse_other_sizes(who: str, size: int) -> None:
-    """Raise ValueError, with the nearest size, unless there is a row of layers for this size.
+    """Raise ValueError, with the nearest valid size, if there is no architecture for this size.
 
     Args:
         who: the subject and the verb of the sentence, such as `encoder=dcgan takes`.

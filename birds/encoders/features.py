@@ -1,8 +1,8 @@
 """Feature vectors from a file instead of a network, one row per image.
 
-So the embeddings of any model, also a zero-shot model, get the same splits, heads and verdicts as
-the encoders here. The vectors cannot be trained, and images that are not in the file have no
-features. Only heads that are fitted on frozen features work with it.
+With this, the embeddings of any model, also of a zero-shot model, get the same splits, heads and
+verdicts as the encoders here. The vectors cannot be trained, and images that are not in the file
+have no features. Only heads that are fitted on frozen features work with it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from birds.core.files import PREFIX, find_file, identity_of
 from birds.core.spec import Choices, ImageChoices
 from birds.encoders import Encoder
 
-SHOWN = 3  # missing images that are named
+SHOWN = 3  # how many missing images the message names
 
 
 class Features(Encoder):
@@ -66,7 +66,7 @@ class Features(Encoder):
             return cls(options, image)
 
     def looked_up(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors (N, F) of images. Raises UserError where the file lacks one."""
+        """The vectors (N, F) of images. Raises UserError if an image is not in the file."""
         found = read_features(find_file(self.file))
         place = {name: row for row, name in enumerate(found.ids)}
         missing = [name for name in ids if name not in place]
@@ -80,7 +80,7 @@ class Features(Encoder):
         return found.features[[place[name] for name in ids]]
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
-        """Refused: there is no network."""
+        """Raises UserError, because there is no network."""
         raise UserError(
             "encoder=features has only the vectors in its file and no network, so it cannot encode "
             "other images; use the model that made the file, then birds quick or a sweep"

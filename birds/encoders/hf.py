@@ -1,8 +1,8 @@
 """Any image model of Hugging Face's transformers, by its name on the hub or from a folder.
 
-The architecture is what `config.json` says; it becomes part of the choice, so a finished run needs
-neither the hub nor the folder. No code of a model is executed. The feature vector is what the
-library's own classifiers see: the pooled map, the class token, or the mean of the tokens.
+The architecture from `config.json` is saved in the run's options, so a finished run needs neither
+the hub nor the folder. No code of a model is executed. The feature vector is the input of the
+library's own classifiers: the pooled map, the class token, or the mean of the tokens.
 """
 
 import json
@@ -39,15 +39,16 @@ NOT_ARCHITECTURE = (
     "transformers_version",
     "_name_or_path",
 )
-HIDDEN = ("reshaped_hidden_states", "hidden_states")  # where a model keeps maps (B, C, h, w)
+HIDDEN = ("reshaped_hidden_states", "hidden_states")  # these may hold maps (B, C, h, w)
 
 
 class HF(Backbone):
     """A model of transformers, such as google/vit-base-patch16-224 or a folder with its files."""
 
     class Options(BackboneOptions):
-        """config: the architecture, as config.json has it. processor: how the weights want images:
-        size, crop_pct, interpolation. Both are read from the model where they are not given.
+        """config: the architecture, as in config.json. processor: the preprocessing for the
+        weights: size, crop_pct, interpolation. Both are read from the model's files if they are not
+        given.
         """
 
         config: dict[str, Any] | None = None
@@ -81,7 +82,7 @@ class HF(Backbone):
 
     @classmethod
     def preferred(cls, options: Any) -> dict[str, Any]:
-        """What preprocessor_config.json says, or the size alone."""
+        """The preprocessing from preprocessor_config.json, or only the size."""
         return cls.wanted(options, {"size": 224, **(options.processor or {})})
 
     def __init__(self, options: Any, image: ImageChoices) -> None:
@@ -95,7 +96,9 @@ class HF(Backbone):
         self.measure(options, image, self._look, own=own)
 
     def _look(self, empty: Tensor) -> None:
-        """Find out from an empty image which hidden states are maps: the last of each scale."""
+        """Find out with an empty image which hidden states are maps; the last of each scale is
+        used.
+        """
         output = self.network(empty, output_hidden_states=True, **self.extra)
         self.kind = next((name for name in HIDDEN if _are_maps(getattr(output, name, None))), "")
         states = getattr(output, self.kind) if self.kind else ()
@@ -107,7 +110,7 @@ class HF(Backbone):
         self.feature_dim = self._vector(output).shape[1]
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
-        """The last map of every scale, where the model has maps, then the vector."""
+        """The last map of every scale, if the model has maps, then the vector."""
         x = self.scaled(image)
         if not self.ends:
             return [self._vector(self.network(x, **self.extra))]
@@ -126,8 +129,9 @@ class HF(Backbone):
         return last[:, 0] if has_class_token else last.mean(1)
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """A group a numbered layer or stage; what comes before the first is a group, what comes
-        after the last another.
+        """One group for each numbered layer or stage.
+
+        Parameters before the first one form a group, and parameters after the last one another.
         """
         groups: dict[str, list[nn.Parameter]] = {"before": []}
         after: list[nn.Parameter] = []
@@ -148,7 +152,7 @@ def _are_maps(states: Any) -> bool:
 
 
 def _of_configuration(made_by: Any, options: Any) -> Any:
-    """Options whose architecture was given in place of a model's."""
+    """The options of a model that was given by its architecture instead of its name."""
     processor = of_processor({}, options.config)
     changes = {
         "mean": options.mean or processor.pop("mean"),
@@ -170,18 +174,18 @@ class _Model:
 
     @property
     def name(self) -> str:
-        """What it is called in a record: no path."""
+        """The model's name in a record, without the path of its folder."""
         return self.asked if self.folder is None else self.folder.resolve().name
 
     def text(self, name: str) -> str | None:
-        """One of its text files."""
+        """The contents of one of its text files; None if there is no such file."""
         if self.folder is None:
             return hub_text(self.asked, name)
         file = self.folder / name
         return file.read_text() if file.is_file() else None
 
     def json(self, name: str) -> dict[str, Any] | None:
-        """One of its files of JSON."""
+        """The contents of one of its JSON files; None if there is no such file."""
         if self.folder is None:
             return hub_json(self.asked, name)
         text = self.text(name)
@@ -240,8 +244,9 @@ def _network(options: Any) -> Any:
 
 
 def _without_pooler(made_by: Any, config: Any) -> dict[str, bool]:
-    """What leaves out a pooling layer that classifiers do not use: their weights lack it, and it
-    would stay random.
+    """The argument that leaves out a pooling layer if the model has one.
+
+    Classifiers do not use this layer and their weights lack it, so it would stay random.
     """
     with torch.device("meta"):
         names = [name for name, _ in made_by(config).named_parameters()]
@@ -250,7 +255,7 @@ def _without_pooler(made_by: Any, config: Any) -> dict[str, bool]:
 
 
 def _loaded(made_by: Any, config: Any, weights: Mapping[str, Tensor], extra: Any) -> Any:
-    """The network with these weights; the library itself knows the names that it used before."""
+    """The network with these weights; the library also understands its older weight names."""
     network, told = made_by.from_pretrained(
         None,
         config=config,
@@ -275,7 +280,7 @@ def _loaded(made_by: Any, config: Any, weights: Mapping[str, Tensor], extra: Any
 
 
 def _extra(network: Any, image: ImageChoices) -> dict[str, bool]:
-    """What the network is told of an image of another size than its own."""
+    """The argument for images whose size is not the network's own, if it can take them."""
     import inspect
 
     own = getattr(network.config, "image_size", None)

@@ -1,6 +1,6 @@
-"""A small network for small images: two convolutions and two dense layers, as LeCun et al. (1998).
+"""A small network for small images: two convolutions and two dense layers (LeCun et al. 1998).
 
-The second dense layer is the head's: the vector that this encoder gives is the first one's output.
+The second dense layer is the head. The encoder's vector is the output of the first one.
 """
 
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ class SimpleCNN(Encoder):
     """Image (B, C, H, W) -> maps of half and a quarter of its side, then a vector (B, dense)."""
 
     class Options(Choices):
-        """widths: channels of the two convolutions; dense: how long the feature vector is."""
+        """widths: channels of the two convolutions; dense: the length of the feature vector."""
 
         widths: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (32, 64)
         dense: Annotated[int, Field(ge=2)] = 128
@@ -42,7 +42,7 @@ class SimpleCNN(Encoder):
 
     @classmethod
     def check(cls, options: Any, image: ImageChoices) -> None:
-        """Refuse a size that two poolings do not divide."""
+        """Raise ValueError for a size that two poolings do not divide."""
         if image.size % 4 or image.size < SMALLEST:
             nearest = max(SMALLEST, round(image.size / 4) * 4)
             raise ValueError(
@@ -61,10 +61,10 @@ class SimpleCNN(Encoder):
         return outputs
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """A group a layer."""
+        """One group for each layer."""
         layers = [*self.convolutions, self.dense]
         return [list(layer.parameters()) for layer in layers]
 
     def layers(self) -> list[str]:
-        """Two convolutions and a dense layer."""
+        """The names of the two convolutions and the dense layer."""
         return ["convolution 1", "convolution 2", "dense"]

@@ -1,7 +1,7 @@
-"""Any of timm's networks, tags included, with or without weights.
+"""Any of timm's networks, with or without a tag and with or without weights.
 
-Maps come from timm's own `forward_intermediates`, their widths and strides from its `feature_info`;
-the feature vector is what its own classifier sees.
+Maps come from timm's own `forward_intermediates`. The feature vector is the input of the network's
+own classifier.
 """
 
 import sys
@@ -28,11 +28,11 @@ class Timm(Backbone):
     """A network of timm by its name, such as resnet50 or vit_base_patch16_224.augreg_in21k."""
 
     class Options(BackboneOptions):
-        """As for every backbone."""
+        """The options of every backbone."""
 
     @classmethod
     def complete(cls, options: Any) -> Any:
-        """The options with the SHA-256 of the weights, and mean and spread of the library."""
+        """The options with the SHA-256 of the weights, and the library's mean and spread."""
         timm = _library()
         config = _config(timm, options.model)
         data = timm.data.resolve_data_config(pretrained_cfg=config.to_dict())
@@ -47,7 +47,7 @@ class Timm(Backbone):
 
     @classmethod
     def preferred(cls, options: Any) -> dict[str, Any]:
-        """What timm says of the model's own weights, or its size alone."""
+        """timm's preprocessing for the model's own weights, or only its size."""
         timm = _library()
         config = _config(timm, options.model)
         found = of_timm(timm.data.resolve_data_config(pretrained_cfg=config.to_dict()))
@@ -72,7 +72,9 @@ class Timm(Backbone):
         self.measure(options, image, self._look, own=data["input_size"][-1])
 
     def _look(self, empty: Tensor) -> None:
-        """Find out from an empty image what the maps are; a ViT has one scale, which is none."""
+        """Find out with an empty image what the maps are; a ViT has maps of one scale, so none are
+        used.
+        """
         outputs = self(empty)
         maps = outputs[:-1]
         sides = [level.shape[-1] for level in maps]
@@ -92,7 +94,7 @@ class Timm(Backbone):
         return [*maps, self.network.forward_head(final, pre_logits=True)]
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """timm's own groups by depth."""
+        """timm's own groups of parameters by depth."""
         from timm.models import group_parameters
 
         matcher = self.network.group_matcher(coarse=True)
@@ -115,7 +117,7 @@ def _library() -> Any:
 
 
 def _config(timm: Any, name: str) -> Any:
-    """What timm knows of a model's weights. Raises UserError for a model or a tag that is not."""
+    """timm's description of a model's weights. Raises UserError for an unknown model or tag."""
     known = timm.list_models(pretrained=False)
     plain, _, tag = name.partition(".")
     if plain not in known:
@@ -137,7 +139,7 @@ def _config(timm: Any, name: str) -> Any:
 def _network(timm: Any, name: str, image: ImageChoices) -> Any:
     config = _config(timm, name)
     if image.size != config.input_size[-1]:
-        try:  # a ViT is built for one size; other networks do not know the word
+        try:  # a ViT is built for one size; other networks do not know this argument
             return timm.create_model(name, pretrained=False, num_classes=0, img_size=image.size)
         except TypeError:
             pass
@@ -150,8 +152,10 @@ def _network(timm: Any, name: str, image: ImageChoices) -> Any:
 
 
 def _renamed(network: Any, weights: Any) -> Any:
-    """Weights as timm itself would read them: names of a model's authors become timm's, position
-    embeddings of another size are interpolated.
+    """The weights converted as timm itself does it.
+
+    Names of a model's authors become timm's, and position embeddings of another size are
+    interpolated.
     """
     module = sys.modules[type(network).__module__]
     convert = getattr(module, "checkpoint_filter_fn", None)
@@ -160,7 +164,7 @@ def _renamed(network: Any, weights: Any) -> Any:
     named = without_prefix(weights, list(network.state_dict()))
     try:
         return convert(named, network)
-    except Exception:  # weights of something else: what does not fit is said by `load_into`
+    except Exception:  # weights of another network: `load_into` reports what does not fit
         return weights
 
 

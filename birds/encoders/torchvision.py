@@ -1,7 +1,7 @@
 """Any of torchvision's classification networks, with or without weights.
 
-Maps are the last of each scale of its convolutional part; the feature vector is what its own last
-layer sees.
+The maps are the last one of each scale of the convolutional part. The feature vector is the input
+of the network's own last layer.
 """
 
 import re
@@ -31,7 +31,7 @@ class Torchvision(Backbone):
     """A network of torchvision by its name, such as mobilenet_v2, resnet50 or alexnet."""
 
     class Options(BackboneOptions):
-        """As for every backbone."""
+        """The options of every backbone."""
 
     @classmethod
     def complete(cls, options: Any) -> Any:
@@ -50,7 +50,7 @@ class Torchvision(Backbone):
 
     @classmethod
     def preferred(cls, options: Any) -> dict[str, Any]:
-        """What the library's preset says, or its size alone."""
+        """The preprocessing of the library's preset, or only its size."""
         preset = _preset(_library(options), options)
         if preset is None:
             return {"size": 224}
@@ -67,7 +67,7 @@ class Torchvision(Backbone):
         self.measure(options, image, self._look, own=224)
 
     def _look(self, empty: Tensor) -> None:
-        """Find out from an empty image where a scale ends."""
+        """Find out with an empty image after which layers a scale ends."""
         size = empty.shape[-1]
         sides: list[int] = []
         widths: list[int] = []
@@ -94,7 +94,9 @@ class Torchvision(Backbone):
         return outputs
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """A group a scale; what comes after the last map is its own, where it has parameters."""
+        """One group for each scale, and one for the layers after the last map if they have
+        parameters.
+        """
         groups: list[list[nn.Parameter]] = [[]]
         for k, stage in enumerate(self.stages):
             groups[-1] += list(stage.parameters())
@@ -130,8 +132,9 @@ def _network(options: Any) -> nn.Module:
 
 
 def _preset(models: Any, options: Any) -> Any:
-    """The library's own weights of a model: its best, or its first where a file is given; their
-    preprocessing differs.
+    """The library's description of a model's own weights: the best ones, or the first for a file.
+
+    Their preprocessing differs.
     """
     known = list(models.get_model_weights(options.model))
     if not known:
@@ -142,15 +145,16 @@ def _preset(models: Any, options: Any) -> Any:
 
 
 def _identity(preset: Any) -> str:
-    """The beginning of the SHA-256 of the library's own weights, which their file's name holds."""
+    """The beginning of the SHA-256 of the library's own weights, from the name of their file."""
     stated = re.search(r"-([0-9a-f]{8,})\.pth$", preset.url)
     assert stated is not None, preset.url
     return PREFIX + stated[1]
 
 
 def _hub_file(name: str, preset: Any) -> str:
-    """The identity of the library's own weights: the beginning of their SHA-256, which the name of
-    their file holds. They are fetched later, into TORCH_HOME, if need be.
+    """The identity of the library's own weights: the beginning of their SHA-256.
+
+    The file is downloaded into TORCH_HOME when it is needed.
     """
     if preset is None:
         raise UserError(f"encoder.weights=pretrained: torchvision has no weights of {name}")
@@ -200,7 +204,7 @@ class _Flat(nn.Module):
 
 
 def _before_the_last_layer(network: Any) -> nn.Module:
-    """From the last map to what the network's own last layer sees."""
+    """The layers from the last map to the input of the network's own last layer."""
     classifier = getattr(network, "classifier", None)
     if isinstance(classifier, nn.Sequential):
         linear = [layer for layer in classifier if isinstance(layer, nn.Linear)]

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from birds.core.spec import Choices, ImageChoices
 from birds.encoders import Encoder
 
-PIXEL_MEAN, PIXEL_SPREAD = 0.5, 0.25  # of images as fractions: the network's own scaling
-GROUPS = 8  # of channels, each normalised by itself, where their number divides
+PIXEL_MEAN, PIXEL_SPREAD = 0.5, 0.25  # mean and spread with which images as fractions are scaled
+GROUPS = 8  # groups of channels for norm=group, if the number of channels divides
 
 
 def block(*channels: int, norm: str) -> nn.Sequential:
-    """3x3 convolutions from each number of channels to the next, each normalised and with ReLU."""
+    """3x3 convolutions from each number of channels to the next, with normalisation and ReLU."""
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
         normal: nn.Module = nn.BatchNorm2d(after)
@@ -39,7 +39,9 @@ class UNet(Encoder):
     """Image (B, C, H, W) -> maps (B, widths[k], H / (stem 2^k), W / (stem 2^k)), finest first."""
 
     class Options(Choices):
-        """stem: pixels a side folded into channels; widths: channels of each level."""
+        """stem: the side, in pixels, of the blocks folded into channels; widths: channels of each
+        level.
+        """
 
         stem: Literal[1, 2, 4] = 2
         widths: Annotated[tuple[Annotated[int, Field(ge=4)], ...], Field(min_length=2)]
@@ -61,7 +63,7 @@ class UNet(Encoder):
 
     @classmethod
     def check(cls, options: Any, image: ImageChoices) -> None:
-        """Refuse a size that is not a multiple of the deepest map's stride."""
+        """Raise ValueError for a size that is not a multiple of the deepest map's stride."""
         stride = options.stem << (len(options.widths) - 1)
         if image.size % stride:
             nearest = max(1, round(image.size / stride)) * stride
@@ -77,16 +79,16 @@ class UNet(Encoder):
         return _through(self.levels, x)
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """A group a level."""
+        """One group for each level."""
         return [list(level.parameters()) for level in self.levels]
 
     def for_export(self) -> nn.Module:
-        """The same function without space to depth, which runtimes are slow at."""
+        """The same function without space to depth, which is slow in exported models."""
         return StridedUNet(self)
 
 
 class StridedUNet(nn.Module):
-    """The U-Net's encoder on pixels of 0 to 255: the stem is a strided convolution."""
+    """The U-Net's encoder for pixels of 0 to 255; its stem is a strided convolution."""
 
     def __init__(self, encoder: UNet) -> None:
         super().__init__()

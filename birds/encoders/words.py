@@ -28,25 +28,25 @@ from birds.encoders._own_size import Description, OwnSizeEncoder
 from birds.encoders._words import histogram, nearest_words
 
 DESCRIBING = ("descriptor", "long_side", "keypoints", "patch", "step")
-SCALE_AT_START = 0.5  # of the length of descriptors, until a vocabulary says what is usual
+SCALE_AT_START = 0.5  # share of a descriptor's length, used until a vocabulary is fitted
 
 
 class Words(OwnSizeEncoder):
     """Grey image of any size -> a histogram (B, F) of visual words, F = words x cells."""
 
     class Options(Choices):
-        """What is described, by how many words, and how a histogram is made of them.
+        """Which descriptors are computed, how many words there are, and how a histogram is made.
 
-        words: how many. descriptor: what describes a place of an image. long_side: larger images
-        are made smaller, so that their long side has so many pixels; null for their own size.
-        keypoints: how many of an image at most, the strongest; 0 for all. patch, step: side and
-        distance in pixels of the patches of dense_sift. matcher: how the nearest word is found, by
-        comparing all or by FLANN's k-d trees, which are approximate (Muja and Lowe 2009).
-        assignment: `hard` counts the nearest word, `soft` shares a descriptor among the `nearest`
-        ones by a Gaussian of their distances (Philbin et al. 2008, 10.1109/CVPR.2008.4587635).
-        normalisation: l1 (a sum of 1), l2 (a length of 1) or power, which is square roots and
-        then l2 (Perronnin et al. 2010, 10.1007/978-3-642-15561-1_11). levels: of the spatial
-        pyramid, 1 for none; level k has 4^k cells.
+        words: how many. descriptor: the kind of local descriptor. long_side: images whose long side
+        has more pixels are made smaller to this; null keeps their own size. keypoints: the most
+        keypoints of an image, the strongest; 0 for all. patch, step: side and distance in pixels of
+        the patches of dense_sift. matcher: how the nearest word is found, by comparing all or by
+        FLANN's k-d trees, which are approximate (Muja and Lowe 2009). assignment: `hard` counts the
+        nearest word, `soft` shares a descriptor among the `nearest` ones by a Gaussian of their
+        distances (Philbin et al. 2008, 10.1109/CVPR.2008.4587635). normalisation: l1 (a sum of 1),
+        l2 (a length of 1) or power, which is square roots and then l2 (Perronnin et al. 2010,
+        10.1007/978-3-642-15561-1_11). levels: of the spatial pyramid, 1 for none; level k has 4^k
+        cells.
         """
 
         words: Annotated[int, Field(ge=2, le=20_000)] = 250
@@ -64,7 +64,7 @@ class Words(OwnSizeEncoder):
         @model_validator(mode="before")
         @classmethod
         def _unread_options_are_defaults(cls, values: Any) -> Any:
-            """Options that these choices do not read are left out, so equal runs have one key."""
+            """Remove options that these choices do not use, so that equal runs have one key."""
             if values.get("descriptor") == "surf":
                 raise ValueError(
                     "encoder.descriptor=surf: SURF is patented, so OpenCV's wheels leave it out; "
@@ -105,7 +105,7 @@ class Words(OwnSizeEncoder):
         self._index: Any = None
 
     def _drawn(self, words: int) -> Float[Tensor, "W D"]:
-        """Words at random, of the length and the range of descriptors."""
+        """Random words with the length and the range of descriptors."""
         if self.kind.binary:
             return torch.randint(0, 256, (words, self.kind.length)).float()
         drawn = torch.randn(words, self.kind.length)
@@ -115,18 +115,20 @@ class Words(OwnSizeEncoder):
 
     @classmethod
     def shared_by_heads(cls, options: Any) -> Any:
-        """The options that decide what a vocabulary is; the others stand at their defaults."""
+        """The options that a vocabulary depends on; the others are set to their defaults."""
         read = {name: getattr(options, name) for name in ("words", *DESCRIBING)}
         return cls.Options.model_validate(read)
 
     @classmethod
     def described_by(cls, options: Any) -> dict[str, Any]:
-        """The options of `describe`, and OpenCV's version."""
+        """The options that `describe` uses, and OpenCV's version."""
         read = {name: getattr(options, name) for name in DESCRIBING}
         return read | {"opencv": str(opencv().__version__)}
 
     def take_vocabulary(self, words: Float[np.ndarray, "W D"], scale: float) -> None:
-        """Use these words; bits are packed in bytes. `scale`: the usual distance to the nearest."""
+        """Use these words, whose bits are packed in bytes; `scale` is the mean distance to the
+        nearest.
+        """
         self.vocabulary.data = torch.from_numpy(np.ascontiguousarray(words, np.float32))
         self.scale = torch.full((1,), float(scale))
         self._index = None
@@ -151,6 +153,8 @@ class Words(OwnSizeEncoder):
         return encoded
 
     def nearest_distances(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Distances (K,) of descriptors (K, D) to their nearest word: Euclidean or unequal bits."""
+        """The distances (K,) of descriptors (K, D) to their nearest word, Euclidean or in unequal
+        bits.
+        """
         find = nearest_words(self.options, self.kind, self.vocabulary.detach().cpu().numpy())
         return find(values)[1][:, 0]

@@ -2,7 +2,7 @@
 it.
 
 A method needs no epochs, no Lightning and no network: `birds.methods.gradient` is for those that
-train by gradient descent, `birds.methods.classify.by_fitting` for heads that scikit-learn fits.
+train by gradient descent, `birds.methods.classify._by_fitting` for heads that scikit-learn fits.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a method is given beside its choices: data, what it stands on, and where it works.
+    """What a method gets besides its options: the data, the runs it builds on, and where it works.
 
     given: the finished methods that the run needs, in the order of `spec.needs`.
     log: the run in W&B, or None.
@@ -39,15 +39,19 @@ class Job:
 
 
 class Method(Protocol):
-    """What a run needs of its method."""
+    """The functions of a method that a run calls."""
 
     def fit(self, job: Job) -> dict[str, Any]:
-        """Learn, from the last state saved where there is one; save what was learnt into the
-        folder. Returns what the record says of it, such as `epochs` and `cost_seconds`.
+        """Learn and save the result into the run's folder. Continues from the last saved state, if
+        any.
+
+        Returns columns of the record, such as `epochs` and `cost_seconds`.
         """
 
     def measure(self, job: Job) -> dict[str, Any]:
-        """Metrics of what was saved, by column; predictions and pictures go into the folder."""
+        """Returns metrics of the saved result, by column; predictions and pictures go into the
+        folder.
+        """
 
 
 class Pretraining(Method, Protocol):
@@ -57,7 +61,7 @@ class Pretraining(Method, Protocol):
 
 
 def create_method(job: Job) -> Any:
-    """The method of a run, untrained, or standing on what it was given."""
+    """The method of a run: untrained, or starting from the finished methods that it was given."""
     made_by = part_class(job.spec.kind, job.spec.method.place)
     if hasattr(made_by, "create"):
         return made_by.create(job)
@@ -65,7 +69,7 @@ def create_method(job: Job) -> Any:
 
 
 def load_method(spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -> Any:
-    """A finished run's method as it was saved; raises UserError where that is missing."""
+    """A finished run's method, as it was saved. Raises UserError when saved files are missing."""
     from birds.encoders import blank_encoders
 
     with blank_encoders():
@@ -73,8 +77,8 @@ def load_method(spec: RunSpec, folder: RunFolder, classes: Sequence[str] = ()) -
 
 
 def refuse_without_unlabelled(spec: RunSpec, unlabelled: int) -> None:
-    """Raise UserError where a run, or one that it needs, learns from unlabelled images and there
-    are none.
+    """Raise UserError if there are no unlabelled images, but the run, or a run that it needs,
+    learns from them.
 
     Args:
         spec: the run.

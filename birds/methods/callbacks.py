@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from birds.core.spec import Training
 from birds.core.store import RunFolder, Stopped, write_text
 
-TOLD = {  # what a run says of itself after each epoch, by the column of its curves
+TOLD = {  # what a run reports after each epoch: name in the report -> column of the curves
     "loss": "train_loss",
     "valid_loss": "valid_loss",
     "valid_accuracy": "valid_accuracy",
@@ -21,8 +21,10 @@ TOLD = {  # what a run says of itself after each epoch, by the column of its cur
 
 
 class Curves(Callback):
-    """One row an epoch in `curves.csv`, whatever the tracking; the run's progress; the seconds of
-    all attempts.
+    """Writes one row an epoch to `curves.csv`, with or without tracking, and reports the run's
+    progress.
+
+    `train_seconds` and `fit_seconds` are sums over all attempts of the run.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Curves(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._folder.assert_mine()
         self.fit_seconds += time.perf_counter() - self._epoch_started
-        if not trainer.enable_validation:  # else it was counted as validation began
+        if not trainer.enable_validation:  # with validation, it was added when validation began
             self.train_seconds += time.perf_counter() - self._epoch_started
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         pl_module.log("lr", lr)
@@ -86,7 +88,7 @@ class Curves(Callback):
 
 
 class Stopping(Callback):
-    """Ends a training between two epochs, after a checkpoint, once `should_stop` says so."""
+    """Ends a training between two epochs, after a checkpoint, once `should_stop` returns true."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
@@ -109,7 +111,7 @@ def refuse_to_diverge(row: dict[str, float], monitored: str | None) -> None:
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:
-    """The rows as CSV text; the columns are those of the last row."""
+    """The rows as CSV text, with the columns of the last row."""
     text = io.StringIO()
     writer = csv.DictWriter(
         text, fieldnames=list(rows[-1]), extrasaction="ignore", restval="", lineterminator="\n"
@@ -120,7 +122,7 @@ def as_csv(rows: list[dict[str, float]]) -> str:
 
 
 class _From(Callback):
-    """A callback that looks at the ends of epochs from one on, which is a share of them all."""
+    """A callback that ignores the first epochs; `share` (0 to 1) of all epochs says how many."""
 
     def __init__(self, share: float, epochs: int, **options: Any) -> None:
         super().__init__(**options)
@@ -132,7 +134,9 @@ class _From(Callback):
 
 
 class EarlyStoppingFrom(_From, EarlyStopping):
-    """Patience counts from a share of the epochs on: a good start first gets worse."""
+    """Patience starts after a share of the epochs: a good start often gets worse before it gets
+    better.
+    """
 
 
 class CheckpointFrom(_From, ModelCheckpoint):
@@ -140,9 +144,9 @@ class CheckpointFrom(_From, ModelCheckpoint):
 
 
 def keeping(folder: RunFolder, training: Training, monitored: str | None) -> list[Callback]:
-    """Early stopping where it was asked for, then the checkpoint that is kept and the last one.
+    """Callbacks: early stopping if it was asked for, then the best and the last checkpoint.
 
-    Without a monitored value the last epoch is the one that is kept.
+    Without a monitored value the last epoch is kept as the best.
     """
     where: dict[str, Any] = {
         "dirpath": folder.checkpoint("best").parent,
@@ -167,8 +171,9 @@ def keeping(folder: RunFolder, training: Training, monitored: str | None) -> lis
 
 
 def stopped_early(checkpoint: dict[str, Any]) -> bool:
-    """Whether a training checkpoint was written after patience ran out: Lightning forgets this when
-    it resumes.
+    """Whether patience had run out when this training checkpoint was written.
+
+    Lightning does not remember this when it resumes.
     """
     states = [
         state for name, state in checkpoint["callbacks"].items() if name.startswith("EarlyStopping")

@@ -22,14 +22,14 @@ from birds.core.store import write_text
 from birds.methods import Job
 
 UNTIMED, ROUNDS = 3, 9
-PAYS = 1.05  # times as fast as eager: from there on it is worth its start
+PAYS = 1.05  # smallest speed-up over eager that is worth the compiling time
 
 
 def compile_where_it_pays(encoder: nn.Module, job: Job) -> bool:
-    """Compile the encoder in place if `runtime.compile` says so, or is auto and a GPU shows that it
-    pays.
+    """Compile the encoder in place if `runtime.compile` is true, or is auto and a GPU gets faster
+    by it.
 
-    Returns whether it did. To be called in the precision of the training.
+    Returns whether it did. Call it in the precision of the training.
     """
     wanted = job.runtime.compile
     if wanted == "auto":
@@ -40,14 +40,16 @@ def compile_where_it_pays(encoder: nn.Module, job: Job) -> bool:
 
 
 def known_speedup(encoder: nn.Module, job: Job) -> float:
-    """What `speedup` found here before, or finds now, with a batch of this run's shape."""
+    """The `speedup` for a batch of this run's shape: from the cache folder, or measured now and
+    saved.
+    """
     image, machine = job.spec.image, job.machine
     shape = (job.data.batch_size, image.channels, image.size, image.size)
     about = [machine.record()["device_name"], machine.precision, torch.__version__]
     about += [job.spec.encoder.model_dump_json(), str(shape)]
     name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
     file = job.runtime.cache_dir / f"compiled-{name}.json"
-    with locked(file.with_suffix(".lock")):  # runs side by side would slow each other's steps
+    with locked(file.with_suffix(".lock")):  # simultaneous runs would slow each other down
         if not file.exists():
             found = speedup(encoder, torch.zeros(shape, device=machine.device))
             write_text(file, json.dumps({"about": about, "speedup": found}))
@@ -55,8 +57,9 @@ def known_speedup(encoder: nn.Module, job: Job) -> float:
 
 
 def speedup(encoder: nn.Module, image: Float[Tensor, "B C H W"]) -> float:
-    """How many times as fast a step forward and back is compiled as eager: median over rounds; 0 if
-    it does not run.
+    """How many times as fast as eager a compiled forward and backward step is.
+
+    It is the median over rounds, or 0 if compiling fails.
     """
     ways = [copy.deepcopy(encoder).to(image.device) for _ in range(2)]
     ways[1].compile()  # type: ignore[no-untyped-call]
@@ -64,7 +67,7 @@ def speedup(encoder: nn.Module, image: Float[Tensor, "B C H W"]) -> float:
         rounds = []
         for _ in range(UNTIMED + ROUNDS):
             rounds.append([_seconds(own, image) for own in ways])
-    except Exception:  # no compiler, or one that fails: eager does
+    except Exception:  # no compiler, or it fails: eager works
         return 0.0
     took = np.array(rounds[UNTIMED:])
     return float(np.median(took[:, 0] / took[:, 1]))

@@ -1,9 +1,9 @@
 """The decoder of a U-Net for any encoder with maps; it is discarded after pretraining.
 
-Plain skip connections can copy the image past the deepest map, so they can be limited: dropped per
-image in training, so that the deepest map must then represent the image alone, gated, or narrowed
-(docs/unet.md). Each level has one convolution and reduces the channels before it upsamples. This
-halves the cost and leaves more of the work to the encoder.
+Plain skip connections can copy the image without using the deepest map. They can be limited in
+three ways: dropped for some images in training, so that the deepest map alone must represent these
+images; gated; or narrowed (docs/unet.md). Each level has one convolution and reduces the channels
+before it upsamples. This halves the cost and leaves more of the work to the encoder.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ from torch import Tensor, nn
 from birds.encoders import Encoder
 from birds.encoders.unet import PIXEL_MEAN, PIXEL_SPREAD, block
 
-GATE = -4.0  # where a gate starts: its sigmoid lets 1.8 % through
+GATE = -4.0  # start value of a gate: its sigmoid is 0.018
 
 
 class Gate(nn.Module):
-    """Lets a learned share of each channel through, almost nothing at first."""
+    """Multiplies each channel by a learned factor between 0 and 1, which starts near 0."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.opening = nn.Parameter(torch.full((channels, 1, 1), GATE))
 
     def forward(self, skip: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """The skip connection, scaled channel by channel."""
+        """The skip connection, with every channel scaled."""
         return skip * self.opening.sigmoid()
 
 
 class Decoder(nn.Module):
-    """Maps, finest first -> the image as fractions.
+    """Maps, finest first, to an image with pixels as fractions (0 to 1).
 
     Args:
-        encoder: whose maps it reads; it must have two or more.
-        skips: gated, narrow (1x1 convolutions to `skip_channels`), or plain, whether they are
-            dropped in training or not.
+        encoder: the encoder whose maps are decoded; it must have two or more.
+        skips: gated, narrow (1x1 convolutions to `skip_channels`) or plain; dropout has plain skip
+            connections, some of which are dropped in training.
         skip_channels: how many channels a narrow skip connection has.
         norm: batch or group.
     """
@@ -63,7 +63,9 @@ class Decoder(nn.Module):
     def forward(
         self, maps: Sequence[Tensor], keep: Bool[Tensor, " B"] | None = None
     ) -> Float[Tensor, "B C H W"]:
-        """The image from its maps; images that `keep` rules out go without skip connections."""
+        """The image restored from its maps. Where `keep` is false, an image gets no skip
+        connections.
+        """
         x = maps[-1]
         skips = [through(level) for through, level in zip(self.skips, maps[:-1], strict=True)]
         ways = zip(reversed(self.narrow), reversed(self.levels), reversed(skips), strict=True)

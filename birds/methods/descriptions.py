@@ -28,17 +28,17 @@ from birds.encoders._own_size import Description, OwnSizeEncoder
 from birds.methods import Job
 
 VERSION = 1
-AHEAD = 64  # images described before they are written
+AHEAD = 64  # how many images are described before their descriptors are written
 
 
 class Descriptions(Sequence[Description]):
     """The descriptions of N images, in order.
 
     Args:
-        place: where something is seen, of all images one after the other, (T, 2).
+        place: the positions of the descriptors, image after image, (T, 2).
         values: the descriptors (T, D), uint8 or float32.
-        starts: where each image's begin, and the end of the last, (N + 1,).
-        chosen: which of the images these are, all unless given.
+        starts: the index of each image's first descriptor, and T as the last value, (N + 1,).
+        chosen: which of the images these are; by default all.
     """
 
     def __init__(
@@ -71,7 +71,9 @@ class Descriptions(Sequence[Description]):
         return counts
 
     def drawn(self, most: int, random: np.random.Generator) -> NDArray[Any]:
-        """At most so many descriptors (S, D) of all these images, each as likely as any other."""
+        """At most `most` descriptors (S, D) of all these images, drawn uniformly without
+        replacement.
+        """
         counts = self.counts
         total = int(counts.sum())
         places = np.arange(total)
@@ -86,9 +88,9 @@ class Descriptions(Sequence[Description]):
 def described(
     encoder: OwnSizeEncoder, job: Job, rows: NDArray[np.int64], noise: float = 0.0
 ) -> Descriptions:
-    """The descriptions of the images of these rows, all of the data set or all of the wider pool.
+    """The descriptions of these rows, which belong to the data set or all to the wider pool.
 
-    With `noise` that fraction of their pixels is replaced first, by the data set's own draw.
+    With `noise`, that fraction of their pixels is replaced first, with the data set's random seed.
     """
     name = _name(job, rows, noise)
     index = job.runtime.cache_dir / f"descriptions-{name}.npz"
@@ -125,7 +127,7 @@ def _write(
     index: Path,
     values: Path,
 ) -> None:
-    """Describe images and write both files; the index, which says that they are whole, last."""
+    """Describe images and write both files. The index is last: it marks them as complete."""
     places: list[NDArray[np.float32]] = []
     kind: list[NDArray[Any]] = []
 
@@ -150,7 +152,7 @@ def _write(
 def _in_order(
     encoder: OwnSizeEncoder, job: Job, rows: NDArray[np.int64], noise: float
 ) -> Iterator[Description]:
-    """Images decoded and described side by side, one thread a core; OpenCV frees Python's lock."""
+    """Decode and describe images in parallel, one thread a core; OpenCV releases Python's lock."""
 
     def seen(row: int) -> Description:
         image = job.data.at_own_size(row, channels=1)[..., 0]
@@ -160,7 +162,7 @@ def _in_order(
     with ThreadPoolExecutor(cores()) as pool:
         for row in rows.tolist():
             ahead.append(pool.submit(seen, row))
-            if len(ahead) > AHEAD:  # describing goes on while this one is written
+            if len(ahead) > AHEAD:  # the next image is described while this one is written
                 yield ahead.popleft().result()
         for waiting in ahead:
             yield waiting.result()
@@ -171,7 +173,8 @@ def peppered(
 ) -> UInt8[np.ndarray, "h w"]:
     """The image with a fraction `noise` of its pixels replaced, half by black and half by white.
 
-    With one draw, from the data set's seed and the row, what less noise replaces more does too.
+    The random draw depends on the data set's seed and the row. Pixels that are replaced at one
+    noise level are also replaced at every higher level.
     """
     if not noise:
         return np.ascontiguousarray(image)

@@ -21,14 +21,14 @@ from birds.encoders import Encoder
 from birds.methods import Job
 from birds.methods.onnx_graph import onnx_graph
 
-TOLERANCE = 1e-4  # largest difference of a feature from PyTorch's fp32, as a share of the largest
+TOLERANCE = 1e-4  # largest difference from PyTorch's fp32, as a share of the largest feature
 IMAGE, FEATURES = "image", "features"
 Encode = Callable[[Tensor], Tensor]  # fractions (B, C, H, W) -> features (B, F)
 
 
 class PooledFeatures(nn.Module):
-    """An encoder in the form for export, as a network of one output: fractions (B, C, H, W) to
-    features (B, F).
+    """An encoder in its form for export, with one output: images (B, C, H, W), pixels as fractions
+    (0 to 1), to features (B, F).
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -42,7 +42,10 @@ class PooledFeatures(nn.Module):
 
 
 class Compared(NamedTuple):
-    """What encodes, and how far its features are from PyTorch's in fp32, as a share."""
+    """A function that encodes images, and the difference of its features from PyTorch's in fp32.
+
+    The difference is a share of the largest feature.
+    """
 
     encode: Encode
     difference: float
@@ -52,13 +55,13 @@ _KEPT: WeakKeyDictionary[Encoder, Compared] = WeakKeyDictionary()  # an export t
 
 
 def encoding(encoder: Encoder, job: Job, first: Float[Tensor, "B C H W"]) -> Encode:
-    """What encodes batches of images for this run, as its `encode` says.
+    """The function that encodes batches of images for this run, as the option `encode` says.
 
     Args:
         encoder: frozen, on the run's device.
         first: some images as fractions, on which ONNX Runtime is compared with PyTorch.
 
-    Raises UserError where ONNX Runtime is asked for and cannot do it.
+    Raises UserError if ONNX Runtime is asked for and cannot run the encoder.
     """
     if job.runtime.encode == "eager":
         return encoder.features
@@ -72,8 +75,9 @@ def encoding(encoder: Encoder, job: Job, first: Float[Tensor, "B C H W"]) -> Enc
 
 
 def encode_record(encoder: Encoder) -> dict[str, float]:
-    """The record's column of an encoder that ONNX Runtime ran: how far its features are from
-    PyTorch's in fp32, as a share of the largest.
+    """The record's column for an encoder that ONNX Runtime ran; empty for other encoders.
+
+    It is the largest difference from PyTorch's fp32 features, as a share of the largest feature.
     """
     kept = _KEPT.get(encoder)
     return {"encode_difference": kept.difference} if kept else {}
@@ -82,7 +86,7 @@ def encode_record(encoder: Encoder) -> dict[str, float]:
 def through_onnx(encoder: Encoder, first: Float[Tensor, "B C H W"], threads: int) -> Compared:
     """The encoder in ONNX Runtime, compared with PyTorch in fp32 on some images.
 
-    Raises UserError where a package is missing, the encoder cannot be exported, or its features
+    Raises UserError when a package is missing, the encoder cannot be exported, or its features
     differ by more than TOLERANCE.
     """
     try:
@@ -103,7 +107,7 @@ def through_onnx(encoder: Encoder, first: Float[Tensor, "B C H W"], threads: int
         session = onnxruntime.InferenceSession(
             graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # whatever either raises at an operation that it does not know
+    except Exception as error:  # any error, because both raise many types for unknown operations
         kind = type(error).__name__
         raise UserError(
             f"encode=onnx: this encoder cannot be exported ({kind}); choose encode=eager"

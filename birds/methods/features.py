@@ -33,9 +33,9 @@ def features_of(
 ) -> NDArray[np.float32]:
     """The pooled features (N, F) of the images of a part, in the order of `job.data.rows[part]`.
 
-    The training images of a data set are encoded together, so that every cut of them shares one
-    file, and so are those of a wider pool. With `noise` that fraction of pixels is replaced, by the
-    data set's own draw.
+    All training images of a data set are encoded together, so that every cut of them shares one
+    file; the same holds for a wider pool. With `noise`, that fraction of pixels is replaced; the
+    random draw depends on the data set's seed.
     """
     data = job.data
     training = part in ("labelled", "unlabelled", "train")
@@ -55,7 +55,7 @@ def features_of(
 def images_described(
     encoder: OwnSizeEncoder, job: Job, rows: NDArray[np.int64]
 ) -> list[Descriptions]:
-    """The descriptions of training images: those of the data set, and of a wider pool if any.
+    """The descriptions of training images: those of the data set, and those of a wider pool if any.
 
     All training images are described together, so that every cut of them shares one file.
     """
@@ -126,7 +126,7 @@ def _encoded(
 
 
 def _looked_up(encoder: Encoder, job: Job, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The features of the rows that a file brings. Raises UserError for rows of a wider pool."""
+    """The features of the rows in a feature file. Raises UserError for rows of a wider pool."""
     ids = job.data.images.ids
     if (rows >= len(ids)).any():
         raise UserError(

@@ -1,9 +1,9 @@
-"""The generator of a DCGAN: from latent vectors to images, each layer doubling the image.
+"""The generator of a DCGAN: from latent vectors to images; each layer doubles the image's side.
 
-Radford et al. (2016, arXiv:1511.06434). A dense layer makes a small map of many channels;
-transposed convolutions with batch normalisation enlarge it; the last one ends in tanh, which is
-scaled here to fractions, 0 to 1. Latent values are uniform between -1 and 1 there and normal here,
-as in most implementations since.
+Radford et al. (2016, arXiv:1511.06434). A dense layer makes a small map of many channels, and
+transposed convolutions with batch normalisation enlarge it. The last one ends in tanh, which is
+scaled here to fractions, 0 to 1. The paper's latent values are uniform between -1 and 1; here they
+are normal, as in most later implementations.
 """
 
 from typing import Literal
@@ -19,13 +19,13 @@ Activation = Literal["relu", "leaky_relu"]
 
 
 class Generator(nn.Module):
-    """Latent vectors (B, D) -> images (B, C, H, W) as fractions.
+    """Latent vectors (B, D) -> images (B, C, H, W), pixels as fractions (0 to 1).
 
     Args:
         image: the size and the channels of the images.
         latent: how many values a latent vector has.
         width: channels of the last hidden layer; each layer before it has twice as many.
-        activation: relu, as the paper has it, or leaky_relu.
+        activation: relu, as in the paper, or leaky_relu.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Generator(nn.Module):
 
 
 def _rectifier(activation: Activation) -> nn.Module:
-    """The paper's rectifier, or the leaky one of its discriminator."""
+    """ReLU as in the paper's generator, or leaky ReLU as in its discriminator."""
     return nn.ReLU(inplace=True) if activation == "relu" else nn.LeakyReLU(LEAK, inplace=True)
 
 

@@ -1,8 +1,9 @@
 """Methods that train by gradient descent; only this module uses Lightning's Trainer.
 
 A method is a LightningModule with `training_step`, `validation_step`, `test_step` and
-`configure_optimizers`, as its users expect. One that steps by hand (`automatic_optimization =
-False`, several optimizers) works as well: clipping and accumulation are then its own.
+`configure_optimizers`, as users of Lightning expect. A method may also step by hand
+(`automatic_optimization = False`, several optimizers); then it must clip and accumulate gradients
+itself.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
 
 
 class GradientMethod(L.LightningModule):
-    """A method that Lightning trains. Subclasses give the steps and what is tested.
+    """A method that Lightning trains. Subclasses define the steps and what is tested.
 
-    monitored: the value of the validation whose lowest epoch is kept; None keeps the last epoch.
+    monitored: the validation value whose lowest epoch is kept; None keeps the last epoch.
     clip: the largest norm of a gradient.
     """
 
@@ -49,16 +50,16 @@ class GradientMethod(L.LightningModule):
         return self.spec.training
 
     def random(self, purpose: str, *position: int) -> torch.Generator:
-        """A generator on the method's device for one purpose, from the run's seed."""
+        """A random generator on the method's device for one purpose, seeded by the run's seed."""
         seed = stream_seed(self.spec.seed, purpose, *position)
         return torch.Generator(self.device).manual_seed(seed)
 
     @abstractmethod
     def training_step(self, batch: Any, index: int) -> Any:
-        """The loss of a batch; nothing where the method steps by hand."""
+        """The loss of a batch; None if the method steps its optimizers by hand."""
 
     def learning_groups(self) -> Groups:
-        """Factors to the learning rate, and the parameters that each is for."""
+        """Pairs of a factor to the learning rate and the parameters with this factor."""
         return [(1.0, list(self.parameters()))]
 
     def configure_optimizers(self) -> Any:
@@ -68,11 +69,11 @@ class GradientMethod(L.LightningModule):
         )
 
     def before_fit(self, job: Job) -> bool:
-        """What is done once in the precision of the training; returns whether code was compiled."""
+        """Prepare the training, in its precision; returns whether code was compiled."""
         return False
 
     def fit(self, job: Job) -> dict[str, Any]:
-        """Train to the end, from the last checkpoint where there is a whole one."""
+        """Train to the end, from the last checkpoint if there is a complete one."""
         hush()
         curves = Curves(job.folder, self.training_choices, job.say, self.monitored)
         trainer = self._new_trainer(job, curves)
@@ -94,14 +95,14 @@ class GradientMethod(L.LightningModule):
         }
 
     def measure(self, job: Job) -> dict[str, Any]:
-        """Test by the best checkpoint where there is a `test_step`, then measure what was found."""
+        """Test with the best checkpoint if there is a `test_step`; returns metrics and costs."""
         if is_overridden("test_step", self):
             self._tester.test(self, job.data, verbose=False)
         measured = self.tested(job)
         return measured | self.costs(job)
 
     def tested(self, job: Job) -> dict[str, Any]:
-        """Metrics of the last test; predictions and pictures go into the folder."""
+        """Metrics of the last test; predictions and pictures are saved in the run's folder."""
         return {}
 
     def forward_for_cost(self, image: Tensor) -> Any:
@@ -109,7 +110,7 @@ class GradientMethod(L.LightningModule):
         return self(image)
 
     def costs(self, job: Job) -> dict[str, Any]:
-        """Parameters, operations of one image and the most memory that was used."""
+        """Parameters, floating-point operations per image, and peak memory."""
         self.to(job.machine.device).eval()
         image = job.spec.image
         shape = (image.channels, image.size, image.size)
@@ -134,7 +135,7 @@ class GradientMethod(L.LightningModule):
             callbacks=[curves, *kept, Stopping(job.should_stop)],
             num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
-            plugins=[LightningEnvironment()],  # under SLURM too: this harness requeues by itself
+            plugins=[LightningEnvironment()],  # also under SLURM: this harness requeues runs
             enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=job.folder.path,
@@ -150,29 +151,29 @@ class GradientMethod(L.LightningModule):
         resumed: dict[str, Any] = {"ckpt_path": path, "weights_only": True} if last else {}
         try:
             trainer.fit(self, job.data, **resumed)
-        except BaseException as error:  # Ctrl-C: Lightning makes a SystemExit of it, or fails
+        except BaseException as error:  # after Ctrl-C, Lightning raises SystemExit or another error
             if isinstance(error, SystemExit) or isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise
 
 
 class GradientPretraining(GradientMethod):
-    """A pretraining by gradient descent: it has an `encoder`, and is loaded from its checkpoint."""
+    """A pretraining by gradient descent. It has an `encoder` and is loaded from its checkpoint."""
 
     encoder: Any
 
     def forward(self, image: Tensor) -> Any:
-        """What the encoder gives; a pretraining with more of its own says so."""
+        """The encoder's outputs; pretrainings with further layers override this."""
         return self.encoder(image)
 
     @classmethod
     def section(cls, options: Any) -> str | None:
-        """The part of a budget that says how long it trains."""
+        """The section of a budget that sets how long it trains."""
         return "pretrain"
 
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
-        """Refuse an encoder that is no network: nothing can be trained through it."""
+        """Raise ValueError for an encoder that gradient descent cannot train."""
         if sketched_encoder(spec.encoder, spec.image).by_id:
             raise ValueError(
                 f"encoder={spec.encoder.name} has only vectors and no network to train; choose a "
@@ -193,13 +194,13 @@ class GradientPretraining(GradientMethod):
         return method.eval()
 
     def latent(self, image: Tensor) -> Tensor:
-        """The latent vectors (B, D) of images as fractions."""
+        """The latent vectors (B, D) of images, whose pixels are fractions (0 to 1)."""
         vectors: Tensor = self.encoder.latent_of(self.encoder(image))
         return vectors
 
 
 def hush() -> None:
-    """Keep Lightning's chatter out of the logs; its warnings here are about deliberate choices."""
+    """Hide Lightning's notes and those of its warnings that are about deliberate choices here."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     about = ("does not have many workers", "smaller than the logging interval", "not empty")
     for words in (*about, "in eval mode"):

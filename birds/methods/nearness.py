@@ -1,11 +1,11 @@
 """Leaves out unlabelled images that are far from every labelled image.
 
-A camera trap also photographs foxes and leaves. The distance of an image is one minus its largest
-cosine with a labelled image, in the features of the frozen encoder before training, minus the mean
-of the labelled images (nearest neighbours as in Sun et al. 2022, arXiv:2204.06507). The limit comes
-from the validation images, whose classes are known: `data.unlabelled_filter=95` keeps the images
-that are nearer than the distance of 95 % of them. A good filter needs good features, that is, an
-encoder with pretrained weights.
+A camera trap also photographs foxes and leaves. Features come from the frozen encoder before
+training, minus the mean of the labelled images. The distance of an image is one minus its largest
+cosine with a labelled image (nearest neighbours as in Sun et al. 2022, arXiv:2204.06507). The limit
+comes from the validation images, whose classes are known: `data.unlabelled_filter=95` keeps the
+images within the distance that 95 % of the validation images have. A good filter needs good
+features, that is, an encoder with pretrained weights.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ LEAST = 1e-12
 
 
 def leave_far_out(job: Job, share: int) -> dict[str, Any]:
-    """Leave unlabelled images out of a job's data that are farther than `share` per cent of the
-    validation images; returns columns of the record. Without validation images nothing is left out.
+    """Remove far unlabelled images from a job's data; returns columns of the record.
+
+    Far means farther than `share` per cent of the validation images. Without validation images
+    nothing is removed.
     """
     encoder = seeded_encoder(job.spec).requires_grad_(False).eval()
     shown, valid, other = (
@@ -35,7 +37,7 @@ def leave_far_out(job: Job, share: int) -> dict[str, Any]:
     far = float(np.quantile(distances(valid, shown), share / 100, method="higher"))
     kept = distances(other, shown) <= far
     if not kept.any():
-        kept[:] = True  # a filter that leaves nothing says nothing
+        kept[:] = True  # rather keep all images than none
     job.data.keep_unlabelled(kept)
     left_out = int((~kept).sum())
     job.say(
@@ -46,7 +48,7 @@ def leave_far_out(job: Job, share: int) -> dict[str, Any]:
 
 
 def distances(features: NDArray[np.float32], bank: NDArray[np.float32]) -> NDArray[np.float64]:
-    """One minus the largest cosine of each vector (N, F) to one of the bank's (M, F), 0 to 2."""
+    """One minus the largest cosine of each vector (N, F) with one of `bank` (M, F), 0 to 2."""
     centre = bank.mean(0)
     likeness = _directions(features, centre) @ _directions(bank, centre).T
     found: NDArray[np.float64] = 1 - likeness.max(1)

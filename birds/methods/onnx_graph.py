@@ -17,28 +17,28 @@ def onnx_graph(network: nn.Module, example: Tensor, given: str, found: str, axes
 
     Args:
         network: in evaluation mode.
-        example: what it is traced with.
+        example: an input with which it is traced.
         given: the input's name.
         found: the output's name.
-        axes: which axes of each argument may have another length (torch.export.Dim).
+        axes: which axes of the input may have another length (torch.export.Dim).
 
     onnx and onnxscript must be installed.
     """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     names: Any = {"input_names": [given], "output_names": [found], "dynamic_shapes": axes}
-    with quiet():  # it misses torchvision, which is not needed
+    with quiet():  # it warns that torchvision is missing, which is not needed
         program = torch.onnx.export(
             network, (example,), dynamo=True, external_data=False, verbose=False, **names
         )
     assert program is not None
-    ClearMetadataAndDocStringPass()(program.model)  # the exporter's notes on its nodes
+    ClearMetadataAndDocStringPass()(program.model)  # the exporter's notes on each node
     return program.model_proto
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, keep off the terminal all warnings, and what is logged below an error."""
+    """Inside, hide all warnings, and log messages below the level of an error."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(action="ignore"):

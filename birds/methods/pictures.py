@@ -18,21 +18,21 @@ SHOWN = 8
 
 
 def pixels_of(image: Float[Tensor, "B C H W"]) -> NDArray[np.uint8]:
-    """Images as fractions to uint8 (B, H, W, 3); grey ones with three equal channels."""
+    """Images as fractions (0 to 1) to uint8 (B, H, W, 3); grey ones get three equal channels."""
     colour = image.float().clamp(0, 1).expand(-1, 3, -1, -1)
     array: NDArray[np.uint8] = (colour * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return array
 
 
 def tiled(rows: Sequence[NDArray[np.uint8]]) -> Image.Image:
-    """Rows of photos, each (B, H, W, 3), one under the other."""
+    """One picture with rows of photos, each (B, H, W, 3), one below the other."""
     return Image.fromarray(
         np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
     )
 
 
 def save_picture(image: Image.Image, path: Path) -> Path:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG atomically, so that the file is never incomplete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: image.save(file, format="PNG"))
     return path
@@ -40,10 +40,10 @@ def save_picture(image: Image.Image, path: Path) -> Path:
 
 @torch.no_grad()
 def save_reconstructions(method: Any, data: ImageData, path: Path) -> Path:
-    """Rows of eight validation images: the image, what the encoder was shown, restored, restored
-    without skip connections.
+    """Save a picture of eight validation images, one row each of: the image, the encoder's input,
+    the restored image, and the image restored without skip connections.
 
-    Where the autoencoder has a distribution of latents, a last row shows images drawn from it.
+    For a variational autoencoder, a last row shows images decoded from random latents.
     """
     method.eval()
     image = next(data.evaluation_batches("valid"))["image"]

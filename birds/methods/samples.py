@@ -17,13 +17,15 @@ FRAME, LAST_FRAME = 300, 2000  # milliseconds
 
 
 def save_samples(images: Tensor, folder: Path, epoch: int) -> Path:
-    """The grid of an epoch, `samples-001.png` for the first; images are (B, C, H, W), fractions."""
+    """Save the grid of an epoch, `samples-001.png` for the first. Images are (B, C, H, W) as
+    fractions.
+    """
     rows = [pixels_of(row) for row in torch.split(images, ACROSS)]
     return save_picture(tiled(rows), folder / f"samples-{epoch + 1:03d}.png")
 
 
 def save_animation(folder: Path) -> Path:
-    """`samples.gif`: the grids of all epochs one after the other, again and again."""
+    """Save `samples.gif`: the grids of all epochs one after the other, in an endless loop."""
     frames = [Image.open(file).convert("RGB") for file in sorted(folder.glob("samples-*.png"))]
     milliseconds = [FRAME] * (len(frames) - 1) + [LAST_FRAME]
     path = folder / "samples.gif"
@@ -47,12 +49,12 @@ def save_interpolation(
     random: torch.Generator,
     folder: Path,
 ) -> Path:
-    """`interpolation.png`: each row leads from one generated image to another.
+    """Save `interpolation.png`: each row leads from one generated image to another.
 
     Args:
         decode: latent vectors (B, D) -> images (B, C, H, W) as fractions.
-        latents: how many, and the source of randomness -> latent vectors (B, D).
-        random: what the ends are drawn from.
+        latents: a count and a random generator -> as many latent vectors (B, D).
+        random: the generator that the end points are drawn with.
         folder: where the picture is written.
     """
     one, other = latents(ACROSS, random), latents(ACROSS, random)

@@ -1,5 +1,5 @@
-"""The optimizer and schedule that both tasks use: AdamW, linear warm-up, cosine decay to zero, by
-step.
+"""The optimizer and schedule of pretrainings and classifiers: AdamW with linear warm-up and cosine
+decay to zero, by step.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ Groups = Iterable[tuple[float, Sequence[nn.Parameter]]]
 
 
 def rate(step: int, total: int, warmup: float) -> float:
-    """The fraction of the full learning rate at `step` of `total`: up over the `warmup` share, then
-    cosine to 0.
+    """The fraction of the full learning rate at `step` of `total`.
+
+    It rises linearly over the `warmup` share of the steps, then falls as a cosine to 0.
     """
     rise = max(1, round(warmup * total))
     if step < rise:
@@ -29,10 +30,10 @@ def rate(step: int, total: int, warmup: float) -> float:
 def optimizer_and_schedule(
     groups: Groups, training: Training, steps_per_epoch: int
 ) -> dict[str, Any]:
-    """What `configure_optimizers` returns. Matrices and kernels decay, vectors (norms, biases) do
-    not.
+    """The return value of `configure_optimizers`.
 
-    Each of `groups` is a factor to the learning rate and the parameters it is for.
+    Matrices and kernels get weight decay, vectors (norms, biases) do not. Each of `groups` is a
+    factor to the learning rate and its parameters.
     """
     options = []
     for factor, parameters in groups:

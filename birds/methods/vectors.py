@@ -15,9 +15,10 @@ from birds.encoders import reads_own_size
 
 @torch.no_grad()
 def unlabelled_vectors(encode: Callable[[Tensor], Tensor], data: ImageData) -> NDArray[np.float32]:
-    """The latent vectors (N, D) of unlabelled images, unchanged, in the order of `data`'s rows.
+    """The latent vectors (N, D) of the unlabelled images, not augmented, in the order of `data`'s
+    rows.
 
-    Each image is given alone and grey where the run's encoder reads images at their own size.
+    If the run's encoder reads images at their own size, it gets each image alone and in grey.
     """
     rows = data.rows["unlabelled"]
     vectors = []
@@ -34,8 +35,9 @@ def unlabelled_vectors(encode: Callable[[Tensor], Tensor], data: ImageData) -> N
 
 
 def kmeans_clusters(vectors: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.int64]:
-    """The cluster of each vector by k-means, the best of ten starts; no more than there are
-    vectors.
+    """The cluster (N,) of each vector by k-means, the best of ten starts.
+
+    There are at most as many clusters as vectors.
     """
     from sklearn.cluster import KMeans
 

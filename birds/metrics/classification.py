@@ -1,5 +1,4 @@
-"""Classification metrics as functions of saved logits and labels (torchmetrics does the
-arithmetic).
+"""Classification metrics as functions of saved logits and labels, computed with torchmetrics.
 
 Letters: N images, S classes.
 """
@@ -11,20 +10,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics.functional import classification as metric
 
-BINS = 15  # of the calibration error, as in Guo et al. (2017, arXiv:1706.04599)
+BINS = 15  # bins of the calibration error, as in Guo et al. (2017, arXiv:1706.04599)
 
 
 def classification_metrics(
     logits: Float[Tensor, "N S"], label: Int[Tensor, " N"], *, prefix: str = ""
 ) -> dict[str, Any]:
-    """Every metric of the record, fractions of 1 except the loss (nats) and the confusion matrix
-    (images).
+    """All classification metrics of the record, as fractions of 1 except loss and confusion.
 
-    accuracy, balanced_accuracy (the mean recall of the classes that have images), top5 (of all when
-    there are five classes or fewer: 1), macro_f1, recall (a list, by
-    class), auroc (one against the rest, mean over classes), calibration_error (expected, 15
-    bins), loss (cross entropy), confusion (lists, rows true classes). Raises ValueError when there
-    are no images.
+    accuracy; balanced_accuracy: the mean recall of the classes that have images; top5: always 1
+    with five classes or fewer; macro_f1; recall: a list, by class; auroc: each class against the
+    rest, averaged over classes; calibration_error: expected, with 15 bins; loss: cross entropy in
+    nats; confusion: lists of image counts, rows are true classes. Raises ValueError when there are
+    no images.
     """
     if len(label) == 0:
         raise ValueError("no predictions to measure")
@@ -50,8 +48,9 @@ def classification_metrics(
 
 
 def balanced_accuracy(guess: Int[Tensor, " N"], label: Int[Tensor, " N"]) -> float:
-    """The mean over classes that have images of the share of their images that are right
-    (Brodersen et al. 2010, 10.1109/ICPR.2010.764).
+    """The mean, over the classes that have images, of the share of their images that are right.
+
+    Brodersen et al. (2010, 10.1109/ICPR.2010.764).
     """
     right = (guess == label).double()
     recalls = [right[label == k].mean() for k in sorted(set(label.tolist()))]

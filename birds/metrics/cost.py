@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
-    """All parameters, and those that training changes."""
+    """The numbers of all parameters and of those that training changes."""
     every = list(model.parameters())
     return {
         "cost_parameters": sum(p.numel() for p in every),
@@ -21,9 +21,9 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
 def forward_flops(
     forward: Callable[[Tensor], object], shape: tuple[int, int, int], device: torch.device
 ) -> int:
-    """Floating-point operations (a multiply and an add are two) of `forward` on one image.
+    """The floating-point operations of `forward` on one image; a multiply and an add count as two.
 
-    `shape` is the image's: channels, height, width.
+    `shape` is the image's shape: channels, height, width.
     """
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
@@ -32,8 +32,8 @@ def forward_flops(
 
 
 def peak_memory_mb(device: torch.device) -> dict[str, float]:
-    """Peak resident memory of this process, and of the GPU where there is one, in MiB since the
-    process started.
+    """The peak memory since the process started, in MiB: of the process, and of the GPU if there is
+    one.
     """
     unit = 2**20 if sys.platform == "darwin" else 2**10
     peaks = {"cost_peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}

@@ -1,16 +1,17 @@
-"""The Fréchet distance of two sets of images in the features of a network."""
+"""The Fréchet distance between two sets of images, in the feature space of a network."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def frechet_distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """The squared Fréchet distance of two normal distributions with the features' means and
-    covariances, 0 where these are equal (Dowson and Landau 1982, 10.1016/0047-259X(82)90077-X).
+    """The squared Fréchet distance between normal distributions fitted to two sets of features.
 
-    Features are (N, F) and (M, F). As a measure of generated images: Heusel et al. (2017,
-    arXiv:1706.08500). It falls as the sets grow, so only distances of equally large sets can be
-    compared. Raises ValueError for a set of fewer than two.
+    The distributions have the features' means and covariances; the distance is 0 if these are equal
+    (Dowson and Landau 1982, 10.1016/0047-259X(82)90077-X). Features are (N, F) and (M, F). Heusel
+    et al. (2017, arXiv:1706.08500) use it to evaluate generated images. It gets smaller as the sets
+    grow, so compare only distances between equally large sets. Raises ValueError for a set of fewer
+    than two.
     """
     if min(len(one), len(other)) < 2:
         raise ValueError("a covariance needs two images or more")
@@ -25,7 +26,7 @@ def frechet_distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> fl
 
 
 def _square_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The symmetric root of a symmetric matrix without negative eigenvalues."""
+    """The symmetric square root of a symmetric matrix without negative eigenvalues."""
     values, vectors = np.linalg.eigh(matrix)
     root: NDArray[np.float64] = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     return root

@@ -1,4 +1,4 @@
-"""How well photos were restored: MSE, PSNR and SSIM of photos as fractions of 1."""
+"""How well photos are restored: MSE, PSNR and SSIM, with pixels as fractions of 1."""
 
 import math
 
@@ -11,8 +11,9 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 def photo_scores(
     restored: Float[Tensor, "B 3 H W"], photo: Float[Tensor, "B 3 H W"]
 ) -> Float[Tensor, "B 2"]:
-    """Per photo: mean squared error, and structural similarity (Wang et al. 2004,
-    10.1109/TIP.2003.819861).
+    """For each photo: mean squared error and structural similarity.
+
+    Wang et al. (2004, 10.1109/TIP.2003.819861).
     """
     shown = restored.float().clamp(0, 1)
     mse = (shown - photo).square().mean((1, 2, 3))
@@ -22,8 +23,9 @@ def photo_scores(
 
 
 def reconstruction_metrics(scores: Float[Tensor, "N 2"], *, prefix: str = "") -> dict[str, float]:
-    """mse, psnr (dB, of the mean MSE; infinite for a perfect copy) and ssim over all photos of
-    `photo_scores`.
+    """mse, psnr and ssim over all photos, from their `photo_scores`.
+
+    psnr is in dB, of the mean MSE; it is infinite for a perfect copy.
     """
     mse, ssim = scores.mean(0).tolist()
     psnr = -10 * math.log10(mse) if mse > 0 else math.inf

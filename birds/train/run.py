@@ -44,9 +44,9 @@ def run(spec: RunSpec, runtime: Runtime, should_stop: ShouldStop = lambda: False
             return finished
         try:
             record = folder.finish(_record(spec, runtime, folder, should_stop))
-            folder.checkpoint("last").unlink(missing_ok=True)  # of no use to a finished run
+            folder.checkpoint("last").unlink(missing_ok=True)  # a finished run does not need it
             return record
-        except (KeyboardInterrupt, Orphaned, Stopped):  # it goes on, or another attempt has it
+        except (KeyboardInterrupt, Orphaned, Stopped):  # continued later or elsewhere
             raise
         except BaseException as error:
             folder.fail(failure_of(error))
@@ -56,7 +56,7 @@ def run(spec: RunSpec, runtime: Runtime, should_stop: ShouldStop = lambda: False
 
 
 def voice(spec: RunSpec) -> Callable[[str], None]:
-    """What says, on the error stream, how a run is getting on."""
+    """A function that prints messages about this run to stderr."""
 
     def say(words: str) -> None:
         print(f"{spec.key} {spec.title}: {words}", file=sys.stderr, flush=True)
@@ -65,7 +65,7 @@ def voice(spec: RunSpec) -> Callable[[str], None]:
 
 
 def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: ShouldStop) -> Record:
-    """Load, fit, measure."""
+    """Load the data, fit the method, and measure it; returns the record."""
     machine = resolve(runtime)
     remember_files(runtime.files)
     started = time.perf_counter()
@@ -95,7 +95,7 @@ def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: Sho
 
 
 def _given(spec: RunSpec, runtime: Runtime, data: ImageData) -> Any:
-    """A finished run's method; if what it saved was lost or cut short, the run is done again."""
+    """A finished run's method; if its saved files are missing or incomplete, it trains again."""
     folder = RunFolder(runtime.runs_dir, spec)
     try:
         return load_method(spec, folder, data.images.classes)
@@ -107,16 +107,16 @@ def _given(spec: RunSpec, runtime: Runtime, data: ImageData) -> Any:
 
 
 def _columns(runtime: Runtime) -> dict[str, Any]:
-    """The runtime as columns; the source keeps its name and its options."""
+    """The runtime as columns of the record, with the source's name and options."""
     values = runtime.model_dump(mode="json")
     source = values.pop("source")
-    values.pop("origins")  # those of the run's own weights have columns of their own
+    values.pop("origins")  # this run's own are in the columns weights_*
     root = str(runtime.data_root) if runtime.data_root else None
     return values | {"source": source, "data_root": root}
 
 
 def _origin_of_weights(spec: RunSpec, runtime: Runtime) -> dict[str, str]:
-    """What is known of the weights that the encoder starts from, as columns `weights_*`."""
+    """The origin of the weights that the encoder starts from, as columns `weights_*`."""
     columns: dict[str, str] = {}
     for value in spec.encoder.options.values():
         origin = runtime.origins.get(value, {}) if isinstance(value, str) else {}

@@ -27,26 +27,27 @@ PROJECT = "birds"
 
 
 def tracker(spec: RunSpec, folder: Path, mode: str) -> Tracker | None:
-    """The tracker of a run, or None when tracking is off or cannot start (which is said)."""
+    """The tracker of a run, or None when tracking is off. If W&B cannot start, it warns."""
     off = mode == "none" or tracking_is_off()
     return None if off else Tracker(spec, folder, mode)
 
 
 def _keep_files_in(folder: Path) -> None:
-    """Have W&B keep what it writes beside a run in `folder`: a home may be missing or read-only.
+    """Make W&B write its files into `folder`, because the home folder may be missing or read-only.
 
-    Its settings stay where they are, if they are there: they name the server and the user.
+    Its settings file stays in the home folder if it is there, because it names the server and the
+    user.
     """
     kept = folder / "wandb-files"
     for name in ("DATA", "CACHE", "ARTIFACT"):
         os.environ.setdefault(f"WANDB_{name}_DIR", str(kept / name.lower()))
-    home = Path(os.path.expanduser("~"))  # stays `~` where there is none
+    home = Path(os.path.expanduser("~"))  # stays `~` if there is no home folder
     if not (home / ".config" / "wandb").exists() and not os.access(home, os.W_OK):
         os.environ.setdefault("WANDB_CONFIG_DIR", str(kept / "config"))
 
 
 def _silence() -> None:
-    """Keep what W&B says of itself out of logs: a run's log is about the run."""
+    """Keep W&B's own messages out of a run's log."""
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_CONSOLE", "off")
     logging.getLogger("wandb").setLevel(logging.CRITICAL)
@@ -57,8 +58,9 @@ def _silence() -> None:
 def log_table(
     name: str, frame: pd.DataFrame, mode: Literal["offline", "online", "none"], runs_dir: Path
 ) -> None:
-    """Show a table of results in W&B, as a run of its own in the group of that name. A failure is
-    said once.
+    """Show a table of results in W&B, as a separate run in the group of that name.
+
+    A failure causes one warning.
     """
     if mode == "none" or tracking_is_off():
         return
@@ -73,15 +75,17 @@ def log_table(
             project=project, group=name, job_type="table", dir=runs_dir / "tracking", mode=mode
         ) as run:
             run.log({name: wandb.Table(dataframe=frame)})
-    except Exception as error:  # as for a run's tracking: the table is written already
+    except Exception as error:  # tracking is optional, and the table is already written
         warnings.warn(
             f"W&B did not take the table {name}: {type(error).__name__}: {error}", stacklevel=2
         )
 
 
 class Tracker(Logger):
-    """Lightning's W&B logger behind a guard: after the first error it is silent, but for the final
-    numbers and the end of the run, which are tried all the same.
+    """Lightning's W&B logger, made safe: an error never ends the run.
+
+    After the first error it logs nothing more, except the final numbers and the end of the run,
+    which it still tries to send.
     """
 
     def __init__(self, spec: RunSpec, folder: Path, mode: str) -> None:
@@ -113,7 +117,7 @@ class Tracker(Logger):
     def _attempt(self, act: Callable[[], object]) -> None:
         try:
             act()
-        except Exception as error:  # whatever W&B raises, the run is worth more
+        except Exception as error:  # an error in W&B must not end the run
             self._wandb = None
             warnings.warn(
                 f"W&B tracking stopped, the run goes on: {type(error).__name__}: {error}",
@@ -139,22 +143,22 @@ class Tracker(Logger):
         return self._version
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """A point of every curve."""
+        """Log one point of every curve."""
         self._with(lambda logger: logger.log_metrics(dict(metrics), step))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the choices were given at the start."""
+        """Do nothing, because the options were logged at the start."""
 
     def summarize(self, values: Mapping[str, Any]) -> None:
-        """The run's final numbers."""
+        """Log the run's final numbers."""
         self._at_the_end(lambda logger: logger.experiment.summary.update(dict(values)))
 
     def picture(self, name: str, path: Path, caption: str) -> None:
-        """A picture from the run folder."""
+        """Log a picture from the run folder."""
         self._with(lambda logger: logger.log_image(name, [str(path)], caption=[caption]))
 
     def robustness(self, noise: Sequence[float], accuracy: Sequence[float]) -> None:
-        """The accuracy under each noise, as a curve over it."""
+        """Log the accuracy at each noise level as a curve."""
 
         def log(logger: WandbLogger) -> None:
             for share, correct in zip(noise, accuracy, strict=True):
@@ -163,7 +167,7 @@ class Tracker(Logger):
         self._with(log)
 
     def confusion(self, label: list[int], predicted: list[int], classes: list[str]) -> None:
-        """The confusion matrix of the test images."""
+        """Log the confusion matrix of the test images."""
 
         def log(logger: WandbLogger) -> None:
             import wandb

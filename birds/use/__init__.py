@@ -1,1 +1,1 @@
-"""Uses of a finished run: predict, quantize, time, explore, and send to W&B."""
+"""What to do with a finished run: predict, quantize, time, explore, and send to W&B."""

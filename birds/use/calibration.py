@@ -21,8 +21,11 @@ Labels = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """temperature: what logits are divided by. unsure_below: the probability below which an image
-    is called unsure. sure, unsure: (wrong, images) of the test images on either side of it.
+    """The calibration of a classifier's probabilities.
+
+    temperature: what logits are divided by.
+    unsure_below: the probability below which a prediction is called unsure.
+    sure, unsure: (wrong, all) test images with a prediction above or below this probability.
     """
 
     temperature: float = 1.0
@@ -31,7 +34,7 @@ class Calibration:
     unsure: tuple[int, int] = (0, 0)
 
     def sentence(self) -> str:
-        """What the threshold means, measured on the test images."""
+        """What the threshold means, in a sentence with error rates on the test images."""
         images = self.sure[1] + self.unsure[1]
         if not images or not self.unsure_below:
             return ""
@@ -59,7 +62,7 @@ def _rate(counted: tuple[int, int]) -> str:
 
 
 def softmax(logits: Scores, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities (N, S) of logits (N, S)."""
+    """The probabilities (N, S) of logits (N, S)."""
     scaled = np.asarray(logits, np.float64) / temperature
     odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
@@ -67,7 +70,7 @@ def softmax(logits: Scores, temperature: float = 1.0) -> NDArray[np.float64]:
 
 
 def fitted_temperature(logits: Scores, label: Labels) -> float:
-    """The temperature of least cross-entropy (Guo et al. 2017, arXiv:1706.04599).
+    """The temperature with the lowest cross entropy (Guo et al. 2017, arXiv:1706.04599).
 
     The target of N images is not 1 for the true class but (N + 1) / (N + 2), as Platt (1999) has it:
     a few images that are all right do not make a classifier certain. 1 where there are fewer than
@@ -95,9 +98,9 @@ def fitted_temperature(logits: Scores, label: Labels) -> float:
 
 
 def calibration_of(folder: RunFolder, unsure_below: float) -> Calibration:
-    """The calibration of a finished classifier, from the predictions that it saved.
+    """The calibration of a finished classifier, from its saved predictions.
 
-    Raises UserError when the threshold is no probability.
+    Raises UserError when the threshold is not a probability.
     """
     if not 0 <= unsure_below <= 1:
         raise UserError(f"--unsure {unsure_below:g}: choose a probability in 0 to 1, such as 0.5")

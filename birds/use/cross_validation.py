@@ -1,4 +1,4 @@
-"""Folds of a cross-validation: classes in equal shares, groups of images never torn apart."""
+"""Folds of a cross-validation: classes in equal shares, each group of images in one fold."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ FOLDS = 5
 
 
 def group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
-    """A number (N,) for each image: equal within a group, an own one where there is no group."""
+    """A number (N,) for each image: equal within a group, unique for an image without one."""
     numbers: dict[Any, int] = {}
     keys = [group if group else (position,) for position, group in enumerate(groups)]
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
@@ -23,7 +23,7 @@ def group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
 def refuse_small(
     classes: Sequence[str], label: NDArray[np.int64], group: NDArray[np.int64]
 ) -> None:
-    """Raise UserError where a class has too few images or groups to leave some out."""
+    """Raise UserError if a class has too few images or groups to hold some out."""
     if len(classes) < 2:
         raise UserError("images of one class alone can be read; two classes are needed")
     for number, name in enumerate(classes):

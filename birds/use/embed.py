@@ -1,4 +1,4 @@
-"""Feature vectors of any images by a finished run's encoder, as a file."""
+"""Writes the feature vectors of any images, computed by a finished run's encoder, to a file."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,10 +17,10 @@ Encode = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def opened_encoder(folder: RunFolder) -> tuple[Encode, ImageChoices]:
-    """The encoder of a finished run, pretraining or classifier: uint8 (N, H, W, C) to features
-    (N, F); and how it wants to see images.
+    """The encoder of a finished pretraining or classifier, and the preprocessing of its images.
 
-    Raises UserError when the run is not finished or has no network.
+    The encoder is a function from uint8 (N, H, W, C) to features (N, F). Raises UserError when the
+    run is not finished or has no network.
     """
     import torch
 
@@ -45,10 +45,9 @@ def opened_encoder(folder: RunFolder) -> tuple[Encode, ImageChoices]:
 def embedded(
     encode: Encode, image: ImageChoices, root: Path, seen: Callable[[], object] = lambda: None
 ) -> tuple[FeatureFile, list[Path]]:
-    """The features of every image below a folder, its id the path under it; and the files that
-    cannot be read.
+    """The features of every image below a folder, and the files that cannot be read.
 
-    Raises UserError when there is no image, or none can be read.
+    An image's id is its path below the folder. Raises UserError when there is no readable image.
     """
     return embedded_files(encode, image, image_files([root]), root, seen)
 
@@ -60,7 +59,7 @@ def embedded_files(
     root: Path,
     seen: Callable[[], object] = lambda: None,
 ) -> tuple[FeatureFile, list[Path]]:
-    """The same for a list of files, in its order."""
+    """The same as `embedded` for a list of files, in its order."""
     ids: list[str] = []
     blocks: list[NDArray[np.float32]] = []
     unreadable: list[Path] = []
@@ -81,6 +80,6 @@ def embedded_files(
 
 
 def refuse_no_folder(root: Path) -> None:
-    """Raise UserError unless the place is a folder."""
+    """Raise UserError unless `root` is a folder."""
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; give the folder of the images")

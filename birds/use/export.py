@@ -24,7 +24,7 @@ from birds.use.tensors import save_tensors
 ONNX = "model.onnx"
 LABELS = "labels.txt"
 EXAMPLE = "example.py"
-TOLERANCE = 1e-3  # largest difference of a probability
+TOLERANCE = 1e-3  # largest allowed difference of a probability
 EXAMPLE_TEXT = '''"""Classes of photos by this model: python example.py PHOTO ...
 
 It needs torch and the package birds-sweeps; no run and no training data.
@@ -47,9 +47,9 @@ for photo, chances in zip(photos, model.probabilities(photos), strict=True):
 def export_model(
     folder: RunFolder, target: Path, calibration: Calibration, *, onnx: bool = True
 ) -> list[Path]:
-    """Write the classifier of a run into `target`; what was written.
+    """Write the classifier of a run into `target`; returns the written files.
 
-    Raises UserError when the run cannot be exported, or the folder holds anything else.
+    Raises UserError when the run cannot be exported, or the folder contains other files.
     """
     refuse_other_folder(target)
     network, spec, classes = load_network(folder)
@@ -69,7 +69,7 @@ def export_model(
 
 
 def refuse_other_folder(target: Path) -> None:
-    """Raise UserError when a place is a file, or a folder that holds anything but an export."""
+    """Raise UserError when `target` is a file, or a folder with other files than an export."""
     if target.is_file():
         raise UserError(f"{target} is a file; name a folder")
     if target.is_dir() and any(target.iterdir()) and not (target / CONFIG).is_file():

@@ -23,10 +23,10 @@ from birds.use.picture import Sheets
 from birds.use.predict import Prediction
 from birds.use.scored import ScoredRun
 
-CANDIDATES = 10  # times the images wanted, of which the clusters are made
-COMPONENTS = 64  # of the features that k-means sees
+CANDIDATES = 10  # how many images are clustered, per image to label
+COMPONENTS = 64  # principal components of the features for k-means
 ROUNDS = 4
-START = 2  # labels a class that a simulation begins with
+START = 2  # labels of each class at the start of a simulation
 SEEDS = tuple(range(10))
 
 Floats = NDArray[np.float64]
@@ -35,8 +35,11 @@ Rows = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Simulated:
-    """What the two ways reached: `right` is (2, R, S, N), chosen then at random, for R numbers of
-    labels in all, S seeds and N test images.
+    """The result of a simulation: which test images were right.
+
+    labels: the total number of labels in each round (R).
+    right: (2, R, S, N), chosen images first, then random ones; for S seeds and N test images.
+    title: the name of the encoder.
     """
 
     labels: tuple[int, ...]
@@ -45,11 +48,13 @@ class Simulated:
 
 
 def choose(probability: Floats, features: NDArray[np.float32], count: int, seed: int) -> Rows:
-    """The positions of `count` images to label, the least sure first.
+    """The positions of `count` images to label, most uncertain first.
 
     Args:
         probability: (N, S).
         features: (N, F).
+        count: how many images to choose.
+        seed: for k-means.
     """
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
@@ -72,16 +77,16 @@ def choose(probability: Floats, features: NDArray[np.float32], count: int, seed:
     )
     first = [int(np.flatnonzero(clusters == k)[0]) for k in np.unique(clusters)]
     taken = candidates[sorted(first)]
-    if len(taken) < count:  # equal images leave clusters empty
+    if len(taken) < count:  # if images are equal, some clusters are empty
         further = candidates[~np.isin(candidates, taken)]
         taken = np.concatenate([taken, further[: count - len(taken)]])
     return taken
 
 
 def chosen_images(run: ScoredRun, count: int) -> Rows:
-    """The rows of the unlabelled images of a run to label next, the least sure first.
+    """The rows of the unlabelled images of a run to label next, most uncertain first.
 
-    Raises UserError when there is none.
+    Raises UserError when there are no unlabelled images.
     """
     if not len(run.unlabelled):
         raise UserError(
@@ -105,8 +110,10 @@ def _guesses(run: ScoredRun, rows: Rows) -> list[list[tuple[str, float]]]:
 
 
 def write_table(run: ScoredRun, rows: Rows, file: Path) -> None:
-    """Write a CSV that data=table reads: the chosen images first, their labels empty, then every
-    other image with its label and part; labels that the run's cut hides stay empty.
+    """Write a CSV that data=table can read.
+
+    The chosen images come first, without labels. Then comes every other image with its label and
+    part; labels that the run's cut hides stay empty.
     """
     images = run.data.images
     hidden = set(run.unlabelled.tolist())
@@ -134,7 +141,7 @@ def write_table(run: ScoredRun, rows: Rows, file: Path) -> None:
 
 
 def write_sheet(run: ScoredRun, rows: Rows, file: Path) -> Sequence[Path]:
-    """Contact sheets of the chosen images with what the run takes them for; the files."""
+    """Write contact sheets of the chosen images with their predicted classes; returns the files."""
     source = run.data.images.source
     if not hasattr(source, "file"):
         raise UserError(
@@ -148,10 +155,11 @@ def write_sheet(run: ScoredRun, rows: Rows, file: Path) -> Sequence[Path]:
 
 
 def simulated(run: ScoredRun, seeds: Sequence[int] = SEEDS) -> Simulated:
-    """Reveal labels of the training images in rounds, those chosen and as many at random.
+    """Reveal labels of the training images in rounds, once for chosen images and once for random
+    ones.
 
-    The encoder of the run stays as it comes; a logistic regression is fitted anew each round.
-    Raises UserError where there are too few images for it.
+    The run's encoder stays frozen; a logistic regression is fitted anew in each round. Raises
+    UserError if there are too few images.
     """
     images, data = run.data.images, run.data
     rows = images.labelled_rows()
@@ -186,7 +194,7 @@ def simulated(run: ScoredRun, seeds: Sequence[int] = SEEDS) -> Simulated:
 
 
 def _first_labels(label: Rows, seed: int) -> Rows:
-    """A few images of each class, drawn by the seed."""
+    """START images of each class, drawn with the seed."""
     found = []
     for k in np.unique(label):
         own = np.flatnonzero(label == k)

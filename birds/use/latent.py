@@ -22,13 +22,13 @@ from birds.encoders import seeded_encoder
 from birds.methods import load_method
 from birds.methods.vectors import unlabelled_vectors
 
-# What decides which encoder a run starts from, and on which images it is looked at.
+# The choices that determine the encoder at the start and the images.
 START = {"data", "image", "split", "labels_per_class", "seed", "encoder"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """A finished run with its images. `words` say for people which encoder it has."""
+    """A finished run with its images. `words` describe its encoder for people."""
 
     folder: RunFolder
     spec: RunSpec
@@ -38,35 +38,35 @@ class Opened:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The rows of its unlabelled images, which are the ones looked at."""
+        """The rows of its unlabelled images, which are the images used here."""
         return self.data.rows["unlabelled"]
 
     @property
     def label(self) -> NDArray[np.int64]:
-        """Their true classes; -1 for an image whose class nobody knows."""
+        """The true classes of these images; -1 for an image of unknown class."""
         return self.data.label[self.rows]
 
     @property
     def start(self) -> str:
-        """Equal for runs that start from the same encoder and look at the same images."""
+        """A text that is equal for runs with the same encoder at the start and the same images."""
         count = len(self.data.pool)
         return f"{self.spec.model_dump_json(include=START)} {count}"
 
     def vectors(self) -> NDArray[np.float32]:
-        """The latent vectors (N, D) of its unlabelled images."""
+        """The latent vectors (N, D) of these images."""
         return unlabelled_vectors(self.encode, self.data)
 
     def vectors_at_start(self) -> NDArray[np.float32]:
-        """The same by the encoder that it started from."""
+        """The latent vectors (N, D) by the encoder at the start of the run."""
         encoder = seeded_encoder(self.spec).eval()
         return unlabelled_vectors(lambda image: encoder.latent_of(encoder(image)), self.data)
 
     def images(self) -> list[NDArray[np.uint8]]:
-        """The unlabelled images, uint8 (H, W, C), to be shown."""
+        """The unlabelled images for display, uint8 (H, W, C)."""
         return list(self.data.decoded(self.rows))
 
     def names(self) -> list[str]:
-        """Their names in the source, or in the folder of unlabelled images."""
+        """The images' names in the source, or in the folder of unlabelled images."""
         return self.data.names(self.rows)
 
 
@@ -75,7 +75,7 @@ def open_run(
 ) -> Opened:
     """The run, its encoder and its images.
 
-    `data_root` and `cache_dir` say where they lie by now, where that differs from the record.
+    `data_root` and `cache_dir` are today's places of the files, if they differ from the record.
     Raises UserError when the run is not finished, or its checkpoint or its images are missing.
     """
     spec, method = _finished(folder)
@@ -99,7 +99,9 @@ def _only_head(method: Any) -> bool:
 
 
 def with_needs(folders: Sequence[RunFolder]) -> list[RunFolder]:
-    """The runs, each once, and before each the runs that it needs, where they are still there."""
+    """The runs, each once; before each come the runs that it needs, if their checkpoints still
+    exist.
+    """
     found: dict[str, RunFolder] = {}
     for folder in folders:
         spec = read_spec(folder.spec_file.read_text())
@@ -112,8 +114,9 @@ def with_needs(folders: Sequence[RunFolder]) -> list[RunFolder]:
 
 
 def with_own_encoder(folders: Sequence[RunFolder]) -> list[RunFolder]:
-    """The runs whose encoder learned; a classifier that trained its head alone gives way to the
-    runs that it stands on, since its encoder is theirs.
+    """The runs that trained an encoder.
+
+    A classifier that trained only its head is replaced by the pretraining that it uses, if any.
     """
     found: dict[str, RunFolder] = {}
     for folder in folders:

@@ -22,7 +22,7 @@ from birds.data.reopen import reopened
 from birds.methods import load_method
 
 BATCH = 64
-LONGEST = 256  # values of a vector that is saved; longer ones by their first principal components
+LONGEST = 256  # values of a saved vector; longer ones by their first principal components
 
 
 def save_layers(
@@ -34,14 +34,15 @@ def save_layers(
 ) -> Path:
     """Write `study/layers.npz` into a run's folder; returns the file.
 
-    It holds `names` (L,), and of at most `images` test and twice as many labelled images
-    `test_label`, `test_image`, `labelled_label`, and for layer k `test_k` and `labelled_k` (N, D).
+    It holds `names` (L,), `test_label`, `test_image` and `labelled_label`, and for layer k the
+    vectors `test_k` and `labelled_k` (N, D), for at most `images` test images and twice as many
+    labelled ones.
 
     Args:
         folder: of a finished classifier.
-        names: which layers; all of them where none is named.
+        names: which layers; by default all.
         images: how many test images at most.
-        data_root, cache_dir: where the images lie by now, where that differs from the record.
+        data_root, cache_dir: today's places of the images, if they differ from the record.
 
     Raises UserError for a run that is not finished or has no encoder, and for an unknown layer.
     """
@@ -75,9 +76,9 @@ def _finished_encoder(folder: RunFolder) -> tuple[RunSpec, Any]:
 
 
 def chosen_layers(known: Sequence[str], asked: Sequence[str]) -> list[str]:
-    """The layers that are asked for, in the network's order; all where none is named.
+    """The layers that were asked for, in the network's order; all if none were named.
 
-    Raises UserError for one that does not exist, with the nearest.
+    Raises UserError, with the nearest name, for a layer that does not exist.
     """
     for name in asked:
         if name not in known:
@@ -89,7 +90,7 @@ def chosen_layers(known: Sequence[str], asked: Sequence[str]) -> list[str]:
 
 
 def sample(data: ImageData, part: str, most: int) -> NDArray[np.int64]:
-    """At most so many rows of a part, drawn from the data set's seed, so the same for every run."""
+    """At most `most` rows of a part, drawn with the data set's seed: the same for all runs."""
     rows = data.rows[part]
     if len(rows) <= most:
         return rows
@@ -101,7 +102,7 @@ def sample(data: ImageData, part: str, most: int) -> NDArray[np.int64]:
 def layer_vectors(
     encoder: Any, data: ImageData, rows: NDArray[np.int64], names: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """By layer, the vectors (N, D) of the images of these rows, unchanged and without dropout."""
+    """For each layer, the vectors (N, D) of these images, without augmentation or dropout."""
     encoder.eval()
     device = next(encoder.parameters()).device
     found: dict[str, list[torch.Tensor]] = {name: [] for name in names}
@@ -115,7 +116,7 @@ def layer_vectors(
 
 
 def shortened(parts: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Vectors of several parts by their first principal components, where they are long."""
+    """The vectors of several parts; long ones are reduced to their first principal components."""
     if parts[0].shape[1] <= LONGEST:
         return parts
     from sklearn.decomposition import PCA

@@ -31,7 +31,7 @@ LAYER = "layer"  # the head of a fitted classifier: one linear layer
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
-    """An exported classifier: its classes, and how it wants to see images."""
+    """An exported classifier: its classes and the preprocessing of its images."""
 
     encoder: Encoder
     head: nn.Module
@@ -41,20 +41,22 @@ class LoadedModel:
 
     @torch.no_grad()
     def features(self, paths: Sequence[Path]) -> NDArray[np.float32]:
-        """The pooled features (N, F) of image files. Raises UserError on a file that is none."""
+        """The pooled features (N, F) of image files. Raises UserError for a file that is not an
+        image.
+        """
         pixels = torch.from_numpy(read_images(paths, self.image)).permute(0, 3, 1, 2)
         found: NDArray[np.float32] = self.encoder.features(pixels.float() / 255).numpy()
         return found
 
     @torch.no_grad()
     def probabilities(self, paths: Sequence[Path]) -> NDArray[np.float64]:
-        """The calibrated probability (N, S) of each class for image files."""
+        """The calibrated probabilities (N, S) of image files."""
         logits = self.head(torch.from_numpy(self.features(paths))).numpy()
         return softmax(logits, self.temperature)
 
 
 def load_model(folder: Path) -> LoadedModel:
-    """The model in a folder. Raises UserError when a file of it is missing or of another shape."""
+    """The model in a folder. Raises UserError when a file is missing or does not fit."""
     try:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
         image = ImageChoices.model_validate(config["image"])

@@ -17,7 +17,7 @@ from birds.methods import load_method
 
 
 def load_classifier(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
-    """The classifier of a run, callable on images as fractions, with its spec and its classes.
+    """The classifier of a run, callable on images with pixels as fractions; its spec; its classes.
 
     Raises UserError when the run is no finished classifier.
     """
@@ -28,11 +28,11 @@ def load_classifier(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
 def opened_classifier(
     folder: RunFolder,
 ) -> tuple[Callable[[NDArray[np.uint8]], NDArray[np.float32]], Look, list[str]]:
-    """The classifier of a run as a function of images, uint8 (N, H, W, C) to logits (N, S); how it
-    wants to see images; and its classes.
+    """The classifier of a run as a function, the preprocessing of its images, and its classes.
 
-    It computes where and as precisely as this machine does best, but never less precisely than the
-    run was measured. Raises UserError when the run is no finished classifier.
+    The function maps uint8 (N, H, W, C) to logits (N, S). It uses this machine's best device and
+    precision, but never a lower precision than the run was tested with. Raises UserError when the
+    run is no finished classifier.
     """
     import torch
 
@@ -52,7 +52,7 @@ def opened_classifier(
 
 
 def _runtime(folder: RunFolder, recorded: Mapping[str, Any]) -> Runtime:
-    """Where a finished run is used: on a GPU where there is one, with all of PyTorch's threads."""
+    """How a finished run is used here: on a GPU if there is one, with all of PyTorch's threads."""
     import torch
 
     return Runtime(
@@ -65,7 +65,7 @@ def _runtime(folder: RunFolder, recorded: Mapping[str, Any]) -> Runtime:
 
 
 def has_network(folder: RunFolder) -> bool:
-    """Whether the method of a finished classifier is a network, which can be exported and timed."""
+    """Whether a finished classifier's method is a network, which can be exported and timed."""
     spec, classes = finished_classifier(folder)
     return _network(spec, folder, classes) is not None
 
@@ -87,6 +87,6 @@ def load_network(folder: RunFolder) -> tuple[Any, RunSpec, list[str]]:
 
 
 def _network(spec: RunSpec, folder: RunFolder, classes: list[str]) -> Any:
-    """None for a method that has no network; its part says so."""
+    """The network of a method, or None if the method has none."""
     made_by = part_class(spec.kind, spec.method.place)
     return made_by.network(spec, folder, classes) if hasattr(made_by, "network") else None

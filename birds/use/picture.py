@@ -1,4 +1,4 @@
-"""Predictions to look at: pages of images with their likeliest classes."""
+"""Pages of images with their most probable classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from birds.use.predict import Prediction
 COLUMNS = 6
 ROWS = 5
 WIDTH = 224  # pixels of an image on a page
-NAMES = 3  # classes under each image
+NAMES = 3  # how many classes are named below each image
 LINE = 19
 UNSURE = "#f6c28b"
 SURE = "#bfe3d0"
@@ -22,8 +22,10 @@ SURE = "#bfe3d0"
 def annotated(
     predictions: Sequence[Prediction], width: int = WIDTH, columns: int = COLUMNS
 ) -> Image.Image:
-    """A sheet of the images, `columns` in a row, each with its three likeliest classes under it;
-    orange where the run is unsure.
+    """A sheet of the images, `columns` in a row, each with its three most probable classes below
+    it.
+
+    Unsure predictions have an orange bar.
     """
     height = width + NAMES * LINE + 7
     rows = -(-len(predictions) // columns)
@@ -53,11 +55,11 @@ def _thumbnail(path: Path, width: int) -> Image.Image | None:
 
 
 class Sheets:
-    """Writes predictions page by page as they come, and keeps one page of them at most.
+    """Writes predictions as pages while they arrive; at most one page is kept in memory.
 
     Args:
-        file: where the picture goes; from the second page on files are numbered, `name-001.png`.
-        most: how many pages are written; further predictions are counted only.
+        file: the picture's path; if there are several pages, they are numbered, `name-001.png`.
+        most: how many pages are written; further predictions are only counted.
     """
 
     def __init__(self, file: Path, most: int = 100) -> None:
@@ -70,7 +72,7 @@ class Sheets:
         self._page: list[Prediction] = []
 
     def add(self, prediction: Prediction) -> None:
-        """Take one in; a page that is full is written."""
+        """Add a prediction; a full page is written."""
         if len(self.written) == self.most:
             self.left_out += 1
             return
@@ -79,7 +81,7 @@ class Sheets:
             self._write(self._numbered())
 
     def close(self) -> None:
-        """Write the last page; a single one has the name that was asked for."""
+        """Write the last page; a single page gets the name that was asked for, without a number."""
         if self._page:
             self._write(self._numbered() if self.written else self.file)
         elif len(self.written) == 1:

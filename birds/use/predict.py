@@ -23,18 +23,18 @@ from birds.data.decode import Look, Unreadable, decode_image, look_of
 from birds.data.names import is_image, is_left_out
 from birds.use.calibration import Calibration, softmax
 
-BATCH = 64  # images at once
-AHEAD = 4  # batches that are decoded before they are used
+BATCH = 64  # images in a batch
+AHEAD = 4  # batches that are decoded ahead
 
 Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # uint8 (N, H, W, C) to logits (N, S)
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """An image and its likeliest classes, best first, with probabilities.
+    """An image and its most probable classes, best first, with probabilities.
 
-    logits: what the classifier says of the same classes before the softmax. unsure: the first
-    probability is below what was asked. error: why it could not be read; there are no classes then.
+    logits: the classifier's outputs for the same classes. unsure: whether the highest probability
+    is below the threshold. error: why the image could not be read; then there are no classes.
     """
 
     path: Path
@@ -45,9 +45,9 @@ class Prediction:
 
 
 def predict(folder: RunFolder, paths: Sequence[Path], top: int = 5) -> list[Prediction]:
-    """The likeliest classes of each image by a run's classifier, not calibrated.
+    """The most probable classes of each image by a run's classifier, not calibrated.
 
-    Raises UserError when the run is no finished classifier, and on a file that is no image.
+    Raises UserError when the run is no finished classifier, or when a file is not an image.
     """
     from birds.use.networks import opened_classifier
 
@@ -65,18 +65,18 @@ def stream_predictions(
     top: int = 5,
     skip_unreadable: bool = False,
 ) -> Iterator[Prediction]:
-    """The likeliest classes of each image, in order.
+    """The most probable classes of each image, in order.
 
     Args:
         classify: uint8 (N, H, W, C) to logits (N, S).
-        look: how the classifier wants to see images.
+        look: the preprocessing of the images.
         classes: the names of the S classes.
-        paths: the files; an endless one is read as far as it is asked for.
-        calibration: the temperature, and below which probability an image is unsure.
+        paths: the files; they are read only when needed, so the iterable may be endless.
+        calibration: the temperature, and the probability below which an image is unsure.
         top: how many classes of each image.
-        skip_unreadable: a file that is no image becomes a prediction without classes.
+        skip_unreadable: a file that is not an image gives a prediction without classes.
 
-    Raises UserError on a file that is no image, unless such are skipped.
+    Raises UserError for a file that is not an image, unless these are skipped.
     """
     for batch, pixels in decoded_batches(paths, look):
         broken = {k: found for k, found in enumerate(pixels) if isinstance(found, Unreadable)}
@@ -98,7 +98,7 @@ def stream_predictions(
 def decoded_batches(
     paths: Iterable[Path], look: Look
 ) -> Iterator[tuple[list[Path], list[NDArray[np.uint8] | Unreadable]]]:
-    """Batches of images in order; some are decoded while the one before is worked on."""
+    """Batches of images in order; the next ones are decoded while the caller uses one."""
     waiting: deque[tuple[list[Path], Future[list[NDArray[np.uint8] | Unreadable]]]] = deque()
     with ThreadPoolExecutor(cores()) as pool:
         for batch in _batches(paths, BATCH if look.size else 1):
@@ -133,8 +133,9 @@ def _decoded(paths: Sequence[Path], look: Look) -> list[NDArray[np.uint8] | Unre
 
 
 def read_images(paths: Sequence[Path], image: ImageChoices) -> NDArray[np.uint8]:
-    """The images as training saw them, uint8 (N, size, size, channels). Raises UserError on a file
-    that is no image.
+    """The images as in training, uint8 (N, size, size, channels).
+
+    Raises UserError for a file that is not an image.
     """
     chosen = look_of(image)._asdict()
     return np.stack([decode_image(path, **chosen) for path in paths])
@@ -147,7 +148,7 @@ def ranked(
     top: int = 5,
     calibration: Calibration | None = None,
 ) -> list[Prediction]:
-    """Logits (N, S) of the images as their `top` likeliest classes with probabilities."""
+    """The `top` most probable classes of each image with probabilities, from logits (N, S)."""
     calibration = calibration or Calibration()
     probability = softmax(logits, calibration.temperature)
     best = np.argsort(-probability, axis=1, kind="stable")[:, :top]
@@ -161,9 +162,9 @@ def ranked(
 
 
 def image_files(places: Iterable[Path]) -> Iterator[Path]:
-    """The files that were named, and every image file in the folders that were, at any depth.
+    """The given files, and every image file in the given folders, at any depth.
 
-    Folders are read as they are come to, each in the order of names; hidden files and a system's
+    Folders are read only when needed, each in the order of names; hidden files and the system's
     trash are left out. Raises UserError when a folder cannot be read.
     """
     for place in places:

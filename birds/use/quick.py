@@ -28,18 +28,18 @@ from birds.use.cross_validation import folds, group_numbers, refuse_small
 from birds.use.predict import decoded_batches
 
 HEADS = ("logistic", "prototypes", "knn")
-MOST = 600  # images that are looked at, labelled and unlabelled
-UNLABELLED_SHARE = 0.4  # of them, at most
-FAR = 0.95  # quantile of the labelled images' distances beyond which an image is far
+MOST = 600  # how many images are used, labelled and unlabelled
+UNLABELLED_SHARE = 0.4  # largest share of unlabelled images among them
+FAR = 0.95  # an image is far above this quantile of the labelled images' distances
 
 Floats = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
 class QuickLook:
-    """What a first look found. Probabilities are out of fold: no image was in its own training.
+    """The result of a first look. Probabilities are out of fold: no image was in its own training.
 
-    accuracy: of each head. probability: of the best one, (N, S) and (U, S). nearest: cosine
+    accuracy: of each head. probability: of the best head, (N, S) and (U, S). nearest: cosine
     distance to the nearest labelled image, of labelled (N,) and unlabelled images (U,).
     """
 
@@ -60,8 +60,10 @@ class QuickLook:
 
     @property
     def far(self) -> NDArray[np.bool_]:
-        """Which unlabelled images are farther from every labelled one than nearly all of those are
-        from one another, (U,).
+        """Which unlabelled images (U,) are far from all labelled images.
+
+        Far means a larger distance to the nearest labelled image than nearly all labelled images
+        have.
         """
         if not len(self.nearest_unlabelled):
             return np.zeros(0, bool)
@@ -69,8 +71,9 @@ class QuickLook:
 
 
 def quick_encoder(library: str, model: str, weights: str | None) -> tuple[Part, ImageChoices]:
-    """The encoder of a first look: a library's network with weights, or without any the U-Net as
-    it comes, whose random filters are better than nothing.
+    """The encoder of a first look: a library's network with weights, or else a random U-Net.
+
+    The random filters of an untrained U-Net are better than nothing.
     """
     if weights is None:
         words = {"name": "unet_s", "part": "unet", "stem": 2, "widths": (24, 48, 96, 192)}
@@ -122,7 +125,7 @@ def quick_look(
 
 
 def _opened(part: Part, image: ImageChoices, seed: int) -> Any:
-    """The encoder as a function of images, uint8 (N, H, W, C) to features (N, F)."""
+    """The encoder as a function from images, uint8 (N, H, W, C), to features (N, F)."""
     torch.manual_seed(seed)
     torch.set_num_threads(cores())
     network = create_encoder(part, image).eval()
@@ -137,7 +140,7 @@ def _opened(part: Part, image: ImageChoices, seed: int) -> Any:
 
 
 def _chances(head: Any, features: NDArray[np.float32], classes: int) -> Floats:
-    """Probabilities (U, S) by a fitted head; of no image, none."""
+    """Probabilities (U, S) by a fitted head; an empty array if there are no images."""
     if not len(features):
         return np.zeros((0, classes))
     return softmax(head.scores(features))
@@ -146,7 +149,7 @@ def _chances(head: Any, features: NDArray[np.float32], classes: int) -> Floats:
 def _best_head(
     features: NDArray[np.float32], label: NDArray[np.int64], group: NDArray[np.int64], seed: int
 ) -> tuple[dict[str, float], str, Floats]:
-    """The cross-validated accuracy of each head, the best one, and its probabilities."""
+    """The cross-validated accuracy of each head, the best head's name, and its probabilities."""
     out_of_fold = {name: _out_of_fold(name, features, label, group, seed) for name in HEADS}
     accuracy = {name: float((p.argmax(1) == label).mean()) for name, p in out_of_fold.items()}
     best = max(accuracy, key=accuracy.__getitem__)
@@ -156,8 +159,9 @@ def _best_head(
 def _drawn(
     source: Source, unlabelled: Sequence[Path], most: int, seed: int
 ) -> tuple[list[Item], list[Path], dict[str, int]]:
-    """The labelled images, evenly over the classes, and the unlabelled ones that are looked at; and
-    how many there are in all.
+    """The labelled and unlabelled images that are used, and how many of each there are in all.
+
+    The labelled images are drawn in equal numbers from the classes.
     """
     where: Any = source
     if not hasattr(where, "file"):
@@ -190,7 +194,7 @@ def _some(count: int, most: int, seed: int) -> list[int]:
 def _encoded(
     encode: Any, image: ImageChoices, files: Sequence[Path]
 ) -> tuple[NDArray[np.float32], list[int], list[Path]]:
-    """Features of the files that can be read, their positions, and those that cannot."""
+    """Features of the readable files, the positions of these files, and the unreadable files."""
     kept: list[int] = []
     broken: list[Path] = []
     blocks: list[NDArray[np.float32]] = []
@@ -239,7 +243,10 @@ def _fitted(
 def _nearest(
     features: NDArray[np.float32], labelled: NDArray[np.float32], *, itself: bool = False
 ) -> Floats:
-    """The cosine distance of each row to the nearest labelled one; not to `itself`."""
+    """The cosine distance of each row to the nearest labelled row.
+
+    With `itself`, the rows are the labelled ones, and a row is not compared with itself.
+    """
     if not len(features):
         return np.zeros(0)
     centre = labelled.mean(0)

@@ -33,29 +33,30 @@ from birds.methods.pictures import pixels_of, save_picture, tiled
 from birds.metrics.frechet import frechet_distance
 from birds.use.networks import has_network, load_network
 
-BATCH = 200  # images at once
-CLASSIFIED = 1000  # samples whose classes are counted
-GRID, ACROSS = 64, 8  # images of the grid, and in a row of it
-OF_A_CLASS = 10  # samples shown of each class
-LABEL = 130  # pixels beside them for the name
+BATCH = 200  # images in a batch
+CLASSIFIED = 1000  # how many samples are classified
+GRID, ACROSS = 64, 8  # how many images are in the grid, and in each of its rows
+OF_A_CLASS = 10  # how many samples of each class are shown
+LABEL = 130  # width of the class name beside them, in pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """What the judge makes of images: features (N, F) and probabilities of classes (N, S)."""
+    """The judge's outputs for images: features (N, F) and class probabilities (N, S)."""
 
     features: NDArray[np.float32]
     probability: NDArray[np.float32]
 
 
 def generates(spec: RunSpec) -> bool:
-    """Whether the method of a run draws images from latent vectors alone."""
+    """Whether the method of a run generates images from latent vectors alone."""
     return hasattr(part_class(spec.kind, spec.method.place), "generated")
 
 
 def generators_of(folder: RunFolder) -> list[RunFolder]:
-    """The run, or the runs that it needs, that draw images. Raises UserError where there is none
-    or one is not finished.
+    """The run and the runs that it needs, as far as they generate images.
+
+    Raises UserError if none of them does or if one is not finished.
     """
     spec = read_spec(folder.spec_file.read_text())
     found = [RunFolder(folder.path.parent, run) for run in spec.lineage() if generates(run)]
@@ -71,15 +72,15 @@ def generators_of(folder: RunFolder) -> list[RunFolder]:
 
 
 def find_judge(spec: RunSpec, runs_dir: Path, named: Sequence[RunFolder] = ()) -> RunFolder:
-    """The classifier that judges a generator's images: one of those named that was trained on the
-    same images, or the one here with the best accuracy on validation images.
+    """The classifier that judges a generator's images.
 
-    Raises UserError where there is none.
+    It is the first of `named` that was trained on the same images. If none are named, it is the one
+    in this runs folder with the best validation accuracy. Raises UserError if there is none.
     """
     if named:
         for folder in named:
             if _same_images(read_spec(folder.spec_file.read_text()), spec):
-                load_network(folder)  # says what is wrong with it
+                load_network(folder)  # raises an error if it cannot be used
                 return folder
         raise UserError(
             f"--judge {named[0].key}: it was trained on other images than {spec.key} "
@@ -122,11 +123,11 @@ def judge_samples(
     *,
     most: int | None = None,
 ) -> dict[str, Any]:
-    """Draw images, judge them, and write numbers and pictures into the run's folder.
+    """Generate images, judge them, and write numbers and pictures into the run's folder.
 
-    `most` limits the images of each distance; without it there are as many as test images.
-    Returns the numbers, which are also in `samples/samples.json`. Raises UserError when a
-    checkpoint or the images are missing, or there are too few test images.
+    `most` limits the images of each distance; by default there are as many as test images. Returns
+    the numbers, which are also in `samples/samples.json`. Raises UserError when a checkpoint or the
+    images are missing, or there are too few test images.
     """
     spec = read_spec(folder.spec_file.read_text())
     method = load_method(spec, folder)
@@ -153,7 +154,7 @@ def _about(judge: RunFolder) -> dict[str, Any]:
 
 
 def _distances(samples: Judged, real_training: Judged, real_test: Judged) -> dict[str, Any]:
-    """Distances to the test images, each of as many images as there are of these."""
+    """Distances to the test images, each from as many images as there are test images."""
     count = len(real_test.features)
     far = frechet_distance(samples.features[:count], real_test.features)
     near = frechet_distance(real_training.features, real_test.features)
@@ -162,7 +163,7 @@ def _distances(samples: Judged, real_training: Judged, real_test: Judged) -> dic
 
 
 def _classes(probability: NDArray[np.float32], classes: Sequence[str]) -> dict[str, Any]:
-    """Which classes the judge sees, from its probabilities (N, S)."""
+    """How often the judge sees each class, from its probabilities (N, S)."""
     counts = np.bincount(probability.argmax(1), minlength=len(classes))
     return {
         "samples_classified": len(probability),
@@ -176,7 +177,7 @@ def _classes(probability: NDArray[np.float32], classes: Sequence[str]) -> dict[s
 def _compared_rows(
     data: ImageData, seed: int, most: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """As many training images as test images, both drawn from the run's seed, `most` at most."""
+    """Rows of equally many training and test images, at most `most`, drawn with the run's seed."""
     training = np.concatenate([data.rows["labelled"], data.rows["unlabelled"]])
     test = data.rows["test"]
     count = min(len(training), len(test), most or len(test))
@@ -215,7 +216,7 @@ def _leave_pictures(
 def by_class(
     pixels: NDArray[np.uint8], seen: NDArray[np.int64], classes: Sequence[str]
 ) -> Image.Image:
-    """A row for each class with the first samples that were taken for it, none chosen by hand."""
+    """A row for each class with the first samples that the judge assigns to it, unselected."""
     side = max(pixels.shape[1], 16)
     sheet = Image.new("RGB", (LABEL + OF_A_CLASS * side, len(classes) * side), "white")
     pen = ImageDraw.Draw(sheet)

@@ -23,7 +23,7 @@ from birds.use.networks import load_classifier
 
 @dataclasses.dataclass(frozen=True)
 class ScoredRun:
-    """A finished classifier, opened on its own images."""
+    """A finished classifier together with the images of its run."""
 
     folder: RunFolder
     spec: RunSpec
@@ -46,7 +46,7 @@ class ScoredRun:
         return features_of(self.classifier.encoder, self.job, part)
 
     def probability(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The calibrated probabilities (N, S) of images by their features."""
+        """The calibrated probabilities (N, S) of images, from their features (N, F)."""
         head = (
             self.classifier.head.cpu()
             if isinstance(self.classifier.head, torch.nn.Module)
@@ -61,9 +61,9 @@ class ScoredRun:
 
 
 def scored_run(folder: RunFolder, data_root: Path | None = None) -> ScoredRun:
-    """A finished classifier on the images that it was trained on.
+    """A finished classifier with the images that it was trained on.
 
-    Raises UserError when it is none, or its images cannot be found or have changed.
+    Raises UserError if the run is no finished classifier, or if its images are missing or changed.
     """
     classifier, spec, _ = load_classifier(folder)
     record = folder.record()

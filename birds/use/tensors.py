@@ -1,4 +1,4 @@
-"""safetensors files, written and read with torch alone.
+"""Reads and writes safetensors files with torch alone.
 
 The format is eight bytes with the length of a JSON header, the header, and the tensors' bytes
 (https://github.com/huggingface/safetensors). It cannot contain code. The package safetensors can
@@ -25,7 +25,7 @@ NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-ALIGNED = 8  # bytes: the header is filled up with blanks to a multiple
+ALIGNED = 8  # bytes: blanks extend the header to a multiple of this
 
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
@@ -47,7 +47,7 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name. Raises UserError when it is missing or no such file."""
+    """The tensors of a file by name. Raises UserError if the file is missing or not valid."""
     types = {name: dtype for dtype, name in NAMES.items()}
     try:
         raw = file.read_bytes()

@@ -16,8 +16,8 @@ from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 from omegaconf import DictConfig, OmegaConf
 
-# Plain mappings: Hydra executes this module before it is in sys.modules, where a dataclass cannot
-# be made.
+# Plain mappings, no dataclass: Hydra executes this module before it is in sys.modules, which
+# dataclasses need.
 LAUNCHER = {"_target_": "hydra_plugins.staged.StagedLauncher"}
 SWEEPER = {"_target_": "hydra_plugins.staged.StagedSweeper", "max_batch_size": None, "params": None}
 for group, node in (("hydra/launcher", LAUNCHER), ("hydra/sweeper", SWEEPER)):
@@ -25,8 +25,9 @@ for group, node in (("hydra/launcher", LAUNCHER), ("hydra/sweeper", SWEEPER)):
 
 
 class StagedLauncher(Launcher):
-    """Trains shared pretraining once, then the runs that need it, on this machine or, with
-    `slurm=NAME`, on a cluster.
+    """Trains shared pretrainings once, then the runs that need them.
+
+    It works on this machine or, with `slurm=NAME`, on a cluster.
     """
 
     def setup(
@@ -67,12 +68,13 @@ def _load_looks() -> Any:
 
 
 class StagedSweeper(BasicSweeper):
-    """Hydra's basic sweeper without a first composition of every job: our launcher rejects invalid
-    jobs before any run starts.
+    """Hydra's basic sweeper, but it does not compose every job before the launch.
+
+    Our launcher rejects invalid jobs before any run starts.
     """
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Validate jobs only for other launchers; ours does it itself."""
+        """Validate jobs only for other launchers; ours does this itself."""
         if not isinstance(self.launcher, StagedLauncher):
             super().validate_batch_is_legal(batch)
 
@@ -97,8 +99,9 @@ class ResumedOptunaSweeper(OptunaSweeper):
 class TunedSweeper(Sweeper):
     """Runs the same number of Optuna trials for every method, then all methods with other seeds.
 
-    methods: by name, the overrides of a method (`words`) and its search space (`params`). seeds:
-    the reported seeds. search: the settings of each method's search (see ResumedOptunaSweeper).
+    methods: by name, the overrides of a method (`words`) and its search space (`params`).
+    seeds: the reported seeds.
+    search: the settings of each method's search (see ResumedOptunaSweeper).
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Runs and sweeps that were never run: what they leave behind, made up, for tests of what reads it.
+"""Made-up runs and sweeps: the files that real ones would leave, for tests of code that reads them.
 
-What a run asks for is composed by Hydra, as on the command line; what it measured is the test's.
+The choices of a run are composed by Hydra, as on the command line; the test gives its metrics.
 """
 
 import json
@@ -26,20 +26,20 @@ CLASSES = ["ROBIN", "WREN", "FINCH"]
 
 @cache
 def spec(*overrides: str) -> RunSpec:
-    """The run that these words ask for on the command line, of made-up images."""
+    """The run that these words ask for on the command line, with made-up images."""
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config: Any = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
     return spec_from_config(config, "0" * 12)
 
 
 def reseeded(made: RunSpec, seed: int) -> RunSpec:
-    """The same run, and what it needs, with another seed."""
+    """The same run and the runs that it needs, with another seed."""
     needs = tuple(reseeded(needed, seed) for needed in made.needs)
     return made.model_copy(update={"seed": seed, "needs": needs})
 
 
 def asked(words: str) -> RunSpec:
-    """The run that words ask for; composing takes long, so seeds are set without it."""
+    """The run that these words ask for; seeds are set afterwards, because composing is slow."""
     rest = [word for word in words.split() if not word.startswith("seed=")]
     seeds = [word.partition("=")[2] for word in words.split() if word.startswith("seed=")]
     made = spec(*rest)
@@ -47,7 +47,7 @@ def asked(words: str) -> RunSpec:
 
 
 def finish(runs_dir: Path, made: RunSpec, **measured: object) -> str:
-    """A finished run with a record of these measurements; returns its key."""
+    """Write a finished run with a record of these metrics; returns its key."""
     folder = RunFolder(runs_dir, made)
     counts = {"images_labelled": 30, "images_unlabelled": 270, "images_test": 50}
     where = {"precision": "32", "device_name": "a CPU", "images_valid": 20}
@@ -58,7 +58,7 @@ def finish(runs_dir: Path, made: RunSpec, **measured: object) -> str:
 
 
 def sweep(runs_dir: Path, name: str, keys: list[str], words: list[str] | None = None) -> None:
-    """A sweep that asked for `keys`, each by its own words."""
+    """A sweep that asked for `keys`, each with its own words."""
     overrides = [word.split() for word in words or ["split=90"] * len(keys)]
     folder = runs_dir / "sweeps" / name
     folder.mkdir(parents=True)
@@ -75,9 +75,9 @@ def guesses(seed: int, images: int = 60) -> tuple[np.ndarray, np.ndarray]:
 
 
 def finish_run(runs_dir: Path, *words: str, seed: int) -> str:
-    """A finished run with all that a real one leaves and figures read.
+    """A finished run with all files that a real one leaves and that figures read.
 
-    One without epochs leaves no curves; one that is not tested under noise, nothing of that.
+    A run without epochs has no curves; one without a test under noise has no results for it.
     """
     made = reseeded(spec(*words), seed)
     label, logits = guesses(seed + 10 * len(words[0]))
@@ -105,7 +105,7 @@ def finish_run(runs_dir: Path, *words: str, seed: int) -> str:
 
 
 def leave_pretraining(runs_dir: Path, made: RunSpec, label: np.ndarray, seed: int) -> None:
-    """A finished pretraining, with its curves, a picture, and its latent space explored."""
+    """A finished pretraining, with curves, a picture, and results of `birds latent`."""
     for needed in made.needs:
         leave_pretraining(runs_dir, needed, label, seed)
     folder = RunFolder(runs_dir, made)
@@ -120,7 +120,9 @@ def leave_pretraining(runs_dir: Path, made: RunSpec, label: np.ndarray, seed: in
 
 
 def leave_latent(folder: RunFolder, label: np.ndarray, seed: int) -> None:
-    """What `birds latent` writes: all images of class 2 in cluster 1, one tight cloud a class."""
+    """The files of `birds latent`: each class is one tight cloud, and all images of class 2 are in
+    cluster 1.
+    """
     around = np.eye(3, 2)[label] * 9 + np.random.default_rng(seed).normal(size=(len(label), 2))
     folder.latent.mkdir(exist_ok=True)
     arrays = {"vectors": around.astype(np.float32), "tsne": around.astype(np.float32)}

@@ -1,4 +1,4 @@
-"""What is said at the end of a sweep: a table that fits a terminal, and the answer in sentences."""
+"""The end of a sweep's output: a table that fits a terminal, and the answer in sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines kept of runs on pretrained weights, the page that shows them, and README's picture."""
+"""The kept results of runs on pretrained weights, the page with them, and README's picture."""
 
 import shutil
 from pathlib import Path

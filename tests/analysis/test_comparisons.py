@@ -1,6 +1,4 @@
-"""Comparisons and verdicts from records: what is compared with what, holes, mixed records, the
-sentences.
-"""
+"""Comparisons and verdicts from records: pairs, missing runs, mixed records, sentences."""
 
 import json
 from pathlib import Path
@@ -32,10 +30,10 @@ def classify(
     robust: tuple[str, ...] | None = None,
     **measured: object,
 ) -> str:
-    """A finished run that is right about `right` of the images; the difficult images are the same
-    for all runs.
+    """A finished run that is right about `right` of the images; the same images are hard for all
+    runs.
 
-    Where `robust` names variants, all are tested under noise too, and those lose less to it.
+    With `robust`, all runs are also tested under noise, and the variants in it lose less accuracy.
     """
     made = asked(words)
     if (folder := RunFolder(runs_dir, made)).record() is not None:
@@ -64,7 +62,7 @@ def grown(
     jitter: float = 0.01,
     robust: tuple[str, ...] | None = None,
 ) -> list[str]:
-    """A sweep at split 90 of these variants with these accuracies, and `jitter` between seeds."""
+    """A sweep at split 90 of these variants with these accuracies; seeds differ by `jitter`."""
     words = [f"split=90 variant={v} seed={s}" for s in range(seeds) for v in accuracies]
     right = [
         a + jitter * (s % 3 - 1) * (-1) ** k
@@ -132,7 +130,7 @@ USUAL = ("pretraining pays", "it pays", "the other choice pays", "it makes robus
 
 
 def every_claim() -> dict[str, dict[str, dict[str, str]]]:
-    """All that a comparison may claim: what is usual, and what a variant's YAML says."""
+    """All claims that a comparison may make: the usual ones and those in variants' YAML files."""
     found = {}
     for name in USUAL:
         found[name] = {language: words[name] for language, words in sentences().items()}
@@ -175,7 +173,7 @@ def test_a_swept_choice_is_compared_at_equal_values_with_one_baseline(tmp_path: 
         for s in (0, 1)
     ]
     keys = [classify(tmp_path, word, 0.7 if "DAE" in word else 0.5) for word in words]
-    assert len(set(keys)) == 6  # A does not read noise
+    assert len(set(keys)) == 6  # A has no option noise
     sweep(tmp_path, "noise", keys, words)
     table = compare_sweep(tmp_path, "noise")
     assert table["noise"].tolist() == ["0.1", "0.4"]
@@ -275,9 +273,7 @@ def test_the_comparisons_read_as_they_did(tmp_path: Path) -> None:
 def test_noise_has_comparisons_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """DAE is no better than A on clean images, but loses less to noise: only the second is a
-    verdict for it.
-    """
+    """DAE equals A on clean images but loses less under noise: only this is a verdict."""
     keys = grown(tmp_path, 3, {"A": 0.6, "DAE": 0.6}, robust=("DAE",))
     print_comparisons(tmp_path, "exp")
     said = capsys.readouterr().out

@@ -1,5 +1,5 @@
-"""The page in a real browser: from a file without a network, on a phone, by keyboard, and live
-beside a sweep.
+"""The page in a real browser: from a file without a network, on a phone, with the keyboard, and
+during a sweep.
 """
 
 import itertools
@@ -35,8 +35,8 @@ BAD = (
 
 
 def finish(runs_dir: Path, made: RunSpec, random: np.random.Generator, picture: bytes) -> None:
-    """What a run leaves: record, curves, predictions of a classifier, pictures and a latent space
-    of a pretraining.
+    """The files of a run: record, curves, and a classifier's predictions or a pretraining's
+    pictures and latent space.
     """
     folder, skill = RunFolder(runs_dir, made), random.uniform(0.4, 0.8)
     label = np.arange(PHOTOS) % SPECIES
@@ -140,16 +140,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def big(runs_dir: Path) -> tuple[Path, float]:
-    """The page of `big` and how many seconds of a processor it took."""
+    """The page of `big`, and the processor time in seconds that it took."""
     started = time.process_time()
     return write_page(runs_dir, "big"), time.process_time() - started
 
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Callable[..., Any]]:
-    """A function that opens an address without a network, and fails on anything on the console but
-    silence.
-    """
+    """A function that opens an address without a network and fails on any console message."""
     said: list[str] = []
     contexts = []
 
@@ -174,8 +172,9 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 def until(page: Any, expression: str) -> None:
-    """Wait until an expression is true; the page's policy forbids Playwright's own way, which
-    evaluates in the page.
+    """Wait until an expression is true, without Playwright's own function.
+
+    That one evaluates code in the page, which the page's policy forbids.
     """
     for _ in range(200):
         if page.evaluate(expression):
@@ -185,7 +184,7 @@ def until(page: Any, expression: str) -> None:
 
 
 def press_until(page: Any, focused: str) -> None:
-    """Go on with the Tab key until the element that a selector names has the focus."""
+    """Press the Tab key until the element of a selector has the focus."""
     for _ in range(80):
         page.keyboard.press("Tab")
         if page.evaluate("selector => document.activeElement.matches(selector)", focused):
@@ -213,7 +212,7 @@ def test_204_runs_make_a_small_page_soon_that_is_soon_usable(
     )
     assert megabytes < 8
     assert seconds < 10
-    assert usable < 6000  # 2 s is the aim; other tests run beside this one
+    assert usable < 6000  # the aim is 2 s, but other tests run at the same time
 
 
 def test_what_a_page_shows_and_that_texts_stay_texts(

@@ -32,7 +32,7 @@ def run(train: float | None, valid: float, asked: int = 20) -> dict[str, float |
         (0.60, 0.58, True, False),
         (0.99, 0.70, False, True),
         (0.80, 0.60, True, True),
-        (0.99, 0.945, False, False),  # 4.5 points are no gap
+        (0.99, 0.945, False, False),  # 4.5 points are not enough for a gap
         (None, 0.5, None, None),
     ],
 )

@@ -1,5 +1,6 @@
-"""Tables, comparisons and figures down to one test photo and one seed: what cannot be said is not
-said, and a proportion stays one.
+"""Tables, comparisons and figures down to one test photo and one seed.
+
+Results that need more data are left out, and proportions stay between 0 and 1.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from birds.core.sweep import Asked, Sweep, leave_specs, with_needs
 
 
 def finish(runs_dir: Path, variant: str, seed: int, photos: int) -> str:
-    """A finished classifier that was tested on so few photos."""
+    """A finished classifier that was tested on this small number of photos."""
     made = spec(f"variant={variant}", f"seed={seed}")
     leave_specs(runs_dir, with_needs([made]))
     random = np.random.default_rng([seed, photos, len(variant)])

@@ -1,6 +1,4 @@
-"""Figures from records alone: which are drawn, the same bytes each time, and looks that nobody
-confuses.
-"""
+"""Figures from records alone: which ones are drawn, equal bytes each time, and distinct looks."""
 
 from __future__ import annotations
 
@@ -130,7 +128,9 @@ def grey(colour: str) -> float:
 
 
 def test_colours_or_markers_differ_for_the_colour_blind() -> None:
-    """Of two variants with one marker, and of any two of the autoencoders' study, the colours."""
+    """Two variants have different colours, or different markers if not both belong to the
+    autoencoders' study.
+    """
     study = {"A", "B0", "B1", "B2", "DAE", "DVAE", "SimCLR", "KM", "FixMatch"}
     for matrix in BLIND.values():
         for a, b in combinations(described_variants(), 2):

@@ -1,4 +1,4 @@
-"""Clusters and their measures against arrangements whose answer is known."""
+"""Clusters and their measures on arrangements with a known answer."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ CLASSES = 4
 
 
 def far_apart(each: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Species as tight clouds, far from each other; images in no order."""
+    """Species as tight clouds, far from each other; images are in random order."""
     random = np.random.default_rng(0)
     label = random.permutation(np.repeat(np.arange(CLASSES), each))
     vectors = 10 * np.eye(CLASSES, 6)[label] + random.normal(0, 0.1, (len(label), 6))
@@ -54,8 +54,8 @@ def test_vectors_that_know_nothing_do_as_well_as_chance() -> None:
 
 
 def test_matching_takes_the_best_pairs_together_and_asks_the_labelled_alone() -> None:
-    """Cluster 0 alone would take classes 0, too; together 0 -> 1 and 1 -> 0 agree on more
-    images.
+    """Cluster 0 alone would also be matched to class 0, but 0 -> 1 and 1 -> 0 together agree on
+    more images.
     """
     label = np.repeat([0, 1, 0], [4, 3, 9])
     cluster = np.repeat([0, 0, 1], [4, 3, 9])

@@ -1,4 +1,4 @@
-"""Names of species in pictures: dollars, long names, letters that no font has, names that are no
+"""Unusual names of species in pictures: dollar signs, long names, letters that no font has, invalid
 text.
 """
 
@@ -38,7 +38,7 @@ LONG = [f"{k:05}_Animalia_Chordata_Aves_Passeriformes_Troglodytidae_sp{k}" for k
 
 
 def drawn(figure: Figure) -> None:
-    """Draw it; a warning (a letter without a glyph, a layout that failed) is an error."""
+    """Draw the figure; a warning (a letter without a glyph, a failed layout) is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure.savefig(io.BytesIO(), format="svg")

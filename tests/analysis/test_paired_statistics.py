@@ -1,4 +1,4 @@
-"""The statistics hold what they promise: thousands of simulated sweeps whose truth is known."""
+"""The statistics keep their guarantees in thousands of simulated sweeps with a known truth."""
 
 import itertools
 from typing import NamedTuple
@@ -28,16 +28,17 @@ PHOTOS, SWEEPS, BATCH = 500, 3000, 500
 
 
 class Truth(NamedTuple):
-    """Simulated sweeps: right or wrong is a probit of the photo's difficulty, the seed's luck and
-    what is left.
+    """The parameters of simulated sweeps.
+
+    Right or wrong is a probit of the photo's difficulty, the seed's effect and a residual.
     """
 
-    difficulty: float = 1.0  # sd of how hard photos are, shared by variants
-    taste: float = 0.3  # sd of how hard a photo is for one variant alone
-    seed: float = 1.5  # sd of the accuracies of seeds, in points
-    cut: float = 1.0  # the same of the labelled photos that a seed draws, shared by variants
+    difficulty: float = 1.0  # sd of the photos' difficulty, the same for all variants
+    taste: float = 0.3  # sd of a photo's extra difficulty for one variant
+    seed: float = 1.5  # sd of accuracy between seeds, in points
+    cut: float = 1.0  # sd from the labelled photos that a seed draws, the same for all variants
     level: float = 0.25
-    better: float = 0.0  # of the second variant, as a probit
+    better: float = 0.0  # advantage of the second variant, as a probit
 
     def draw(
         self, seeds: int, sweeps: int, random: np.random.Generator
@@ -60,7 +61,7 @@ class Truth(NamedTuple):
 
 
 def coverage(truth: Truth, seeds: int) -> tuple[float, float]:
-    """How often a cell's interval and a gap's interval hold the truth."""
+    """How often the interval of a cell and that of a gap contain the true value."""
     random, cell, gap = np.random.default_rng(seeds), 0, 0
     for _ in range(SWEEPS // BATCH):
         right, (first, second) = truth.draw(seeds, BATCH, random)
@@ -79,15 +80,17 @@ def test_intervals_cover_the_truth_as_often_as_they_say(truth: Truth, seeds: int
 
 
 def wrong_at_most(allowed: float, times: int) -> float:
-    """The share of errors that a procedure at `allowed` exceeds once in a thousand simulations."""
+    """The share of errors that a procedure at level `allowed` exceeds in only one of 1000
+    simulations.
+    """
     return float(stats.binom.isf(0.001, times, allowed)) / times
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("truth", [Truth(), Truth(seed=3.0), Truth(seed=0.5, taste=0.6)])
 def test_a_gap_that_is_none_is_shown_at_most_one_time_in_twenty(truth: Truth, seeds: int) -> None:
-    """Four comparisons of a sweep, adjusted by Holm: any error counts. And one alone, with and
-    without Holm.
+    """Four comparisons of a sweep, adjusted by Holm, where any error counts; and one comparison
+    alone.
     """
     random = np.random.default_rng(1)
     right, _ = truth.draw(seeds, 2000, random)
@@ -98,7 +101,7 @@ def test_a_gap_that_is_none_is_shown_at_most_one_time_in_twenty(truth: Truth, se
 
 
 def test_photos_alone_would_be_wrong_far_more_often() -> None:
-    """Why no verdict stands on sign flips or McNemar's test: they know nothing of seeds."""
+    """Why no verdict uses sign flips or McNemar's test: they ignore the variation between seeds."""
     right, _ = Truth(seed=3.0).draw(3, 300, np.random.default_rng(2))
     votes = (right[1] - right[0]).sum(1).astype(int)
     assert np.mean([sign_flip(one) <= ALPHA for one in votes]) > 0.2
@@ -106,9 +109,7 @@ def test_photos_alone_would_be_wrong_far_more_often() -> None:
 
 
 def bootstrap_coverage(truth: Truth, seeds: int) -> float:
-    """How often the percentiles of a gap over resampled seeds and resampled photos hold the
-    truth.
-    """
+    """How often percentiles of a gap over resampled seeds and photos contain the true value."""
     random, held, sweeps = np.random.default_rng(3), 0, 1000
     right, (first, second) = truth.draw(seeds, sweeps, random)
     photos = (random.multinomial(PHOTOS, np.full(PHOTOS, 1 / PHOTOS), 200) / PHOTOS).astype(
@@ -124,7 +125,7 @@ def bootstrap_coverage(truth: Truth, seeds: int) -> float:
 
 
 def test_resampling_few_seeds_and_photos_covers_now_too_little_now_too_much() -> None:
-    """Why intervals are not the bootstrap's."""
+    """Why the intervals do not come from the bootstrap."""
     assert bootstrap_coverage(Truth(seed=3.0), 3) < 0.935
     assert bootstrap_coverage(Truth(), 5) > 0.965
 
@@ -137,7 +138,7 @@ def test_a_sweep_that_stops_when_its_interval_is_narrow_still_covers() -> None:
         width = np.array([stopping_half_width(one) for one in looks])
         error = np.abs(np.array([one.mean for one in looks]) - (second - first))
         stop = np.where((width <= 0.03).any(0), (width <= 0.03).argmax(0), len(LOOKS) - 1)
-        assert len(set(stop)) > 1  # the rule really stops at different times
+        assert len(set(stop)) > 1  # the rule stops at different times
         held += int((np.take_along_axis(error - width, stop[None], 0) <= 0).sum())
     assert held / sweeps >= 0.95
 
@@ -240,8 +241,8 @@ def test_mcnemar_holm_and_cohen_by_hand() -> None:
     [
         (0, 0, 1.0),
         (1, 0, 1.0),
-        (0, 5, 2 / 2**5),  # all five one way: 2 * 1/32
-        (3, 1, 2 * (1 + 4) / 2**4),  # at most one of four the other way
+        (0, 5, 2 / 2**5),  # all five have the same sign: 2 * 1/32
+        (3, 1, 2 * (1 + 4) / 2**4),  # at most one of four has the other sign
         (2, 2, 1.0),
         (10, 0, 2 / 2**10),
     ],

@@ -1,6 +1,4 @@
-"""What is compared with what, where encoders, sizes and sweeps differ; and variants nobody
-foresaw.
-"""
+"""What is compared with what if encoders, sizes and sweeps differ, or if a user adds variants."""
 
 from pathlib import Path
 
@@ -43,7 +41,7 @@ def classify(runs_dir: Path, words: str, right: float, **changed: object) -> str
 
 
 def ask(runs_dir: Path, name: str, cells: dict[str, float], seeds: int = 3) -> list[str]:
-    """A sweep of these cells, each with its accuracy; finished, all seeds."""
+    """A finished sweep of these cells with all seeds, each cell with its accuracy."""
     words = [f"{cell} seed={seed}" for cell in cells for seed in range(seeds)]
     right = [accuracy + 0.01 * seed for accuracy in cells.values() for seed in range(seeds)]
     keys = [classify(runs_dir, word, one) for word, one in zip(words, right, strict=True)]
@@ -183,7 +181,7 @@ start: init
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of one's own with a variant, as BIRDS_HOME names it."""
+    """A user's folder with a variant; BIRDS_HOME names it."""
     folder = tmp_path / "home"
     (folder / "configs" / "variant").mkdir(parents=True)
     (folder / "configs" / "variant" / "MINE.yaml").write_text(MINE)

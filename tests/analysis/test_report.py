@@ -1,5 +1,5 @@
-"""The article: it says what the records say, a change of either is named, the same records give the
-same PDF.
+"""The article: it agrees with the records, a change of either is found, and equal records give an
+equal PDF.
 """
 
 import json
@@ -38,9 +38,7 @@ PROVENANCE = {"precision": "32", "device_name": "a CPU", "images_valid": 20, "im
 
 
 def records(runs_dir: Path, *cells: str, name: str = "exp1") -> None:
-    """A sweep of the given cells with two seeds each, with all that the article reads of a
-    record.
-    """
+    """A sweep of these cells with two seeds each, and all fields that the article uses."""
     two_seeds(runs_dir, *cells, name=name)
     for file in runs_dir.glob("*/record.json"):
         record = (
@@ -64,7 +62,7 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_without_latex(out: Path, runs_dir: Path, sweep: str, language: str) -> None:
-    """All but the PDF, as a machine without LaTeX writes it."""
+    """Write everything but the PDF, as on a machine without LaTeX."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(runs_dir))
         with pytest.raises(UserError, match=r"apt-get install .*latexmk") as refusal:
@@ -106,8 +104,8 @@ def test_what_is_missing_says_what_to_run(without_latex: Path, tmp_path: Path) -
 
 
 def mutated(dice: random.Random, runs_dir: Path, out: Path) -> tuple[str, Path, bytes | None]:
-    """One planted change: what must be named, the file, and what it now holds (None: it is
-    gone).
+    """One planted change: the text that must be reported, the file, and its new contents (None:
+    deleted).
     """
     kind = dice.choice(["metric", "run", "macro", "cell"])
     if kind in ("metric", "run"):
@@ -214,7 +212,7 @@ def test_the_templates_hold_no_number_and_every_word_they_need(name: str) -> Non
 
 
 def words_of(figure: Figure) -> set[str]:
-    """All words in small letters, of three or more, that a figure shows."""
+    """All words of three or more letters in a figure, in lower case."""
     figure.draw_without_rendering()
     return {
         word

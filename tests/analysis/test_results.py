@@ -1,4 +1,4 @@
-"""The lines kept of runs on real images: read as they were written, and added to."""
+"""The kept results of runs on real images: reading the file and adding to it."""
 
 import shutil
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_runs_of_this_recipe_are_added_as_cells_of_their_own(
             measured = {"test_accuracy": accuracy, "test_macro_f1": 0.5, "valid_accuracy": 0.5}
             key = finish(tmp_path / "runs", made, device="cpu", **measured)
             np.savez(RunFolder(tmp_path / "runs", key).predictions_file, test_hits_noise=told)
-    for _ in range(2):  # a second time adds nothing
+    for _ in range(2):  # adding twice changes nothing
         add(tmp_path / "runs", file)
         after = pd.read_csv(file)
         assert len(after) == len(before) + 4

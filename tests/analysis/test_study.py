@@ -55,7 +55,7 @@ def test_the_second_guess_rescues_what_it_names() -> None:
 
 
 def leave_layers(folder: RunFolder) -> None:
-    """Two layers of 60 test images: in the first classes are mixed, in the last apart."""
+    """Two layers of 60 test images: classes are mixed in the first and separated in the last."""
     random = np.random.default_rng(0)
     known, asked = np.arange(90) % 3, np.arange(60) % 3
     arrays = {"names": np.array(["convolution 1", "dense"]), "seed": np.array(0)}

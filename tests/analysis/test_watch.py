@@ -1,4 +1,4 @@
-"""`birds watch` answers who knows the token, under this machine's names, and nobody else."""
+"""`birds watch` answers only requests with its token and with one of this machine's names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN = "f" * 48
 
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A served page that says no more than its version."""
+    """A served page that shows only its version."""
     shown = {"version": "7", "sweep": "exp1"}
     monkeypatch.setattr(watch, "newest", lambda runs_dir, sweep: shown)
     hosts: set[str] = {"near.example:9000"}

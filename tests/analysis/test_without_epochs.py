@@ -1,5 +1,6 @@
-"""Heads that are fitted have no epochs, and some runs are not tested under noise: all that is shown
-of a sweep goes on without them, whatever the variant and the head.
+"""Fitted heads have no epochs, and some runs are not tested under noise.
+
+Everything that shows a sweep works without these values, for every variant and head.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What is wrong with a part is said in one line: what was asked, what is wrong, and where."""
+"""An invalid part gives a message of one line: what was asked for, what is wrong, and where."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 def refused(kind: str, place: str) -> str:
-    """The one line that says why a part cannot be used."""
+    """The line that says why a part cannot be used."""
     with pytest.raises(UserError) as refusal:
         part_class(kind, place)
     assert len(str(refusal.value).splitlines()) == 1
@@ -101,7 +101,7 @@ def test_weights_asked_of_an_encoder_that_has_none_are_refused_with_who_has_some
 
 
 def test_an_option_is_never_dropped_in_silence(module: Write) -> None:
-    """A model that ignores what it does not know would give two runs one key."""
+    """If a model ignored unknown options, two different requests would have one key."""
     name = module(
         "from pydantic import BaseModel\n"
         "class Loose:\n"

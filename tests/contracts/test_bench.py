@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic, and that what is written about it is what was measured."""
+"""The benchmark's own arithmetic, and agreement of the texts about it with the measurements."""
 
 from __future__ import annotations
 

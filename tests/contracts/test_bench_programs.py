@@ -24,7 +24,9 @@ real_run = subprocess.run
 
 @pytest.fixture(autouse=True)
 def commands_are_forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python commands run in processes that have imported everything: the same work, sooner."""
+    """Run Python commands in forked processes that have already imported everything, which is
+    faster.
+    """
 
     def run(command: Sequence[str], **options: Any) -> Any:
         if command[0] != sys.executable:

@@ -1,6 +1,4 @@
-"""Everything found in the config groups can be composed, named and built: no list to extend when
-one is added.
-"""
+"""Every file in the config groups can be composed, described and built; so can new files."""
 
 from __future__ import annotations
 
@@ -39,7 +37,7 @@ def feature_file(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def asked_with(group: str, option: str) -> tuple[str, ...]:
-    """The words that an option needs beside it."""
+    """The other words that an option needs."""
     fitted = group == "head" and not part_class("head", option).by_gradient
     return ("train=head",) if fitted else NEEDS.get((group, option), ())
 
@@ -61,7 +59,7 @@ def test_a_variant_is_named_after_its_file(option: str) -> None:
 
 @pytest.mark.parametrize("group", ["head", "extra_loss", "encoder", "pretraining"])
 def test_every_part_has_a_configuration(group: str) -> None:
-    """A file of Python that no file of YAML chooses could not be asked for."""
+    """A part's Python file without a YAML file could not be chosen."""
     places = set()
     for option in options(group):
         whole = OmegaConf.load(ROOT / "configs" / group / f"{option}.yaml")
@@ -102,7 +100,7 @@ def test_every_sweep_says_question_price_and_expectation(file: Path) -> None:
 
 
 def cells_of(file: Path) -> list[list[str]]:
-    """The words of every cell that a sweep asks for; of tuned methods those that name each."""
+    """The words of every cell of a sweep; for tuned methods, the words that name each method."""
     whole: Any = OmegaConf.load(file)
     sweeper: Any = OmegaConf.to_container(whole.hydra.sweeper)
     if "methods" in sweeper:
@@ -124,7 +122,7 @@ def cells_of(file: Path) -> list[list[str]]:
 @pytest.mark.parametrize("budget", options("budget"))
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 def test_every_sweep_can_be_asked_at_every_budget(file: Path, budget: str) -> None:
-    """Composed as on the command line, with the data set and the encoder that the sweep names."""
+    """Composed as on the command line, with the sweep's own data set and encoder."""
     asked = {tuple(word for word in cell if "${" not in word) for cell in cells_of(file)}
     if budget != "smoke":
         asked = {cell for cell in asked if cell in sorted(asked)[:1]}

@@ -1,4 +1,4 @@
-"""`docs/extending.md` is executed: its files are written where it says, its commands are run."""
+"""`docs/extending.md` is executed: its files are written to their places, and its commands run."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_part_from_outside_is_named_by_its_module(project: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in files() if path.endswith(".py")])
 def test_each_part_is_under_forty_lines_of_code(path: str) -> None:
-    """Without blank lines and docstrings, which are all of one line here."""
+    """Blank lines and docstrings, which all have one line here, are not counted."""
     text = files()[path]
     code = [line for line in text.splitlines() if line.strip() and '"""' not in line]
     assert len(code) < 40

@@ -1,5 +1,5 @@
-"""The rules of the house: imports go down only, in no circle; nothing grows long or dense; the
-packages named in three places agree.
+"""The rules of this code: imports only go down and have no circles; functions, modules and lines
+are short; three lists of packages agree.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LAYERS = [
     ["birds.__main__", "hydra_plugins", "train"],
 ]
 PACKAGES = ("birds", "analysis", "hydra_plugins")
-ANYWHERE = {"birds"}  # the version
+ANYWHERE = {"birds"}  # it only holds the version
 LONGEST_FUNCTION = 40  # lines
 LONGEST_MODULE = 300  # lines
 LONGEST_LINE = 100  # characters
-LONGER_LINES = 50  # fewer than so many are longer, in everything that is Python here
-NESTED = 15  # fewer than so many comprehensions stand inside another, in birds and analysis
-IN_BIRDS = 6  # modules directly in the folder, at most
-ANALYSIS_FROM = ("birds.cli", "hydra_plugins", "train")  # where its commands are handed in
+LONGER_LINES = 50  # upper limit on longer lines in all Python files
+NESTED = 15  # upper limit on nested comprehensions in birds and analysis
+IN_BIRDS = 6  # most modules directly in a folder
+ANALYSIS_FROM = ("birds.cli", "hydra_plugins", "train")  # these may import analysis
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 ONLY_IN = {
     "wandb": {"birds.train.tracking", "birds.use.wandb_sync.log", "birds.use.wandb_sync.send"},
@@ -98,7 +98,7 @@ def tree_of(name: str) -> ast.Module:
 
 
 def imported(node: ast.AST) -> set[str]:
-    """The modules that one statement imports; `from a import b` may mean a.b."""
+    """The modules that a statement imports; `from a import b` may also mean the module a.b."""
     if isinstance(node, ast.Import):
         return {alias.name for alias in node.names}
     if isinstance(node, ast.ImportFrom) and node.module:
@@ -107,7 +107,7 @@ def imported(node: ast.AST) -> set[str]:
 
 
 def imports_of(name: str) -> set[str]:
-    """Everything that a module imports, at once or later."""
+    """All modules that a module imports, at its top or inside a function."""
     names: set[str] = set()
     for node in ast.walk(tree_of(name)):
         names |= imported(node)
@@ -115,7 +115,7 @@ def imports_of(name: str) -> set[str]:
 
 
 def own_imports(name: str) -> set[str]:
-    """The project's modules that this one imports, at once or inside a function."""
+    """The project's modules that this one imports, at its top or inside a function."""
     return {own for own in imports_of(name) if own in modules() and own != name}
 
 
@@ -160,7 +160,7 @@ def test_nothing_below_the_command_line_knows_the_analysis() -> None:
 
 
 def circles() -> list[list[str]]:
-    """The sets of modules that import one another, at once or inside a function."""
+    """The sets of modules that import one another, at their top or inside a function."""
     graph = {name: sorted(own_imports(name)) for name in modules()}
     reached = {name: reachable(graph, name) for name in graph}
     found = set()
@@ -171,7 +171,7 @@ def circles() -> list[list[str]]:
 
 
 def reachable(graph: dict[str, list[str]], start: str) -> set[str]:
-    """Every module that is imported, near or far, when this one is."""
+    """All modules that are imported directly or indirectly by this one."""
     seen: set[str] = set()
     waiting = list(graph[start])
     while waiting:
@@ -199,7 +199,7 @@ def long_functions() -> dict[str, int]:
 
 
 def nested_comprehensions() -> dict[str, int]:
-    """How many comprehensions of each module of birds and analysis stand inside another."""
+    """How many comprehensions are inside another one, for each module of birds and analysis."""
     found: dict[str, int] = {}
     for name in modules():
         if name.split(".")[0] not in ("birds", "analysis"):
@@ -258,7 +258,9 @@ def test_the_figures_of_the_house(figure: str, capsys: pytest.CaptureFixture[str
 
 
 def test_the_figures_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two modules that import each other, one of them dense and long, are found by every figure."""
+    """Every check finds two test modules that import each other, one of them with long and dense
+    code.
+    """
     dense = [
         "import birds.second",
         "x = [[b for b in range(a)] for a in range(9)]",
@@ -378,7 +380,7 @@ def test_every_test_file_has_a_name_of_its_own() -> None:
 
 
 def test_no_test_module_imports_another() -> None:
-    """What several need stands in a module that holds no tests."""
+    """Code that several tests need is in a module without tests."""
     names = {file.stem for file in (ROOT / "tests").rglob("test_*.py")}
     users = {}
     for file in sorted((ROOT / "tests").rglob("*.py")):

@@ -1,4 +1,4 @@
-"""What every encoder, head and source must do: whatever lies in their folders is asked for it."""
+"""The contract of every encoder, head and source; every file in their folders is tested."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from birds.data.prepare import create_source
 from birds.encoders import Encoder, create_encoder, seeded_encoder, sketched_encoder
 from birds.methods.classify.heads import create_head
 
-NETWORKS = [name for name in options("encoder") if name != "features"]  # which reads a file
+NETWORKS = [name for name in options("encoder") if name != "features"]  # it needs a file
 ENCODERS = [(name, channels) for name in NETWORKS for channels in (1, 3)]
 
 
 def own_size(part: Part) -> int:
-    """The smallest size from 28 pixels on that an encoder takes."""
+    """The smallest size, from 28 pixels on, that an encoder accepts."""
     made_by, chosen = part_class("encoder", part.place), options_of("encoder", part)
     for size in range(28, 513):
         try:
@@ -139,7 +139,7 @@ def test_a_size_is_taken_or_refused_with_one_that_is_taken(name: str, size: int)
 
 
 def blobs(classes: int = 4, each: int = 25, length: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features that a class tells apart, none of them negative, and the labels."""
+    """Non-negative features that separate the classes, and the labels."""
     random = torch.Generator().manual_seed(0)
     centres = 4 * torch.rand(classes, length, generator=random)
     label = torch.arange(classes).repeat(each)
@@ -156,8 +156,9 @@ def head_part(name: str, *words: str) -> Part:
 def learnt_scores(
     part: Part, features: torch.Tensor, label: torch.Tensor, classes: int, shown: torch.Tensor
 ) -> torch.Tensor:
-    """The scores of `shown` by a head that learnt from features and labels, and, where it reads
-    them, from the features that are shown.
+    """The scores of `shown` by a head that learnt from features and labels.
+
+    A head that learns from unlabelled features gets those of `shown`.
     """
     torch.manual_seed(0)
     head = create_head(part, features.shape[1], classes)
@@ -207,7 +208,7 @@ def test_every_kernel_of_the_support_vector_machine_beats_chance(kernel: str) ->
 
 
 def rendered(root: Path, monkeypatch: pytest.MonkeyPatch) -> Part:
-    """Three species with a few birds each, drawn as ever."""
+    """Three drawn species with a few birds each."""
     from birds.data.rendering import synthetic
 
     monkeypatch.setattr(synthetic, "SPECIES", list(synthetic.SPECIES)[:3])
@@ -226,7 +227,7 @@ MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch], Part]] = {
 
 
 def change_a_pixel(root: Path) -> None:
-    """One pixel of one training image becomes another."""
+    """Change one pixel of one training image."""
     pictures = sorted([*root.rglob("train/*/*.png"), *root.rglob("train/*/*.jpg")])
     if pictures:
         pixels = np.array(Image.open(pictures[0]))

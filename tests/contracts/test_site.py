@@ -1,4 +1,4 @@
-"""The pages as a site: every link is right, and a wrong one is noticed."""
+"""The documentation site: every link is right, and a wrong link is an error."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ def copied(tmp_path: Path) -> Path:
 
 
 def site_of(folder: Path) -> Path:
-    """Where `mkdocs build --strict` put the site. Raises Abort where it warns."""
+    """The folder in which `mkdocs build --strict` wrote the site. Raises Abort on a warning."""
     site = folder / "site"
     with (folder / "mkdocs.yml").open() as file:
         build(load_config(file, site_dir=str(site), strict=True))

@@ -1,4 +1,4 @@
-"""Every variant, and every head on a frozen encoder, from tiny images to a record and back."""
+"""Every variant, and every head on a frozen encoder, from tiny images to a record and loading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from birds.train.run import run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 WORDS = (*TINY, "data=folder", "data.classes=3")
-LONGER = (  # so many steps that a method which learns is far above chance; a second or two
+LONGER = (  # enough steps for results far above chance, in a second or two
     "budget.classify.epochs=12",
     "budget.classify.min_steps=6",
     "budget.classify.max_steps=6",
@@ -38,7 +38,7 @@ LONGER = (  # so many steps that a method which learns is far above chance; a se
 )
 GAN = "encoder=dcgan encoder.width=4 pretraining=dcgan pretraining.width=4 image.size=28"
 OF_UNET = ("encoder=unet_xs", "encoder.widths=[8,12,16]")
-OWN = {  # words that a variant needs in place of those of the U-Net
+OWN = {  # words that some variants need instead of those of the U-Net
     "Words": (
         "encoder.descriptor=dense_sift",
         "encoder.patch=8",
@@ -52,7 +52,7 @@ CHANCE = 1 / 3
 
 @pytest.fixture(scope="module")
 def where(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    """A folder of striped images, and the runs folder that all these tests share."""
+    """A folder of striped images, and the runs folder that all tests here share."""
     root = tmp_path_factory.mktemp("variants")
     photos = write_striped(root / "images", counts={"train": 16, "valid": 4, "test": 12})
     return runtime_in(root, source=Part(name="folder", options={"root": str(photos)}))
@@ -71,7 +71,7 @@ def done(runtime: Runtime, *words: str) -> tuple[RunSpec, Record]:
 
 
 def scores_again(made: RunSpec, runtime: Runtime, record: Record) -> torch.Tensor:
-    """The scores of the test images by the classifier as any other program loads it."""
+    """The scores of the test images by the loaded classifier."""
     folder = RunFolder(runtime.runs_dir, made)
     classifier = load_method(made, folder, record.value("classes"))
     data = reopened(folder, made)
@@ -81,7 +81,7 @@ def scores_again(made: RunSpec, runtime: Runtime, record: Record) -> torch.Tenso
 
 
 def holds(made: RunSpec, runtime: Runtime, record: Record) -> None:
-    """What is true of every classifier's run that is finished."""
+    """Check what is true for the run of every finished classifier."""
     folder = RunFolder(runtime.runs_dir, made)
     values = json.loads(folder.record_file.read_text())
     assert values["key"] == made.key

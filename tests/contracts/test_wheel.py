@@ -1,4 +1,4 @@
-"""The wheel holds all that training needs, and nothing of the tests."""
+"""The wheel contains everything that training needs, and no tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOME = "birds/home/"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The contents of the wheel, built from a copy of what git knows."""
+    """The contents of the wheel, built from a copy of the files in git."""
     import shutil
 
     source = tmp_path_factory.mktemp("source")

@@ -1,4 +1,4 @@
-"""Image files that are broken in every way that a few bytes can break them, the same for a seed."""
+"""Image files that are broken in many ways by changes of a few bytes; the same for a seed."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ KINDS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF")
 
 
 def valid(kind: str, seed: int) -> bytes:
-    """A small valid file, with EXIF, text and a profile where the format has them."""
+    """A small valid file, with EXIF, text and a colour profile if the format has them."""
     rng = np.random.default_rng(seed)
     patches = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     image = Image.fromarray(patches).resize((60, 44), Image.Resampling.BICUBIC)
@@ -33,7 +33,7 @@ def valid(kind: str, seed: int) -> bytes:
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """The file with bytes flipped, cut, overwritten, repeated, or with another length somewhere."""
+    """The file with bytes flipped, cut off, overwritten or repeated, or a wrong length field."""
     broken = bytearray(data)
     how = rng.integers(6)
     place = int(rng.integers(2, len(broken)))
@@ -58,7 +58,7 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def malformed(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """So many files, each with a name that says where it comes from."""
+    """A number of broken files, each with a name that says how it was made."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         kind = KINDS[number % len(KINDS)]

@@ -1,4 +1,4 @@
-"""Photos decoded once into a map that everybody shares."""
+"""Photos are decoded once into a memory map that all processes share."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ def read(root, folder, **choices) -> Images:
 
 
 def build_elsewhere(images: Images, folder, then: str) -> subprocess.Popen:
-    """Another process that reads the same photos and does as `then` says."""
+    """Another process that reads the same photos and then runs the code `then`."""
     code = textwrap.dedent(BUILD) + textwrap.dedent(then)
     words = [sys.executable, "-c", code, str(images.source.root), str(folder)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""What the look at a folder finds: duplicates, unreadable files, rows of a CSV without a photo."""
+"""What the check of a folder finds: duplicates, unreadable files, CSV rows without a photo."""
 
 import shutil
 
@@ -16,7 +16,7 @@ def check_folder(root):
 
 @pytest.fixture
 def root(tmp_path, draw_photo):
-    """Two species in two parts, eight unrelated photos of 96 px each."""
+    """Two species in two parts, with eight different photos of 96 pixels each."""
     root = tmp_path / "photos"
     for k, folder in enumerate(("train/CROW", "train/WREN", "valid/CROW", "valid/WREN")):
         (root / folder).mkdir(parents=True)
@@ -70,7 +70,7 @@ def test_near_copies_within_and_across_parts(root):
 def test_photos_alike_are_those_that_differ_in_three_bits_or_fewer(bits, alike):
     places = [0, 20, 40, 21, 41, 1, 2, 3, 22, 23, 42, 43][
         :bits
-    ]  # in three of the four words, as far as possible
+    ]  # spread over the four words of 16 bits
     hashes = {
         "a": 0x0123456789ABCDEF,
         "b": 0x0123456789ABCDEF ^ sum(1 << place for place in places),
@@ -108,7 +108,7 @@ def test_csv_rows_that_name_a_missing_photo_are_counted(root, header):
     )
     assert (
         check_folder(root).csv_rows_without_file == 1
-    )  # the test part is not here at all: that is no surprise
+    )  # rows of the missing test part do not count
 
 
 def test_a_long_csv_is_read_in_no_time(tmp_path):

@@ -1,4 +1,4 @@
-"""What each file holds is read once, and again when the file changes."""
+"""The contents of each file are read once, and again when the file changes."""
 
 import os
 
@@ -21,7 +21,7 @@ def root(photos_in):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The names of the files that were read, in order."""
+    """The names of the opened files, in order."""
     names: list[str] = []
 
     def counted(path):

@@ -1,4 +1,4 @@
-"""The one decoder: every kind of file becomes the same square of pixels, or one sentence."""
+"""The decoder: every kind of file gives the same square of pixels, or an error message."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ from birds.data.decode import Look, Unreadable, decode, decode_image
 
 @pytest.fixture
 def saved(tmp_path):
-    """Save an image under a name and decode it at 32 px."""
+    """Save an image under a name and decode it with a side of 32 pixels."""
 
     def decoded(image: Image.Image, name: str, **options):
         image.save(tmp_path / name, **options)
@@ -83,7 +83,7 @@ def test_a_photo_taken_sideways_stands_upright(saved):
 
 
 def test_the_decoder_is_pillow_s_own_crop(tmp_path, draw_photo):
-    """Numbers of earlier sweeps stand on these pixels."""
+    """The results of earlier sweeps depend on these pixels."""
     draw_photo(3, 300).resize((300, 200)).save(tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
         image.draft("RGB", (64, 64))
@@ -237,7 +237,7 @@ def test_an_oversized_text_is_unreadable(tmp_path):
     assert contents_of(tmp_path / "a.png").error
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about damaged tags
+@pytest.mark.filterwarnings("ignore::UserWarning")  # a warning of Pillow about damaged tags
 def test_malformed_files_are_read_or_unreadable_and_the_check_knows(tmp_path):
     outcomes = set()
     complaints: list[str] = []

@@ -1,4 +1,4 @@
-"""The reader of folders: its quirks, its selection, its refusals."""
+"""The reader of folders: unusual folders, the selection of photos, and errors."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ THREE = {"train/CROW": 9, "train/ROBIN": 8, "train/WREN": 8} | {
 
 @pytest.fixture
 def read(tmp_path):
-    """Read a root with choices that suit a handful of photos."""
+    """Read a root with choices that work for few photos."""
 
     def reading(root: Path, **choices) -> Images:
         source = Folder(Folder.Options(root=str(root)))
@@ -100,7 +100,7 @@ def test_species_that_only_look_alike_stay_apart(photos_in):
 def test_a_spelling_is_matched_among_the_species_that_lack_their_photos(photos_in):
     in_both = {
         f"{part}/PARAKETT  AUKLETS": 3 for part in ("train", "valid")
-    }  # closer, but has its own photos
+    }  # a closer spelling, but it has photos in this part
     found, _ = scan_folder(
         photos_in(in_both | {"train/PARAKETT  AKULET": 3, "valid/PARAKETT  AUKLET": 2})
     )
@@ -191,7 +191,7 @@ def test_moves_the_same_photos_for_the_same_seed(photos_in, read):
     once, again, other = (read(root, test=3, seed=seed) for seed in (5, 5, 6))
     moved = {path for path, part in zip(once.ids, once.part, strict=True) if part == "test"}
     assert once.part.tolist() == again.part.tolist() != other.part.tolist()
-    assert once.ids == other.ids  # rows keep their meaning, whatever their part
+    assert once.ids == other.ids  # a row is the same photo, in whichever part
     from_train = Counter(path.split("/")[1] for path in moved if path.startswith("train/"))
     assert from_train == {"CROW": 3, "ROBIN": 3, "WREN": 3}
     assert counts(once) == {"train": 16, "valid": 6, "test": 15}
@@ -282,7 +282,7 @@ def test_digest_is_of_the_photos_not_of_the_place(photos_in, read, tmp_path, dra
 
 
 def test_equal_digests_mean_equal_rows(photos_in, read, tmp_path):
-    """A cut is drawn over rows, so photos in another order are another data set."""
+    """A cut is drawn over rows, so photos in another order form another data set."""
     root = photos_in(THREE)
     renamed = shutil.copytree(root, tmp_path / "renamed")
     for photo in sorted((renamed / "train/CROW").iterdir()):
@@ -503,7 +503,7 @@ def test_a_folder_without_a_root_says_how_to_get_one():
 
 
 def set_apart(name: str) -> bool:
-    """Whether the reader asks about a folder of this name or takes it for litter of the system."""
+    """Whether the reader ignores a folder of this name or asks what it means."""
     return means_no_class(name) or name.casefold() in LITTER
 
 

@@ -1,4 +1,4 @@
-"""Photos of one nest never stand on both sides of a cut; which belong together can be found."""
+"""Photos of one nest are never on both sides of a cut, and the groups of photos can be found."""
 
 from __future__ import annotations
 

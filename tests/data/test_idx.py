@@ -1,4 +1,4 @@
-"""The format of MNIST, whole and damaged."""
+"""The format of MNIST: complete and damaged files."""
 
 import gzip
 import pickle

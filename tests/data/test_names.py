@@ -1,4 +1,4 @@
-"""Names of classes and parts: which spellings are one, which are two, what a person must say."""
+"""Names of classes and parts: which spellings are the same, and which the user must clarify."""
 
 import unicodedata
 

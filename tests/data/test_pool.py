@@ -1,5 +1,5 @@
-"""A wider pool contains no image that models are judged on, wherever it comes from, and is known by
-its contents.
+"""A wider pool never contains a validation or test image, from whatever source, and its contents
+are part of a run's key.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ COUNTS = {"train/CROW": 12, "train/ROBIN": 11, "train/WREN": 8, "train/STORK": 7
 
 @pytest.fixture
 def own(draw_photo, tmp_path: Path) -> Callable[[dict[str, int]], Path]:
-    """A function that writes photos of one's own, none of which the data set has, given counts by
-    folder.
-    """
+    """A function that writes photos that the data set does not have, from counts by folder."""
 
     def write(counts: dict[str, int]) -> Path:
         for k, (folder, count) in enumerate(counts.items()):
@@ -46,7 +44,7 @@ def root(photos_in) -> Path:
 
 
 def selected(root: Path) -> Images:
-    """Crows and robins, the largest two species, two training photos of each moved to test."""
+    """Crows and robins, the two largest species; two training photos of each are moved to test."""
     return read(root, classes=2)
 
 

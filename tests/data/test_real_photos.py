@@ -1,6 +1,6 @@
-"""The reader on data sets as people publish them, where this machine has them.
+"""The reader on published data sets, if they are on this machine.
 
-Orders, parts and pixels are pinned: numbers of earlier sweeps stand on them.
+Orders, parts and pixels are pinned, because the results of earlier sweeps depend on them.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The cut into labelled and unlabelled photos: what must hold for any data set, ratio and seed."""
+"""The cut into labelled and unlabelled photos: properties for any data set, ratio and seed."""
 
 import numpy as np
 import pytest
@@ -22,11 +22,9 @@ def possible(counts, *splits) -> bool:
 
 
 def cut_for(counts, split, seed, offset=0) -> tuple[Split, np.ndarray, np.ndarray]:
-    """The cut of a data set with that many photos per species; also its rows and their labels."""
+    """The cut of a data set with these numbers of photos per species; also its rows and labels."""
     label = np.repeat(np.arange(len(counts)), counts)
-    rows = offset + 3 * np.arange(
-        len(label)
-    )  # training rows have gaps: other parts lie between them
+    rows = offset + 3 * np.arange(len(label))  # training rows have gaps, where other parts are
     return (
         draw_split(rows, label, split=split, seed=seed, classes=NAMES[: len(counts)]),
         rows,

@@ -1,4 +1,4 @@
-"""A CSV of files, labels and parts: what people write, and what they get wrong."""
+"""A CSV of files, labels and parts: valid tables and typical mistakes."""
 
 import csv
 import io

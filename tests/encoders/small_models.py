@@ -1,4 +1,4 @@
-"""Tiny models of transformers in folders, and a stand-in of the hub that serves such folders."""
+"""Tiny models of transformers in folders, and a local server in place of the hub."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def save_resnet(folder: Path) -> Any:
 
 
 class _Hub(BaseHTTPRequestHandler):
-    """Answers what the hub's own library asks: a file's commit and sum, and the file."""
+    """Answers the requests of the hub's own library: a file's commit and checksum, and the file."""
 
     models: dict[str, Path]
     gated: frozenset[str]
@@ -96,7 +96,7 @@ class _Hub(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(models: dict[str, Path], gated: frozenset[str] = frozenset()) -> Iterator[Any]:
-    """A hub with these models at `address`; `sent` holds the names of the files that it sent."""
+    """Start a hub with these models at `address`; `sent` lists the files that it sent."""
     sent: list[str] = []
     answers = type("Hub", (_Hub,), {"models": models, "gated": gated, "sent": sent})
     server = ThreadingHTTPServer(("127.0.0.1", 0), answers)

@@ -1,4 +1,4 @@
-"""AlexNet: as large as the published one, narrower on request, and open at every layer."""
+"""AlexNet: it has the published size, can be narrower, and gives the output of every layer."""
 
 from __future__ import annotations
 

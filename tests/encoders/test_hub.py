@@ -1,4 +1,6 @@
-"""Models of transformers from folders and from a stand-in of the hub (make test-encoders)."""
+"""Models of transformers from folders and from a local server in place of the hub (make
+test-encoders).
+"""
 
 from __future__ import annotations
 

@@ -100,7 +100,9 @@ def test_preprocessing_comes_with_weights_that_the_library_knows(
 
 @pytest.fixture
 def broken_pair(tmp_path: Path) -> dict[str, str]:
-    """An environment whose torchvision was built for another torch: without its compiled part."""
+    """An environment whose torchvision was built for another torch, so its compiled part is
+    missing.
+    """
     import torchvision
 
     own = Path(torchvision.__file__).parent

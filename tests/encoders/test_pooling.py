@@ -1,4 +1,4 @@
-"""What a head sees of a pyramid, and what flows back."""
+"""The pooled features of a pyramid, and their gradients."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def plainly(pyramid: list[Tensor]) -> Tensor:
 def test_features_and_gradients_are_those_of_the_formula(
     kind: torch.dtype, tolerance: float
 ) -> None:
-    pyramid = []  # whole numbers, each once a map: no two places share a maximum
+    pyramid = []  # each map has every whole number once, so its maximum is unique
     for level in maps(kind):
         ranks = torch.argsort(torch.rand(level.shape).flatten(2)).view(level.shape)
         pyramid.append(ranks.to(level).requires_grad_())

@@ -1,4 +1,4 @@
-"""The U-Net's contracting half: its scaling, its normalisation, and its strided twin."""
+"""The U-Net's encoder: scaling, normalisation, and its version with a strided convolution."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_features_are_mean_and_maximum_of_every_level() -> None:
 @pytest.mark.parametrize("stem", [1, 2, 4])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_strided_twin_on_pixels_gives_the_same_maps(stem: int, channels: int) -> None:
-    """It pads with what the folded one pads with, so borders agree as well."""
+    """Its padding has the same value, so maps also agree at the borders."""
     encoder = unet(stem=stem, channels=channels).eval()
     for norm in encoder.modules():
         if hasattr(norm, "running_mean"):

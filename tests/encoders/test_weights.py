@@ -1,6 +1,4 @@
-"""Weights from files: those that were asked for, or a sentence; never random ones in their
-place.
-"""
+"""Weights from files: the requested ones or an error message, but never random ones."""
 
 from __future__ import annotations
 

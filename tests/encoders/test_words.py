@@ -1,4 +1,4 @@
-"""Visual words: what describes an image, which word is nearest, and how words are counted."""
+"""Visual words: the descriptors of an image, the nearest words, and their counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run with quantized models, small, untrained, and otherwise all that a real one is."""
+"""A finished run with quantized models: small and untrained, but otherwise complete."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ABOUT = {
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Where runs lie, and the key of the one run of the sweep `tiny`."""
+    """The runs folder, and the key of the only run of the sweep `tiny`."""
 
     runs_dir: Path
     key: str
@@ -63,7 +63,7 @@ def _spec(head: str = "linear", train: str = "all") -> Any:
 
 
 def _leave_finished(runs_dir: Path, spec: Any, sweep: str) -> Any:
-    """The spec and a record of a run, and the sweep that asked for it; the run's folder."""
+    """Write the spec and the record of a run, and its sweep; returns the run's folder."""
     from birds.core.record import make_record
     from birds.core.store import RunFolder
 
@@ -80,8 +80,9 @@ def _leave_finished(runs_dir: Path, spec: Any, sweep: str) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    """A run without models: spec, record, checkpoint, and the sweep that asked for it. Beside it
-    the sweep `fitted`, of one run whose head is fitted.
+    """A run without models: spec, record, checkpoint and sweep.
+
+    The same folder has the sweep `fitted` with one run whose head is fitted.
     """
     import torch
 
@@ -92,7 +93,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     folder = _leave_finished(runs_dir, spec, "tiny")
     _leave_finished(runs_dir, _spec("svm", "head"), "fitted")
     classifier = GradientClassifier(spec, CLASSES, 1)
-    # the head starts at 0, and so would answer the same to all
+    # the head starts at 0 and would give equal logits for all images
     torch.nn.init.normal_(classifier.head.linear.weight)
     torch.save({"state_dict": classifier.state_dict()}, folder.checkpoint("best"))
     return Sweep(runs_dir, spec.key)
@@ -100,7 +101,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 @pytest.fixture(scope="session")
 def tiny_sweep(tiny_run: Sweep) -> Sweep:
-    """The same run with an exported model that counts as fp32 and, under another name, as int8."""
+    """The same run with one exported model under two names, as fp32 and as int8."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     from birds.core.store import RunFolder

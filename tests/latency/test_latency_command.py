@@ -31,7 +31,7 @@ sys.exit(exit_status(lambda: args.act(args)))
 
 
 def latency(runs_dir: Path, *words: str, status: int = 0, **environment: str) -> str:
-    """The words on both streams of `birds latency`."""
+    """The text on both streams of `birds latency`."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     command = [sys.executable, "-c", COMMAND, "--runs-dir", str(runs_dir), "latency", *words]
     done = subprocess.run(command, env=env, text=True, capture_output=True, check=False)
@@ -192,10 +192,10 @@ def test_the_gpu_entries_are_fp32_bf16_and_a_graph(tiny_sweep) -> None:  # type:
         False,
         True,
     ]
-    assert moved["bf16"].about["test_accuracy"] is None  # it was not measured
+    assert moved["bf16"].about["test_accuracy"] is None  # accuracy in bf16 is unknown
     network = load_network(folder)[0]
     images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
-    with plain_fp32():  # the same code on another device, as far as that goes
+    with plain_fp32():  # without a GPU, only that the code runs
         exact, coarse = (eager(network, 1, images, bf16=bf16)(images) for bf16 in (False, True))
     assert exact.dtype == coarse.dtype == np.float32
     assert 0 < np.abs(exact - coarse).max() < 0.2 * np.abs(exact).max()

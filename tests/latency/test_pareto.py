@@ -1,4 +1,4 @@
-"""Who is on the front, and how sure an accuracy is."""
+"""Which models are on the Pareto front, and how certain an accuracy is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of a race is balanced, what it touches is put back, and what is slower is seen to be
+"""The order of a race is balanced, its settings are reset, and slower models are found to be
 slower.
 """
 
@@ -157,7 +157,7 @@ def test_no_garbage_is_collected_inside_and_all_is_as_before_afterwards() -> Non
 
 @pytest.fixture
 def worker() -> Iterator[int]:
-    """The number of a thread that is there before the race, as those of OpenMP are."""
+    """The id of a thread that exists before the race, like those of OpenMP."""
     numbers: list[int] = []
     ready, done = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""Rows are appended whole, whoever writes; tables never mix machines."""
+"""Rows are appended completely, with several writers; tables never mix machines."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def row(**other: Any) -> dict[str, Any]:
 
 
 def fp32(**other: Any) -> dict[str, Any]:
-    """Its baseline."""
+    """The baseline of `row`."""
     nothing = {f"ratio_to_best_fp32{end}": None for end in ("", "_low", "_high", "_told")}
     as_float = {
         "model": "fp32",
@@ -128,7 +128,7 @@ def test_two_processes_append_without_tearing(tmp_path: Path) -> None:
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
     found = [json.loads(line) for line in rows_file(tmp_path).read_text().splitlines()]
     assert len(found) == 2 * 40 * 3
-    for k in range(0, len(found), 3):  # what was appended at once stands together
+    for k in range(0, len(found), 3):  # rows appended in one call are together
         assert [(one["k"], one["m"]) for one in found[k : k + 3]] == [
             (found[k]["k"], m) for m in range(3)
         ]
@@ -171,7 +171,7 @@ def test_the_newest_race_counts_whole(tmp_path: Path) -> None:
     assert table["model"].tolist() == [
         "int8",
         "int8",
-    ]  # the older compiled one was not timed beside the newer int8
+    ]  # the compiled model was not in the newer race
     assert table["median_ms"].iloc[0] == 5.0
 
 
@@ -182,7 +182,7 @@ def test_two_machines_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert len(table) == 4
     assert (
         table["machine"].tolist() == ["22222222"] * 2 + ["11111111"] * 2
-    )  # the last measured comes first
+    )  # the newest race comes first
     print_latency_table(tmp_path)
     newer, older = capsys.readouterr().out.split("## Xeon")
     assert "## Epyc" in newer

@@ -1,4 +1,4 @@
-"""Whether an interval covers what it should, and finds what is there; no clock is read."""
+"""Whether an interval has its stated coverage and finds true differences; no time is measured."""
 
 from __future__ import annotations
 

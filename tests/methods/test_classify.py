@@ -1,4 +1,4 @@
-"""Frozen means frozen, and features computed once give the numbers of running the encoder every
+"""A frozen encoder does not change, and stored features give the same results as encoding in every
 step.
 """
 
@@ -55,7 +55,7 @@ def test_features_once_equal_the_encoder_every_step(tmp_path: Path) -> None:
 def test_a_frozen_encoder_is_bit_equal_afterwards(
     tmp_path: Path, words: str, same: bool, features: str
 ) -> None:
-    """Weights and BatchNorm statistics."""
+    """Its weights and its BatchNorm statistics."""
     made = spec(*words.split(), *SMALL)
     job = job_for(made, data_for(made), tmp_path, given(made), features=features)
     before = weights_of(create_method(job).encoder)
@@ -83,7 +83,7 @@ def test_last_stages_are_trained_and_the_ones_before_are_bit_equal(
 
 
 def test_every_variant_starts_from_the_same_encoder_and_head() -> None:
-    """A fine-tuned one before it takes over its pretraining's weights."""
+    """A variant with a pretraining then replaces the encoder's weights."""
     made = [spec("variant=A", *SMALL), spec("variant=B2", *SMALL)]
     scratch, tuned = (GradientClassifier(run, ("A", "B", "C"), 4) for run in made)
     for (name, a), b in zip(scratch.state_dict().items(), tuned.state_dict().values(), strict=True):
@@ -118,7 +118,7 @@ def test_a_view_does_not_depend_on_its_batch() -> None:
 
 @pytest.mark.parametrize("make", [spec, needed], ids=["classifier", "pretraining"])
 def test_images_held_on_the_device_make_the_same_batches(make: Any) -> None:
-    """As on a GPU, here on the CPU: gathered from one tensor, the wider pool included."""
+    """As on a GPU, but here on the CPU: batches from one tensor, which includes the wider pool."""
     made = make("variant=B2", *SMALL)
     gathered, held = data_for(made), data_for(made)
     for data in (gathered, held):
@@ -128,7 +128,7 @@ def test_images_held_on_the_device_make_the_same_batches(make: Any) -> None:
         data.rows["unlabelled"] = np.append(data.rows["unlabelled"], 60 + np.arange(5))
     held.keep_on(CPU)
     places = [(0, len(held.rows["train"]) - 1), (3, 0), (1, 2)]
-    assert "image" not in held.batch("train", places)  # nothing but numbers is sent
+    assert "image" not in held.batch("train", places)  # only numbers are copied to the device
     for part in ("train", "test"):
         batches = []
         for data in (gathered, held):

@@ -1,5 +1,5 @@
-"""Compiled training: told by measurement and remembered, never worse than eager, and the same
-checkpoint.
+"""Compiled training: chosen by a measurement that is saved, never slower than eager, and with the
+same checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SPEC = spec("variant=A", "encoder.widths=[8,12,16]", "split=50", "budget.classif
 
 
 class Elsewhere(Machine):
-    """A device that is no CPU, as far as can be had everywhere."""
+    """A device that pretends not to be a CPU."""
 
     def record(self) -> dict[str, Any]:
         return {"device_name": "elsewhere"}
@@ -41,7 +41,7 @@ def is_compiled(encoder: Encoder) -> bool:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs are captured, forward and backward, but no C++ is compiled."""
+    """Capture graphs, forward and backward, without compiling C++."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
 
 

@@ -1,4 +1,4 @@
-"""What the decoder's skip connections let through, on encoders that are U-Nets and on others."""
+"""How much passes through the decoder's skip connections, for U-Nets and other encoders."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_a_gate_starts_nearly_closed_and_learns_for_each_channel() -> None:
 
 
 def test_gated_skips_let_almost_nothing_through_at_first() -> None:
-    """How much the restored image changes when the finer levels do: at least 20 times less than
-    with plain skips.
+    """A change of the finer levels changes the restored image at least 20 times less than with
+    plain skips.
     """
     change = {}
     for skips in ("plain", "gated"):

@@ -1,5 +1,5 @@
-"""Learning beside the labels: from clusters and from sure guesses, never from a label that is
-hidden.
+"""Learning from unlabelled images, by clusters and confident predictions, never from their hidden
+labels.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ B2, A = ("variant=B2", *SAME), ("variant=A", *SAME, "budget.classify.best_from=0
 
 
 def trained(run: RunSpec, root: Path, hidden: int | None = None) -> dict[str, torch.Tensor]:
-    """The weights that a run would leave; `hidden`: the class that unlabelled images are said to
-    be of.
+    """The weights that a run saves; `hidden`: the class that unlabelled images get as a wrong
+    label.
     """
     given = tuple(Autoencoder(source, 4).eval() for source in run.needs)
     job = job_for(run, data_for(run, hidden=hidden), root, given)
@@ -45,8 +45,8 @@ def trained(run: RunSpec, root: Path, hidden: int | None = None) -> dict[str, to
 def test_the_unlabelled_teach_but_not_their_labels(
     asked: Words, same: Words, tmp_path: Path
 ) -> None:
-    """With weight nought KM is B2 and FixMatch is A: then images beside leave no trace, in
-    BatchNorm neither.
+    """With weight 0, KM equals B2 and FixMatch equals A: unlabelled images then change nothing, not
+    even BatchNorm.
     """
     made = spec(*asked)
     seen = trained(made, tmp_path / "seen")

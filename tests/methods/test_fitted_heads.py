@@ -1,4 +1,4 @@
-"""Heads that are fitted: what they refuse, what they say, and the layers that they can become."""
+"""Fitted heads: invalid options, scores, and the linear layers that can replace them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Accuracy under noise: exact at no noise, nested over fractions, the same for every run of a data
-set.
+"""Accuracy under noise: exact without noise, nested over levels, and the same noise for every run
+of a data set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEVELS = (0.05, 0.1, 0.2, 0.4, 0.6)
 def shown_under_noise(
     seed: int = 0, rows: tuple[int, ...] = (4, 9), channels: int = 3
 ) -> list[torch.Tensor]:
-    """What a classifier gets to see of grey images, fraction by fraction."""
+    """The classifier's input for grey images, at each noise level."""
     seen: list[torch.Tensor] = []
 
     def remember(image: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ def test_noise_is_a_function_of_the_data_sets_seed_and_the_image_alone() -> None
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("words", ["variant=A", "variant=B1", "variant=B1 head=svm"])
 def test_every_classifier_is_tested_under_noise(tmp_path: Path, words: str) -> None:
-    """Also one on cached features, and one that is fitted."""
+    """Also a classifier on stored features and a fitted one."""
     made = spec(*words.split(), *SMALL)
     job = job_for(made, data_for(made), tmp_path, given(made))
     _, measured = fitted(job)

@@ -1,5 +1,5 @@
-"""Fine-tuning that keeps what was learned: rates by depth, BatchNorm as it was, averaged weights,
-joint training.
+"""Fine-tuning that keeps what was learnt: rates by depth, fixed BatchNorm, averaged weights, joint
+training.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def untrained(run: RunSpec, root: Path) -> Any:
 
 
 def pretrained(run: RunSpec) -> tuple[Autoencoder, ...]:
-    """An untrained autoencoder to stand on."""
+    """An untrained autoencoder as the pretraining."""
     return tuple(Autoencoder(needed, 4).eval() for needed in run.needs)
 
 
@@ -42,7 +42,7 @@ def trained(run: RunSpec, root: Path) -> tuple[Job, Any]:
 
 
 def kept(job: Job) -> dict[str, torch.Tensor]:
-    """The weights that the run leaves behind."""
+    """The weights that the run saves."""
     return saved_weights(job.folder)
 
 
@@ -86,7 +86,7 @@ def test_batchnorm_statistics_follow_or_stay_while_weights_learn(
 def test_averaged_weights_are_what_is_evaluated_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The average by hand: (1 - decay) of each step's weights on what was, from the first's on."""
+    """The average is computed here, too: decay x average + (1 - decay) x weights, at each step."""
     average: dict[str, torch.Tensor] = {}
     raw: dict[str, torch.Tensor] = {}
     seen = []
@@ -104,7 +104,7 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(
 
     monkeypatch.setattr(Curves, "on_train_batch_end", trail, raising=False)
     monkeypatch.setattr(GradientClassifier, "validation_step", remember)
-    last = "budget.classify.best_from=0.99"  # so that the last epoch is kept
+    last = "budget.classify.best_from=0.99"  # keeps the last epoch
     made = spec("variant=A", *SMALL, "ema=0.8", "budget.classify.lr=0.05", last)
     job, _ = trained(made, tmp_path)
     alone = GradientClassifier(made, ("A", "B", "C"), 1)
@@ -146,9 +146,7 @@ def test_joint_training_restores_unlabelled_images_and_leaves_a_classifier_alone
 
 
 def test_joint_training_with_weight_nought_is_fine_tuning(tmp_path: Path) -> None:
-    """Then the images beside leave no trace: neither in the weights nor in the BatchNorm
-    statistics.
-    """
+    """Unlabelled images then change neither the weights nor the BatchNorm statistics."""
     joint, _ = trained(spec(*JOINT, "extra_loss=joint", "extra_loss.weight=0"), tmp_path / "joint")
     tuned, _ = trained(spec(*JOINT), tmp_path / "tuned")
     for name, value in kept(tuned).items():

@@ -1,4 +1,4 @@
-"""Uneven classes get equal say where that is asked for, and far images are left out."""
+"""Unequal classes get equal influence on request, and far images are left out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNTS = (16, 4, 4)  # labels of the three classes
 
 
 def uneven(run) -> ImageData:
-    """Striped images of three classes, of which the first has four times the labels."""
+    """Striped images of three classes; the first class has four times as many labels."""
     table = images({"train": 20, "valid": 6, "test": 6})
     rows = [np.flatnonzero((table.label == k) & (table.part == "train")) for k in range(3)]
     labelled = np.sort(np.concatenate([own[:n] for own, n in zip(rows, COUNTS, strict=True)]))

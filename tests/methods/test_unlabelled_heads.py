@@ -1,4 +1,4 @@
-"""Heads that learn from unlabelled features: where classes are clouds, unlabelled images help."""
+"""Heads that learn from unlabelled features: if classes are clouds, unlabelled images help."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEARNING = ["self_training", "label_spreading", "prototypes"]
 
 
 def clouds(seed: int, each: int, spread: float = 1.0) -> tuple[Any, Any]:
-    """Features (N, F) of `each` images a class around four centres, and their labels (N,)."""
+    """Features (N, F) around four centres, `each` images per class, and their labels (N,)."""
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(0, 1.0, (CLASSES, FEATURES))
     label = np.repeat(np.arange(CLASSES), each)
@@ -79,7 +79,9 @@ def test_predicted_balance_takes_the_same_share_of_each_guessed_class() -> None:
 
 
 def test_proportions_are_estimated_from_probabilities() -> None:
-    """Posteriors of two Gaussians under equal proportions; the true ones are 0.2 and 0.8."""
+    """The posteriors of two Gaussians with assumed proportions 0.5 and 0.5; the true ones are 0.2
+    and 0.8.
+    """
     random, truth = np.random.default_rng(0), np.array([0.2, 0.8])
     label = random.choice(2, 20_000, p=truth)
     x = random.normal(label * 2.0, 1.0)
@@ -90,7 +92,7 @@ def test_proportions_are_estimated_from_probabilities() -> None:
 
 
 def test_the_guard_keeps_what_validation_images_are_classified_best_by() -> None:
-    """Unlabelled images of one class only, of all the others: without a guard they do harm."""
+    """All unlabelled images are of one class, which does harm without a guard."""
     test, truth = clouds(1000, each=200, spread=0.9)
     harmed, guarded = [], []
     for seed in range(6):
@@ -111,7 +113,7 @@ def test_the_guard_keeps_what_validation_images_are_classified_best_by() -> None
 
 @pytest.mark.parametrize("name", ["logistic", "svm", "self_training"])
 def test_cross_validation_chooses_how_strong_a_penalty_is(name: str) -> None:
-    """Labels that are half noise want a strong penalty, clean ones a weaker one."""
+    """With half of the labels random the best penalty is strong; with right labels it is weaker."""
     strengths = []
     for share in (0.0, 0.5):
         random = np.random.default_rng(0)
@@ -123,7 +125,7 @@ def test_cross_validation_chooses_how_strong_a_penalty_is(name: str) -> None:
         strengths.append(head.strength)
     assert set(strengths) <= set(TRIED)
     assert strengths[1] < 1.0
-    if name != "svm":  # judged by accuracy, which ties in few images
+    if name != "svm":  # it is scored by accuracy, which often ties with few images
         assert strengths[1] <= strengths[0]
 
 

@@ -1,4 +1,4 @@
-"""The Fréchet distance against what theory says of normal distributions."""
+"""The Fréchet distance compared with the theory of normal distributions."""
 
 from __future__ import annotations
 

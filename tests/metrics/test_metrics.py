@@ -1,4 +1,4 @@
-"""Metrics are functions of predictions: checked against hand counts and scikit-learn."""
+"""Metrics of predictions compared with counts by hand and with scikit-learn."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_perfect_and_certain_classifier() -> None:
 
 
 def test_calibration_error_of_a_boaster() -> None:
-    """Says 100 % and is right half the time: off by one half."""
+    """It predicts with 100 % confidence and is right half the time, so the error is one half."""
     label = torch.tensor([0, 1] * 50)
     logits = torch.tensor([[50.0, 0.0]]).repeat(100, 1)
     assert classification_metrics(logits, label)["calibration_error"] == pytest.approx(

@@ -1,5 +1,5 @@
-"""The notebooks run from photos to verdicts and show what the records say; what is committed of
-them is whole.
+"""The notebooks run from photos to verdicts and agree with the records; the committed ones are
+complete.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SMALL = f"encoder.widths=[8,16,24,32] device=cpu 'launch.exclude={json.dumps(FEW
 
 
 def text_of(notebook: Any) -> str:
-    """What a notebook's cells printed and displayed as text, with single spaces."""
+    """The text that a notebook's cells printed and displayed, with single spaces."""
     outputs = [
         output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
     ]
@@ -63,13 +63,13 @@ def embedded_birds(root: Path) -> Path:
 
 
 def execute(name: str) -> Any:
-    """A notebook after its cells ran; fails with the first cell that fails."""
+    """A notebook after running its cells; fails at the first cell that fails."""
     notebook = jupytext.read(ROOT / "notebooks" / f"{name}.py")
     about = {"metadata": {"path": str(ROOT / "notebooks")}}
     return NotebookClient(notebook, timeout=600, kernel_name="python3", resources=about).execute()
 
 
-@pytest.mark.timeout(900)  # where other tests take the cores; about a minute alone
+@pytest.mark.timeout(900)  # with other tests on the same cores; about a minute alone
 def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = {
         "DATA": embedded_birds(tmp_path / "photos"),
@@ -107,9 +107,7 @@ def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs_dir: Path) -> None:
-    """Every accuracy, every verdict and the best run's mistakes, from the files that the sweep
-    left.
-    """
+    """Check every accuracy, every verdict and the best run's mistakes against the sweep's files."""
     said = text_of(analysis)
     for one in records:
         cells = (

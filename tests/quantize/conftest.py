@@ -1,5 +1,7 @@
-"""A small finished sweep: tinted pictures of three classes, three runs of two families, trained in
-this process; beside it a run on grey squashed images and one whose head is fitted.
+"""A small finished sweep on tinted pictures of three classes, trained in this process.
+
+It has three runs of two families. There is also a run on grey squashed images, and one with a
+fitted head.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def _write_photos(root: Path) -> Path:
 
 
 def classifier(head: str, train: str) -> Part:
-    """A classifier with that head; its encoder starts at random."""
+    """A classifier with this head and a random encoder."""
     chosen = {"head": chosen_part("head", {"name": head}), "train": train, "start": "init"}
     return chosen_part("classifier", {"name": "standard", **chosen})
 
@@ -78,7 +80,7 @@ class Tinted:
         )
 
     def trained(self, **other: Any) -> str:
-        """Train a run, A at 128 pixels unless told otherwise; its key."""
+        """Train a run, by default variant A at 128 pixels; returns its key."""
         choices: dict[str, Any] = {
             "stage": "classify",
             "variant": "A",
@@ -99,8 +101,10 @@ class Tinted:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """The finished sweep `tiny`: `runs_dir`, the pictures' `root`, and `keys` of two seeds of one
-    family and another. Beside it the keys `grey` (28 pixels, squashed) and `fitted` (an SVM).
+    """The finished sweep `tiny`: `runs_dir`, the pictures' `root`, and `keys` of three runs.
+
+    The keys are two seeds of one family and one run of another. Two further keys are `grey` (28
+    pixels, squashed) and `fitted` (an SVM).
     """
     root = _write_photos(tmp_path_factory.mktemp("birds") / "photos")
     tinted = Tinted(root)
@@ -143,6 +147,6 @@ def grey_models(trained: SimpleNamespace) -> dict[str, Any]:
 
 @pytest.fixture
 def copied(trained: SimpleNamespace, tmp_path: Path) -> SimpleNamespace:
-    """The sweep again, to be spoiled."""
+    """A copy of the sweep, which a test may damage."""
     shutil.copytree(trained.runs_dir, tmp_path / "runs", ignore=shutil.ignore_patterns("models"))
     return SimpleNamespace(**vars(trained) | {"runs_dir": tmp_path / "runs"})

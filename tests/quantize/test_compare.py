@@ -1,4 +1,4 @@
-"""The paired comparison, worked by hand."""
+"""The paired comparison, checked with counts by hand."""
 
 import numpy as np
 import pytest
@@ -37,8 +37,9 @@ def test_flips_are_named_and_counted():
 
 
 def how_often(photos, loss, changing, repetitions=2000):
-    """How often a twin that loses `loss` is said to; besides, a fraction `changing` flips, half
-    each way.
+    """How often a twin with the true loss `loss` is reported as worse.
+
+    A further fraction `changing` of the images changes, half in each direction.
     """
     shares = [loss + changing / 2, changing / 2, 1 - loss - changing]
     drawn = np.random.default_rng(0).multinomial(photos, shares, size=repetitions)
@@ -57,9 +58,9 @@ def test_a_twin_that_loses_much_almost_always_has(photos, loss):
 
 
 def test_a_fall_must_be_more_than_a_point_and_more_than_chance():
-    assert not falls(2, 0, 100)  # two photos of a hundred
+    assert not falls(2, 0, 100)  # two photos of a hundred may be chance
     assert falls(4, 0, 100)
-    assert not falls(20, 5, 2500)  # surely a fall, but of 0.6 points
+    assert not falls(20, 5, 2500)  # certainly a loss, but only of 0.6 points
     assert falls(2, 0, 100, known=True)
     assert not falls(1, 0, 100, known=True)
 

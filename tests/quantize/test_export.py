@@ -65,11 +65,13 @@ def test_another_size_is_resized_as_in_training(choices, draw_photo, tmp_path):
     wide = np.array(Image.open(tmp_path / "wide.png"))[None]
     as_trained = decode_image(tmp_path / "wide.png", **dict(choices))
     inside = resized(torch.from_numpy(wide), choices).permute(0, 2, 3, 1).numpy()
-    assert np.abs(inside - as_trained).mean() < 1  # grey levels of 255: Pillow rounds to whole ones
+    assert (
+        np.abs(inside - as_trained).mean() < 1
+    )  # grey levels of 255, because Pillow rounds to whole levels
 
 
 class SoftAndFlat(Encoder):
-    """An image's means over 4 x 4 cells, as one vector: it shows what reaches an encoder."""
+    """The means of an image over 4 x 4 cells, as one vector; it shows the input of an encoder."""
 
     def forward(self, image):
         return [torch.nn.functional.avg_pool2d(image, 32).flatten(1)]

@@ -1,4 +1,4 @@
-"""A run becomes models: small, measured on the whole test part, made once."""
+"""The models of a run: they are small, tested on the whole test part, and made once."""
 
 import json
 
@@ -106,9 +106,7 @@ def test_a_grey_run_without_a_test_under_noise_becomes_models_too(trained, grey_
 def test_asked_twice_it_works_once_and_what_was_cut_short_is_redone(models, copied, monkeypatch):
     folder = RunFolder(copied.runs_dir, copied.keys[0])
     exports = []
-    file = models[
-        "fp32"
-    ].path.read_bytes()  # the same run's, so there is no need to export it again and again
+    file = models["fp32"].path.read_bytes()  # of the same run, to save further exports
     monkeypatch.setattr(make, "exported", lambda *given: exports.append(1) or file)
     first = quantize_run(folder, ORDER)
     assert quantize_run(folder, ORDER) == sorted(first, key=lambda model: model.name)
@@ -131,8 +129,8 @@ def test_asked_twice_it_works_once_and_what_was_cut_short_is_redone(models, copi
 
 
 def test_where_int8_loses_too_much_the_worst_layers_go_back_to_float(models, copied, monkeypatch):
-    """Whatever happens counts as a fall here, and only two layers as layers: both end up in float,
-    the worst first.
+    """Here everything counts as a loss, and only two layers are known: both end in float, worst
+    first.
     """
     layers, file = onnx_int8.layers, models["fp32"].path.read_bytes()
     monkeypatch.setattr(make, "exported", lambda *given: file)
@@ -165,7 +163,7 @@ def test_openvino_makes_its_own(models, copied, monkeypatch):
     for given in (
         wide[:, :128, :128],
         wide,
-    ):  # of the model's size, which is not resized, and of another
+    ):  # the model's size, which is not resized, and another
         ours, theirs = (
             open_model(m, threads=1)(np.ascontiguousarray(given))
             for m in (made["fp32"], models["fp32"])

@@ -1,4 +1,4 @@
-"""`birds quantize` on the command line, and what it refuses before any work."""
+"""`birds quantize` on the command line, and the errors that it reports before any work."""
 
 import argparse
 import json
@@ -16,8 +16,8 @@ from birds.use.quantize.models import warn_without_int8
 
 @pytest.fixture
 def quantize(copied, capsys):
-    """A function (*words) -> exit status, output, errors of `birds quantize` on a sweep that may be
-    spoiled.
+    """A function (*words) -> exit status, output, errors of `birds quantize` on a copy of the
+    sweep.
     """
 
     def asked(*words):

@@ -1,4 +1,4 @@
-"""A small folder of photos and the real command line, for tests of the whole road."""
+"""A small folder of photos and the real command line, for tests from start to end."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ MEASURED_ANEW = ("cost_", "git_", "host", "runtime.", "package_versions", "pytho
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three species told apart by the direction of their stripes: 18 training, 6 validation and 6
-    test photos each.
+    """Three species with stripes in different directions.
+
+    Each has 18 training, 6 validation and 6 test photos.
     """
     root = tmp_path_factory.mktemp("photos")
     random = np.random.default_rng(0)
@@ -56,7 +57,7 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Road:
-    """`python train.py` and `birds` on the small folder, with runs in one place."""
+    """`python train.py` and `birds` on the small folder, with one runs folder."""
 
     def __init__(self, photos: Path, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
@@ -74,7 +75,7 @@ class Road:
         return [sys.executable, str(ROOT / "train.py"), *multirun, *self._settings, *own]
 
     def start(self, *overrides: str) -> subprocess.Popen[str]:
-        """Start training and do not wait."""
+        """Start training without waiting for its end."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
             self._command(overrides),
@@ -87,11 +88,13 @@ class Road:
         )
 
     def train(self, *overrides: str, status: int = 0) -> str:
-        """Train; the words on both streams. Fails unless the exit status is as expected."""
+        """Train; returns the text on both streams. Fails unless the exit status is the expected
+        one.
+        """
         return self._call(self._command(overrides), status)
 
     def birds(self, *words: str, status: int = 0) -> str:
-        """The `birds` command on these runs."""
+        """Run the `birds` command on these runs."""
         return self._call(
             [sys.executable, "-m", "birds", "--runs-dir", str(self.runs_dir), *words], status
         )
@@ -103,13 +106,13 @@ class Road:
         return done.stdout + done.stderr
 
     def records(self) -> dict[str, dict[str, Any]]:
-        """Every finished run's record by key."""
+        """The record of every finished run, by key."""
         return {
             f.parent.name: json.loads(f.read_text()) for f in self.runs_dir.glob(f"*/{FINISHED}")
         }
 
     def results(self) -> dict[str, dict[str, Any]]:
-        """The records without what differs each time (seconds, memory, versions, folders)."""
+        """The records without values that differ each time (seconds, memory, versions, folders)."""
         return {
             key: {
                 name: value for name, value in record.items() if not name.startswith(MEASURED_ANEW)
@@ -118,7 +121,7 @@ class Road:
         }
 
     def kill_when(self, moment: Callable[[], bool], *overrides: str) -> None:
-        """Start training, and kill -9 it with its children as soon as `moment` has come."""
+        """Start training, and kill it and its children with SIGKILL when `moment` has come."""
         process = self.start(*overrides)
         deadline = time.monotonic() + 120
         while not moment():

@@ -1,4 +1,4 @@
-"""`birds latent` on smoke runs, from the real command line to the files, and what it refuses."""
+"""`birds latent` on smoke runs, from the real command line to the files, and its errors."""
 
 import json
 
@@ -21,7 +21,7 @@ CLASSES = 3
 
 
 def folders(road: Road) -> dict[str, RunFolder]:
-    """The finished runs by variant; a pretraining's is its name."""
+    """The finished runs by variant; a pretraining has its own name."""
     return {
         record["variant"]: RunFolder(road.runs_dir, key) for key, record in road.records().items()
     }
@@ -79,8 +79,8 @@ def test_from_runs_to_numbers_and_pictures(road: Road) -> None:
 
 
 def vectors_are_the_means(folder: RunFolder) -> None:
-    """Of a variational pretraining: the latent's mean, over positions, of the images as they
-    are.
+    """For a variational pretraining, vectors are the latent's mean over positions, for unchanged
+    images.
     """
     from birds.methods.pretraining.autoencoder import Autoencoder
 
@@ -101,7 +101,9 @@ def vectors_are_the_means(folder: RunFolder) -> None:
 
 
 def test_grey_images_and_frozen_encoders(road: Road) -> None:
-    """A run on grey images is shown; of a sweep, heads alone give way to what they stand on."""
+    """A run on grey images is shown; classifiers with a frozen encoder are replaced by its
+    pretraining.
+    """
     grey = ("image.size=32", "image.channels=1", "image.resize=squash")
     road.train("-m", "split=50", "variant=B1,A", *grey)
     run = folders(road)

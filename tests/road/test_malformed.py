@@ -1,4 +1,4 @@
-"""Two hundred broken files through the check, training and prediction: they agree on each file."""
+"""Two hundred broken files in the check, in training and in prediction: all agree on each file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASSES = ("CROW", "WREN")
 
 
 def broken_photos(root: Path) -> Path:
-    """A data set of two classes whose training photos are broken files and six good ones each."""
+    """A data set of two classes; its training photos are broken, with six good ones per class."""
     random = np.random.default_rng(0)
     for part, count in {"train": 6, "valid": 3, "test": 3}.items():
         for name in CLASSES:

@@ -1,4 +1,6 @@
-"""A run killed with -9 at any moment, asked again, ends with the numbers of an undisturbed one."""
+"""A run killed with SIGKILL at any moment and started again ends with the numbers of a run without
+a kill.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 
 
 def killed_at(road: Road, moments: list[str], *asked: str) -> str:
-    """Ask, kill at the next of the moments, ask again; what the last time says."""
+    """Start, kill at the next of the moments, and start again; returns the last output."""
     for moment in moments:
         road.kill_when(lambda moment=moment: MOMENTS[moment](road.runs_dir), *asked)  # type: ignore[misc]
     return road.train(*asked)
@@ -93,7 +95,7 @@ def test_draws_warm_up_averages_and_photos_beside_go_on_as_they_would_have(
 def test_clusters_are_found_again_after_a_kill(
     road: Road, undisturbed: Road, photo_folder: Path, tmp_path: Path
 ) -> None:
-    """KM's pseudo-labels are the same, and what unlabelled photos show at each step is, too."""
+    """KM's pseudo-labels and the unlabelled photos of each step are the same."""
     asked = [word.replace("B2", "KM") for word in ASKED]
     whole = Road(photo_folder, tmp_path / "whole")
     for one in (whole, road):

@@ -1,4 +1,4 @@
-"""`birds samples` from finished runs to numbers, pictures and a table, and what it refuses."""
+"""`birds samples` from finished runs to numbers, pictures and a table, and its errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def where(tmp_path: Path) -> Runtime:
 
 
 def done(where: Runtime, *words: str) -> RunSpec:
-    """A finished run on the striped images, and what it needs."""
+    """A finished run on the striped images, and the runs that it needs."""
     images = read_images(create_source(where.source), where.cache_dir, classes=3, seed=0)
     made = spec_from_config(composed(*WORDS, *words), images.digest)
     run(made, where)
@@ -53,7 +53,7 @@ def done(where: Runtime, *words: str) -> RunSpec:
 
 
 def birds(where: Runtime, *words: str) -> int:
-    """The status of `birds samples`."""
+    """The exit status of `birds samples`."""
     with pytest.raises(SystemExit) as ended:
         main(["--runs-dir", str(where.runs_dir), "samples", *words])
     return int(ended.value.code or 0)
@@ -90,7 +90,7 @@ def test_from_a_sweep_to_numbers_pictures_and_one_table(where: Runtime, capsys: 
 
 
 def numbers_agree(where: Runtime, made: RunSpec, judge: str) -> None:
-    """What one generator's file says is true of its pictures and of itself."""
+    """Check the numbers in a generator's file against its pictures and each other."""
     folder = RunFolder(where.runs_dir, made)
     numbers = json.loads((folder.samples / "samples.json").read_text())
     assert numbers["judge"] == judge
@@ -105,7 +105,7 @@ def numbers_agree(where: Runtime, made: RunSpec, judge: str) -> None:
 
 
 def drawn_curves(where: Runtime) -> None:
-    """What a GAN measured is drawn among the figures of its sweep."""
+    """A GAN's curves are among the figures of its sweep."""
     figure = FIGURES["pretraining"](where.runs_dir, "two")
     titles = [axis.get_ylabel() for axis in figure.axes]
     assert titles == ["discriminator loss", "generator loss", "D(x)", "D(G(z))"]

@@ -1,4 +1,4 @@
-"""`birds study` on a smoke run, from the real command line to the files, and what it refuses."""
+"""`birds study` on a smoke run, from the real command line to the files, and its errors."""
 
 import json
 

@@ -1,6 +1,4 @@
-"""The main road: one command from photos to a table, and what happens when it is asked again, fails
-or is stopped.
-"""
+"""The main way: one command from photos to a table; starting it again, failures and stopping."""
 
 from __future__ import annotations
 
@@ -155,9 +153,7 @@ def attempt(road: Road, key: str) -> dict[str, Any]:
 
 
 def children_of(group: int) -> list[int]:
-    """The living processes of a group; dead ones that nobody has waited for have no command
-    line.
-    """
+    """The living processes of a group; dead ones that are not yet reaped have no command line."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -236,7 +232,7 @@ def test_photos_to_species(road: Road, tmp_path_factory: pytest.TempPathFactory)
 
 
 def _working(road: Road) -> list[int]:
-    """The processes that have trained an epoch."""
+    """The processes that have finished an epoch."""
     folders = [file.parent for file in road.runs_dir.glob("*/curves.csv")]
     return [json.loads((folder / "attempt.json").read_text())["pid"] for folder in folders]
 

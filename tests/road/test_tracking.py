@@ -1,6 +1,4 @@
-"""Weights & Biases offline, with its own client: what a run leaves there, and that its failure ends
-no run.
-"""
+"""Weights & Biases offline, with its own client: a run's data, and that errors end no run."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ WANDB = Path(sys.executable).with_name("wandb")
 
 
 def inspected(runs_dir: Path) -> dict[str, str]:
-    """What W&B's own reader says of every offline run, as lines of JSON, by key."""
+    """The contents of every offline run as read by W&B's own code, as lines of JSON, by key."""
     found = {}
     for folder in runs_dir.glob("*/tracking/wandb/offline-run-*"):
         command = [WANDB, "leet", "inspect", "--json", folder]

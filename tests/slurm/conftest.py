@@ -1,6 +1,4 @@
-"""A real SLURM for these tests; where it is not installed they are skipped, with the command that
-installs it.
-"""
+"""A real SLURM for these tests. Without it they are skipped, with the command that installs it."""
 
 from __future__ import annotations
 
@@ -42,11 +40,11 @@ def slurm_is_installed() -> None:
 
 @pytest.fixture(scope="session")
 def new_cluster() -> Iterator[Callable[..., Cluster]]:
-    """A function that makes a cluster in a folder of its own; `with` starts and stops it."""
+    """A function that makes a cluster in its own folder; `with` starts and stops it."""
     folders: list[str] = []
 
     def make(**settings: Any) -> Cluster:
-        folders.append(tempfile.mkdtemp(prefix="slurm-"))  # short: a socket lies in it
+        folders.append(tempfile.mkdtemp(prefix="slurm-"))  # a short path, because it holds a socket
         return Cluster(Path(folders[-1]), **settings)
 
     yield make
@@ -62,7 +60,7 @@ def shared_cluster(new_cluster: Callable[..., Cluster]) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
-    """A cluster of two nodes with four CPUs and two GPUs each, empty before and after."""
+    """A cluster of two nodes with four CPUs and two GPUs each, without jobs before and after."""
     yield shared_cluster
     shared_cluster.clear()
 
@@ -72,7 +70,7 @@ def photos(
     tmp_path_factory: pytest.TempPathFactory,
     write_photos: Callable[[Path, Mapping[str, int]], Path],
 ) -> Path:
-    """Three species of 14 training photos, 3 for validation and 4 for the test."""
+    """Three species with 14 training, 3 validation and 4 test photos each."""
     parts = {"train": 14, "valid": 3, "test": 4}
     counts = {
         f"{part}/{name}": count for part, count in parts.items() for name in ("JAY", "OWL", "TIT")
@@ -81,9 +79,7 @@ def photos(
 
 
 class Site:
-    """The command line on a cluster: `train` for real runs, `quick` for the same road with quick
-    ones.
-    """
+    """The command line on a cluster: `train` for real runs, `quick` for quick runs."""
 
     def __init__(self, cluster: Cluster, photos: Path, runs_dir: Path) -> None:
         self.cluster, self.runs_dir = cluster, runs_dir
@@ -99,7 +95,7 @@ class Site:
     def start(
         self, *words: str, script: Sequence[str] = QUICK, **env: str
     ) -> subprocess.Popen[str]:
-        """Start a sweep and do not wait."""
+        """Start a sweep without waiting for its end."""
         command = [sys.executable, *script, "-m", *self.settings, *words]
         pipe = subprocess.PIPE
         return subprocess.Popen(
@@ -112,15 +108,15 @@ class Site:
         )
 
     def quick(self, *words: str, status: int = 0) -> str:
-        """A sweep of quick runs; what it says."""
+        """A sweep of quick runs; returns its output."""
         return ended(self.start(*words), status)
 
     def train(self, *words: str, status: int = 0) -> str:
-        """A sweep of real runs; what it says."""
+        """A sweep of real runs; returns its output."""
         return ended(self.start(*words, script=[str(ROOT / "train.py")]), status)
 
     def birds(self, *words: str, status: int = 0) -> str:
-        """The `birds` command on these runs."""
+        """Run the `birds` command on these runs."""
         command = [sys.executable, QUICK[0], "birds", "--runs-dir", str(self.runs_dir), *words]
         pipe = subprocess.PIPE
         return ended(
@@ -129,7 +125,7 @@ class Site:
         )
 
     def status(self, sweep: str = "last") -> list[dict[str, Any]]:
-        """What `birds status --json` says."""
+        """The output of `birds status --json`."""
         return list(json.loads(self.birds("status", sweep, "--json")))
 
     def states(self) -> dict[str, str]:
@@ -137,7 +133,7 @@ class Site:
         return {one["title"]: one["state"] for one in self.status()}
 
     def until(self, moment: Callable[[], object], seconds: float = 60) -> None:
-        """Wait for a moment."""
+        """Wait until a condition is true."""
         deadline = time.monotonic() + seconds
         while not moment():
             assert time.monotonic() < deadline, (
@@ -146,7 +142,7 @@ class Site:
             time.sleep(0.05)
 
     def epoch(self) -> int:
-        """How far the run that is farthest says it is."""
+        """The largest epoch that any run has reported."""
         return max(
             (
                 json.loads(file.read_text())["epoch"]
@@ -161,26 +157,26 @@ class Site:
         return {record["key"]: record["value"] for record in found}
 
     def all_done(self, runs: int) -> None:
-        """So many runs finished, each once, with the result of an undisturbed one."""
+        """Check that so many runs finished, each once, with the result of an undisturbed run."""
         values = self.values()
         assert len(values) == runs
         assert values == expected_values(list(values))
         assert set(self.events("finished").values()) == {1}
 
     def events(self, word: str) -> dict[str, int]:
-        """How often a word stands in what happened to each run."""
+        """For each run, how often a word is in its log of events."""
         files = self.runs_dir.glob("*/events.txt")
         return {file.parent.name: file.read_text().split().count(word) for file in files}
 
     def jobs(self) -> list[str]:
-        """The states of all jobs of these runs that SLURM knows."""
+        """The states of all jobs of these runs in SLURM."""
         tokens = {file.stem for file in self.runs_dir.glob("sweeps/*/submissions/*.json")}
         listed = self.cluster.run("squeue", "-h", "-r", "-t", "all", "-o", "%T %j").splitlines()
         return [line.split()[0] for line in listed if line.split()[1].rsplit("-", 1)[-1] in tokens]
 
 
 def ended(process: subprocess.Popen[str], status: int | None = 0) -> str:
-    """What a process says until its end. Fails unless it ends with `status`."""
+    """The output of a process until its end. Fails unless it ends with `status`."""
     try:
         out, err = process.communicate(timeout=200)
     except subprocess.TimeoutExpired:
@@ -200,7 +196,7 @@ def site(cluster: Cluster, photos: Path, tmp_path: Path) -> Site:
 
 
 def expected_values(keys: list[str]) -> dict[str, str]:
-    """What undisturbed quick runs of these keys end with."""
+    """The results of quick runs of these keys without problems."""
     import hashlib
 
     found = {}

@@ -1,8 +1,8 @@
 """What jobs do with a run in these tests: a short training without torch, with the real folder,
 lock and record.
 
-Its result is a function of the spec that is built up epoch by epoch from a checkpoint, so that a
-run which lost or repeated an epoch ends with another one. Some seeds ask for trouble.
+Its result is a function of the spec, computed epoch by epoch from a checkpoint. So a run that lost
+or repeated an epoch ends with another result. Some seeds cause trouble.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RESULT = {
 
 
 def quick(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool]) -> Record:
-    """Do the run, or take its result."""
+    """Train the run, or return its finished result."""
     folder = RunFolder(runtime.runs_dir, spec)
     with folder.claimed(spec):
         if (finished := folder.record()) is not None:
@@ -50,7 +50,7 @@ def quick(spec: RunSpec, runtime: Runtime, should_stop: Callable[[], bool]) -> R
 
 
 def note(folder: RunFolder, word: str) -> None:
-    """Add a line to what happened to the run."""
+    """Add a line to the run's log of events."""
     with (folder.path / "events.txt").open("a") as file:
         file.write(f"{word}\n")
 
@@ -85,8 +85,9 @@ def trained(spec: RunSpec, folder: RunFolder, should_stop: Callable[[], bool]) -
 
 
 def seconds_of_epoch(seed: int, epoch: int, folder: RunFolder) -> float:
-    """Epochs take no time but for some seeds; those of ORPHAN once its first start has done an
-    epoch.
+    """The seconds of an epoch: 0.05, but more for some seeds.
+
+    With ORPHAN, epochs after the first are long, but only until the run is started again.
     """
     if seed == ORPHAN:
         again = (folder.path / "events.txt").read_text().count("started") > 1
@@ -95,7 +96,7 @@ def seconds_of_epoch(seed: int, epoch: int, folder: RunFolder) -> float:
 
 
 def trouble(seed: int, folder: RunFolder) -> None:
-    """What some seeds stand for."""
+    """Cause the problem that belongs to this seed, if any."""
     if seed == BUG:
         raise KeyError("a bug")
     if seed == DIVERGES:

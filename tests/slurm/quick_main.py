@@ -1,6 +1,4 @@
-"""`train.py`, or `python -m birds`, except that jobs do `quick` with each run: the first word says
-which.
-"""
+"""`train.py`, or `python -m birds`, as the first word says, but jobs do `quick` with each run."""
 
 import runpy
 import sys

@@ -1,7 +1,7 @@
-"""What can go wrong on a cluster does, and the records equal an undisturbed sweep's: nothing lost,
-nothing twice.
+"""Many failures of a cluster happen here, and the records equal those of a sweep without failures:
+nothing is lost or done twice.
 
-`BIRDS_CHAOS=200` makes as many trials with the submitter as it says; 60 are the short version.
+`BIRDS_CHAOS=200` sets the number of trials with the submitter; the default is 60.
 """
 
 from __future__ import annotations
@@ -30,15 +30,13 @@ SWEEP = ("split=50,75", "variant=A,B1,B2")
 
 
 class Submitter:
-    """Submits a sweep in a process of its own that can be killed at a numbered step, or after a
-    time.
-    """
+    """Submits a sweep in a process of its own that can be killed at a step or after a time."""
 
     def __init__(self, site: Site, order: Order, runs: dict[str, RunSpec]) -> None:
         self.site, self.order, self.runs = site, order, runs
 
     def submit(self, *, dies_at: int | None = None, dies_after: float | None = None) -> int:
-        """The exit status: 0, or -9 when it was killed."""
+        """The exit status: 0, or -9 if it was killed."""
         child = os.fork()
         if child == 0:
             status = 1
@@ -51,13 +49,11 @@ class Submitter:
                 os._exit(status)
         if dies_after is not None:
             time.sleep(dies_after)
-            os.kill(
-                child, signal.SIGKILL
-            )  # it is not waited for yet, so the number is still its own
+            os.kill(child, signal.SIGKILL)  # not yet reaped, so no other process has its id
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     def submitted(self) -> Counter[str]:
-        """How many living jobs hold each run."""
+        """How many living jobs have each run."""
         found = submissions.read_submissions(self.order.runtime.runs_dir)
         jobs = {(s.name, index): keys for s in found for index, keys in s.jobs.items()}
         listed = self.site.cluster.run("squeue", "-h", "-r", "-o", "%j|%K").split()
@@ -67,7 +63,7 @@ class Submitter:
 
 
 def die_at_step(number: int) -> None:
-    """Kill this process before or after the so-many-th thing that submitting writes or asks."""
+    """Kill this process before or after a numbered write or request of the submitter."""
     steps = iter(range(10**6))
 
     def deadly(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,7 +85,7 @@ def die_at_step(number: int) -> None:
 
 @pytest.fixture
 def submitter(site: Site, monkeypatch: pytest.MonkeyPatch) -> Submitter:
-    """Submits eight runs that stay in the queue: they may begin in an hour."""
+    """Submits eight runs that stay in the queue, because they start in an hour at the earliest."""
     site.quick(*SWEEP, "launch.wait=false", "+slurm.additional_parameters.begin=now+1hour")
     site.birds("cancel")
     for name in ("SLURM_CONF", "PATH"):
@@ -184,7 +180,7 @@ def test_warnings_at_random_moments(site: Site) -> None:
 
 @pytest.mark.slow
 def test_a_time_limit_is_forgiven_so_often_and_no_more(site: Site) -> None:
-    # SLURM looks at time limits every 30 s and warns a little early, so the run must last longer
+    # SLURM checks time limits every 30 s and warns a little early, so the run must last longer
     # than that
     limit = ("slurm.time=1", "slurm.signal_delay_s=50")
     said = site.quick("variant=A", "seed=907", *limit, "slurm.max_requeues=0", status=1)
@@ -219,7 +215,7 @@ def test_a_node_is_lost_and_its_run_is_done_on_another(
         process = site.start("variant=A", "seed=906")
         site.until(site.epoch)
         first = site.status()[0]["node"]
-        cluster.end(first, by=signal.SIGKILL)  # its processes live on, as orphans
+        cluster.end(first, by=signal.SIGKILL)  # its processes continue as orphans
         ended(process)
         site.all_done(1)
         assert "Restarts=1" in cluster.run("scontrol", "show", "job", site.status()[0]["job"])

@@ -1,5 +1,5 @@
-"""Real trainings on a real SLURM: equal to those of this machine, with every launcher, and through
-a search.
+"""Real trainings on a real SLURM: the same results as on this machine, with every launcher and in a
+search.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MEASURED_ANEW = ("cost_", "git_", "host", "runtime.", "package_versions", "pytho
 
 
 def results(runs_dir: Path) -> dict[str, dict[str, Any]]:
-    """The records without what differs each time."""
+    """The records without values that differ each time."""
     found = [json.loads(file.read_text()) for file in runs_dir.glob("*/record.json")]
     return {
         record["key"]: {
@@ -30,7 +30,7 @@ def results(runs_dir: Path) -> dict[str, dict[str, Any]]:
 
 
 def train_here(site: Site, runs_dir: Path, *words: str) -> str:
-    """The same sweep without SLURM, in another runs folder."""
+    """Train the same sweep without SLURM, in another runs folder."""
     settings = [word for word in site.settings if not word.startswith(("slurm", "runs_dir"))]
     command = [
         sys.executable,
@@ -93,7 +93,7 @@ def test_stock_launchers_end_in_the_same_records(site: Site, tmp_path: Path, lau
 
 
 def test_a_search_averages_seeds_survives_being_killed_and_shows_its_trials(site: Site) -> None:
-    """Begun and killed on this machine, ended on SLURM: the study is the same."""
+    """Started and killed on this machine, finished on SLURM: the study is the same."""
     slurm, search = (
         site.settings,
         ("sweeps=search", "variant=A", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"),

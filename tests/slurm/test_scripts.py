@@ -1,4 +1,4 @@
-"""The text that sbatch gets, to the letter; and how runs become arrays. Needs no SLURM."""
+"""The exact text that sbatch gets, and how runs become arrays. It does not need SLURM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHAIN = ("variant=B2", "pretraining=simclr", "+pretraining@pretraining.after=den
 
 @pytest.fixture(scope="session", autouse=True)
 def slurm_is_installed() -> None:
-    """These tests need none."""
+    """Replaces the fixture of this name, because these tests do not need SLURM."""
 
 
 def laid_out(
@@ -74,7 +74,7 @@ def test_classifiers_stand_at_the_index_of_their_pretraining() -> None:
 
 
 def chains(seeds: int = 3) -> dict[str, RunSpec]:
-    """Chains of three, and the classifier without pretraining beside them."""
+    """Chains of three runs, and a classifier without pretraining."""
     asked = [(f"seed={seed}", *words) for seed in range(seeds) for words in (CHAIN, ["variant=A"])]
     return with_needs([spec(*words) for words in asked])
 

@@ -1,4 +1,4 @@
-"""A sweep on a real SLURM, from the command to the table, and looking after it."""
+"""A sweep on a real SLURM, from the command to the table, and the commands during it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_sweep_ends_in_its_table_and_asked_again_submits_nothing(site: Site) -
     site.all_done(8)
     assert (
         "8 jobs submitted in 4 arrays" in said
-    )  # two pretrainings, two A, and B1 and B2 behind their pretraining
+    )  # two pretrainings, two A, B1 and B2 after their pretraining
     assert "| 75/25" in said
     assert set(site.states().values()) == {"finished"}
     assert site.jobs().count("COMPLETED") >= 8
@@ -101,7 +101,7 @@ def test_retry_does_the_failed_and_lost_only(site: Site) -> None:
     for finished in (
         5,
         6,
-    ):  # what was blocked starts for the first time, and this seed kills each first start
+    ):  # blocked runs start now, and this seed kills each first start
         site.birds("retry")
         site.until(
             lambda finished=finished: (
@@ -130,7 +130,7 @@ def test_the_canary_holds_the_rest_when_the_first_run_dies_of_a_bug(site: Site) 
         / next(one["key"] for one in site.status() if one["state"] == "failed")
         / "record.json"
     ).exists()
-    site.quick(*words, "launch.canary=false", status=1)  # asked again: the held ones go on
+    site.quick(*words, "launch.canary=false", status=1)  # started again: the held runs continue
     assert sorted(site.states().values()) == ["failed", *["finished"] * 5]
 
 

@@ -1,9 +1,9 @@
-"""A stand-in for W&B's HTTP interface on 127.0.0.1: as much of it as the real client needs, and it
-keeps what was sent.
+"""A local server on 127.0.0.1 with the part of W&B's HTTP interface that the real client needs; it
+stores what was sent.
 
-GraphQL (who I am, upserting a run, its state, upload addresses, saving a view or report), the file
-stream (history, summary, console) and file uploads. History lines are kept at the offset that the
-client names, as W&B keeps them.
+GraphQL (the viewer, upserting a run, its state, upload addresses, saving a view or report), the
+file stream (history, summary, console) and file uploads. History lines are stored at the offset
+that the client names, as W&B does.
 """
 
 import gzip
@@ -22,7 +22,7 @@ KEY = "0" * 40
 
 @dataclass
 class SeenRun:
-    """What W&B would hold of a run."""
+    """The data of a run that W&B would have."""
 
     upserts: list[dict[str, Any]] = field(default_factory=list)
     lines: dict[str, dict[int, str]] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class SeenRun:
     state: str = "running"
 
     def bucket(self, name: str) -> dict[str, Any]:
-        """The run as GraphQL shows it."""
+        """The run in GraphQL's form."""
         known: dict[str, Any] = {}
         for upsert in self.upserts:
             known |= {key: value for key, value in upsert.items() if value is not None}
@@ -66,9 +66,7 @@ class SeenRun:
 
 
 class StandIn(ThreadingHTTPServer):
-    """The server. `refuse(what, run)` may name a status to answer with in place of serving, such as
-    429.
-    """
+    """The server. `refuse(what, run)` may return an error status such as 429 for a request."""
 
     daemon_threads = True
 
@@ -92,10 +90,10 @@ class StandIn(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that is killed breaks its connections."""
+        """Print nothing, because a client that is killed breaks its connections."""
 
     def run(self, name: str) -> SeenRun:
-        """The run of that id, made if it is new."""
+        """The run with this id; a new one is made if needed."""
         if name not in self.runs:
             self.runs[name] = SeenRun()
             self.order.append(name)
@@ -159,9 +157,7 @@ class _Answer(BaseHTTPRequestHandler):
             seen = self.server.run(run)
             for name, chunk in (body.get("files") or {}).items():
                 lines = chunk["content"]
-                if (
-                    refused
-                ):  # the worst case: part of it was taken before the answer that it was not
+                if refused:  # the worst case: it stores a part, then answers with an error
                     lines = lines[: len(lines) // 2]
                 seen.lines.setdefault(name, {}).update(enumerate(lines, chunk["offset"]))
             if body.get("complete") and not refused:

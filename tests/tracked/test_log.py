@@ -1,5 +1,5 @@
-"""W&B's transaction log: what is written can be read, however long, and a log that was cut short up
-to there.
+"""W&B's transaction log: written logs can be read, at any length, and an incomplete one up to its
+end.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from birds.use.wandb_sync.log import BLOCK, joined, read_log, without, write_log
 
 
 def log(lengths: list[int]) -> list[Record]:
-    """A run, and a point of each length in bytes."""
+    """A run, and points of these lengths in bytes."""
     records = [Record(num=0)]
     records[0].run.run_id = "r"
     records[0].run.resume = True

@@ -1,6 +1,4 @@
-"""`birds wandb sync` with W&B's real client against a stand-in for its server: no run lost, none
-doubled.
-"""
+"""`birds wandb sync` with W&B's real client and a local server: no run is lost or sent twice."""
 
 import itertools
 import json
@@ -33,8 +31,9 @@ RUNS = int(
 
 
 def track(runs_dir: Path, run: RunSpec, steps: range, *, ended: bool = True) -> None:
-    """An attempt of a run, tracked offline by the real client: a point a step, at the end a picture
-    and the summary.
+    """An attempt of a run, tracked offline by the real client.
+
+    It logs a point for each step, and a picture and the summary at the end.
     """
     folder = RunFolder(runs_dir, run)
     tracker = Tracker(run, folder.tracking, "offline")
@@ -51,9 +50,7 @@ def track(runs_dir: Path, run: RunSpec, steps: range, *, ended: bool = True) -> 
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The offline runs of a small sweep `exp1`: a pretraining, B2 that was requeued after its
-    second step, and A.
-    """
+    """The offline runs of a small sweep `exp1`: a pretraining, A, and B2 requeued after step 2."""
     runs_dir = tmp_path_factory.mktemp("runs")
     asked = [spec("variant=B2", "split=70"), spec("variant=A", "split=70")]
     runs = with_needs(asked)
@@ -62,16 +59,16 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         runs_dir, beside_older=False
     )
     pretraining, requeued, plain = runs.values()
-    track(runs_dir, plain, range(3))  # the classifiers first: sending must not go by age alone
+    track(runs_dir, plain, range(3))  # classifiers first, because runs must not be sent only by age
     track(runs_dir, requeued, range(2), ended=False)
-    time.sleep(1.1)  # W&B names folders by the second
-    track(runs_dir, requeued, range(1, 5))  # the step in which it was stopped is done again
+    time.sleep(1.1)  # W&B's folder names have a resolution of one second
+    track(runs_dir, requeued, range(1, 5))  # the interrupted step is repeated
     track(runs_dir, pretraining, range(3))
     return runs_dir
 
 
 def copy_runs(tracked: Path, runs_dir: Path, count: int) -> None:
-    """As many runs again under ids of their own, by altering the ids in their logs."""
+    """Copies of the runs with new ids, which are changed in their logs."""
     for number in range(count):
         sources = sorted(path for path in tracked.iterdir() if (path / "tracking").is_dir())
         source = sources[number % len(sources)]
@@ -111,7 +108,7 @@ def birds(runs_dir: Path, *words: str, url: str, key: str = KEY) -> subprocess.P
 
 
 def sync(runs_dir: Path, *words: str, url: str, key: str = KEY) -> tuple[int, str, str]:
-    """Exit status, what was printed, what was said on stderr."""
+    """Exit status, standard output, and standard error."""
     process = birds(runs_dir, "sync", *words, url=url, key=key)
     said, warned = process.communicate()
     return process.returncode, said, warned
@@ -167,7 +164,7 @@ def test_killed_half_way_and_told_to_wait_no_run_is_lost_and_none_doubled(
     server.refuse = lambda what, run: 429 if next(turn) % 7 == 3 else None
     process = birds(runs_dir, "sync", url=server.url)
     until(lambda: sum(run.state == "finished" for run in server.runs.values()) >= RUNS // 2)
-    os.killpg(process.pid, signal.SIGKILL)  # and W&B's client with it
+    os.killpg(process.pid, signal.SIGKILL)  # also W&B's client
     process.communicate()
     assert not all(name in server.runs and server.runs[name].state == "finished" for name in points)
 
@@ -269,7 +266,7 @@ def test_a_dashboard_is_written_without_a_key_and_saved_once_with_one(
 
 
 def found(value: Any, name: str) -> Iterator[str]:
-    """Every string under that name, however deep."""
+    """Every string with this name, at any depth."""
     for key, below in (
         value.items()
         if isinstance(value, dict)

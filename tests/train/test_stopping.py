@@ -1,4 +1,6 @@
-"""Early stopping under a learning rate that rises and falls: what starts well is given time."""
+"""Early stopping with a learning rate that rises and falls: a run with a good start is not stopped
+early.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ WORSE_AT_FIRST = [2.0, 3.0, 3.0, 3.0, 2.5, 1.5, 1.6, 1.7, 1.0, 0.9]
 
 
 class Scripted(L.LightningModule):
-    """Validation losses as they are told."""
+    """A method whose validation losses are given."""
 
     def __init__(self, losses: list[float]) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ def trained(
     losses: list[float],
     monitored: str | None = "valid_loss",
 ) -> L.Trainer:
-    """A training that shows these validation losses, an epoch each, while patience lasts."""
+    """A training with these validation losses, one per epoch, until patience runs out."""
     trainer = L.Trainer(
         max_epochs=len(losses),
         callbacks=keeping(folder, training, monitored),

@@ -1,4 +1,4 @@
-"""One finished run on striped images whose head is fitted, and its folder, for tests of its use."""
+"""A finished run on striped images with a fitted head, and its folder, for tests of its use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FROZEN = {"name": "standard", "train": "head", "start": "init"}
 
 
 class Striped:
-    """Makes runs of frozen heads on one folder of striped images."""
+    """Makes runs with frozen encoders on one folder of striped images."""
 
     def __init__(self, folder: Path) -> None:
         self.root = write_striped(folder / "photos")
@@ -60,7 +60,7 @@ class Striped:
 
 @pytest.fixture(scope="session")
 def striped(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """The runs folder, the images' root, what makes runs, and a finished run's spec."""
+    """The runs folder, the images' root, the maker of runs, and a finished run's spec."""
     made = Striped(tmp_path_factory.mktemp("striped"))
     spec = made.trained()
     return SimpleNamespace(runs_dir=made.runs_dir, root=made.root, made=made, spec=spec)

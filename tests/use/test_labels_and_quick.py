@@ -1,4 +1,4 @@
-"""How many labels: curves, answers, what to label next; and the first look."""
+"""Numbers of labels: curves, answers, which images to label next; and the first look."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_fits_stay_within_what_an_accuracy_can_be() -> None:
 
 
 def test_draws_hold_the_truth_as_often_as_they_say() -> None:
-    """Seeds and images both vary; the 95 % intervals of a mean hold it in nearly that share."""
+    """Seeds and images both vary; about 95 % of the 95 % intervals contain the true mean."""
     random = np.random.default_rng(0)
     held = 0
     for _ in range(60):
@@ -117,7 +117,7 @@ def test_odd_questions_are_refused(striped: Any, words: list[str]) -> None:
 
 
 def test_chosen_images_are_unsure_and_apart() -> None:
-    """Two tight groups of unsure images among sure ones: one of each group comes first."""
+    """Two tight groups of uncertain images among certain ones: one of each group is chosen."""
     random = np.random.default_rng(0)
     features = np.concatenate([random.normal(k, 0.01, (10, 4)) for k in (0.0, 5.0, 9.0)])
     features[:10] = random.normal(0, 0.01, (10, 4)) + np.array([3, 0, 0, 0])
@@ -160,7 +160,7 @@ def test_a_first_look_at_a_folder_and_at_a_table(
 def test_a_first_look_never_tears_a_group_apart(
     striped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ten images of each class in groups of five: two folds, and a class of one group is refused."""
+    """Ten images of each class in groups of five: two folds; a class of one group is refused."""
     labels, groups = np.repeat([0, 1, 2], 10), np.repeat(np.arange(6), 5)
     made = folds(labels, groups, 0)
     assert len(made) == 2

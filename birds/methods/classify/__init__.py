@@ -1,1 +1,1 @@
-"""Classifiers: trained on labelled images, and perhaps on unlabelled ones."""
+"""Classifiers: trained on labelled images, some also on unlabelled images."""

@@ -1,9 +1,10 @@
 """Balances classes of different sizes.
 
 `sampling` shows the images of every class equally often (He and Garcia 2009,
-10.1109/TKDE.2008.239); `weights` counts an image by the inverse of its class's labels. Heads whose
-fit takes no weights have their scores, logarithms of probabilities, corrected by the classes'
-shares instead (Saerens et al. 2002, 10.1162/089976602753284446).
+10.1109/TKDE.2008.239); `weights` divides the weight of an image by the number of labels of its
+class. Some heads cannot use weights in their fit. Their scores, which are logarithms of
+probabilities, are corrected by the classes' shares instead (Saerens et al. 2002,
+10.1162/089976602753284446).
 """
 
 import numpy as np
@@ -13,8 +14,10 @@ from birds.core.randomness import stream
 
 
 def class_weights(label: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
-    """The weight (S,) of each class's images: their mean over the labelled images (N,) is 1, and
-    every class has the same sum. A class without images has 0.
+    """The weight (S,) of an image of each class, from the labels (N,) of the labelled images.
+
+    The weights of all labelled images have the mean 1, and those of each class have the same sum. A
+    class without images has weight 0.
     """
     count = np.bincount(label, minlength=classes)
     there = np.maximum((count > 0).sum(), 1)
@@ -25,8 +28,9 @@ def class_weights(label: NDArray[np.int64], classes: int) -> NDArray[np.float64]
 
 
 def oversampled(label: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Positions in `label` (N,) of which every class has as many as the largest one: all of its
-    images, and a seeded draw of them once more.
+    """Positions in `label` (N,) with as many images of every class as the largest class has.
+
+    Every image is in it; images of smaller classes are repeated, in a seeded order.
     """
     count = np.bincount(label)
     most = int(count.max())

@@ -40,8 +40,8 @@ class FittedClassifier(nn.Module):
     Args:
         spec: the classifier's run.
         classes: the names of the classes.
-        steps_per_epoch: not read; every classifier is made in the same way.
-        job: what it stands on; None for a classifier that will be loaded.
+        steps_per_epoch: not used; every classifier is made with the same arguments.
+        job: the run's data and the runs it builds on; None for a classifier that will be loaded.
     """
 
     head_alone = True
@@ -66,7 +66,9 @@ class FittedClassifier(nn.Module):
 
     @classmethod
     def load(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> FittedClassifier:
-        """The finished classifier. Raises UserError when what it was fitted on is missing."""
+        """The finished classifier. Raises UserError when its saved training features
+        are missing.
+        """
         classifier = cls(spec, classes, 1)
         classifier.load_state_dict(saved_weights(folder))
         try:
@@ -81,7 +83,7 @@ class FittedClassifier(nn.Module):
         return classifier
 
     def _fit_head(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Fit the head on what was or will be saved: the same arrays give the same head."""
+        """Fit the head on the arrays that are saved: the same arrays give the same head."""
         features, label = arrays["features"], arrays["label"]
         extra: dict[str, Any] = {}
         if "unlabelled" in arrays:
@@ -100,12 +102,14 @@ class FittedClassifier(nn.Module):
         self.head.fit(features, label, self.spec.seed, **extra)
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The head's scores (N, S) of features (N, F), corrected where its fit takes no weights."""
+        """The head's scores (N, S) of features (N, F); corrected for class sizes if its fit takes
+        no weights.
+        """
         found: NDArray[np.float32] = self.head.scores(features)
         return found if self._correction is None else found + self._correction
 
     def as_network(self) -> Network:
-        """The encoder and the head as one network, for heads that say `is_linear`."""
+        """The encoder and the head as one network, for heads with `is_linear`."""
         weight, bias = self.head.linear()
         if self._correction is not None:
             bias = bias + self._correction
@@ -114,12 +118,12 @@ class FittedClassifier(nn.Module):
         return Network(self.encoder, layer).requires_grad_(False).eval()
 
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
-        """The latent vectors of images as fractions."""
+        """The latent vectors of images, whose pixels are fractions (0 to 1)."""
         vectors: Tensor = self.encoder.latent_of(self.encoder(image))
         return vectors
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B S"]:
-        """Scores of images as fractions."""
+        """The scores of images, whose pixels are fractions (0 to 1)."""
         features = self.encoder.features(image).float().cpu().numpy()
         return torch.from_numpy(self.scores(features))
 
@@ -150,7 +154,7 @@ class FittedClassifier(nn.Module):
         return {"epochs": 0, "cost_seconds": seconds, "compiled": False}
 
     def measure(self, job: Job) -> dict[str, Any]:
-        """Metrics of test, validation and labelled images, and of the test under noise."""
+        """Metrics of the test, validation and labelled images, and of the test under noise."""
         predicted: Predictions = {}
         for part in PARTS:
             rows = torch.from_numpy(job.data.rows[part])
@@ -175,7 +179,7 @@ class FittedClassifier(nn.Module):
         }
 
     def _unseen(self) -> dict[str, int]:
-        """In how many images an encoder that looks for keypoints found none."""
+        """The number of images without any keypoint, for encoders that look for keypoints."""
         if not self.encoder.own_size:
             return {}
         counts = [int((~features.any(axis=1)).sum()) for features in self._features.values()]
@@ -191,7 +195,9 @@ class FittedClassifier(nn.Module):
 
 
 def _pretrained(spec: RunSpec, given: Any) -> Any:
-    """The encoder of a pretraining, with the run's own options where heads may choose some."""
+    """The encoder of a pretraining, with the run's own values for the options that heads may
+    choose.
+    """
     if spec.encoder == spec.needs[0].encoder:
         return given
     with blank_encoders():

@@ -34,7 +34,7 @@ from birds.methods.compiling import compile_where_it_pays
 from birds.methods.gradient import GradientMethod
 from birds.methods.schedule import Groups
 
-BESIDE = "beside."  # begins the names of weights that belong to the extra loss
+BESIDE = "beside."  # the names of the extra loss's weights begin with this
 
 
 class GradientClassifier(GradientMethod):
@@ -44,7 +44,7 @@ class GradientClassifier(GradientMethod):
         spec: the classifier's run.
         classes: the names of the classes.
         steps_per_epoch: for the length of the schedule.
-        job: what it stands on; None for a classifier whose weights will be loaded.
+        job: the run's data and the runs it builds on; None if the weights will be loaded.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class GradientClassifier(GradientMethod):
             if self.choices.balance != "none":
                 label = job.data.label[job.data.rows["labelled"]]
                 self._weight = torch.from_numpy(class_weights(label, len(classes))).float()
-        self.train()  # Lightning trains modules in the mode they come in
+        self.train()  # Lightning keeps the mode in which it gets a module
         decay = self.choices.ema
         self._averaging = EMAWeightAveraging(decay=decay) if decay else None
         self._predicted: dict[str, list[dict[str, Tensor]]] = {}
@@ -83,7 +83,7 @@ class GradientClassifier(GradientMethod):
 
     @property
     def head_alone(self) -> bool:
-        """Whether the encoder stays as it is."""
+        """Whether only the head is trained and the encoder does not change."""
         return bool(self.choices.train == "head")
 
     def _freeze(self) -> None:
@@ -110,15 +110,15 @@ class GradientClassifier(GradientMethod):
         return self
 
     def features(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
-        """What the head gets to see of each image."""
+        """The features of each image, which are the input of the head."""
         return self.encoder.features(image)
 
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
-        """The latent vectors of images as fractions."""
+        """The latent vectors of images, whose pixels are fractions (0 to 1)."""
         return self.encoder.latent_of(self.encoder(image))
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B S"]:
-        """Logits of images as fractions."""
+        """The logits of images, whose pixels are fractions (0 to 1)."""
         logits: Tensor = self.head(self.features(image))
         return logits.float()
 
@@ -129,7 +129,11 @@ class GradientClassifier(GradientMethod):
         return self(batch["image"])  # type: ignore[no-any-return]
 
     def before_fit(self, job: Job) -> bool:
-        """Compile the encoder where that pays; a frozen one sees every view once instead."""
+        """Compile the encoder if that is faster; if it is frozen, compute the features of all views
+        instead.
+
+        Returns whether the encoder was compiled.
+        """
         if self.choices.balance == "sampling":
             job.data.balance()
         if not self.head_alone:
@@ -157,7 +161,7 @@ class GradientClassifier(GradientMethod):
         return total
 
     def _label_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """The cross entropy of a training batch, its images weighted with balance=weights."""
+        """The cross entropy of a training batch; with balance=weights its images are weighted."""
         smoothing = self.choices.label_smoothing
         if self._weight is None or self.choices.balance != "weights":
             return F.cross_entropy(logits, label, label_smoothing=smoothing)
@@ -165,8 +169,10 @@ class GradientClassifier(GradientMethod):
         return (each * self._weight.to(label.device)[label]).mean()
 
     def _valid_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """The cross entropy of a validation batch; where classes are balanced, weighted, so that
-        the epoch that is kept is judged by what was asked for.
+        """The cross entropy of a validation batch.
+
+        If classes are balanced, it is weighted as well, so that the kept epoch is the best in that
+        sense.
         """
         if self._weight is None:
             return F.cross_entropy(logits, label)
@@ -193,7 +199,7 @@ class GradientClassifier(GradientMethod):
         self._predicted.setdefault(part, []).append(on_cpu)
 
     def predictions(self) -> Predictions:
-        """logits (N, S), label (N,) and row (N,) of each part of the last test."""
+        """The logits (N, S), label (N,) and row (N,) of each part of the last test."""
         found: Predictions = {}
         for part, batches in self._predicted.items():
             found[part] = {}
@@ -202,7 +208,7 @@ class GradientClassifier(GradientMethod):
         return found
 
     def tested(self, job: Job) -> dict[str, Any]:
-        """Metrics of every part; predictions are saved."""
+        """Metrics of every part. The predictions are saved in the run's folder."""
         hits = torch.cat(self._hits) if self._hits else None
         return measured_predictions(self.predictions(), hits, job)
 
@@ -210,7 +216,7 @@ class GradientClassifier(GradientMethod):
         return [self._averaging] if self._averaging else []
 
     def learning_groups(self) -> Groups:
-        """Factor to the learning rate, and the parameters it is for; the largest first."""
+        """Pairs of a factor to the learning rate and its parameters, largest factor first."""
         stages = self.encoder.depth_groups()
         factor_of: dict[int, float] = {}
         for depth, stage in enumerate(stages):
@@ -222,8 +228,10 @@ class GradientClassifier(GradientMethod):
         return sorted(groups.items(), key=lambda group: -group[0])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The best checkpoint, which has no optimizer in it, is the classifier alone, with its
-        averaged weights.
+        """Reduce the best checkpoint, which has no optimizer state, to the classifier's averaged
+        weights.
+
+        Weights of the extra loss are left out.
         """
         if "optimizer_states" in checkpoint:
             return
@@ -237,7 +245,7 @@ class GradientClassifier(GradientMethod):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Weights of a classifier alone end what was learnt beside it."""
+        """Load weights; if they have none of the extra loss, the extra loss is removed."""
         if not any(name.startswith(BESIDE) for name in state_dict):
             self.beside = None
         return super().load_state_dict(state_dict, strict, assign)
@@ -253,7 +261,7 @@ def norms(*parts: nn.Module) -> list[_BatchNorm]:
 
 @contextmanager
 def untracked(*parts: nn.Module) -> Iterator[None]:
-    """Within, BatchNorm normalises by the batch, but its running statistics stay as they are."""
+    """Inside, BatchNorm normalises by the batch, but does not update its running statistics."""
     tracking = [norm for norm in norms(*parts) if norm.track_running_stats]
     for norm in tracking:
         norm.track_running_stats = False

@@ -1,4 +1,4 @@
-"""A finished classifier as one network, without Lightning: what is exported and timed."""
+"""A finished classifier as one network, without Lightning, for export and timing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from birds.methods.classify.heads import create_head
 
 
 class Network(nn.Module):
-    """An encoder and a head: images as fractions (B, C, H, W) to logits (B, S)."""
+    """An encoder and a head: images (B, C, H, W) as fractions (0 to 1) to logits (B, S)."""
 
     def __init__(self, encoder: Encoder, head: nn.Module) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Network(nn.Module):
         self.head = head
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B S"]:
-        """The logits, float32."""
+        """The logits in float32."""
         logits: Tensor = self.head(self.encoder.features(image))
         return logits.float()
 

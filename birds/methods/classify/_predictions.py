@@ -67,9 +67,9 @@ def save_predictions(predicted: Predictions, hits: Bool[Tensor, "N L"], job: Job
 
 
 def save_telling_images(test: dict[str, Tensor], job: Job) -> None:
-    """Small copies of the test images on which the classifier hesitated, or was sure and wrong.
+    """Save small copies of the test images with uncertain predictions or with confident wrong ones.
 
-    They are decoded by the data's own source, so that pictures of errors need no image file.
+    They are decoded by the run's own data source, so that pictures of errors need no image file.
     """
     chosen = telling(test["logits"].float().numpy(), test["label"].numpy())
     rows = test["row"].numpy()[chosen]

@@ -21,9 +21,9 @@ from birds.methods.corruption import seasoned
 def noisy_images(
     batch: Batch, levels: Sequence[float], seed: int
 ) -> Iterator[Float[Tensor, "B C H W"]]:
-    """The batch's images with each of these fractions of their pixels replaced.
+    """For each noise level, the images of the batch with that fraction of their pixels replaced.
 
-    `seed` is that of the data set, so that every run of it sees the same noise.
+    `seed` is that of the data set, so that every run on it sees the same noise.
     """
     image = batch["image"]
     sides = tuple(image.shape[2:])

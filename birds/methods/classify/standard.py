@@ -28,11 +28,12 @@ class Standard:
         """The four choices, and how an encoder is trained together with its head.
 
         last_stages: how many stages are trained with train=last_stages. label_smoothing: the share
-        of a label that is spread over all classes. lr_decay: each stage of the encoder learns that
-        much slower than the next deeper one. batchnorm: whether BatchNorm statistics follow the
-        labelled images or stay as pretrained. ema: decay of the moving average of weights that is
-        evaluated; 0 for none. balance: how classes of few labels get as much say as those of many:
-        `sampling` shows them as often, `weights` counts their images for more.
+        of a label that is spread over all classes. lr_decay: the learning rate of each stage of the
+        encoder is that of the next deeper stage times this. batchnorm: whether BatchNorm statistics
+        follow the labelled images or stay as pretrained. ema: decay of the moving average of the
+        weights that is evaluated; 0 for none. balance: how classes with few labels get the same
+        influence as those with many: `sampling` shows their images more often, `weights` gives
+        their images more weight.
         """
 
         start: Literal["init", "run"]
@@ -50,7 +51,9 @@ class Standard:
 
         @model_validator(mode="after")
         def _unread_options_are_defaults(self) -> Self:
-            """What these choices do not read stands at its default, so equal runs have one key."""
+            """Reset options that these choices do not use to their defaults, so equal runs have one
+            key.
+            """
             unread = set()
             if self.train != "last_stages":
                 unread |= {"last_stages"}
@@ -64,21 +67,21 @@ class Standard:
 
     @classmethod
     def section(cls, options: Any) -> str | None:
-        """The part of a budget that says how long it trains; None for a head that is fitted."""
+        """The section of a budget that sets how long it trains; None for a head that is fitted."""
         if not by_gradient(options):
             return None
         return "frozen" if options.train == "head" else "classify"
 
     @classmethod
     def reads_unlabelled(cls, options: Any) -> bool:
-        """Whether it learns from unlabelled images itself, so that a wider pool matters to it."""
+        """Whether it learns from unlabelled images itself, so that a wider pool matters."""
         head = part_class("head", options.head.place)
         loss = part_class("extra_loss", options.extra_loss.place)
         return bool(loss.learns or getattr(head, "learns_from_unlabelled", False))
 
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
-        """Raise ValueError for choices that make no sense together."""
+        """Raise ValueError for choices that cannot be combined."""
         if (options.start == "run") != bool(spec.needs):
             raise ValueError(
                 f"start={options.start}: start=run needs a pretraining, and start=init must not "
@@ -132,7 +135,7 @@ class Standard:
 
 
 def _refuse_training_by_id(options: Any, spec: RunSpec) -> None:
-    """Refuse what needs a network of an encoder that only knows the features of listed images."""
+    """Raise ValueError if a network is needed but the encoder only looks up features by id."""
     name = spec.encoder.name
     if by_gradient(options) or options.start == "run":
         raise ValueError(

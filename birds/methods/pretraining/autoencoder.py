@@ -2,9 +2,9 @@
 
 `noise` (salt and pepper) and `hidden` (patches) set the corruption; `kl` makes the deepest map a
 distribution with a KL term. Plain, denoising, masked and variational autoencoders are settings of
-these. With `skips=dropout` each training image loses all its skip connections with
-probability `skip_drop`, and validation is the mean of the losses with and without them: a loss with
-the skips alone would stop as soon as copying works.
+these. With `skips=dropout`, each training image loses all its skip connections with probability
+`skip_drop`. Validation is then the mean of the losses with and without them, because the loss with
+them alone would stop falling as soon as they copy the image.
 
 Variational: Kingma and Welling (2014, arXiv:1312.6114); denoising after Im et al. (2017,
 arXiv:1511.06406), the KL term's warm-up after Sonderby et al. (2016, arXiv:1602.02282), free bits
@@ -33,13 +33,14 @@ from birds.methods.gradient import GradientPretraining
 from birds.methods.pictures import save_reconstructions
 from birds.metrics.reconstruction import photo_scores, reconstruction_metrics
 
-LARGEST = 8.0  # of the logarithm of a variance, either way: beyond it exp() is of no use
+LARGEST = 8.0  # limit of a log-variance, in both directions: beyond it exp() is not useful
 
 
 class Passage(NamedTuple):
-    """Images that went through: as they are, as the encoder saw them, as they came out.
+    """Images (B, C, H, W) that passed the autoencoder: the original, the encoder's input, the
+    output.
 
-    `cost` is the KL divergence of each latent value; None where the latent is free.
+    `cost` is the KL divergence of each latent value; None if the latent has no KL term.
     """
 
     image: Float[Tensor, "B C H W"]
@@ -54,18 +55,19 @@ class Autoencoder(GradientPretraining):
     Args:
         spec: the pretraining run.
         steps_per_epoch: for the length of the schedule.
-        after: the pretraining whose encoder it goes on from, if any.
+        after: the pretraining whose encoder it starts from, if any.
     """
 
     class Options(Choices):
-        """What is lost, what the skip connections let through, and the price of the latent.
+        """The corruption, the skip connections, and the KL term of the latent.
 
         noise: the fraction of pixels replaced, 0 to 1. hidden: the fraction of patches hidden;
-        patch: the side of a patch in pixels. loss: all pixels or only those that were changed.
-        kl: the weight of the KL divergence of a latent value in nats, 0 for a plain latent;
-        kl_warmup: the share of training over which it rises; free_bits: nats a value may cost for
-        nothing. skips: plain, dropout, gated or narrow; skip_drop: how often an image goes without
-        them (dropout); skip_channels: how many channels are left (narrow).
+        patch: the side of a patch in pixels. loss: over all pixels or only over those that were
+        changed. kl: the weight of the KL divergence of a latent value in nats, 0 for a plain
+        latent; kl_warmup: the share of training over which it rises; free_bits: nats of each value
+        that cost nothing. skips: plain, dropout, gated or narrow; skip_drop: the probability that
+        an image loses its skip connections (dropout); skip_channels: how many channels are left
+        (narrow).
         """
 
         noise: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -82,7 +84,7 @@ class Autoencoder(GradientPretraining):
         @model_validator(mode="before")
         @classmethod
         def _unread_options_are_defaults(cls, values: Any) -> Any:
-            """Options that these choices do not read are left out, so equal runs have one key."""
+            """Remove options that these choices do not use, so that equal runs have one key."""
             unread = set()
             if not values.get("hidden"):
                 unread |= {"patch"}
@@ -125,7 +127,7 @@ class Autoencoder(GradientPretraining):
 
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
-        """Refuse patches that do not divide the image, and encoders without maps."""
+        """Raise ValueError for patches that do not divide the image, or an encoder without maps."""
         super().check(options, spec)
         size, patch = spec.image.size, options.patch
         if options.hidden and size % patch:
@@ -141,11 +143,11 @@ class Autoencoder(GradientPretraining):
             )
 
     def before_fit(self, job: Job) -> bool:
-        """Compile the encoder where that pays."""
+        """Compile the encoder if that is faster; returns whether it was compiled."""
         return compile_where_it_pays(self.encoder, job)
 
     def corrupt(self, image: Tensor, random: torch.Generator) -> Float[Tensor, "B C H W"]:
-        """The image as the encoder gets to see it: salt and pepper, then patches made grey."""
+        """The encoder's input: the image with salt and pepper, then with grey patches."""
         shown = image
         if self.choices.noise:
             shown = salt_and_pepper(image, self.choices.noise, random)
@@ -155,9 +157,9 @@ class Autoencoder(GradientPretraining):
         return shown
 
     def code(self, deepest: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """The deepest map as the decoder sees it, and what it costs.
+        """The decoder's version of the deepest map, and its KL cost, None without `kl`.
 
-        With `kl` it is a draw by reparametrisation, in evaluation the mean.
+        With `kl` it is a random draw by reparametrisation in training, and the mean in evaluation.
         """
         if not self.choices.kl:
             return deepest, None
@@ -169,19 +171,21 @@ class Autoencoder(GradientPretraining):
         return mean + (0.5 * log_variance).exp() * normal_like(mean, random), cost
 
     def latent(self, image: Tensor) -> Tensor:
-        """The mean over positions of the deepest map, or of the latent's mean."""
+        """The deepest map, or with `kl` the latent's mean, averaged over positions: (B, D)."""
         deepest = self.encoder.maps(self.encoder(image))[-1]
         return self.code(deepest, torch.Generator(image.device))[0].float().mean((2, 3))
 
     def ways(self, image: Tensor, random: torch.Generator, *keeps: Tensor | None) -> list[Passage]:
-        """The images' way through, for each of `keeps`, (B,): which have skip connections."""
+        """One passage for each mask of `keeps`, (B,), which says which images keep their skip
+        connections.
+        """
         shown = self.corrupt(image, random)
         *fine, deepest = self.encoder.maps(self.encoder(shown))
         code, cost = self.code(deepest, random)
         return [Passage(image, shown, self.decoder([*fine, code], keep), cost) for keep in keeps]
 
     def drawn(self, image: Tensor, random: torch.Generator) -> Tensor | None:
-        """Images from latents drawn from the prior, where there is one; None otherwise."""
+        """Images decoded from random latents of the prior; None without `kl`."""
         if not self.choices.kl:
             return None
         none = torch.zeros(len(image), dtype=torch.bool, device=image.device)
@@ -190,9 +194,10 @@ class Autoencoder(GradientPretraining):
         return restored
 
     def loss(self, passage: Passage, progress: float = 1.0) -> Float[Tensor, ""]:
-        """Squared error over all or the changed pixels, and the price of the latent.
+        """The squared error over all or the changed pixels, plus the weighted KL cost of the
+        latent.
 
-        `progress` is the share of training that is over.
+        `progress` is the finished share of the training, 0 to 1.
         """
         error = squared_error(passage, only_changed=self.choices.loss == "hidden")
         if passage.cost is None:
@@ -203,7 +208,7 @@ class Autoencoder(GradientPretraining):
         return total
 
     def training_loss(self, image: Tensor, random: torch.Generator, progress: float) -> Tensor:
-        """The loss on these images when the share `progress` of training is over."""
+        """The loss on these images when the share `progress` (0 to 1) of training is finished."""
         keep = None
         if self.choices.skips == "dropout":
             draw = torch.rand(len(image), generator=random, device=image.device)
@@ -243,7 +248,9 @@ class Autoencoder(GradientPretraining):
             self._scores.setdefault(f"{part}_{name}", []).append(scores.cpu())
 
     def tested(self, job: Job) -> dict[str, Any]:
-        """The reconstruction metrics of test and validation images; a picture of some of them."""
+        """Reconstruction metrics of the test and validation images; saves a picture of some of
+        them.
+        """
         path = save_reconstructions(self, job.data, job.folder.pictures / "reconstructions.png")
         if job.log:
             job.log.picture("reconstructions", path, "shown, restored, restored without skips")
@@ -253,13 +260,13 @@ class Autoencoder(GradientPretraining):
         return metrics
 
     def forward_for_cost(self, image: Tensor) -> Tensor:
-        """Through the encoder and the decoder."""
+        """The output of the decoder for these images."""
         restored: Tensor = self.decoder(self.encoder.maps(self.encoder(image)))
         return restored
 
 
 def squared_error(passage: Passage, *, only_changed: bool) -> Float[Tensor, ""]:
-    """The mean squared error of images as fractions, over all pixels or those that were changed."""
+    """The mean squared error of images as fractions, over all pixels or only over changed ones."""
     if not only_changed:
         return F.mse_loss(passage.restored, passage.image)
     changed = (passage.shown != passage.image).any(1, keepdim=True).expand_as(passage.image)
@@ -268,12 +275,14 @@ def squared_error(passage: Passage, *, only_changed: bool) -> Float[Tensor, ""]:
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Nats that each normal value tells beyond the standard normal distribution."""
+    """The KL divergence of each normal value from the standard normal distribution, in nats."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
 
 def with_free_bits(cost: Float[Tensor, "B D h w"], free_bits: float) -> Float[Tensor, ""]:
-    """Nats per latent value, each channel's mean counted as `free_bits` at least."""
+    """The mean KL cost per latent value in nats; each channel's mean counts as at least
+    `free_bits`.
+    """
     return cost.mean((0, 2, 3)).clamp(min=free_bits).mean()
 
 

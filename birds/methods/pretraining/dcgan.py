@@ -1,15 +1,16 @@
 """A DCGAN: a generator makes images, and the encoder learns to distinguish them from real ones.
 
-Radford et al. (2016, arXiv:1511.06434). The encoder with one layer behind its deepest output is the
-discriminator; `encoder=dcgan` is the paper's. Both learn by Adam with the losses of Goodfellow et
-al. (2014, arXiv:1406.2661), the generator's in its form that does not saturate, and with one-sided
-label smoothing on request (Salimans et al. 2016, arXiv:1606.03498).
+Radford et al. (2016, arXiv:1511.06434). The discriminator is the encoder with one more layer after
+its deepest output; `encoder=dcgan` is the paper's. Both networks learn with Adam and the losses of
+Goodfellow et al. (2014, arXiv:1406.2661); the generator uses the non-saturating form. One-sided
+label smoothing is optional (Salimans et al. 2016, arXiv:1606.03498).
 
-The encoder's running statistics are those of real images: a generated batch is normalised by its
-own and leaves no trace, for a classifier that starts from the encoder sees real images only.
+The encoder's running statistics come from real images only, because a classifier that starts from
+the encoder sees only real images. A generated batch is normalised by its own statistics and does
+not change the running ones.
 
-Samples are drawn by an exponential moving average of the generator's weights (Yazici et al. 2019,
-arXiv:1806.04498), since the weights of a single step swing from one step to the next.
+Samples are drawn with an exponential moving average of the generator's weights (Yazici et al. 2019,
+arXiv:1806.04498), because the weights change strongly from step to step.
 """
 
 from __future__ import annotations
@@ -47,20 +48,21 @@ class DCGAN(GradientPretraining):
     Args:
         spec: the pretraining run.
         steps_per_epoch: how many batches an epoch has.
-        after: the pretraining whose encoder it goes on from, if any.
+        after: the pretraining whose encoder it starts from, if any.
     """
 
     automatic_optimization = False
     monitored = None
 
     class Options(Choices):
-        """What the generator is, and how the two learn.
+        """The generator's architecture, and how the generator and the discriminator learn.
 
-        latent: values that an image is drawn from. width: channels of the generator's last hidden
-        layer, twice as many in each layer before. activation: of the generator. smoothing: how far
-        below 1 the discriminator's target for real images is. beta1: of both optimizers.
-        averaging: the share of the average that stays at each step; with 0 the last weights draw.
-        images: whether labelled images are learnt from, too; their labels never are.
+        latent: how many values an image is generated from. width: channels of the generator's last
+        hidden layer; each layer before it has twice as many. activation: of the generator.
+        smoothing: how far the discriminator's target for real images is below 1. beta1: of both
+        optimizers. averaging: the decay of the moving average of the generator's weights; with 0
+        samples use the last weights. images: whether it also learns from the labelled images; it
+        never uses their labels.
         """
 
         latent: Annotated[int, Field(ge=1, le=1000)] = 100
@@ -94,17 +96,19 @@ class DCGAN(GradientPretraining):
 
     @classmethod
     def section(cls, options: Any) -> str:
-        """The part of a budget that says how long it trains."""
+        """The section of a budget that sets how long it trains."""
         return "gan"
 
     @classmethod
     def reads_unlabelled(cls, options: Any) -> bool:
-        """Whether there must be unlabelled images."""
+        """Whether it needs unlabelled images."""
         return bool(options.images == "unlabelled")
 
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
-        """Refuse sizes that the generator cannot make, and choices of training it does not read."""
+        """Raise ValueError for sizes that the generator cannot make, and for training options not
+        used here.
+        """
         refuse_other_sizes("the generator of pretraining=dcgan makes", spec.image.size)
         assert spec.training is not None
         for name, unread in (("warmup", 0.0), ("patience", None)):
@@ -117,7 +121,7 @@ class DCGAN(GradientPretraining):
                 )
 
     def configure_optimizers(self) -> Any:
-        """Adam for the discriminator and Adam for the generator."""
+        """One Adam optimizer for the discriminator and one for the generator."""
         training, betas = self.training_choices, (self.choices.beta1, BETA2)
         discriminating = [*self.encoder.parameters(), *self.judgement.parameters()]
         drawing = list(self.generator.parameters())
@@ -127,7 +131,7 @@ class DCGAN(GradientPretraining):
         ]
 
     def fit(self, job: Job) -> dict[str, Any]:
-        """Train on the images that were chosen; a grid of samples is left after each epoch."""
+        """Train on the chosen images; saves a grid of samples after each epoch."""
         if self.choices.images == "all":
             job.data.train_on("labelled", "unlabelled")
         self._folder = job.folder
@@ -174,13 +178,15 @@ class DCGAN(GradientPretraining):
         optimizer.step()
 
     def latents(self, count: int, random: torch.Generator) -> Float[Tensor, "B D"]:
-        """Latent vectors of normal values."""
+        """Random latent vectors from the standard normal distribution."""
         shape = (count, self.choices.latent)
         return torch.randn(shape, generator=random, device=self.device)
 
     @torch.no_grad()
     def decode(self, latent: Float[Tensor, "B D"]) -> Float[Tensor, "B C H W"]:
-        """The images of latent vectors by the averaged generator, independent of each other."""
+        """The images that the averaged generator makes of latent vectors, each independent of the
+        others.
+        """
         was_training = self.average.training
         self.average.eval()
         images = torch.cat([self.average(part) for part in torch.split(latent, BATCH)])
@@ -188,16 +194,18 @@ class DCGAN(GradientPretraining):
         return images
 
     def generated(self, count: int, purpose: str = "samples") -> Float[Tensor, "B C H W"]:
-        """So many generated images as fractions, the same ones each time for one purpose."""
+        """`count` generated images as fractions (0 to 1); the same ones each time for a purpose."""
         return self.decode(self.latents(count, self.random(purpose)))
 
     def on_train_epoch_end(self) -> None:
-        """Leave the grid of samples, from the same latent vectors in each epoch."""
+        """Save the grid of samples, which uses the same latent vectors in each epoch."""
         if self._folder is not None:
             save_samples(self.generated(GRID, "grid"), self._folder.pictures, self.current_epoch)
 
     def tested(self, job: Job) -> dict[str, Any]:
-        """Pictures for people: how the samples grew, and the way from some of them to others."""
+        """Save pictures: samples over the epochs, and interpolations. Returns the generator's
+        parameters.
+        """
         self.to(job.machine.device).eval()
         place = job.folder.pictures
         last = save_samples(self.generated(GRID, "grid"), place, self.training_choices.epochs - 1)
@@ -209,9 +217,9 @@ class DCGAN(GradientPretraining):
 
 
 def moving_average(share: float) -> Callable[[Any, Any, Any], None]:
-    """An update of averaged values, of which `share` stays; less of it stays in the first steps.
+    """An update for averaged values that keeps `share` of the average, and less in the first steps.
 
-    After n updates (1 + n) / (10 + n) stay at most, so that short runs forget how they began.
+    After n updates it keeps at most (1 + n) / (10 + n), so that short runs forget their start.
     """
 
     def move(averaged: Any, current: Any, updates: Any) -> None:
@@ -222,7 +230,7 @@ def moving_average(share: float) -> Callable[[Any, Any, Any], None]:
 
 
 def towards(logit: Float[Tensor, " B"], target: float) -> Float[Tensor, ""]:
-    """The mean cross entropy of log odds where the probability of being real is `target`."""
+    """The mean cross entropy of log odds when the target probability of being real is `target`."""
     return F.binary_cross_entropy_with_logits(logit, torch.full_like(logit, target))
 
 
@@ -239,7 +247,7 @@ def deepest_length(encoder: Encoder, size: int) -> int:
 
 @contextmanager
 def unchanged_statistics(module: nn.Module) -> Iterator[None]:
-    """Within, batches are normalised by their own statistics and the running ones stay."""
+    """Inside, batches are normalised by their own statistics and the running ones do not change."""
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -35,11 +35,11 @@ class SimCLR(GradientPretraining):
     Args:
         spec: the pretraining run.
         steps_per_epoch: for the length of the schedule.
-        after: the pretraining whose encoder it goes on from, if any.
+        after: the pretraining whose encoder it starts from, if any.
     """
 
     class Options(Choices):
-        """temperature: what cosines between looks are divided by; strength: of the two looks."""
+        """temperature: what cosines between views are divided by; strength: of the two views."""
 
         temperature: Annotated[float, Field(ge=0.01, le=1)] = 0.2
         strength: Annotated[float, Field(ge=0, le=2)] = 1.5
@@ -62,12 +62,12 @@ class SimCLR(GradientPretraining):
         self._found: dict[str, list[Tensor]] = {}
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
-        """What is contrasted of each image."""
+        """The projection of each image, which is contrasted with the others."""
         projected: Tensor = self.projection(self.encoder.features(image))
         return projected
 
     def before_fit(self, job: Job) -> bool:
-        """Compile the encoder where that pays."""
+        """Compile the encoder if that is faster; returns whether it was compiled."""
         return compile_where_it_pays(self.encoder, job)
 
     def _two_looks(self, image: Tensor, purpose: str, step: int) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,7 @@ class SimCLR(GradientPretraining):
         self._found.setdefault(("test", "valid")[dataloader_idx], []).append(found.cpu())
 
     def tested(self, job: Job) -> dict[str, Any]:
-        """How often a look's partner is the most similar of its batch."""
+        """How often the most similar view is the other view of the same image, 0 to 1."""
         return {
             f"{part}_partner_found": torch.cat(found).double().mean().item()
             for part, found in self._found.items()
@@ -110,24 +110,24 @@ class SimCLR(GradientPretraining):
 
 
 def similarities(a: Float[Tensor, "B D"], b: Float[Tensor, "B D"]) -> Float[Tensor, "2B 2B"]:
-    """Cosines between all looks, first those of `a`, then those of `b`.
+    """The cosines between all views, first those of `a`, then those of `b`.
 
-    -inf stands between a look and itself.
+    The diagonal, a view with itself, is -inf.
     """
     looks = F.normalize(torch.cat([a, b]).float(), dim=1)
     return (looks @ looks.T).fill_diagonal_(-torch.inf)
 
 
 def partners(images: int, device: torch.device) -> Tensor:
-    """For each of 2 x `images` looks, the place of the other look of its image."""
+    """For each of the 2 x `images` views, the index of the other view of its image."""
     return torch.arange(2 * images, device=device).roll(images)
 
 
 def contrast(
     a: Float[Tensor, "B D"], b: Float[Tensor, "B D"], temperature: float
 ) -> Float[Tensor, ""]:
-    """The cross entropy of finding each look's partner among all others.
+    """The cross entropy of finding, for each view, the other view of its image among all views.
 
-    It is log(2B - 1) when all look alike.
+    It is log(2B - 1) when all views look alike.
     """
     return F.cross_entropy(similarities(a, b) / temperature, partners(len(a), a.device))

@@ -33,7 +33,7 @@ from birds.methods.descriptions import Descriptions, described
 from birds.methods.features import images_described
 from birds.metrics.cost import parameter_counts, peak_memory_mb
 
-LOOKED_AT = 20_000  # descriptors that the distance to the nearest word is measured on
+LOOKED_AT = 20_000  # how many descriptors the distance to the nearest word is measured on
 
 
 class Vocabulary(nn.Module):
@@ -41,14 +41,15 @@ class Vocabulary(nn.Module):
 
     Args:
         spec: the pretraining run.
-        steps_per_epoch: not read; every pretraining is made in the same way.
-        after: nothing: a vocabulary goes on from no other pretraining.
+        steps_per_epoch: not used; every pretraining is made with the same arguments.
+        after: always None: a vocabulary cannot start from another pretraining.
     """
 
     class Options(Choices):
         """descriptors: how many are clustered at most, drawn from all; images: the unlabelled
-        training images, or `all` of them, which reads no label either; starts: how many draws of
-        first centres are compared; rounds: how often all descriptors are gone through at most.
+        training images, or `all` training images, whose labels are not used either; starts: how
+        many random choices of first centres are compared; rounds: the most passes over all
+        descriptors.
         """
 
         descriptors: Annotated[int, Field(ge=10)] = 100_000
@@ -64,17 +65,17 @@ class Vocabulary(nn.Module):
 
     @classmethod
     def section(cls, options: Any) -> str | None:
-        """None: no part of a budget says how long it takes."""
+        """None: no section of a budget sets how long it takes."""
         return None
 
     @classmethod
     def reads_unlabelled(cls, options: Any) -> bool:
-        """Whether it needs unlabelled images; those of a wider pool are then read, too."""
+        """Whether it needs unlabelled images; then it also uses those of a wider pool."""
         return bool(options.images == "unlabelled")
 
     @classmethod
     def check(cls, options: Any, spec: RunSpec) -> None:
-        """Refuse encoders without words, and a pretraining to go on from."""
+        """Raise ValueError for encoders without words, and for a pretraining to start from."""
         if not hasattr(part_class("encoder", spec.encoder.place), "take_vocabulary"):
             raise ValueError(
                 f"pretraining={spec.variant} fits visual words, and encoder={spec.encoder.name} "
@@ -95,12 +96,12 @@ class Vocabulary(nn.Module):
         return method.eval()
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> list[Tensor]:
-        """The histograms of words of images as fractions."""
+        """The word histograms of images, whose pixels are fractions (0 to 1)."""
         outputs: list[Tensor] = self.encoder(image)
         return outputs
 
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
-        """The same as one vector."""
+        """The word histograms of images as one vector each."""
         return self.encoder.latent_of(self.encoder(image))  # type: ignore[no-any-return]
 
     def fit(self, job: Job) -> dict[str, Any]:
@@ -143,7 +144,9 @@ class Vocabulary(nn.Module):
         return images_described(self.encoder, job, rows)
 
     def _share(self, part: Descriptions, seen: Sequence[Descriptions]) -> int:
-        """How many descriptors are drawn from one source of images, by how many it has."""
+        """How many descriptors are drawn from one source of images, in proportion to its
+        descriptors.
+        """
         total = sum(int(each.counts.sum()) for each in seen)
         share = int(part.counts.sum()) / max(1, total)
         return round(share * int(self.choices.descriptors))
@@ -160,7 +163,7 @@ class Vocabulary(nn.Module):
         )
 
     def measure(self, job: Job) -> dict[str, Any]:
-        """How far descriptors of validation and test images are from their nearest word."""
+        """The mean distance of validation and test descriptors from their nearest word."""
         measured: dict[str, Any] = {}
         for part in ("valid", "test"):
             seen = described(self.encoder, job, job.data.rows[part])
@@ -176,7 +179,9 @@ class Vocabulary(nn.Module):
 
 
 def centres(values: NDArray[Any], encoder: Any, choices: Any, seed: int) -> NDArray[np.float32]:
-    """The words (W, D) of descriptors (S, D); those of bits are packed in bytes, as they are."""
+    """The words (W, D) of descriptors (S, D). Words of bits are packed in bytes, like
+    descriptors.
+    """
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -189,7 +194,7 @@ def centres(values: NDArray[Any], encoder: Any, choices: Any, seed: int) -> NDAr
         max_iter=choices.rounds,
         random_state=stream_seed(seed, "vocabulary") % 2**32,
     )
-    with warnings.catch_warnings():  # fewer distinct descriptors than words: some words are equal
+    with warnings.catch_warnings():  # with few distinct descriptors, some words are equal
         warnings.simplefilter("ignore", ConvergenceWarning)
         kmeans.fit(points.astype(np.float32))
     found: NDArray[np.float32] = kmeans.cluster_centers_.astype(np.float32)

@@ -1,3 +1,1 @@
-"""How fast models are: raced in one process, with intervals, and with a check that the race is
-fair.
-"""
+"""How fast models are: timed in one process, with intervals and a check that the timing is fair."""

@@ -1,14 +1,14 @@
-"""What takes part: of each run PyTorch eager, torch.compile and each model that `birds quantize`
-left, alike to call.
+"""The models that are timed for each run: PyTorch eager, torch.compile, and all models of `birds
+quantize`.
 
-On a GPU it is PyTorch in fp32, in bf16 and in fp32 as a CUDA graph, and ONNX Runtime where it has
+On a GPU these are PyTorch in fp32, in bf16 and in fp32 as a CUDA graph, and ONNX Runtime if it has
 its CUDA provider.
 
-All get the same uint8 images in host memory and answer with float32 logits in host memory, so
-scaling, copying and layout are part of the time of each. The baselines are as strong as a few lines
-make them: inference mode, channels_last, a graph compiled for its very shape with the weights as
-constants. One that computes something else than eager fp32 (a runtime that goes to bf16 by itself)
-is left out, with the reason.
+All get the same uint8 images in host memory and return float32 logits in host memory, so scaling,
+copying and layout are part of every measured time. The baselines are made as fast as a few lines
+allow: inference mode, channels_last, and a graph compiled for the exact shape with the weights as
+constants. A baseline whose logits differ from eager fp32 (for example because a runtime uses bf16
+by itself) is left out, and the reason is reported.
 
 Letters: B images, C channels, H height, W width, S classes.
 """
@@ -33,15 +33,13 @@ from birds.use.quantize.models import Model, by_onnxruntime, installed, open_mod
 
 EAGER, COMPILED, CUDA = "eager", "compiled", "cuda"
 ON_CUDA = "CUDAExecutionProvider"
-TOLERANCE = 1e-3  # of the largest logit: float32 in another order stays 100 times below, bf16 not
+TOLERANCE = 1e-3  # share of the largest logit: float32 differs 100 times less, bf16 more
 
 Start = Callable[[int, Images], Classifier]
 
 
 class OnPixels(nn.Module):
-    """A run's network on images as they come out of a decoder, uint8 (B, H, W, C); logits, float32
-    (B, S).
-    """
+    """A run's network for decoded images, uint8 (B, H, W, C), to logits, float32 (B, S)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -54,10 +52,10 @@ class OnPixels(nn.Module):
 
 
 def load_network(folder: RunFolder) -> tuple[OnPixels, ImageChoices]:
-    """The trained network of a run, and how it is given images. Raises UserError when the run is no
-    finished classifier, or has no network.
+    """The trained network of a run, and the preprocessing of its images.
 
-    It is read without Lightning, whose import would count as memory that PyTorch needs.
+    It is loaded without Lightning, whose import would count as memory that PyTorch needs. Raises
+    UserError when the run is no finished classifier, or has no network.
     """
     network, spec, _ = networks.load_network(folder)
     network.to(memory_format=torch.channels_last)
@@ -66,12 +64,12 @@ def load_network(folder: RunFolder) -> tuple[OnPixels, ImageChoices]:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A model that can take part: `name` in the run `key`.
+    """A model that can be timed: `name` of the run `key`.
 
-    `about` holds the columns of its row that say which model it is, of what precision, size and
-    accuracy; what is not known of it is None; `baseline` marks the fp32 models, the fastest of
-    which is to be beaten. `shape` is that of an image, (H, W, C). `start(threads, images)` loads
-    it, and compiles it for images of that shape where it is one that is compiled.
+    about: the columns of its row, such as precision, size and accuracy; unknown values are None.
+        `baseline` in it marks the fp32 models; others are compared with the fastest of these.
+    shape: of an image, (H, W, C).
+    start: `start(threads, images)` loads the model and, if needed, compiles it for that shape.
     """
 
     key: str
@@ -82,9 +80,9 @@ class Entry:
 
 
 def entries(folder: RunFolder, device: str = "cpu") -> list[Entry]:
-    """What can be raced of a run, eager first; nothing without a quantized model.
+    """The models of a run that can be timed, eager first; empty without a quantized model.
 
-    Raises UserError without a checkpoint.
+    Raises UserError when the checkpoint is missing.
     """
     models, record = read_models(folder), folder.record()
     if not models or record is None:
@@ -109,7 +107,7 @@ class _Entries:
         }
 
     def on(self, device: str, models: Sequence[Model]) -> list[Entry]:
-        """The entries for this device."""
+        """The entries for this device, `cpu` or a GPU."""
         return self._on_cpu(models) if device == "cpu" else self._on_gpu(device, models)
 
     def _on_cpu(self, models: Sequence[Model]) -> list[Entry]:
@@ -123,7 +121,7 @@ class _Entries:
 
     def _on_gpu(self, device: str, models: Sequence[Model]) -> list[Entry]:
         on_gpu = partial(eager, self.network, device=device)
-        unknown = {"test_accuracy": None, "test_macro_f1": None}  # nobody measured bf16's
+        unknown = {"test_accuracy": None, "test_macro_f1": None}  # bf16 was never tested
         found = [
             self._of_torch(EAGER, on_gpu),
             self._of_torch("bf16", partial(on_gpu, bf16=True), "bf16", **unknown),
@@ -155,10 +153,9 @@ def eager(
     bf16: bool = False,
     compiled: bool = False,
 ) -> Classifier:
-    """PyTorch as it is, or compiled for one shape. Logits come back to host memory, which waits for
-    a GPU to be done.
+    """PyTorch eager, or compiled for one shape. Copying logits to host memory waits for a GPU.
 
-    Where torch.compile would quietly go back to eager it fails, which is told.
+    If torch.compile would silently fall back to eager, it raises an error instead.
     """
     torch.set_num_threads(threads)
     own: Callable[[Tensor], Tensor] = copy.deepcopy(network).to(device)
@@ -174,15 +171,16 @@ def eager(
 
 
 def cuda_graph(network: nn.Module, threads: int, images: Images) -> Classifier:
-    """The kernels of one forward pass, recorded once and replayed: the GPU's own time and the
-    copies are left.
+    """The GPU kernels of one forward pass, recorded once and replayed.
+
+    The measured time is then only that of the GPU and of the copies.
     """
     moved = copy.deepcopy(network).to(CUDA)
     shown = torch.from_numpy(images).to(CUDA)
     with torch.no_grad():
         torch.cuda.synchronize()
         with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
-            for _ in range(3):  # PyTorch asks for a warm-up on another stream before recording
+            for _ in range(3):  # PyTorch requires a warm-up on another stream before recording
                 moved(shown)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -206,12 +204,13 @@ def _on_cuda(model: Model, threads: int, images: Images) -> Classifier:
     session = installed("onnxruntime").InferenceSession(str(model.path), providers=providers)
     if session.get_providers()[0] != ON_CUDA:
         raise RuntimeError("ONNX Runtime could not start its CUDA provider")
-    return by_onnxruntime(session)  # it copies back, and so waits
+    return by_onnxruntime(session)  # it waits, because it copies the result back
 
 
 def plain_fp32() -> contextlib.AbstractContextManager[None]:
-    """Inside, a GPU convolves in fp32 (as it multiplies), not in TF32, and cuDNN may look for its
-    fastest kernel.
+    """Inside, a GPU computes convolutions in fp32 instead of TF32, as it does multiplications.
+
+    cuDNN may search for its fastest kernel.
     """
     return torch.backends.cudnn.flags(
         enabled=True, benchmark=True, deterministic=False, allow_tf32=False
@@ -221,7 +220,10 @@ def plain_fp32() -> contextlib.AbstractContextManager[None]:
 def started(
     chosen: Sequence[Entry], threads: int, batch: int, give_up: Callable[[Entry, str], object]
 ) -> list[Contestant]:
-    """The entries of a run that work here; calls `give_up(entry, reason)` for the others."""
+    """The entries of a run that work on this machine.
+
+    Calls `give_up(entry, reason)` for each of the others.
+    """
     shape = (batch, *chosen[0].shape)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     working: list[Contestant] = []
@@ -233,7 +235,7 @@ def started(
             if entry.about["baseline"]:
                 expected = logits if expected is None else expected
                 refuse_other_logits(logits, expected)
-        except Exception as error:  # a compiler or runtime that fails is a line in the report
+        except Exception as error:  # the report names compilers and runtimes that fail
             give_up(entry, next(iter(str(error).strip().splitlines()), type(error).__name__))
         else:
             working.append(Contestant(entry.key, entry.name, classify, images, entry.about))
@@ -241,7 +243,7 @@ def started(
 
 
 def refuse_other_logits(logits: np.ndarray, expected: np.ndarray) -> None:
-    """Raise RuntimeError when a baseline does not compute what eager fp32 computes."""
+    """Raise RuntimeError when a baseline's logits differ from those of eager fp32."""
     away = float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
     if away > TOLERANCE:
         raise RuntimeError(

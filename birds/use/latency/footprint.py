@@ -1,5 +1,4 @@
-"""Measures the start of a model: seconds and memory until its first answer, in a process of its
-own.
+"""Measures the start of a model: time and memory until its first answer, in a separate process.
 
 `python -m birds.use.latency.footprint RUNS_DIR KEY NAME` prints the result as JSON. It imports
 little before it starts to measure.
@@ -30,12 +29,11 @@ PATIENCE = 120  # seconds
 
 
 def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
-    """The footprint of one model of a run, median of several fresh processes; `eager` is its
-    checkpoint in PyTorch.
+    """The start-up cost of one model of a run, as the median of several new processes.
 
-    import_ms imports the runtime; load_ms opens the model and answers for one image; load_mb is by
-    how much the resident memory has grown since before the import, in MiB. None or NaN: could not
-    be measured.
+    The name `eager` is the run's checkpoint in PyTorch. import_ms: time to import the runtime.
+    load_ms: time to open the model and classify one image. load_mb: growth of the resident memory
+    since before the import, in MiB. None or NaN means that it could not be measured.
     """
     command = [
         sys.executable,
@@ -61,7 +59,7 @@ def footprint(runs_dir: Path, key: str, name: str) -> Footprint:
 
 
 def measured_here(runs_dir: Path, key: str, name: str) -> Footprint:
-    """Import, open and answer once in this process: only a fresh one gives the truth."""
+    """Import, open and answer once in this process; the result is only right in a new process."""
     folder = RunFolder(runs_dir, key)
     model = next((model for model in read_models(folder) if model.name == name), None)
     before = resident_mb()
@@ -93,7 +91,7 @@ def _black(image: ImageChoices) -> NDArray[np.uint8]:
 
 
 def resident_mb() -> float:
-    """Memory of this process that is in RAM, in MiB; NaN where the system does not say."""
+    """The memory of this process that is in RAM, in MiB; NaN if the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

@@ -1,6 +1,4 @@
-"""Describes the machine of a race and its state, so that results of different machines are not
-mixed.
-"""
+"""Describes the machine and its state, so that results of different machines are never mixed."""
 
 import hashlib
 import os
@@ -28,10 +26,11 @@ PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "nump
 
 
 def this_host() -> dict[str, Any]:
-    """The columns of a row that say what this machine is, and the versions of what computes.
+    """The columns of a row that describe this machine and the versions of the software.
 
-    Races on two machines, or on one with other cores to use, have another `machine`: a fingerprint,
-    eight hex digits over all that does not change by itself (the governor of the clock may).
+    `machine` is a fingerprint of eight hex digits. It differs between machines, and between sets of
+    cores that the process may use. It does not include what changes by itself, such as the clock's
+    governor.
     """
     flags, pages = cpu_flags(), os.sysconf("SC_PHYS_PAGES")
     fixed = {
@@ -49,8 +48,9 @@ def this_host() -> dict[str, Any]:
 
 
 def governor() -> str:
-    """Linux's rule for the clock, such as `performance`; several are joined by +; `unknown` where
-    it is not told.
+    """Linux's governor of the clock, such as `performance`; several are joined by +.
+
+    It is `unknown` if the system does not report it.
     """
     files = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
     try:
@@ -60,10 +60,9 @@ def governor() -> str:
 
 
 def seconds_of_others() -> float | None:
-    """Seconds of this machine's cores that went to other processes, or to other guests of its
-    hardware, until now.
+    """Seconds of this machine's cores used so far by other processes or by other virtual machines.
 
-    Only a difference of two values means something. None where the system does not say.
+    Only the difference of two values has a meaning. None if the system does not report it.
     """
     try:
         user, nice, system, _, _, irq, softirq, stolen = Path("/proc/stat").read_text().split()[1:9]

@@ -1,6 +1,4 @@
-"""Measures the models of runs in races, for each number of threads and batch; gives rows with
-intervals.
-"""
+"""Times the models of runs for each number of threads and batch size; gives rows with intervals."""
 
 import dataclasses
 import os
@@ -32,14 +30,14 @@ def raced_rows(
     seconds: float,
     say: Say,
 ) -> list[Row]:
-    """Start all models of the runs, race them, compare each with those of its run.
+    """Start all models of the runs, time them, and compare each with the others of its run.
 
     Args:
         runs: the entries of each run.
         cell: device, threads and batch.
-        title: the same in a few words.
-        rounds, seconds: how many at least, and more until this is spent.
-        say: told what happens.
+        title: the cell in a few words.
+        rounds, seconds: at least so many rounds, and more until so many seconds have passed.
+        say: gets progress messages.
     """
     left_out: dict[str, dict[str, str]] = {own[0].key: {} for own in runs}
 
@@ -47,7 +45,7 @@ def raced_rows(
         left_out[entry.key][entry.name] = reason
         say(f"{title}: {entry.name} of {entry.key} is left out: {reason}")
 
-    torch.compiler.reset()  # it allows only a few graphs of one function
+    torch.compiler.reset()  # torch.compile allows only a few graphs of one function
     with plain_fp32(), pinned(cell["threads"]) as pinned_to:
         say(f"{title}: starting and compiling models")
         working: list[Contestant] = []
@@ -69,7 +67,7 @@ def _rows_of(known: Row, measured: Sequence[Row]) -> list[Row]:
 
 
 def _taken(key: str, contestants: Sequence[Contestant], times: Sequence[Times]) -> dict[str, Times]:
-    """The times of one run's contestants by their names."""
+    """The times of one run's models by their names."""
     pairs = zip(contestants, times, strict=True)
     return {one.name: taken for one, taken in pairs if one.group == key}
 
@@ -77,7 +75,7 @@ def _taken(key: str, contestants: Sequence[Contestant], times: Sequence[Times]) 
 def _watched(
     contestants: Sequence[Contestant], cell: Row, rounds: int, seconds: float
 ) -> tuple[Row, list[Times]]:
-    """Race, and what the machine was busy with before and meanwhile."""
+    """Time all models; returns the machine's load before and during the race, and the times."""
     load, others, began = os.getloadavg()[0], seconds_of_others(), time.perf_counter()
     random = stream(0, "race", cell["threads"], cell["batch"])
     times = raced(
@@ -89,11 +87,10 @@ def _watched(
 
 
 def twins(working: Sequence[Contestant]) -> list[Contestant]:
-    """For each run, the model that is timed twice, under its second name: the first that is not
-    fp32.
+    """For each run, a second copy of one model under another name: the first that is not fp32.
 
-    Quick models are hurt most by noise. It is the same object in memory, so that the race is asked
-    whether it is fair, not whether two loads of a file are alike.
+    Fast models are affected most by noise. The copy is the same object in memory, so the comparison
+    tests whether the timing is fair, not whether two loads of a file are equal.
     """
     chosen: dict[str, Contestant] = {}
     for one in sorted(working, key=lambda one: bool(one.about["baseline"])):
@@ -102,11 +99,10 @@ def twins(working: Sequence[Contestant]) -> list[Contestant]:
 
 
 def compared(own: Sequence[Contestant], times: Mapping[str, Times], batch: int) -> list[Row]:
-    """A row for each contestant of one run, against eager and against the fp32 model with the
-    smallest median.
+    """A row for each model of one run, compared with eager and with the fastest fp32 model.
 
-    Ratios are of times: 0.2 is five times as fast. A ratio to itself, or to a baseline that did not
-    run, is None.
+    The fastest has the smallest median. Ratios are of times: 0.2 means five times as fast. A ratio
+    of a model to itself, or to a baseline that did not run, is None.
     """
     if not own:
         return []
@@ -135,8 +131,9 @@ def compared(own: Sequence[Contestant], times: Mapping[str, Times], batch: int) 
 def _against(
     title: str, other: str | None, times: Mapping[str, Times], name: str, same: SameAgainstSame
 ) -> Row:
-    """The columns `ratio_to_...` with low and high, and `..._told`: faster, slower or cannot be
-    told.
+    """The columns `ratio_to_...` with low and high, and `..._told`: a verdict in words.
+
+    The verdict is faster, slower or cannot be told.
     """
     columns = [f"ratio_to_{title}{end}" for end in ("", "_low", "_high", "_told")]
     if other is None or other == name or other not in times:

@@ -7,9 +7,8 @@ the two rounds each model has the same mean position, so a drift of the machine 
 A visit to a model consists of two calls. Comparisons use the faster one, because an interruption
 rarely affects both, and the second call finds its weights in the caches. The shown times use only
 the second call. If a model takes `LONG`, every visit has a single call. Few calls per visit and
-many
-rounds bring the compared calls close together in time: on a busy machine, intervals were 0.08 wide;
-three calls after 5 ms of warm-up, in half as many rounds, gave 0.20 in the same time.
+many rounds bring the compared calls close together in time: on a busy machine, intervals were 0.08
+wide; three calls after 5 ms of warm-up, in half as many rounds, gave 0.20 in the same time.
 
 With several threads, a visit must also outlast the effects of the one before. After a call, ONNX
 Runtime's idle threads spin for 46 ms and OpenMP's for 10 ms, on cores that the next model needs
@@ -41,11 +40,12 @@ MOST_ROUNDS = 1001
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """A model under a name: `classify` maps images, uint8 (B, H, W, C), to logits, float32 (B, S),
-    on the host.
+    """A model in the race, under a name.
 
-    group is the key of its run; contestants of one group are compared with each other. Each call
-    gets the same images. about holds the columns of its row that say which model it is.
+    group: the key of its run; models of one group are compared with each other.
+    classify: from images, uint8 (B, H, W, C), to logits, float32 (B, S), both in host memory.
+    images: the input of every call.
+    about: the columns of its row that describe the model.
     """
 
     group: str
@@ -55,7 +55,7 @@ class Contestant:
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def called(self, *, calls: int = 0, seconds: float = 0.0) -> list[int]:
-        """Nanoseconds of each of so many calls, and of more until so many seconds are spent."""
+        """The nanoseconds of each call; at least `calls`, and more until `seconds` have passed."""
         took: list[int] = []
         until = time.perf_counter() + seconds
         while len(took) < calls or time.perf_counter() < until:
@@ -67,8 +67,10 @@ class Contestant:
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Times of one contestant in ns, in each round (R,): of its last call, warm, and of its
-    quickest.
+    """The times of one model in ns, one for each round (R,).
+
+    calls: of the last call of each visit, which is warm.
+    rounds: of the fastest call of each visit.
     """
 
     calls: NDArray[np.int64]
@@ -76,10 +78,10 @@ class Times:
 
 
 def orders(groups: Sequence[str], rounds: int, random: np.random.Generator) -> Iterator[list[int]]:
-    """For each round the order of the contestants, given the group of each: groups shuffled, then
-    each within.
+    """For each round, the order of the models, as positions in `groups`.
 
-    Every second round is the one before backwards.
+    Groups are shuffled, then the models within each group. Every second round reverses the one
+    before.
     """
     order: list[int] = []
     for number in range(rounds):
@@ -106,13 +108,13 @@ def raced(
     seconds: float,
     random: np.random.Generator,
 ) -> list[Times]:
-    """Times of each contestant; no garbage is collected meanwhile.
+    """The times of each model. Python's garbage collection is off during the race.
 
     Args:
         contestants: the models.
-        threads: how many each uses.
-        rounds: how many there are at least.
-        seconds: with time left, more rounds are made until about this much is spent.
+        threads: how many threads each model uses.
+        rounds: the least number of rounds.
+        seconds: further rounds follow until about this time has passed.
         random: for the order.
     """
     gc.collect()
@@ -140,12 +142,11 @@ def raced(
 
 @contextlib.contextmanager
 def pinned(threads: int) -> Iterator[list[int]]:
-    """Keep every thread of this process on `threads` of its cores; afterwards all may go where the
-    process may.
+    """Inside, keep every thread of this process on `threads` of its cores.
 
-    The last cores are taken, since the first ones serve most interrupts. Threads that are started
-    inside inherit it; those that are there already (OpenMP keeps its workers) are moved too. Yields
-    the cores, none where the system cannot pin.
+    It uses the last cores, because the first ones serve most interrupts. New threads inherit this,
+    and existing ones (OpenMP keeps its workers) are moved too. Yields the cores, or an empty list
+    if the system cannot pin. Afterwards all threads may use all cores of the process again.
     """
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     cores = sorted(allowed)[-threads:]
@@ -158,5 +159,5 @@ def pinned(threads: int) -> Iterator[list[int]]:
 
 def _move_all_threads(cores: Collection[int]) -> None:
     for task in Path("/proc/self/task").iterdir() if cores else ():
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # the thread has ended
             os.sched_setaffinity(int(task.name), cores)

@@ -6,16 +6,15 @@ everything that slows down both (clock, heat, other processes) cancels. The medi
 ignores rounds in which only one of them was slowed down.
 
 The interval is the percentile bootstrap of that median over rounds (Efron 1979,
-10.1214/aos/1176344552), which needs no
-drawing: its ends are two of the observed ratios, the k-th from below and from above. Whether it
-covers a ratio of 1 depends on nothing but how many rounds fell on either side of 1. For a model
-timed against itself in random order each side is a fair coin, whatever the noise looks like,
-however heavy its tails, however it drifts. So its coverage is known exactly (`coverage`), and k is
-chosen by it: at least 98 % for any number of rounds from 7 on, 98.3 % with 101, which is 95 or more
-of 100 races in 99 of 100 cases. (The ends of a bootstrap at a nominal 98 % are these or their
-neighbours; at 95 % it would cover too rarely.) Wilcoxon's signed ranks are as exact, but on a busy
-machine their intervals were wider by a quarter; Student's t is three times as wide then, and
-guarantees nothing.
+10.1214/aos/1176344552). It needs no random draws: its ends are two of the observed ratios, the k-th
+from below and the k-th from above. Whether it covers a ratio of 1 depends only on how many rounds
+fall on either side of 1. For a model timed against itself in random order, each side has a chance
+of one half, for any distribution of the noise and any drift. So its coverage is known exactly
+(`coverage`), and k is chosen by it: at least 98 % for any number of rounds from 7 on, and 98.3 %
+with 101 rounds, which means 95 or more of 100 races in 99 of 100 cases. (The ends of a bootstrap at
+a nominal 98 % are these or their neighbours; at 95 % it would cover too rarely.) Wilcoxon's signed
+ranks are also exact, but on a busy machine their intervals were wider by a quarter; Student's t
+intervals are three times as wide then, and guarantee nothing.
 
 Letters: R rounds.
 """
@@ -27,14 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-LEVEL = 0.98  # of the interval, at least
+LEVEL = 0.98  # least coverage of the interval
 MINIMUM_ROUNDS = 31
-RESOLUTION = 0.05  # a machine on which equal models may differ by more than this is called noisy
+RESOLUTION = 0.05  # if equal models may differ by more, the machine is called noisy
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A ratio of times and what it may be: below 1 the first is faster."""
+    """A ratio of times with its interval; below 1 the first model is faster."""
 
     ratio: float
     low: float
@@ -46,12 +45,12 @@ class Interval:
 
 
 def summary(nanoseconds: NDArray[np.int64], batch: int) -> dict[str, float]:
-    """The columns of a row about one model's calls: median_ms, p95_ms, p99_ms, images_per_second
-    over all, calls.
+    """The columns median_ms, p95_ms, p99_ms, images_per_second and calls, over all calls of one
+    model.
 
     Args:
         nanoseconds: time of each call, in any shape.
-        batch: images a call.
+        batch: images per call.
     """
     ms = np.asarray(nanoseconds, dtype=np.float64).ravel() / 1e6
     quantiles = dict(
@@ -68,8 +67,9 @@ def summary(nanoseconds: NDArray[np.int64], batch: int) -> dict[str, float]:
 
 
 def ratio_interval(first: NDArray[Any], second: NDArray[Any]) -> Interval:
-    """How many times as long the first model takes: median over rounds of first / second, with its
-    bootstrap interval.
+    """How many times as long the first model takes: the median over rounds of first / second.
+
+    The interval is its bootstrap interval.
 
     Args:
         first: the first model's time in each round, (R,), positive, in any unit.
@@ -95,51 +95,51 @@ def ratio_interval(first: NDArray[Any], second: NDArray[Any]) -> Interval:
 
 
 def rank(rounds: int) -> int:
-    """The k for which the k-th smallest and the k-th largest ratio are the ends of the interval, 1
-    or more.
+    """The k, at least 1, for which the k-th smallest and k-th largest ratios are the interval's
+    ends.
     """
     return max(1, int(stats.binom.ppf((1 - LEVEL) / 2, rounds, 0.5)))
 
 
 def coverage(rounds: int) -> float:
-    """How likely the interval covers 1 when each round is as likely above 1 as below: a model
-    against itself.
+    """The probability that the interval covers 1 for a model timed against itself.
+
+    Each round's ratio is then equally likely to be above or below 1.
     """
     return float(1 - 2 * stats.binom.cdf(rank(rounds) - 1, rounds, 0.5))
 
 
 @dataclasses.dataclass(frozen=True)
 class SameAgainstSame:
-    """What timing a model against itself, under two names, says of the machine.
+    """The result of timing a model against itself, under two names: how precise the machine is.
 
-    resolution is the smallest difference, as a fraction, that the interval does not allow for equal
-    models.
+    `resolution` is the smallest difference, as a fraction, that cannot come from two equal models.
     """
 
     interval: Interval
 
     @property
     def fair(self) -> bool:
-        """Whether the interval covers 1: otherwise the race favours a name, and nothing it says can
-        be trusted.
+        """Whether the interval covers 1. If not, the race favours one name and its results are not
+        valid.
         """
         return self.interval.covers(1.0)
 
     @property
     def resolution(self) -> float:
-        """How far from 1 the interval reaches, as a fraction."""
+        """The largest distance of the interval's ends from 1, as a fraction."""
         return max(1 - self.interval.low, self.interval.high - 1)
 
     @property
     def noisy(self) -> bool:
         """Whether the machine is too noisy to rank two models that differ by 5 % or less, or is not
-        fair at all.
+        fair.
         """
         return not self.fair or self.resolution > RESOLUTION
 
     @property
     def verdict(self) -> str:
-        """The sentence for people."""
+        """A sentence on whether the race is fair and how precise the machine is."""
         interval = self.interval
         shown = (
             f"a model against itself: {interval.ratio:.3f} "
@@ -159,10 +159,10 @@ class SameAgainstSame:
 
 
 def told_apart(ratio: Interval, same: SameAgainstSame) -> str:
-    """How the first model of `ratio` is against the second by this machine: `faster`, `slower` or
-    `cannot be told`.
+    """Whether this machine shows the first model of `ratio` to be `faster` or `slower`.
 
-    Its interval must exclude 1 and its ratio must lie where a model against itself does not get.
+    Otherwise the answer is `cannot be told`. The interval must exclude 1, and the ratio must lie
+    outside the interval of a model against itself.
     """
     if not same.fair or ratio.covers(1.0) or same.interval.covers(ratio.ratio):
         return "cannot be told"

@@ -1,7 +1,7 @@
 """Compares a quantized model (the twin) with its original on the same images.
 
-The comparison is paired: only images count that one model classifies correctly and the other does
-not. All functions work on arrays. Letters: N images, S classes.
+The comparison is paired: only those images count that one model classifies correctly and the other
+does not. All functions work on arrays. Letters: N images, S classes.
 """
 
 import math
@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
-MOST_LOST = 0.01  # accuracy that a twin may lose
-DOUBT = 0.1  # how likely a fall may be chance and still count as shown
+MOST_LOST = 0.01  # largest loss of accuracy that is allowed, as a fraction
+DOUBT = 0.1  # largest p value at which a loss counts as shown
 
 
 def mcnemar(lost: int, won: int, alternative: str = "two-sided") -> float:
-    """The p value of McNemar's exact test (1947, 10.1007/BF02295996): that so lopsided a
-    disagreement is chance.
+    """The p value of McNemar's exact test (1947, 10.1007/BF02295996).
+
+    It is the probability that chance alone makes the two numbers differ at least this much.
 
     Args:
         lost: images that only the original gets right.
         won: images that only the twin gets right.
-        alternative: `two-sided`, or `greater`: as many or more for the original.
+        alternative: `two-sided`, or `greater` to test only whether the original is better.
     """
     if lost + won == 0:
         return 1.0
@@ -34,8 +35,9 @@ def mcnemar(lost: int, won: int, alternative: str = "two-sided") -> float:
 def paired(
     was: NDArray[np.int64], now: NDArray[np.int64], label: NDArray[np.int64]
 ) -> tuple[int, int]:
-    """How many images only the original gets right, and how many only the twin: classes named (N,),
-    and true (N,).
+    """The numbers of images that only the original gets right and that only the twin gets right.
+
+    `was` and `now` are the predicted classes (N,) of the original and the twin; `label` is true.
     """
     lost = (was == label) & (now != label)
     won = (was != label) & (now == label)
@@ -43,19 +45,20 @@ def paired(
 
 
 def falls(lost: int, won: int, images: int, *, known: bool = False) -> bool:
-    """Whether accuracy falls by more than MOST_LOST, and the images show that this is no chance.
+    """Whether the twin's accuracy is lower by more than MOST_LOST, and this is unlikely to be
+    chance.
 
-    The fall over these images must exceed MOST_LOST, and the exact one-sided test must leave less
-    than DOUBT for a twin as good as its original. With 100 images two lost are no evidence, four
-    lost and none won are. A twin that loses nothing is caught once in ten at most, in truth once in
-    20 to 400 (2 to 8 % of the images changing either way); one that loses 10 points in 95 of 100
-    (with 2 % changing besides).
+    The loss on these images must exceed MOST_LOST, and the p value of the exact one-sided test must
+    be below DOUBT. With 100 images, two lost images are no evidence, and four lost and none won
+    are. A twin that loses nothing is reported in at most one of ten cases, in practice in one of 20
+    to 400 (if 2 to 8 % of the images change either way). A twin that loses 10 points is reported in
+    95 of 100 cases (if a further 2 % of the images change).
 
     Args:
         lost: images that only the original gets right.
         won: images that only the twin gets right.
-        images: how many there are.
-        known: that accuracy falls was shown before; then exceeding MOST_LOST is enough.
+        images: how many images there are.
+        known: whether a loss was shown before; then exceeding MOST_LOST is enough.
     """
     return lost - won > MOST_LOST * images + 1e-9 and (
         known or mcnemar(lost, won, "greater") < DOUBT
@@ -63,11 +66,10 @@ def falls(lost: int, won: int, images: int, *, known: bool = False) -> bool:
 
 
 def paired_interval(only_first: int, only_second: int, images: int) -> tuple[float, float]:
-    """The 95 % interval of accuracy(second) - accuracy(first), fractions, from the discordant
-    images.
+    """The 95 % interval of accuracy(second) - accuracy(first), as fractions.
 
-    Wald's with half an image added to each cell of the 2x2 table, which covers well for small
-    samples too (Agresti and Min 2005, Statistics in Medicine 24:729).
+    It is Wald's interval with half an image added to each cell of the 2x2 table, which also covers
+    well for small samples (Agresti and Min 2005, Statistics in Medicine 24:729).
     """
     total = images + 2
     lost = only_first + 0.5
@@ -84,16 +86,16 @@ def compared(
     ids: Sequence[str],
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """The second model against the first over the same images.
+    """The second model compared with the first on the same images.
 
     Args:
         first: logits (N, S) of the original.
         second: logits (N, S) of the twin.
         label: the true classes, (N,).
-        ids: what the images are called, N of them.
-        classes: the classes' names, S of them.
+        ids: the names of the N images.
+        classes: the names of the S classes.
 
-    Returns agreement (fraction of images with the same likeliest class), accuracy_difference
+    Returns agreement (the fraction of images with the same predicted class), accuracy_difference
     (second minus first) with low and high, only_first_right and only_second_right (images),
     mcnemar_p, and `flips`.
     """
@@ -120,7 +122,7 @@ def flips(
     ids: Sequence[str],
     classes: Sequence[str],
 ) -> list[dict[str, str]]:
-    """Each image of which two models name different classes: its id, its true class, both names."""
+    """Each image with different predicted classes: its id, its true class, and both predictions."""
     found = []
     for k in np.flatnonzero(was != now).tolist():
         names = {"class": classes[label[k]], "first": classes[was[k]], "second": classes[now[k]]}

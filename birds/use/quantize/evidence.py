@@ -1,4 +1,4 @@
-"""The images on which a model is calibrated and measured: those of its own run and split."""
+"""The images with which a model is calibrated and tested: those of its own run and split."""
 
 import dataclasses
 import hashlib
@@ -28,8 +28,9 @@ Said = dict[str, NDArray[np.float32]]  # logits (N, S) by part
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """What to make: the backend, how many images calibrate, and where the images lie if not where
-    they lay.
+    """What to make: the backend, how many images calibrate, and where the images are now.
+
+    data_root and cache_dir are only needed if they differ from the record.
     """
 
     backend: str = "onnxruntime"
@@ -39,14 +40,14 @@ class Order:
 
 
 class Evidence:
-    """The images of a run, from the image cache (built when it is gone).
+    """The images of a run, from the image cache, which is built if it is missing.
 
-    calibration: the rows of the images that calibrate, without labels. These are unlabelled
-        training images of the run's own cut (labelled ones where the cut left none), as many as the
-        order says, drawn with the run's seed; all of them when there are fewer.
+    calibration: the rows of the images for calibration; their labels are not used. They are
+        unlabelled training images of the run's own cut, or labelled ones if the cut left none. They
+        are drawn with the run's seed, as many as the order says, or all if there are fewer.
     label: the true classes of the validation and of the test part.
 
-    Raises UserError when no calibration is asked for, or the images cannot be found or changed.
+    Raises UserError when no calibration is asked for, or the images are missing or changed.
     """
 
     def __init__(self, folder: RunFolder, spec: RunSpec, order: Order) -> None:
@@ -66,34 +67,34 @@ class Evidence:
         self.calibration = rows[np.sort(shuffled[: order.calibration])]
 
     def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images of some rows, in memory."""
+        """The images of some rows, as an array in memory."""
         return np.ascontiguousarray(self.data.pixels[rows])
 
     def calibrating(self, most: int | None = None) -> Iterator[NDArray[np.uint8]]:
-        """The images that calibrate, in batches; `most` takes only the first of them."""
+        """The images for calibration, in batches; `most` limits them to the first ones."""
         rows = self.calibration[:most]
         for start in range(0, len(rows), CALIBRATION_BATCH):
             yield self.images(rows[start : start + CALIBRATION_BATCH])
 
     def calibrated_on(self) -> dict[str, Any]:
-        """How many images calibrate, and a digest over their contents."""
+        """The number of images for calibration, and a digest of their contents."""
         content = "\n".join(self.data.images.content[row] for row in self.calibration)
         digest = hashlib.sha256(content.encode()).hexdigest()[:12]
         return {"images": len(self.calibration), "digest": digest}
 
     def logits(self, classify: Classifier, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What a model says of the images of some rows."""
+        """A model's logits (N, S) for the images of some rows."""
         found = []
         for start in range(0, len(rows), BATCH):
             found.append(classify(self.images(rows[start : start + BATCH])))
         return np.concatenate(found)
 
     def said(self, classify: Classifier) -> Said:
-        """The logits of the validation and of the whole test part."""
+        """A model's logits for the whole validation part and the whole test part."""
         return {part: self.logits(classify, rows) for part, rows in self.rows.items()}
 
     def measured(self, classify: Classifier, said: Said) -> dict[str, Any]:
-        """Every metric of the record from a model and what it said of each part."""
+        """Every metric of the record for a model, from its logits of each part."""
         found: dict[str, Any] = {}
         if self.spec.noise_levels:
             clean = said["test"].argmax(1) == self.label["test"]
@@ -104,9 +105,9 @@ class Evidence:
         return found
 
     def _under_noise(self, model: Classifier, clean: NDArray[np.bool_]) -> dict[str, list[float]]:
-        """Accuracy on the test part with salt and pepper on the images, as in the record.
+        """The accuracy on the test part under salt-and-pepper noise, as in the record.
 
-        `clean`: correct or not without noise.
+        `clean` (N,): correct or not without noise.
         """
 
         def classify(image: Tensor) -> Tensor:
@@ -122,7 +123,7 @@ class Evidence:
         return accuracy_under_noise(torch.cat(hits, dim=1), levels)
 
     def against(self, original: Said, twin: Said) -> dict[str, Any]:
-        """A twin against its original over the test part."""
+        """A twin compared with its original on the test part."""
         images = self.data.images
         ids = [images.ids[row] for row in self.rows["test"]]
         return compared(original["test"], twin["test"], self.label["test"], ids, images.classes)

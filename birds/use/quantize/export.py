@@ -26,7 +26,7 @@ from birds.methods.onnx_graph import onnx_graph
 from birds.use.calibration import softmax
 from birds.use.quantize.models import INPUT, OUTPUT, Classifier
 
-TOLERANCE = 1e-3  # largest difference of a log-probability; rounding alone gives about 1e-5
+TOLERANCE = 1e-3  # largest allowed difference of log-probabilities; rounding gives about 1e-5
 
 
 class ImagesToLogits(nn.Module):
@@ -34,7 +34,7 @@ class ImagesToLogits(nn.Module):
 
     Args:
         network: an encoder and a head.
-        choices: how the encoder is given an image.
+        choices: the preprocessing of the encoder's images.
     """
 
     def __init__(self, network: Any, choices: ImageChoices) -> None:
@@ -45,7 +45,7 @@ class ImagesToLogits(nn.Module):
         self.head = network.head
 
     def forward(self, image: UInt8[Tensor, "B H W C"]) -> Float[Tensor, "B S"]:
-        """The logits, float32."""
+        """The logits in float32."""
         outputs = self.on_pixels(resized(image, self.choices))
         logits: Tensor = self.head(self.encoder.pool(outputs))
         return logits.float()
@@ -54,7 +54,7 @@ class ImagesToLogits(nn.Module):
 def resized(
     image: UInt8[Tensor, "B H W C"], choices: ImageChoices
 ) -> Float[Tensor, "B C size size"]:
-    """Each image in the size of a run, pixels of 0 to 255; unchanged when it has that size."""
+    """Each image in the size of a run, with pixels of 0 to 255; unchanged if it has that size."""
     pixels = image.permute(0, 3, 1, 2).float()
     shown = pixels
     if choices.resize == "crop":
@@ -69,7 +69,7 @@ def resized(
 def _middle_square(
     pixels: Float[Tensor, "B C H W"], choices: ImageChoices
 ) -> Float[Tensor, "B C s s"]:
-    """The square that is kept; all of an image that has the model's own size."""
+    """The square that is kept; the whole image if it has the model's own size."""
     height, width = pixels.shape[2], pixels.shape[3]
     side = torch.sym_min(height, width)  # type: ignore[no-untyped-call]
     if choices.crop_pct < 1:
@@ -83,24 +83,26 @@ def _middle_square(
 
 
 def _kept(short: Any, long: Any, choices: ImageChoices) -> Any:
-    """How many pixels of the short side are kept. Without a branch, because the sides of an
-    exported graph are symbols.
+    """How many pixels of the short side are kept.
+
+    It has no branch, because the sides of an image are symbols in an exported graph.
     """
-    largest: Any = torch.sym_max  # it has no types
+    largest: Any = torch.sym_max  # this module has no types
     apart = largest(short - choices.size, choices.size - short) + long - short
     is_other = torch.sym_min(apart, 1)  # type: ignore[no-untyped-call]
     return short - is_other * (short - kept_side(short, choices.crop_pct))
 
 
 def exported(network: Any, choices: ImageChoices, about: Mapping[str, Any]) -> bytes:
-    """The classifier as an ONNX file: input `image` uint8 (B, H, W, C), output `logits` float32 (B,
-    S), any B, H, W.
+    """The classifier as an ONNX file, for any B, H and W.
+
+    Its input is `image`, uint8 (B, H, W, C), and its output `logits`, float32 (B, S).
 
     Args:
         network: an encoder and a head in evaluation mode.
-        choices: how the encoder is given an image.
-        about: what the file is to know of itself, such as classes and size; JSON under `birds` in
-            its metadata.
+        choices: the preprocessing of the encoder's images.
+        about: information for the file's metadata, such as classes and size; saved as JSON in the
+            field `birds`.
 
     onnx and onnxscript must be installed (`birds.use.quantize.make.check_all`).
     """
@@ -120,9 +122,7 @@ def exported(network: Any, choices: ImageChoices, about: Mapping[str, Any]) -> b
 
 @torch.no_grad()
 def checkpoint_logits(classifier: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the checkpoint itself says of images, uint8 (N, size, size, C), computed in fp32: logits
-    (N, S).
-    """
+    """The checkpoint's logits (N, S) for images, uint8 (N, size, size, C), computed in fp32."""
     fractions = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     logits: NDArray[np.float32] = classifier(fractions).numpy()
     return logits
@@ -131,11 +131,11 @@ def checkpoint_logits(classifier: Any, images: NDArray[np.uint8]) -> NDArray[np.
 def compared_with_checkpoint(
     classifier: Any, classify: Classifier, images: NDArray[np.uint8]
 ) -> dict[str, Any]:
-    """How far an exported model is from its checkpoint over images, uint8 (N, size, size, C).
+    """How far an exported model is from its checkpoint on images, uint8 (N, size, size, C).
 
-    Images go in one by one, then all at once, so a batch size that was frozen into the graph is
-    noticed. Logits are compared as log-probabilities, since a fitted head tells those, which are
-    its logits but for a constant of each image. Raises RuntimeError when one differs by more than
+    Images go in one by one and then all at once, to detect a batch size fixed in the graph. Logits
+    are compared as log-probabilities, because a fitted head gives these, and they differ from
+    logits only by a constant for each image. Raises RuntimeError when one differs by more than
     TOLERANCE: such an export must not be used.
     """
     ones = [classify(images[k : k + 1]) for k in range(min(4, len(images)))]
@@ -155,6 +155,8 @@ def compared_with_checkpoint(
 
 
 def _log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Of logits (N, S); none is below the logarithm of LEAST, as fitted heads have it."""
+    """The log-probabilities of logits (N, S), at least log(LEAST), which is the limit in fitted
+    heads.
+    """
     floored: NDArray[np.float64] = np.log(np.maximum(softmax(logits), LEAST))
     return floored

@@ -1,5 +1,5 @@
-"""Makes the models of a finished run: exports, quantizes, measures on the whole test part, and
-writes the files.
+"""Makes the models of a finished run: exports, quantizes, tests on the whole test part, and writes
+the files.
 
 `quantize_run` and then `_Work.done` show the whole process. The int8 model's JSON is written last.
 If it is complete and made from the same inputs, all models exist and nothing is repeated.
@@ -34,24 +34,24 @@ from birds.use.quantize.models import (
     size_on_disk,
 )
 
-RECIPE = 3  # put up when the making of models changes what they predict
+RECIPE = 3  # increase this when a change of this module changes the models' predictions
 TOOLS = {
     "onnxruntime": "birds.use.quantize.onnx_int8",
     "openvino": "birds.use.quantize.openvino_int8",
 }
-PROBED = 128  # calibration images that a layer's sensitivity is measured on
+PROBED = 128  # how many calibration images measure a layer's sensitivity
 
 Say = Callable[[str], object]
 Values = dict[str, Any]
 
 
 def quantize_run(folder: RunFolder, order: Order, say: Say = lambda words: None) -> list[Model]:
-    """The models of a finished classifier by this backend: fp32, int8, and bf16 or fp16 where the
-    runtime has them.
+    """The models of a finished classifier by this backend: fp32, int8, and bf16 or fp16 if
+    supported.
 
-    Made once: whole models made from the same checkpoint, backend, calibration and versions are
-    returned as they are. Raises UserError for what a person can cure, RuntimeError when the export
-    does not reproduce the checkpoint does.
+    Complete models that were made from the same checkpoint, backend, calibration and versions are
+    returned as they are. Raises UserError for problems that the user can correct, and RuntimeError
+    when the export does not reproduce the checkpoint.
     """
     made_from = {
         "recipe": RECIPE,
@@ -75,7 +75,7 @@ def quantize_run(folder: RunFolder, order: Order, say: Say = lambda words: None)
 
 
 class _Work:
-    """Making the models of one run; `drafts` is a folder that is gone afterwards."""
+    """Makes the models of one run. `drafts` is a temporary folder."""
 
     def __init__(self, folder: RunFolder, order: Order, drafts: Path, say: Say) -> None:
         self.folder = folder
@@ -91,8 +91,8 @@ class _Work:
         self.about |= {"image": self.spec.image.model_dump(), "classes": classes}
 
     def done(self, made_from: Values) -> list[Model]:
-        """Everything in order: export, float models, int8, their performance; then the files and,
-        last, their JSON.
+        """Export, make float models, make int8, test them; then write the files and, last, their
+        JSON.
         """
         started = time.perf_counter()
         fp32, checked = self._exported()
@@ -117,7 +117,7 @@ class _Work:
         return self._left(files, complete, made_from)
 
     def _exported(self) -> tuple[Path, Values]:
-        """The fp32 model of this runtime, and how near it is to the checkpoint."""
+        """The fp32 model of this runtime, and its difference from the checkpoint."""
         source = self.drafts / "exported.onnx"
         source.write_bytes(exported(self.network, self.spec.image, self.about))
         fp32: Path = self.tools.prepared(source, self.drafts)
@@ -132,7 +132,7 @@ class _Work:
         return self.evidence.said(self._open(path, precision))
 
     def _measured(self, path: Path, precision: str, said: dict[str, Said]) -> Values:
-        """Every metric of the record, and what the model costs against fp32."""
+        """Every metric of the record for a model, and its comparison with fp32."""
         found = self.evidence.measured(self._open(path, precision), said[precision])
         if precision != "fp32":
             found["against_fp32"] = self.evidence.against(said["fp32"], said[precision])
@@ -143,13 +143,13 @@ class _Work:
         return {"float_operations": [f"{name} x{count}" for name, count in counts.items()]}
 
     def _quantized_well(self, fp32: Path, target: Path, said: dict[str, Said]) -> Values:
-        """Write the int8 model to `target`, what it says to `said`; which layers stay in float, and
-        what asked for it.
+        """Write the int8 model to `target` and its logits to `said`.
 
-        A part that shows a fall (`falls`) puts layer after layer back to float, worst first, until
-        accuracy is within the allowance. Validation decides first; where the test part then still
-        shows a fall it decides too, which is recorded: the test accuracy of such a model is no
-        longer an unseen one.
+        Returns which layers stay in float, and which part of the data decided it. If a part shows a
+        loss of accuracy (`falls`), one layer after another goes back to float, the worst first,
+        until the loss is allowed. Validation decides first. If the test part then still shows a
+        loss, it decides, too. This is recorded, because the test images of such a model are no
+        longer unseen.
         """
         kept: list[str] = []
         error: dict[str, float] = {}
@@ -170,7 +170,7 @@ class _Work:
         return {"kept_in_float": kept, "sensitivity": error, "decided_on": decided}
 
     def _changed(self, said: dict[str, Said], part: str) -> tuple[int, int]:
-        """How many images of a part only fp32 gets right, and how many only int8."""
+        """How many images of a part only fp32 gets right, and how many only int8 gets right."""
         was, now = said["fp32"][part].argmax(1), said["int8"][part].argmax(1)
         return paired(was, now, self.evidence.label[part])
 
@@ -180,10 +180,10 @@ class _Work:
         self.tools.quantize(fp32, self.evidence.calibrating(most), target, in_float)
 
     def _sensitivity(self, fp32: Path) -> dict[str, float]:
-        """What each layer alone in int8 does to the logits of calibration images, worst first,
-        without labels.
+        """For each layer, the error of the logits if only this layer is int8; worst layer first.
 
-        The mean squared error over the variance of the original's logits.
+        It is the mean squared error on calibration images, divided by the variance of the original
+        logits. No labels are used.
         """
         rows = self.evidence.calibration[:PROBED]
         names = self.tools.layers(fp32)
@@ -199,7 +199,7 @@ class _Work:
     def _left(
         self, files: dict[str, Path], measured: dict[str, Values], made_from: Values
     ) -> list[Model]:
-        """The models in their place: files first, then the JSON of each, int8's last."""
+        """Put the models in their place: the files first, then the JSON of each, int8's last."""
         place = self.folder.models
         prefix = self.tools.PREFIX
         for precision in files:
@@ -231,7 +231,7 @@ class _Work:
 
 
 def _put(draft: Path, target: Path) -> None:
-    """Copy a model to its place, the weights beside an OpenVINO model first."""
+    """Copy a model to its place; an OpenVINO model's weights file first."""
     if draft.suffix == ".xml":
         _put(draft.with_suffix(".bin"), target.with_suffix(".bin"))
     with draft.open("rb") as file:
@@ -239,8 +239,9 @@ def _put(draft: Path, target: Path) -> None:
 
 
 def check_all(folders: Collection[RunFolder], order: Order) -> None:
-    """Refuse before any work what would be refused in the middle of it: a missing backend, a
-    missing checkpoint, a classifier that is no network.
+    """Raise UserError before any work starts for problems that would stop it in the middle.
+
+    These are a missing backend, a missing checkpoint, or a classifier that is no network.
     """
     onnx_comes_first = NEEDS["onnxruntime"]
     for package in (*onnx_comes_first, *NEEDS[order.backend]):

@@ -33,15 +33,14 @@ Classifier = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Model(BaseModel, frozen=True):
-    """One exported model. It maps `image`, uint8 (B, H, W, C) of any B, to `logits`, float32 (B,
-    S).
+    """One exported model, from `image`, uint8 (B, H, W, C) of any B, to `logits`, float32 (B, S).
 
-    precision is fp32, int8, bf16 or fp16; bytes is the size on disk, all files together; image how
-    images were given to it in training (others are resized inside); test_accuracy and
-    test_macro_f1 are fractions over the whole test part; calibration says which images set the
-    ranges of the integers (empty for floats); made_from is all that went in, so that equal work is
-    not done twice; measured holds the rest: every metric, the comparison with fp32, the layers left
-    in float, seconds.
+    precision: fp32, int8, bf16 or fp16. bytes: the size on disk, all files together. image: the
+    preprocessing in training (images of other sizes are resized inside). test_accuracy,
+    test_macro_f1: fractions, over the whole test part. calibration: which images set the ranges of
+    the integers (empty for floats). made_from: all inputs, so that equal work is not done twice.
+    measured: all the rest: every metric, the comparison with fp32, the layers left in float,
+    seconds.
     """
 
     name: str
@@ -64,22 +63,22 @@ class Model(BaseModel, frozen=True):
 
     @property
     def path(self) -> Path:
-        """The model's main file (OpenVINO keeps its weights in a second one beside it)."""
+        """The model's main file; OpenVINO has a second file for the weights."""
         return self.folder / self.file
 
     @property
     def title(self) -> str:
-        """A few words for people: run and name."""
+        """The run and the name, for people."""
         return f"{self.variant} split={self.split} seed={self.seed} {self.name}"
 
     def write(self) -> Self:
-        """Leave the JSON beside the model's file; returns the model."""
+        """Write the JSON next to the model's file; returns the model."""
         write_text(self.folder / f"{self.name}.json", self.model_dump_json(indent=1))
         return self
 
 
 def read_models(folder: RunFolder) -> list[Model]:
-    """The whole models of a run, by name; empty before `birds quantize`."""
+    """The complete models of a run, by name; empty before `birds quantize`."""
     return [
         model
         for file in sorted(folder.models.glob("*.json"))
@@ -88,8 +87,8 @@ def read_models(folder: RunFolder) -> list[Model]:
 
 
 def read_model(file: Path) -> Model | None:
-    """The model that a JSON file describes; None when either is missing, cut short or of another
-    shape.
+    """The model that a JSON file describes; None if either file is missing, incomplete or not
+    valid.
     """
     try:
         model = Model(**json.loads(file.read_text()), folder=file.parent)
@@ -99,8 +98,9 @@ def read_model(file: Path) -> Model | None:
 
 
 def size_on_disk(path: Path) -> int:
-    """Bytes of a model, its weights file included where it has one. Raises OSError when it is not
-    there.
+    """The bytes of a model, including its weights file if it has one.
+
+    Raises OSError when a file is missing.
     """
     files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     return sum(file.stat().st_size for file in files)
@@ -117,7 +117,7 @@ def warn_without_int8() -> None:
 
 
 def installed(package: str) -> Any:
-    """A package, imported. Raises UserError, with the extra to install, when it is missing."""
+    """An imported package. If it is missing, raises UserError with the extra to install."""
     try:
         return importlib.import_module(package)
     except ImportError:
@@ -126,7 +126,7 @@ def installed(package: str) -> Any:
 
 
 def open_model(model: Model, threads: int) -> Classifier:
-    """The model loaded and ready: images, uint8 (B, H, W, C), to logits, float32 (B, S).
+    """The model, ready to use: images, uint8 (B, H, W, C), to logits, float32 (B, S).
 
     Raises UserError when its runtime is not installed or cannot read the file.
     """
@@ -134,8 +134,10 @@ def open_model(model: Model, threads: int) -> Classifier:
 
 
 def open_file(path: Path, threads: int, precision: str, image: ImageChoices) -> Classifier:
-    """A model's file on the CPU, like `open_model`: .xml by OpenVINO, .onnx by ONNX Runtime, which
-    needs no more.
+    """Open a model's file on the CPU, as `open_model` does: .xml by OpenVINO, .onnx by ONNX
+    Runtime.
+
+    `precision` and `image` are only used for OpenVINO.
     """
     if path.suffix == ".xml":
         return _by_openvino(path, threads, precision, image)
@@ -143,13 +145,14 @@ def open_file(path: Path, threads: int, precision: str, image: ImageChoices) -> 
 
 
 def by_onnxruntime(session: Any) -> Classifier:
-    """An `InferenceSession` as something that maps images to logits."""
+    """A function from images to logits that runs an `InferenceSession`."""
     return lambda images: session.run([OUTPUT], {INPUT: images})[0]
 
 
 def onnx_session(path: Path, threads: int) -> Any:
-    """An `InferenceSession` on the CPU with so many threads (0: as it likes). Raises as
-    `open_model` does.
+    """An `InferenceSession` on the CPU with `threads` threads; 0 lets the runtime choose.
+
+    Raises as `open_model` does.
     """
     onnxruntime = installed("onnxruntime")
     options = onnxruntime.SessionOptions()
@@ -157,17 +160,17 @@ def onnx_session(path: Path, threads: int) -> Any:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception:  # its exceptions share no ancestor but this one
+    except Exception:  # its exceptions have no other common base class
         raise UserError(f"{path} {NOT_OURS}") from None
 
 
 def _by_openvino(path: Path, threads: int, precision: str, image: ImageChoices) -> Classifier:
-    """A model for images that were given to it as `image` says in training.
+    """A model whose preprocessing in training was `image`.
 
-    `precision` is said to OpenVINO, which else computes an fp32 model in bf16 on CPUs that can. The
-    hint concerns what is left in float: for int8 that stays fp32. OpenVINO resizes even what has
-    its size already, which takes longer than all of an int8 network, so images of the model's own
-    size have a compilation without the resizing.
+    `precision` is passed to OpenVINO, because it otherwise computes an fp32 model in bf16 on CPUs
+    that support it. For int8 it sets the precision of the parts left in float, which is fp32.
+    OpenVINO also resizes images that already have the right size, which takes longer than a whole
+    int8 network. So images of the model's own size use a second compiled model without resizing.
     """
     core = installed("openvino").Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
@@ -182,7 +185,7 @@ def _by_openvino(path: Path, threads: int, precision: str, image: ImageChoices) 
         chosen = _without_resizing(model.clone(), image) if own_size else model
         return core.compile_model(chosen, "CPU", settings).create_infer_request()
 
-    request(True)  # opened means ready for images of its size
+    request(True)  # compile for the model's own size now, not at the first image
 
     def classify(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         own_size = images.shape[1:3] == (image.size, image.size)
@@ -193,9 +196,7 @@ def _by_openvino(path: Path, threads: int, precision: str, image: ImageChoices) 
 
 
 def _without_resizing(model: Any, image: ImageChoices) -> Any:
-    """An OpenVINO model for images of its own size alone, its resizing, which would change nothing,
-    taken out.
-    """
+    """An OpenVINO model for images of its own size only, without the resizing."""
     model.reshape({INPUT: [-1, image.size, image.size, image.channels]})
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Interpolate":

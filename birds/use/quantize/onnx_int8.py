@@ -1,10 +1,10 @@
-"""ONNX Runtime: static quantization to int8 (QDQ, one scale a channel of the weights).
+"""ONNX Runtime: static quantization to int8 (QDQ, one scale for each channel of the weights).
 
-Activations are uint8 and weights int8, which the dot-product instructions of x86 take. Without
-those instructions the 16-bit sums of older ones overflow, so weights then get 7 bits
+Activations are uint8 and weights int8, as the dot-product instructions of x86 need them. On CPUs
+without these instructions, the older ones have 16-bit sums, which overflow. Weights then get 7 bits
 (`reduce_range`), as ONNX Runtime advises. Vectors that join levels of different scale (Concat,
-BatchNorm of the head) stay in float: they cost nothing and one scale for all would drown the small
-ones.
+BatchNorm of the head) stay in float: this costs nothing, and with one scale for all, small values
+would be lost.
 
 `openvino_int8` offers the same functions and constants.
 """
@@ -44,27 +44,25 @@ MOVES = {
 
 
 def half_precisions() -> list[str]:
-    """The precisions between fp32 and int8 that the runtime computes in on this CPU."""
+    """The precisions between fp32 and int8 that the runtime supports on this CPU."""
     return []
 
 
 def prepared(exported: Path, folder: Path) -> Path:
-    """The exported model as this runtime's fp32 model, in `folder`: shapes inferred and BatchNorms
-    folded.
+    """The exported model as this runtime's fp32 model, in `folder`.
+
+    Shapes are inferred and BatchNorms are folded.
     """
     target = folder / "fp32.onnx"
     with quiet():
-        # ONNX's own shape inference does; the symbolic one cannot follow the cut of the middle
-        # square
+        # ONNX's own shape inference is enough; the symbolic one fails at the middle square's crop
         quant_pre_process(str(exported), str(target), skip_symbolic_shape=True)
     _keep_our_metadata(target)
     return target
 
 
 def layers(model: Path) -> list[str]:
-    """The names of the layers with weights, which are what quantizing is about, in the graph's
-    order.
-    """
+    """The names of the layers with weights, which are quantized, in the graph's order."""
     return [node.name for node in onnx.load(model).graph.node if node.op_type in LAYERS]
 
 
@@ -74,10 +72,10 @@ def quantize(
     """Write the int8 twin of an fp32 model.
 
     Args:
-        model: what `prepared` returned.
+        model: the file that `prepared` returned.
         batches: images that set the ranges of the activations, uint8 (B, size, size, C); no labels.
-        target: where the twin goes.
-        in_float: layers, as `layers` names them, that stay in float.
+        target: where the twin is written.
+        in_float: layers, named as by `layers`, that stay in float.
     """
     feeds = ({INPUT: batch} for batch in batches)
     with quiet():
@@ -94,13 +92,13 @@ def quantize(
             nodes_to_exclude=list(in_float),
             extra_options={
                 "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]
-            },  # logits keep all their bits
+            },  # logits stay in float
         )
     _keep_our_metadata(target)
 
 
 def _keep_our_metadata(target: Path) -> None:
-    """Take what the quantizer notes about itself out of a model's file."""
+    """Remove the quantizer's own notes from a model's file."""
     proto = onnx.load(target)
     ours = [entry for entry in proto.metadata_props if entry.key == "birds"]
     del proto.metadata_props[:]
@@ -111,8 +109,7 @@ def _keep_our_metadata(target: Path) -> None:
 def float_operations(model: Path) -> list[str]:
     """The type of each operation that ONNX Runtime really computes in float.
 
-    It is run once and says what it did, beside the model; conversions and mere moves of data are
-    left out.
+    The model is run once with ONNX Runtime's profile. Conversions and moves of data are left out.
     """
     options = onnxruntime.SessionOptions()
     options.enable_profiling, options.profile_file_prefix = True, str(model.with_suffix(""))

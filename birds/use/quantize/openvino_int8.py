@@ -1,8 +1,8 @@
-"""OpenVINO and NNCF: post-training quantization to int8, and bf16 where the CPU computes in it.
+"""OpenVINO and NNCF: post-training quantization to int8, and bf16 if the CPU supports it.
 
-OpenVINO silently computes an fp32 model in bf16 on CPUs that can, so the precision is always said
-(`birds.use.quantize.models.open_file`). The bf16 variant is the fp32 file run with that hint; it
-takes no room.
+OpenVINO silently computes an fp32 model in bf16 on CPUs that support it, so the precision is always
+given (`birds.use.quantize.models.open_file`). The bf16 variant is the fp32 file run with that
+setting; it needs no further disk space.
 """
 
 import contextlib
@@ -42,8 +42,9 @@ def half_precisions() -> list[str]:
 
 
 def prepared(exported: Path, folder: Path) -> Path:
-    """As in `onnx_int8`; images are resized as Pillow does: OpenVINO drops the antialiasing of
-    ONNX's cubic Resize.
+    """As in `onnx_int8`. Images are resized as Pillow does it.
+
+    OpenVINO ignores the antialiasing of ONNX's cubic Resize, so this node is replaced.
     """
     model = openvino.Core().read_model(exported)
     target = folder / "fp32.xml"
@@ -55,7 +56,7 @@ def prepared(exported: Path, folder: Path) -> Path:
 
 
 def _like_pillow(node: Any) -> Any:
-    """A resizing in place of ONNX's."""
+    """A node that resizes like Pillow, in place of ONNX's Resize."""
     side = node.output(0).partial_shape[-1].get_length()
     sizes = opset11.constant(np.array([side, side], dtype=np.int64))
     axes = opset11.constant(np.array([2, 3], dtype=np.int64))
@@ -84,7 +85,7 @@ def quantize(
 ) -> None:
     """As in `onnx_int8`."""
     parts = list(batches)
-    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # hides NNCF's progress bars
         quantized = nncf.quantize(
             openvino.Core().read_model(model),
             nncf.Dataset(parts, lambda batch: {INPUT: batch}),
@@ -96,7 +97,7 @@ def quantize(
 
 
 def float_operations(model: Path) -> list[str]:
-    """As in `onnx_int8`, for OpenVINO; looked up in the compiled graph."""
+    """As in `onnx_int8`, from OpenVINO's compiled graph."""
     compiled = openvino.Core().compile_model(str(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     ran = [node.rt_info for node in compiled.get_runtime_model().get_ordered_ops()]
     found = [

@@ -1,7 +1,7 @@
 """Classes of images by an exported model, without torch and within a second.
 
-An ONNX file knows its classes and how it takes images, so the file alone suffices, wherever it is
-copied; an OpenVINO model keeps them in the JSON beside it.
+An ONNX file contains its classes and its preprocessing, so it works alone wherever it is copied. An
+OpenVINO model has them in the JSON next to it.
 """
 
 import json
@@ -21,9 +21,9 @@ from birds.use.quantize.models import (
 
 
 def predict_with_model(model: Path, paths: Sequence[Path]) -> list[Prediction]:
-    """The likeliest classes of each image by the model file of `birds quantize`.
+    """The most probable classes of each image by a model file of `birds quantize`.
 
-    Raises UserError on a file that is no such model or no image, or when its runtime is not
+    Raises UserError for a file that is no such model or no image, or when its runtime is not
     installed.
     """
     if not model.is_file():

@@ -1,5 +1,5 @@
-"""Which runs of a sweep are worth shipping: the best distinct ones by a validation metric, never by
-test.
+"""Which runs of a sweep to export: the best distinct ones by a validation metric, never by a test
+metric.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,9 @@ def best_runs(
 ) -> pd.DataFrame:
     """The records of the `best` distinct models among a sweep's finished classifiers, best first.
 
-    Distinct: runs of one family differ in their seed alone; only the best of them counts. Ties go
-    to the smaller key. `usable` says of a key whether that run can be shipped at all. Raises
-    UserError when `by` is no validation metric, or `best` is none.
+    Distinct: of a family, whose runs differ only in the seed, only the best run counts. Of equal
+    runs the smaller key comes first. `usable` says for a key whether that run can be exported at
+    all. Raises UserError when `by` is not a validation metric, or `best` is below 1.
     """
     if best < 1:
         raise UserError(f"--best {best}: choose how many models, 1 or more")
@@ -43,7 +43,7 @@ def best_runs(
 def ranking(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     """The best record of each family, best first.
 
-    Raises UserError when `by` is no validation metric of the records.
+    Raises UserError when `by` is not a validation metric of the records.
     """
     metrics = []
     for column in frame.columns:

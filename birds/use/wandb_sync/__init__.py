@@ -1,1 +1,1 @@
-"""W&B after the runs: sends offline runs, and defines dashboards in code."""
+"""W&B after training: sends offline runs, and defines dashboards in code."""

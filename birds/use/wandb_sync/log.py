@@ -20,8 +20,9 @@ FULL, FIRST, MIDDLE, LAST = range(1, 5)
 
 
 def read_log(path: Path) -> list[Record]:
-    """The records of a transaction log, up to where it was incomplete or damaged. Empty when it is
-    no such log.
+    """The records of a transaction log, up to the first incomplete or damaged one.
+
+    Empty if the file is not such a log.
     """
     data = path.read_bytes()
     return [Record.FromString(text) for text in _texts(data)] if data.startswith(HEADER) else []
@@ -30,7 +31,7 @@ def read_log(path: Path) -> list[Record]:
 def _texts(data: bytes) -> Iterator[bytes]:
     at, text = len(HEADER), b""
     while at + FRAME.size <= len(data):
-        if BLOCK - at % BLOCK < FRAME.size:  # too little room for a frame: padding
+        if BLOCK - at % BLOCK < FRAME.size:  # the rest of a block is too short for a frame: padding
             at += BLOCK - at % BLOCK
             continue
         crc, length, kind = FRAME.unpack_from(data, at)
@@ -44,7 +45,7 @@ def _texts(data: bytes) -> Iterator[bytes]:
 
 
 def write_log(records: Iterable[Record]) -> bytes:
-    """The transaction log that holds these records."""
+    """The bytes of a transaction log with these records."""
     log = bytearray(HEADER)
     for record in records:
         text, first = record.SerializeToString(), True
@@ -61,8 +62,9 @@ def write_log(records: Iterable[Record]) -> bytes:
 
 
 def joined(attempts: Sequence[Sequence[Record]]) -> list[Record]:
-    """One log of all attempts of a run, the oldest first; steps go on. Empty when no attempt's log
-    can be read.
+    """One log of all attempts of a run, oldest first, with continuous step numbers.
+
+    Empty when no attempt's log can be read.
     """
     readable = [records for records in attempts if _began(records)]
     whole: list[Record] = []
@@ -85,24 +87,24 @@ def _began(records: Sequence[Record]) -> bool:
 
 
 def _go_on_from(record: Record, points: int) -> None:
-    """Make a record's steps follow so many points."""
+    """Add `points` to the step numbers of a record."""
     for item in _items(record):
         if _name(item) == "_step":
             item.value_json = str(int(item.value_json) + points)
     if record.HasField("history"):
         record.history.step.num += points
     if record.HasField("run"):
-        record.run.resume = False  # or the lines of the console are appended, too
+        record.run.resume = False  # otherwise the console's lines are appended, too
 
 
 def without(records: Sequence[Record], points: int) -> list[Record]:
-    """The log without its first points, so many of which W&B holds already."""
+    """The log without its first `points` points, which W&B already has."""
     held = [number for number, record in enumerate(records) if record.HasField("history")][:points]
     return [record for number, record in enumerate(records) if number not in held]
 
 
 def names_in(records: Iterable[Record]) -> set[str]:
-    """The names of all that was logged, as a point or in the summary."""
+    """The names of all logged values, from points and from the summary."""
     names: set[str] = set()
     for record in records:
         names |= {_name(item) for item in _items(record)}

@@ -2,8 +2,8 @@
 
 Each run is sent as one log of all its attempts (`birds/use/wandb_sync/log.py`), pretraining first.
 W&B's client reports success even if the upload failed, and it appends the whole log. So this module
-asks W&B before and after what it has, and sends only the rest. No other state is kept: after an
-interruption the same command continues.
+asks W&B before and after which data it has, and sends only the rest. No other state is kept: after
+an interruption the same command continues.
 """
 
 import os
@@ -27,7 +27,7 @@ from birds.core.spec import UserError
 from birds.core.store import RunFolder
 from birds.use.wandb_sync.log import joined, read_log, without, write_log
 
-TURN = {"pretrain": 0, "classify": 1}  # then all else
+TURN = {"pretrain": 0, "classify": 1}  # all other stages come after these
 HELD = """query Held($project: String, $entity: String, $name: String!) {
   model(name: $project, entityName: $entity) { bucket(name: $name, missingOk: true) {
     state historyLineCount files(first: 1000) { edges { node { name sizeBytes } } } } } }"""
@@ -35,7 +35,10 @@ HELD = """query Held($project: String, $entity: String, $name: String!) {
 
 @dataclass(frozen=True)
 class Account:
-    """Who sends, and whereto; `project` is None for the one that each run names."""
+    """The W&B account that sends, and its server.
+
+    With `project` None, each run goes to the project that it names.
+    """
 
     url: str
     key: str
@@ -43,8 +46,9 @@ class Account:
     project: str | None = None
 
     def ask(self, query: str, **given: Any) -> Any:
-        """The answer to a GraphQL query; waits where W&B says so. Raises UserError when there is
-        none.
+        """The answer to a GraphQL query; it waits if W&B asks for that.
+
+        Raises UserError when there is no answer.
         """
         retry = Retry(
             8,
@@ -72,8 +76,9 @@ class Account:
 
 
 def log_in(entity: str | None, project: str | None) -> Account | None:
-    """The account that W&B's settings name, None without a key. Raises UserError when W&B does not
-    answer.
+    """The account in W&B's settings; None without a key.
+
+    Raises UserError when W&B does not answer.
     """
     settings = wandb.setup().settings
     url = settings.base_url.rstrip("/")
@@ -86,8 +91,9 @@ def log_in(entity: str | None, project: str | None) -> Account | None:
 
 @dataclass(frozen=True)
 class Tracked:
-    """A run that was tracked offline: the logs of its attempts, the oldest first. No stage where
-    none can be read.
+    """A run that was tracked offline, with the logs of its attempts, oldest first.
+
+    `stage` is empty if no log can be read.
     """
 
     name: str
@@ -97,8 +103,9 @@ class Tracked:
 
 
 def tracked_runs(runs_dir: Path, keys: Collection[str] | None) -> list[Tracked]:
-    """The runs that were tracked offline, in the order in which they are sent; `keys` keeps those
-    runs only.
+    """The runs that were tracked offline, in the order in which they are sent.
+
+    With `keys`, only these runs.
     """
     logs: list[Path] = []
     for where in ("*/tracking", "tracking"):
@@ -122,8 +129,9 @@ def _tracked(name: str, attempts: Sequence[Path]) -> Tracked:
 def send(
     runs_dir: Path, runs: Iterable[Tracked], account: Account, say: Callable[[str], Any]
 ) -> Iterator[list[str]]:
-    """Send what W&B lacks of the runs; yields key, what came of it, and why. Another sender is
-    waited for.
+    """Send the missing data of the runs to W&B; yields key, result, and reason.
+
+    If another process is sending, it waits for it.
     """
     folder = runs_dir.resolve() / "wandb"
     with locked(folder / "lock", lambda: say("another process is sending: waiting for it")) as lock:
@@ -156,15 +164,16 @@ def send(
 
 
 def _pack(folder: Path, run: Tracked, log: bytes) -> None:
-    """One folder for W&B's client: that log, and the files of all attempts."""
+    """Write one folder for W&B's client: this log, and the files of all attempts."""
     for path in run.attempts:
         shutil.copytree(path.parent / "files", folder / "files", dirs_exist_ok=True)
     (folder / run.attempts[0].name).write_bytes(log)
 
 
 def _call_client(outbox: Path, account: Account, lock: int) -> list[str]:
-    """The lines that W&B's client said. It holds our lock, too, so that one that outlives us is
-    waited for.
+    """Run W&B's client; returns the lines that it printed.
+
+    The client holds our lock, too, so that others wait for it even if this process ends first.
     """
     options = [
         "--entity",
@@ -174,19 +183,19 @@ def _call_client(outbox: Path, account: Account, lock: int) -> list[str]:
     command = [sys.executable, "-m", "wandb", "sync", *options, *map(str, sorted(outbox.iterdir()))]
     known = {
         name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"
-    }  # one of its own
+    }  # the client starts its own service
     known |= {"WANDB_BASE_URL": account.url, "WANDB_API_KEY": account.key}
     out: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     done = subprocess.run(
         command, cwd=outbox, env=known, pass_fds=(lock,), **out
-    )  # it leaves logs of its own in cwd
+    )  # the client writes its own logs into cwd
     return str(done.stdout).splitlines()
 
 
 def _lacking(run: Tracked, points: int, account: Account, *waits: int) -> tuple[str, int]:
-    """What W&B lacks of a run, in words, empty when it holds all; and how many points it holds.
+    """What W&B lacks of a run, in words, empty if nothing; and how many points W&B has.
 
-    Asks again after `waits` (seconds): it may need a moment to show what it got.
+    It asks again after each of `waits` (seconds), because W&B may need a moment to show new data.
     """
     given = {"project": account.project or run.project, "entity": account.entity, "name": run.name}
     media = _media(run)
@@ -209,7 +218,7 @@ def _lacking(run: Tracked, points: int, account: Account, *waits: int) -> tuple[
 
 
 def _media(run: Tracked) -> set[tuple[str, int]]:
-    """The pictures that a run logged, by their path on W&B, and their sizes."""
+    """The pictures that a run logged: their paths on W&B, and their sizes in bytes."""
     media = set()
     for attempt in run.attempts:
         files = attempt.parent / "files"

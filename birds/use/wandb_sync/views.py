@@ -20,8 +20,9 @@ PANELS = Path(__file__).with_name("panels.yaml")
 
 
 def panels(stage: Mapping[str, Any], logged: Collection[str]) -> list[Any]:
-    """The panels of a stage that show something, given the names that its runs logged. They group
-    as their runs do.
+    """The panels of a stage, for those values that its runs logged.
+
+    They are grouped as the runs are.
     """
     bars = [
         wr.BarPlot(title=title, metrics=[name])
@@ -47,8 +48,9 @@ def views(
     logged: Mapping[str, Collection[str]],
     where: dict[str, str],
 ) -> list[Any]:
-    """A workspace view for each stage that logged something, and the report over them; `where`:
-    entity, project.
+    """A workspace view for each stage that logged something, and a report over them.
+
+    `where` holds entity and project.
     """
     made, blocks = [], []
     for stage, choices in yaml.safe_load(PANELS.read_text()).items():
@@ -81,17 +83,16 @@ def views(
 
 
 def write_views(file: Path, made: Sequence[Any], *, save: str | None) -> None:
-    """Write views and report into `file` as JSON; `save` names the place on W&B where they are
-    saved first, if any.
+    """Write views and report into `file` as JSON.
 
-    What was saved at that place before is replaced. Raises pydantic.ValidationError when W&B's own
-    model refuses one.
+    `save` names the place on W&B where they are saved first, if any; views saved there before are
+    replaced. Raises pydantic.ValidationError when W&B's own model rejects one.
     """
     before = json.loads(file.read_text()) if file.exists() else {}
     known = before["views"] if save and before.get("saved") == save else []
     models = []
     for number, one in enumerate(made):
-        if number < len(known):  # their own names for it
+        if number < len(known):  # the client's names for the id of a saved view
             ids = {
                 "id": known[number]["id"],
                 "_internal_id": known[number]["id"],

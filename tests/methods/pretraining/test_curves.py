@@ -1,4 +1,4 @@
-"""A pretraining's first steps: the same numbers as ever, in fp32 and near enough in bf16."""
+"""The first steps of a pretraining: unchanged numbers in fp32, and similar ones in bf16."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def steps_of_pretraining(count: int, precision: torch.dtype) -> list[float]:
-    """The loss of so many steps on one batch, as autocast computes it."""
+    """The loss of each of some steps on one batch, computed in autocast's precision."""
     torch.set_num_threads(1)
     made = needed("variant=B2", *SMALL)
     method = Autoencoder(made, 4)
@@ -38,7 +38,7 @@ def steps_of_pretraining(count: int, precision: torch.dtype) -> list[float]:
 
 
 def test_five_steps_follow_the_golden_curve() -> None:
-    """fp32 on one thread, to a tolerance that other CPUs' convolutions stay within."""
+    """fp32 on one thread; the tolerance allows for the convolutions of other CPUs."""
     golden = [float(line) for line in GOLDEN.read_text().split()]
     assert steps_of_pretraining(5, torch.float32) == pytest.approx(golden, rel=2e-3)
 
@@ -46,9 +46,9 @@ def test_five_steps_follow_the_golden_curve() -> None:
 def test_bf16_follows_the_curve_of_fp32() -> None:
     """Within 1 % over twenty steps.
 
-    bf16 keeps 8 bits, so a product is off by up to 2^-9 (0.2 %); sums are kept in fp32, weights and
-    losses too, and the mean over 400,000 pixels averages what is random. What is left is the drift
-    of two trajectories that part.
+    bf16 keeps 8 bits, so a product has an error of up to 2^-9 (0.2 %). Sums, weights and losses
+    stay in fp32, and the mean over 400,000 pixels averages random errors. The rest is the growing
+    distance between two training runs.
     """
     plain = steps_of_pretraining(20, torch.float32)
     fast = steps_of_pretraining(20, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""A DCGAN: sizes, steps, statistics, stopping, and the whole road to a classifier."""
+"""A DCGAN: sizes, steps, statistics, stopping, and the way to a classifier."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ WORDS = (
 
 
 def gan(*words: str) -> DCGAN:
-    """A small one, untrained, for grey images of 28 pixels."""
+    """A small, untrained DCGAN for grey images of 28 pixels."""
     torch.set_num_threads(1)
     return DCGAN(needed("variant=B1", "split=50", *WORDS, *words), 4)
 
 
 def by_hand(method: DCGAN) -> list[torch.optim.Optimizer]:
-    """Let `training_step` step without a Trainer; its optimizers."""
+    """Make `training_step` work without a Trainer; returns its optimizers."""
     optimizers: list[torch.optim.Optimizer] = method.configure_optimizers()
     parameters = {id(p) for group in optimizers[1].param_groups for p in group["params"]}
 
@@ -172,7 +172,7 @@ def test_what_it_draws_becomes_like_what_it_sees(brightness: float) -> None:
 
 
 def test_the_target_of_real_images_is_smoothed_alone() -> None:
-    """With log odds of 0 and 2 a target of 0.7 costs log 2, and softplus(2) - 0.7 x 2."""
+    """For log odds of 0 and 2, a target of 0.7 costs log 2 and softplus(2) - 0.7 x 2."""
     from birds.methods.pretraining.dcgan import towards
 
     zero, two = torch.zeros(1), torch.full((1,), 2.0)
@@ -226,7 +226,7 @@ def where(tmp_path: Path) -> Runtime:
 
 
 def asked(where: Runtime, *words: str) -> RunSpec:
-    """The classifier on striped images that these words ask for."""
+    """The classifier on striped images with these words."""
     images = read_images(create_source(where.source), where.cache_dir, classes=3, seed=0)
     words = (*WORDS, "data=folder", "data.classes=3", *words)
     return spec_from_config(composed(*words), images.digest)

@@ -1,6 +1,4 @@
-"""What masking hides, over which pixels a restored image is judged, and that it combines with salt
-and pepper.
-"""
+"""What masking hides, which pixels count in the loss, and masking together with salt and pepper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pretraining with two optimizers that steps by hand goes the road of every other one."""
+"""A pretraining that steps two optimizers by hand works in all stages like every other one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def where(tmp_path: Path) -> Runtime:
 
 
 def duel(where: Runtime, *words: str, **options: Any) -> RunSpec:
-    """The classifier that stands on a duel."""
+    """The classifier that starts from a duel."""
     images = read_images(create_source(where.source), where.cache_dir, classes=3, seed=0)
     values = composed(*WORDS, *words) | {"pretraining": DUEL | options}
     return spec_from_config(values, images.digest)
@@ -89,7 +89,7 @@ def test_stopped_and_asked_again_equals_undisturbed(where: Runtime, tmp_path: Pa
 
 
 def test_the_trainer_neither_clips_nor_accumulates_for_it(tmp_path: Path) -> None:
-    """Lightning refuses both where a method steps by hand."""
+    """Lightning refuses both if a method steps by hand."""
     needed = spec("variant=B2", *TINY).needs[0]
     method = Part(name="duel", part="made_parts:Duel", options={"latent": 3})
     made = needed.model_copy(update={"method": method})

@@ -1,6 +1,4 @@
-"""Contrastive pretraining: the loss by theory, looks that repeat, and that it learns to find
-partners.
-"""
+"""Contrastive pretraining: the loss in theory, reproducible views, and learning to find pairs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The variational latent: what it costs, what is free, how the cost comes into force, and what
-evaluation sees.
+"""The variational latent: its cost, free bits, the warm-up of the cost, and its value in
+evaluation.
 """
 
 from __future__ import annotations

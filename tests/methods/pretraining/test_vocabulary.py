@@ -1,4 +1,4 @@
-"""A vocabulary of visual words as a run that heads share, from images to a record and back."""
+"""A vocabulary of visual words that several heads share, from images to a record and loading."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from birds.use.predict import predict
 
 pytest.importorskip("cv2.xfeatures2d")
 pytestmark = pytest.mark.filterwarnings("ignore")
-SPECIES = (12, 13, 22)  # told apart by their shapes: words are of grey images
+SPECIES = (12, 13, 22)  # species of different shapes, because words are computed on grey images
 EACH = {"train": 24, "valid": 3, "test": 16}
 USUAL = ("variant=Words", "data=folder", "data.classes=3", "split=30", "budget=smoke")
 USUAL = (*USUAL, "encoder.words=40", "robustness=false", "pretraining.starts=1")
 
 
 def write_birds(root: Path) -> Path:
-    """Embedded birds of three species, of several sizes; one training image is of a single colour."""
+    """Drawn birds of three species in several sizes; one training image has a single colour."""
     number = 0
     for part, count in EACH.items():
         for species in SPECIES:
@@ -52,7 +52,7 @@ def write_birds(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def where(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    """A folder of birds, and the runs folder that all these tests share."""
+    """A folder of birds, and the runs folder that all tests here share."""
     root = tmp_path_factory.mktemp("words")
     photos = write_birds(root / "images")
     runtime = runtime_in(root, source=Part(name="folder", options={"root": str(photos)}))

@@ -18,7 +18,7 @@ from birds.core.parts import options_of, part_class
 from birds.core.spec import Part
 
 UNSEEN = -30.0  # the bias of a class without labels in a linear layer
-LEAST = 1e-6  # probabilities are not smaller, so that their logarithm is a number
+LEAST = 1e-6  # the smallest probability, so that its logarithm is finite
 
 
 def create_head(part: Part, features: int, classes: int) -> Any:
@@ -28,15 +28,15 @@ def create_head(part: Part, features: int, classes: int) -> Any:
 
 
 class FrozenHead:
-    """A head on frozen features that needs no gradient. Subclasses give `fit` and `scores`."""
+    """A head on frozen features that needs no gradient. Subclasses define `fit` and `scores`."""
 
     by_gradient = False
     learns_from_unlabelled = False
     judges_by_validation = False
-    note = ""  # what a person should know of the fit, such as an option that could not be kept
-    is_linear = False  # whether it has `linear`, a layer that gives the same probabilities
-    takes_weights = False  # whether `fit` takes `weight` (N,), how much each labelled image counts
-    counts_classes_equally = False  # whatever their numbers of labels
+    note = ""  # a warning about the fit, such as an option that had no effect
+    is_linear = False  # whether `linear` gives a layer with the same probabilities
+    takes_weights = False  # whether `fit` takes a weight for each image, (N,)
+    counts_classes_equally = False  # whether the numbers of labels do not matter
 
     def __init__(self, options: Any, features: int, classes: int) -> None:
         self.options = options
@@ -55,7 +55,7 @@ class FrozenHead:
 
 
 class FittedHead(FrozenHead):
-    """A head that scikit-learn fits on standardised features. Subclasses give the estimator."""
+    """A head that scikit-learn fits on standardised features. Subclasses define `estimator`."""
 
     @abstractmethod
     def estimator(self, seed: int) -> Any:
@@ -76,9 +76,9 @@ class FittedHead(FrozenHead):
         *,
         weight: NDArray[np.float64] | None = None,
     ) -> None:
-        """Fit features (N, F) and labels (N,); `weight` (N,) where it takes them.
+        """Fit features (N, F) and labels (N,), with image weights (N,) if the head takes them.
 
-        Raises UserError where all are of one class.
+        Raises UserError when all labels are of one class.
         """
         from sklearn.pipeline import make_pipeline
 
@@ -94,16 +94,17 @@ class FittedHead(FrozenHead):
         self.model.fit(features, label, **weights)
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logarithms of probabilities (N, classes) of features (N, F)."""
+        """The logarithms of the class probabilities (N, classes) for features (N, F)."""
         return log_probabilities(self.model, features, self.classes)
 
     def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weights (classes, F) and biases (classes,) of one layer that does what standardising and
-        the estimator do; its softmax gives the probabilities. For heads that say `is_linear`.
+        """Weights (classes, F) and biases (classes,) of one layer that replaces the whole pipeline.
+
+        The softmax of its output gives the probabilities. Only for heads with `is_linear`.
         """
         scaler, estimator = self.model[0], self.model[-1]
         weight, bias = estimator.coef_, estimator.intercept_
-        if len(weight) == 1:  # of two classes the first has the logit 0
+        if len(weight) == 1:  # with two classes, the first one's logit is 0
             weight = np.concatenate([np.zeros_like(weight), weight])
             bias = np.append(0.0, bias)
         scaled = weight / scaler.scale_
@@ -115,9 +116,9 @@ class FittedHead(FrozenHead):
 
 
 def log_probabilities(model: Any, features: Any, classes: int) -> NDArray[np.float32]:
-    """What a fitted estimator of scikit-learn says of features (N, F), as logarithms (N, classes).
+    """The log-probabilities (N, classes) of a fitted scikit-learn estimator for features (N, F).
 
-    A class that the estimator was not shown gets the least probability.
+    A class that was not in the estimator's training data gets the smallest probability, LEAST.
     """
     probability = np.full((len(features), classes), LEAST)
     probability[:, model.classes_] = np.nan_to_num(model.predict_proba(features))

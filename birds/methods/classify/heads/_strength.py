@@ -18,7 +18,7 @@ FOLDS = 5
 
 
 class RegularisedHead(FittedHead):
-    """A fitted head with an option `C`; `estimator` reads `strength`."""
+    """A fitted head with an option `C`; its `estimator` uses `strength`."""
 
     strength = 1.0
 
@@ -30,7 +30,9 @@ class RegularisedHead(FittedHead):
         *,
         weight: NDArray[np.float64] | None = None,
     ) -> None:
-        """Choose the strength, then fit features (N, F) and labels (N,), perhaps weighted (N,)."""
+        """Choose the strength, then fit features (N, F), labels (N,) and, if given, image weights
+        (N,).
+        """
         from sklearn.pipeline import make_pipeline
 
         asked = self.options.C
@@ -43,15 +45,15 @@ class RegularisedHead(FittedHead):
 def chosen_strength(
     pipeline: Any, features: NDArray[np.float32], label: NDArray[np.int64], seed: int
 ) -> float:
-    """The C of TRIED whose left-out images are classified best; the smallest of equal ones.
+    """The C of TRIED with the best score on held-out images; of equal scores, the smallest C.
 
     Args:
-        pipeline: scikit-learn's, whose last step has a `C`.
+        pipeline: a scikit-learn pipeline whose last step has a `C`.
         features: (N, F).
         label: (N,).
-        seed: of the folds.
+        seed: for the folds.
 
-    Returns 1.0 where a class has a single image, since nothing can be left out there.
+    Returns 1.0 if a class has a single image, because then no image can be held out.
     """
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
@@ -71,5 +73,5 @@ def chosen_strength(
 
 
 def _scoring(pipeline: Any) -> str:
-    """The log loss where there are probabilities: it sees more than accuracy does in few images."""
+    """The log loss if the estimator gives probabilities: with few images, accuracy often ties."""
     return "neg_log_loss" if hasattr(pipeline.steps[-1][1], "predict_proba") else "accuracy"

@@ -14,7 +14,7 @@ class Forest(FittedHead):
     takes_weights = True
 
     class Options(Choices):
-        """trees: how many."""
+        """trees: the number of trees."""
 
         trees: Annotated[int, Field(ge=1, le=10_000)] = 300
 

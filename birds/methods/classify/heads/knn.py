@@ -12,13 +12,15 @@ class KNN(FittedHead):
     """k nearest neighbours."""
 
     class Options(Choices):
-        """neighbours: how many vote, at most all; metric: cosine or euclidean distance."""
+        """neighbours: how many images vote, or all if there are fewer; metric: cosine
+        or euclidean.
+        """
 
         neighbours: Annotated[int, Field(ge=1)] = 5
         metric: Literal["cosine", "euclidean"] = "cosine"
 
     def fit(self, features: Any, label: Any, seed: int, *, weight: Any = None) -> None:
-        """Remember features (N, F) and labels (N,); no more neighbours than there are."""
+        """Store features (N, F) and labels (N,); use at most N neighbours."""
         self.votes = min(self.options.neighbours, len(features))
         if self.votes < self.options.neighbours:
             self.note = (
@@ -28,7 +30,7 @@ class KNN(FittedHead):
         super().fit(features, label, seed, weight=weight)
 
     def estimator(self, seed: int) -> Any:
-        """scikit-learn's KNeighborsClassifier, nearer neighbours counting more."""
+        """scikit-learn's KNeighborsClassifier; nearer neighbours have more weight."""
         from sklearn.neighbors import KNeighborsClassifier
 
         return KNeighborsClassifier(

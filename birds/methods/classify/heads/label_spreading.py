@@ -20,7 +20,9 @@ class LabelSpreading(FrozenHead):
     learns_from_unlabelled = True
 
     class Options(Choices):
-        """neighbours: of an image in the graph; alpha: how much a label may change; iterations."""
+        """neighbours: of each image in the graph; alpha: how far a given label may change, 0 to 1;
+        iterations: the most steps of spreading.
+        """
 
         neighbours: Annotated[int, Field(ge=1)] = 10
         alpha: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -33,7 +35,7 @@ class LabelSpreading(FrozenHead):
         seed: int,
         unlabelled: NDArray[np.float32] | None = None,
     ) -> None:
-        """Spread the labels of (N, F) over them and unlabelled features (M, F)."""
+        """Spread the labels of features (N, F) over these and over unlabelled features (M, F)."""
         from sklearn.semi_supervised import LabelSpreading as Spreading
 
         every, labels = features, label
@@ -49,11 +51,13 @@ class LabelSpreading(FrozenHead):
         self.model.fit(self._on_the_sphere(every), labels)
 
     def _on_the_sphere(self, features: NDArray[Any]) -> NDArray[Any]:
-        """Rows of length one: neighbours by the cosine."""
+        """The features scaled to length 1, so that the nearest neighbours are those of largest
+        cosine.
+        """
         length = np.linalg.norm(features, axis=1, keepdims=True)
         scaled: NDArray[Any] = features / np.maximum(length, LEAST)
         return scaled
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logarithms of label distributions (N, classes)."""
+        """The logarithms of the label distributions (N, classes)."""
         return log_probabilities(self.model, self._on_the_sphere(features), self.classes)

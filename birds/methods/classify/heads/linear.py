@@ -10,12 +10,12 @@ from birds.core.spec import Choices
 
 
 class Linear(nn.Module):
-    """Features (B, F) -> logits (B, S). BatchNorm brings features of all maps to one scale."""
+    """Features (B, F) -> logits (B, S). BatchNorm first brings all features to the same scale."""
 
     by_gradient = True
 
     class Options(Choices):
-        """dropout: the share of features left out of each training step."""
+        """dropout: the share of features that is set to zero in each training step."""
 
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
@@ -29,7 +29,7 @@ class Linear(nn.Module):
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
-        """Every combination makes sense."""
+        """Accepts every combination."""
 
     def forward(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B S"]:
         """The logits."""

@@ -15,8 +15,8 @@ class Logistic(RegularisedHead):
     takes_weights = True
 
     class Options(Choices):
-        """C: the inverse of the penalty's strength, or auto: by cross-validation on labelled
-        images; iterations: of the solver, at most.
+        """C: the inverse of the penalty's strength, or auto to choose it by cross-validation on the
+        labelled images; iterations: the most iterations of the solver.
         """
 
         C: Strength = 1.0

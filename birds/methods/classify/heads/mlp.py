@@ -12,14 +12,15 @@ ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU}
 
 
 class MLP(nn.Module):
-    """Features (B, F) -> logits (B, S) through one hidden layer or more."""
+    """Features (B, F) -> logits (B, S), with one or more hidden layers."""
 
     by_gradient = True
 
     class Options(Choices):
-        """layers: how many hidden layers; hidden: units of each; activation: after each.
+        """layers: how many hidden layers; hidden: units of each; activation: after each hidden
+        layer.
 
-        dropout: the share of units left out of a training step, after each hidden layer.
+        dropout: the share of units that is set to zero in a training step, after each hidden layer.
         """
 
         layers: Annotated[int, Field(ge=1, le=8)] = 1
@@ -39,7 +40,7 @@ class MLP(nn.Module):
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
-        """Every combination makes sense."""
+        """Accepts every combination."""
 
     def forward(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B S"]:
         """The logits."""

@@ -15,13 +15,15 @@ from birds.methods.classify.heads import LEAST, FrozenHead
 
 
 class Prototypes(FrozenHead):
-    """A mean vector a class."""
+    """One mean feature vector for each class."""
 
     learns_from_unlabelled = True
     counts_classes_equally = True
 
     class Options(Choices):
-        """rounds: of refinement by unlabelled images; temperature: of the cosines."""
+        """rounds: how often unlabelled images refine the means; temperature: what cosines are
+        divided by.
+        """
 
         rounds: Annotated[int, Field(ge=0, le=100)] = 5
         temperature: Annotated[float, Field(gt=0)] = 0.1
@@ -69,5 +71,5 @@ class Prototypes(FrozenHead):
         return shares
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logarithms of class shares (N, classes)."""
+        """The logarithms of each class's share (N, classes), which is a softmax of cosines."""
         return self._log_shares(self._directions(features)).astype(np.float32)

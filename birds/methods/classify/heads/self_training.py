@@ -33,7 +33,7 @@ Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 class SelfTraining(RegularisedHead):
-    """Logistic regression on labelled images and on the surest of the unlabelled ones."""
+    """Logistic regression on the labelled and the most confidently predicted unlabelled images."""
 
     learns_from_unlabelled = True
     judges_by_validation = True
@@ -42,8 +42,8 @@ class SelfTraining(RegularisedHead):
 
     class Options(Choices):
         """rounds: how often the unlabelled images are labelled anew; share: of them that the last
-        round takes in, the first ones proportionally fewer; balance: see above; confidence: the
-        least probability of an image that is taken in; weight: of an unlabelled image beside a
+        round uses, earlier rounds use proportionally fewer; balance: see above; confidence: the
+        lowest probability of an image that is used; weight: of an unlabelled image, relative to a
         labelled one; weighting: hard, or soft to multiply the weight by the probability; guard:
         validation to keep the round that classifies validation images best, none to keep the last;
         C, iterations: of the logistic regression, as for `head=logistic`.
@@ -75,10 +75,10 @@ class SelfTraining(RegularisedHead):
         *,
         weight: NDArray[np.float64] | None = None,
     ) -> None:
-        """Fit labelled features (N, F), then in rounds with unlabelled ones (M, F).
+        """Fit labelled features (N, F), then fit again in rounds with unlabelled features (M, F).
 
-        `valid` are the features (V, F) and labels (V,) that the rounds are judged by. With `weight`
-        (N,) an unlabelled image counts as one of the class that it is said to be.
+        `valid` holds the features (V, F) and labels (V,) that the rounds are compared on. With
+        `weight` (N,), an unlabelled image has the weight of its predicted class.
         """
         super().fit(features, label, seed, weight=weight)
         self.of_class = np.ones(self.classes)
@@ -96,7 +96,7 @@ class SelfTraining(RegularisedHead):
         self.model = kept
 
     def _judged(self, valid: Labelled | None) -> float:
-        """The accuracy on validation images; the same for every model without a guard."""
+        """The accuracy on validation images; without a guard, the same value for every model."""
         if valid is None or self.options.guard == "none" or not len(valid[1]):
             return 0.0
         return float((self.scores(valid[0]).argmax(1) == valid[1]).mean())
@@ -109,7 +109,7 @@ class SelfTraining(RegularisedHead):
         unlabelled: NDArray[np.float32],
         share: float,
     ) -> None:
-        """Label the unlabelled images, and fit anew with that share of them."""
+        """Label the unlabelled images, then fit again with the most confident `share` of them."""
         of_labelled = np.bincount(label, minlength=self.classes) / len(label)
         probability = np.exp(self.scores(unlabelled)).astype(np.float64)
         taken = self._surest(probability, share, of_labelled)
@@ -140,7 +140,7 @@ class SelfTraining(RegularisedHead):
     def _surest(
         self, probability: NDArray[np.float64], share: float, of_labelled: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        """The rows of the unlabelled images (M, K) that are taken in, ascending."""
+        """The rows of the unlabelled images that are used, ascending, from probabilities (M, K)."""
         guess, sureness = probability.argmax(1), probability.max(1)
         order = np.argsort(-sureness, kind="stable")
         order = order[sureness[order] >= self.options.confidence]
@@ -155,7 +155,7 @@ class SelfTraining(RegularisedHead):
     def _proportions(
         self, probability: NDArray[np.float64], of_labelled: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """The share (K,) of each class among the unlabelled images, as far as is assumed."""
+        """The share (K,) of each class among the unlabelled images, as `balance` assumes it."""
         if self.options.balance == "labelled":
             return of_labelled
         if self.options.balance == "estimated":

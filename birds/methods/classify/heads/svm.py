@@ -17,13 +17,14 @@ OF_HISTOGRAMS = ("intersection", "chi2")
 
 
 class SVM(RegularisedHead):
-    """A support vector machine, one class against the rest."""
+    """A support vector machine; each class against the rest."""
 
     takes_weights = True
 
     class Options(Choices):
-        """kernel; C: the inverse of the penalty's strength, or auto: by cross-validation on
-        labelled images; degree: of the kernel poly; iterations: of the solver, -1 for no limit.
+        """kernel: of the machine; C: the inverse of the penalty's strength, or auto to choose it by
+        cross-validation on the labelled images; degree: of the poly kernel; iterations: the most
+        iterations of the solver, -1 for no limit.
         """
 
         kernel: Literal["linear", "rbf", "poly", "intersection", "chi2"] = "linear"
@@ -32,7 +33,7 @@ class SVM(RegularisedHead):
         iterations: Annotated[int, Field(ge=-1)] = -1
 
     def steps(self, seed: int) -> list[Any]:
-        """The estimator, behind standardising unless the kernel is one of histograms."""
+        """The estimator; features are standardised first, unless the kernel is for histograms."""
         if self.options.kernel in OF_HISTOGRAMS:
             return [self.estimator(seed)]
         return super().steps(seed)
@@ -53,7 +54,9 @@ class SVM(RegularisedHead):
         )
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Distances (N, classes) to the classes' borders; classes without labels come last."""
+        """Signed distances (N, classes) to the classes' boundaries; classes without labels rank
+        last.
+        """
         found = self.model.decision_function(features)
         if found.ndim == 1:
             found = np.stack([-found, found], axis=1)
@@ -69,7 +72,7 @@ def intersection(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
 
 
 def chi2(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """The exponential chi-squared kernel of rows that are not negative."""
+    """The exponential chi-squared kernel of rows (N, F) and (M, F) without negative values."""
     from sklearn.metrics.pairwise import chi2_kernel
 
     kernel: NDArray[Any] = chi2_kernel(a, b)

@@ -11,7 +11,7 @@ from birds.core.spec import Part
 
 
 def create_loss(part: Part, classifier: Any, job: Any) -> Any:
-    """The extra loss of this part; None for `none`."""
+    """The extra loss of this part; None if the part is `none`."""
     made_by = part_class("extra_loss", part.place)
     if not made_by.learns:
         return None

@@ -1,7 +1,8 @@
 """Pseudo-labels: a second head predicts the cluster of each unlabelled image.
 
-One step of DeepCluster (Caron et al. 2018, arXiv:1807.05520), beside the labels: k-means on the
-pretraining's latent vectors, as many clusters as classes, once before training.
+This is one step of DeepCluster (Caron et al. 2018, arXiv:1807.05520), in addition to the loss of
+the labels. The clusters come from k-means on the pretraining's latent vectors, once before
+training; there are as many clusters as classes.
 """
 
 from typing import Annotated, Any
@@ -19,12 +20,12 @@ from birds.methods.vectors import kmeans_clusters, unlabelled_vectors
 
 
 class Clusters(nn.Module):
-    """A second head, and the cluster of every unlabelled image by its row; -1 for other images."""
+    """A second head, and the cluster of every unlabelled image by its row; -1 for others."""
 
     learns = True
 
     class Options(Choices):
-        """weight: of this loss beside that of the labels."""
+        """weight: of this loss, relative to the loss of the labels."""
 
         weight: Annotated[float, Field(ge=0)] = 1.0
 
@@ -45,7 +46,7 @@ class Clusters(nn.Module):
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
-        """Refuse a start without a pretraining."""
+        """Refuse a classifier that starts without a pretraining."""
         refuse_without_pretraining("clusters", classifier, spec)
 
     def loss(self, classifier: Any, data: Any) -> Tensor:

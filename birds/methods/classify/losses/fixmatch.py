@@ -14,7 +14,7 @@ from birds.core.randomness import stream_seed
 from birds.core.spec import Choices
 from birds.data.augmentation import augment, view_parameters
 
-WEAK, STRONG = 0.5, 2.0  # strengths of the two views; labelled images have 1
+WEAK, STRONG = 0.5, 2.0  # augmentation strengths of the two views; labelled images have 1
 
 
 class FixMatch(nn.Module):
@@ -23,9 +23,10 @@ class FixMatch(nn.Module):
     learns = True
 
     class Options(Choices):
-        """weight: beside the loss of the labels; threshold: how sure a prediction must be.
+        """weight: of this loss, relative to the loss of the labels; threshold: the lowest
+        probability of a confident prediction.
 
-        ratio: how many unlabelled images a step sees for each labelled one; the paper has 7.
+        ratio: how many unlabelled images a step sees for each labelled one; 7 in the paper.
         """
 
         weight: Annotated[float, Field(ge=0)] = 1.0
@@ -40,7 +41,7 @@ class FixMatch(nn.Module):
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
-        """Refuse a frozen encoder, and a threshold that label smoothing keeps out of reach."""
+        """Refuse a frozen encoder, and a threshold that label smoothing makes unreachable."""
         if classifier.train == "head":
             raise ValueError(
                 "extra_loss=fixmatch trains on images, not on frozen features; choose train=all or "
@@ -55,7 +56,9 @@ class FixMatch(nn.Module):
             )
 
     def loss(self, classifier: Any, data: Any) -> Tensor:
-        """The loss of a batch of unlabelled images; `train_sure` is the share that counted."""
+        """The loss of a batch of unlabelled images. Logs `train_sure`, the share of confident
+        images.
+        """
         step = classifier.global_step
         image = data.unlabelled(step, classifier.device, plain=True, ratio=self.ratio)["image"]
         seed = stream_seed(classifier.spec.seed, "fixmatch")

@@ -10,12 +10,12 @@ from birds.core.spec import Choices
 
 
 class Joint(nn.Module):
-    """The pretraining that the classifier started from, sharing the classifier's encoder."""
+    """The pretraining that the classifier started from; it shares the classifier's encoder."""
 
     learns = True
 
     class Options(Choices):
-        """weight: of this loss beside that of the labels."""
+        """weight: of this loss, relative to the loss of the labels."""
 
         weight: Annotated[float, Field(ge=0)] = 1.0
 
@@ -27,7 +27,7 @@ class Joint(nn.Module):
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
-        """Refuse a start without a pretraining, and pretrainings that cannot go on."""
+        """Refuse a start without a pretraining, and pretrainings that cannot be continued."""
         refuse_without_pretraining("joint", classifier, spec)
         pretraining = spec.needs[0]
         made_by = part_class("pretraining", pretraining.method.place)
@@ -48,7 +48,7 @@ class Joint(nn.Module):
 
 
 def refuse_without_pretraining(name: str, classifier: Any, spec: Any) -> None:
-    """Raise ValueError where an extra loss needs a pretraining and an encoder that learns."""
+    """Raise ValueError unless the classifier starts from a pretraining and trains its encoder."""
     if not spec.needs:
         raise ValueError(f"extra_loss={name} needs a pretraining; choose start=run")
     if classifier.train == "head":

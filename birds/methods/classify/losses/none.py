@@ -6,13 +6,13 @@ from birds.core.spec import Choices
 
 
 class NoLoss:
-    """Nothing is learnt beside the labels."""
+    """No loss on unlabelled images."""
 
     learns = False
 
     class Options(Choices):
-        """There is nothing to choose."""
+        """No options."""
 
     @classmethod
     def check(cls, options: Any, classifier: Any, spec: Any) -> None:
-        """Every combination makes sense."""
+        """Accepts every combination."""
