@@ -68,10 +68,11 @@ def print_answer(
         print(_wrapped(line))
     if not details:
         own = "" if called.startswith("last") else f" {called}"
-        birds = birds_on(runs_dir)
-        print(_wrapped(f"All numbers: {birds} table{own} --details."))
-        print(_wrapped(f"Figures: {birds} figures{own}, or a page: {birds} watch{own}."))
-        print(_wrapped(f"Files: {runs_dir / 'tables'}/{called}*"))
+        more = f"All numbers: birds table{own} --details. Figures: birds figures{own}, or a page: "
+        more += f"birds watch{own}. Files: {runs_dir / 'tables'}/{called}*"
+        if (birds := birds_on(runs_dir)) != "birds":
+            more += f". Write these commands as {birds} ..."
+        print(_wrapped(more))
 
 
 def _wrapped(line: str) -> str:
@@ -145,7 +146,7 @@ def caption(table: pd.DataFrame, missing: Sequence[str]) -> list[str]:
         said += f"; mean of {number} seeds"
     if over:
         said += f"; in brackets the 95 % interval over {' and over '.join(over)}"
-    said += ". Split: per cent of unlabelled/labelled training images."
+    said += f". {split_words(table)}"
     if table["interval_over"].isna().any():
         said += " A single test image gives no interval."
     if BALANCED in table:
@@ -155,6 +156,13 @@ def caption(table: pd.DataFrame, missing: Sequence[str]) -> list[str]:
         asked = len(missing) + int(table["seeds"].sum())
         lines.append(f"Not finished: {len(missing)} of {asked} runs.")
     return lines
+
+
+def split_words(table: pd.DataFrame) -> str:
+    """What the column `split` means: of a sweep that hides no label, that it hides none."""
+    if set(table["split"]) == {0}:
+        return "Split 0/100: no label was hidden."
+    return "Split: per cent of the training images whose labels are hidden/used."
 
 
 def answer(
@@ -244,7 +252,7 @@ def _points(one: Verdict) -> str:
 
 
 def _next(runs_dir: Path, name: str, compared: pd.DataFrame, missing: Sequence[str]) -> list[str]:
-    birds, own = birds_on(runs_dir), "" if name.startswith("last") else f" {name}"
+    own = "" if name.startswith("last") else f" {name}"
     found = verdicts(compared)
     if missing:
         return [
@@ -261,10 +269,10 @@ def _next(runs_dir: Path, name: str, compared: pd.DataFrame, missing: Sequence[s
         nearest = min(few, key=lambda one: one.more_seeds or 0)
         what = f"{nearest.variant} against {nearest.against} at {nearest.where}"
         many = f"about {nearest.more_seeds} more may settle {what}"
-        return [f"Next: run more seeds ({many}); {birds} seeds{own} lists them."]
+        return [f"Next: run more seeds ({many}); birds seeds{own} lists them."]
     if any(one.word == "supported" and one.against == REFERENCE for one in found):
         return [f"Next: test whether {REFERENCE} catches up with more steps: make sweep-steps."]
-    return [f"Next: see which classes the best models confuse, and why: {birds} study{own}."]
+    return [f"Next: see which classes the best models confuse, and why: birds study{own}."]
 
 
 def _again(runs_dir: Path, name: str) -> str:

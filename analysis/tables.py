@@ -222,7 +222,7 @@ def _note(table: pd.DataFrame, missing: list[str]) -> str:
     brackets = f"In brackets: 95 % interval {over}. " if over else ""
     if table["interval_over"].isna().any():
         brackets += "A single test image gives no interval. "
-    note = f"{brackets}Split: per cent of unlabelled/labelled training images."
+    note = f"{brackets}Split: per cent of the training images whose labels are hidden/used."
     if table.attrs.get("chance") is not None:
         note += f" Chance: {100 * table.attrs['chance']:.1f} %."
     if BALANCED in table:

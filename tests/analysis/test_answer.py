@@ -23,6 +23,7 @@ def test_the_answer_of_exp1_fits_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("birds.core.home.RUNS", tmp_path)
     two_seeds(tmp_path, *EXP1)
     print_answer(tmp_path, "exp1")
     lines = capsys.readouterr().out.splitlines()
@@ -103,14 +104,19 @@ def test_every_variant_has_a_short_name_in_both_languages() -> None:
 def test_equal_methods_are_called_equal(tmp_path: Path) -> None:
     names = ("A", "B1", "B2", "DAE", "KM")
     keys = [
-        finish(tmp_path, spec(f"variant={name}"), test_accuracy=0.25 * (name != "A"))
+        finish(
+            tmp_path,
+            spec(f"variant={name}"),
+            test_accuracy=0.25 * (name != "A"),
+            test_macro_f1=0.25,
+        )
         for name in names
     ]
     sweep(tmp_path, "tie", keys, [f"variant={name}" for name in names])
     table, missing = sweep_table(tmp_path, "tie")
     [best] = [line for line in answer(tmp_path, "tie", table, missing) if "Best" in line]
     assert "B1" in best
-    assert best.endswith("and 1 more are equal, 25.0 % each at 70/30.")
+    assert best.endswith("and 1 more are equal, 25.0 % each at 90/10.")
 
 
 def test_commands_in_messages_keep_the_folder_of_runs(tmp_path: Path) -> None:
