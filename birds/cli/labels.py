@@ -54,6 +54,7 @@ def _choose(args: argparse.Namespace, out: Path) -> None:
     folder = chosen_run(args.runs_dir, args.run or args.sweep)
     run = scored_run(folder, args.data_root)
     chosen = chosen_images(run, args.next)
+    out.mkdir(parents=True, exist_ok=True)
     table = out / "next.csv"
     write_table(run, chosen, table)
     sheets = write_sheet(run, chosen, out / "next.png")

@@ -250,7 +250,7 @@ def test_the_doctor_reads_the_cluster(site: Site) -> None:
     assert "ok     slurm=gpu" in said
     assert "MaxArraySize is 1001" in said
     assert "no accounting" in said
-    assert "mem_gb asks for 65536 MB" in site.birds("doctor", "h200", status=2)
+    assert "mem_gb requests 65536 MB" in site.birds("doctor", "h200", status=2)
     assert "did you mean h200?" in site.birds("doctor", "h20", status=2)
 
 
