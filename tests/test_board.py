@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from composing import spec
@@ -12,6 +13,7 @@ from rich.console import Console
 from birds.core.spec import RunSpec
 from birds.core.state import State, not_started, root_cause
 from birds.core.sweep import titles, with_needs
+from birds.launch.foretold import Counts, efforts
 from birds.launch.live_table import duration, seconds_left, shown_runs, summary, view
 from birds.launch.progress import Board
 
@@ -188,3 +190,20 @@ def test_without_a_terminal_a_run_is_one_line_and_a_minute_another(
         monkeypatch.setattr("birds.launch.progress.MINUTE", 0.0)
         board.refresh()
     assert "1 of 2 runs finished, 1 running" in capsys.readouterr().err
+
+
+def test_the_effort_of_a_run_is_the_images_that_it_trains_on() -> None:
+    """Three epochs of 50,000 images are far more work than 20 epochs of 600; a ratio adds to it."""
+    counts = Counts(10, 10, labelled=600, unlabelled=50_000, valid=100, test=100, fewest=60)
+    words = ("split=90", "budget.pretrain.epochs=3", "budget.classify.epochs=20")
+    found = {}
+    for name in ("variant=B2", "variant=FixMatch", "variant=FixMatch extra_loss.ratio=3"):
+        made = spec(*name.split(), *words)
+        one = SimpleNamespace(spec=made, counts=counts)
+        runs = {run.key: run for run in made.lineage()}
+        found[name] = {runs[key].stage: value for key, value in efforts([one], runs).items()}
+    assert found["variant=B2"]["pretrain"] == 150_000
+    assert found["variant=B2"]["classify"] == 20 * 2 * 600, "20 steps are more than one pass"
+    single = found["variant=B2"]["classify"]
+    assert found["variant=FixMatch"]["classify"] == 2 * single
+    assert found["variant=FixMatch extra_loss.ratio=3"]["classify"] == 4 * single

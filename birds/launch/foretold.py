@@ -20,11 +20,13 @@ from birds.core.spec import RunSpec, Runtime, read_spec
 from birds.core.store import RunFolder
 from birds.data.images import UNLABELLED, Images
 from birds.data.split import Split
+from birds.launch.live_table import FROZEN
 
 FEW = 5  # labels per class; with fewer, differences are mostly chance
 MEANINGLESS = "smoke"  # the budget that only tests whether everything works
 PIXELS_A_SECOND = (2e5, 4e6)  # a guess for one core: large and small networks
 AROUND = 3.0  # seconds of a run outside training: reading, testing, saving
+FITTED = 200.0  # images whose training takes about as long as fitting a head
 READ = 200  # the newest records, which are read for their speed
 SPREAD = (0.7, 1.4)  # range of the speed of runs with the same encoder and another method
 
@@ -136,7 +138,7 @@ def _time_words(planned: Sequence[Planned], runs: Mapping[str, RunSpec]) -> str:
     left = [run for run in runs.values() if RunFolder(runs_dir, run).record() is None]
     if not left:
         return "time: none, every run is finished"
-    counts = {run.key: one.counts for one in planned for run in one.spec.lineage()}
+    counts = _counts_of(planned)
     speeds = _measured(runs_dir.glob("*/record.json"))
     lows, highs, measured = 0.0, 0.0, True
     for run in left:
@@ -158,6 +160,26 @@ def _time_words(planned: Sequence[Planned], runs: Mapping[str, RunSpec]) -> str:
     return f"time: about {span} for {runs_left}, {where} ({how})"
 
 
+def _counts_of(planned: Sequence[Planned]) -> dict[str, Counts | None]:
+    return {run.key: one.counts for one in planned for run in one.spec.lineage()}
+
+
+def efforts(planned: Sequence[Planned], runs: Mapping[str, RunSpec]) -> dict[str, float]:
+    """The rough relative duration of each run, by key: the images that it trains on.
+
+    Images of a frozen encoder count less. A fitted head counts as FITTED images.
+    """
+    counts = _counts_of(planned)
+    found: dict[str, float] = {}
+    for key, run in runs.items():
+        own = counts.get(key)
+        found[key] = FITTED
+        if own is not None and run.training is not None:
+            images = _images_trained(run, own) * (1.0 if run.views is None else FROZEN)
+            found[key] = max(FITTED, images)
+    return found
+
+
 def _images_trained(run: RunSpec, counts: Counts) -> int:
     """The largest number of images, repetitions included, that a run trains on."""
     training = run.training
@@ -166,14 +188,17 @@ def _images_trained(run: RunSpec, counts: Counts) -> int:
     per_pass = max(1, math.ceil(images / training.batch))
     passes = math.ceil(training.min_steps / per_pass)
     steps = min(passes * per_pass, training.max_steps or passes * per_pass)
-    beside = 2 if _learns_beside(run) else 1
+    beside = 1 + _ratio_beside(run)
     return beside * training.epochs * round(images * steps / per_pass)
 
 
-def _learns_beside(run: RunSpec) -> bool:
-    """Whether a training step uses unlabelled images together with the labelled ones."""
+def _ratio_beside(run: RunSpec) -> int:
+    """How many unlabelled images a training step uses for each labelled one."""
     loss = run.method.options.get("extra_loss")
-    return isinstance(loss, Mapping) and loss.get("name") != "none"
+    if not isinstance(loss, Mapping) or loss.get("name") == "none":
+        return 0
+    options = loss.get("options")
+    return int(options.get("ratio", 1)) if isinstance(options, Mapping) else 1
 
 
 def _seconds(run: RunSpec, images: int, speeds: Sequence[Speed]) -> tuple[float, float, bool]:

@@ -20,7 +20,7 @@ from birds.core.spec import RunSpec, UserError
 from birds.core.state import State, not_started, root_cause
 from birds.core.store import RunFolder
 from birds.core.sweep import LAST, Asked, Sweep, with_needs
-from birds.launch.foretold import foretold
+from birds.launch.foretold import efforts, foretold
 from birds.launch.local_workers import LocalSlots
 from birds.launch.looks import Asked as AskedJob
 from birds.launch.looks import Looks, read_goal, refuse_odd_looks, rounds
@@ -85,7 +85,10 @@ def _do(asked: Sequence[AskedJob], load_table: LoadTable) -> str:
     _refuse_odd_cluster(sweep)
     searching = bool(first.average_over)
     with sweep.claimed(first.runtime.runs_dir, runs, beside_older=searching) as named:
-        _work_and_tell(named, first, runs, load_table)
+        board = Board(
+            first.runtime.runs_dir, runs, efforts([p for _, job in asked for p in job], runs)
+        )
+        _work_and_tell(named, first, board, load_table)
     return named.name
 
 
@@ -111,12 +114,9 @@ def _do_in_looks(asked: Sequence[AskedJob], looks: Looks, load_table: LoadTable)
         print("\n".join(looks.look(runs_dir, name, goal.points, goal.gap).lines))
 
 
-def _work_and_tell(
-    sweep: Sweep, first: Planned, runs: dict[str, RunSpec], load_table: LoadTable
-) -> None:
+def _work_and_tell(sweep: Sweep, first: Planned, board: Board, load_table: LoadTable) -> None:
     """Run what is not finished; if it waits for the end, print the failures and the table."""
     runs_dir = first.runtime.runs_dir
-    board = Board(runs_dir, runs)
     _announce(board, runs_dir, sweep.shown_as(runs_dir))
     is_new = board.count(State.FINISHED) < len(board.runs)
     wait = first.launch.wait or first.slurm is None

@@ -33,9 +33,20 @@ def _levels_waiting(runs: Mapping[str, RunSpec]) -> dict[str, int]:
 
 
 class Board:
-    """Runs by key, in the order in which they should start, and their states."""
+    """Runs by key, in the order in which they should start, and their states.
 
-    def __init__(self, runs_dir: Path, runs: Mapping[str, RunSpec]) -> None:
+    Args:
+        runs_dir: the folder of runs.
+        runs: the runs by key.
+        efforts: their rough relative durations by key, for the remaining time.
+    """
+
+    def __init__(
+        self,
+        runs_dir: Path,
+        runs: Mapping[str, RunSpec],
+        efforts: Mapping[str, float] | None = None,
+    ) -> None:
         self.runs, self.titles = dict(runs), titles(runs)
         self._levels_waiting = _levels_waiting(self.runs)
         self.console = Console(stderr=True)
@@ -47,7 +58,7 @@ class Board:
         self.why: dict[str, str] = {}
         self._live: Live | None = None
         self._started = self._said = time.monotonic()
-        self._efforts = {key: effort(spec) for key, spec in self.runs.items()}
+        self._efforts = efforts or {key: effort(spec) for key, spec in self.runs.items()}
         self._found = [key for key, state in self.states.items() if state is State.FINISHED]
 
     def count(self, state: State) -> int:
