@@ -11,9 +11,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
 from analysis.markdown import markdown
 from birds.core.randomness import stream, stream_seed
@@ -95,6 +92,8 @@ def matched(label: Labels, cluster: Labels, classes: int) -> Labels:
     The matching has the largest number of images that agree (Kuhn 1955, 'Hungarian'). Images with
     the label -1 are ignored.
     """
+    from scipy.optimize import linear_sum_assignment
+
     known = label >= 0
     together = np.zeros((classes, classes), np.int64)
     np.add.at(together, (cluster[known], label[known]), 1)
@@ -112,6 +111,8 @@ def agreement(
     index. silhouette, silhouette_classes (-1 to 1): how well vectors are separated by cluster, and
     by true class.
     """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
     random = stream(seed, "shuffled")
     shuffled = [random.permutation(label) for _ in range(SHUFFLES)]
     return {
@@ -131,6 +132,8 @@ def silhouette(vectors: Vectors, group: Labels) -> float:
 
     NaN if all are in one group or each is its own group.
     """
+    from sklearn.metrics import silhouette_score
+
     groups = len(np.unique(group))
     return float(silhouette_score(vectors, group)) if 1 < groups < len(group) else float("nan")
 
@@ -143,6 +146,7 @@ def tsne(vectors: Vectors, perplexity: float, seed: int) -> Vectors:
     same picture.
     """
     from openTSNE import TSNE
+    from sklearn.decomposition import PCA
 
     components = min(COMPONENTS, *vectors.shape)
     reduced = PCA(components, random_state=0).fit_transform(vectors)

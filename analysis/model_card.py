@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from analysis.frame import predictions
 from analysis.latency import read_rows
 from analysis.markdown import markdown
 from birds.core.store import RunFolder
+from birds.metrics.proportions import wilson
 
 CONFUSED = 10  # pairs of classes that are listed
-LEVEL = 0.95
 
 
 def model_card(folder: RunFolder, sizes: dict[str, int], sentence: str) -> str:
@@ -66,7 +65,7 @@ def _accuracy(folder: RunFolder, row: dict[str, Any], sentence: str) -> str:
     saved = predictions(folder.path.parent, folder.key, "test_logits", "test_label")
     if saved is not None:
         right = int((saved[0].argmax(1) == saved[1]).sum())
-        ends = binomtest(right, len(saved[1])).proportion_ci(LEVEL, "wilson")
+        ends = wilson(right, len(saved[1]))
         words += f" (95 % interval {100 * ends.low:.1f} to {100 * ends.high:.1f}, over images)"
     words += f"; macro F1 {100 * row['test_macro_f1']:.1f} %."
     words += " The interval is for this model on similar images, not for the method."

@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from analysis.latency import CELL, cell_title
 from analysis.palette import OKABE_ITO, panels
 from birds.core.spec import UserError
+from birds.metrics import proportions
 
 MARKERS = "osD^vPX*<>"
 COLOURS = OKABE_ITO[:7]  # yellow is too light for a hollow marker
@@ -118,9 +118,5 @@ def pareto(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` images.
-
-    Wilson 1927, 10.1080/01621459.1927.10502953.
-    """
-    interval = binomtest(round(share * count), count).proportion_ci(method="wilson")
-    return interval.low, interval.high
+    """The 95 % interval of a share of `count` images."""
+    return proportions.wilson(round(share * count), count)

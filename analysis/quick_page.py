@@ -13,17 +13,16 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from analysis.latent_space import tsne
 from analysis.markdown import markdown
 from analysis.model_card import confused_pairs
 from analysis.palette import panels
 from birds.core.letters import labels
+from birds.metrics.proportions import wilson
 
 PERPLEXITY = 20.0
 NAMED = 20  # classes in the legend
-LEVEL = 0.95
 STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
     "img{max-width:100%}pre{background:#f4f4f4;padding:.6em;overflow-x:auto}"
@@ -34,7 +33,7 @@ def accuracy_words(found: Any) -> str:
     """A sentence with the cross-validated accuracy of each head, and the best one's interval."""
     images = len(found.label)
     right = int((found.probability.argmax(1) == found.label).sum())
-    ends = binomtest(right, images).proportion_ci(LEVEL, "wilson")
+    ends = wilson(right, images)
     others = [
         f"{name} {100 * value:.1f} %"
         for name, value in found.accuracy.items()

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from birds.core.errors import UserError
 from birds.core.store import RunFolder
+from birds.metrics.proportions import wilson
 
 TEMPERATURES = (0.01, 100.0)
-LEVEL = 0.95
 
 Scores = NDArray[np.floating]
 Labels = NDArray[np.int64]
@@ -51,13 +51,11 @@ class Calibration:
 
 
 def _rate(counted: tuple[int, int]) -> str:
-    """A proportion with Wilson's 95 % interval (1927, 10.1080/01621459.1927.10502953)."""
-    from scipy.stats import binomtest
-
+    """A proportion with its 95 % interval."""
     wrong, images = counted
     if not images:
         return "none"
-    ends = binomtest(wrong, images).proportion_ci(LEVEL, "wilson")
+    ends = wilson(wrong, images)
     return f"{100 * wrong / images:.1f} % [{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
 
 
