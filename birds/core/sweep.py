@@ -272,7 +272,8 @@ def read_sweep(runs_dir: Path, name: str) -> Sweep:
     if found is None:
         known = sorted(path.parent.name for path in runs_dir.glob("sweeps/*/sweep.json"))
         if not known:
-            raise UserError(f"there is no sweep in {runs_dir} yet; try make sweep-exp1")
+            asked = "" if name == LAST else f"no sweep {name!r}: "
+            raise UserError(f"{asked}there is no sweep in {runs_dir} yet; try make sweep-exp1")
         there = f"There are: {', '.join(known)}"
         raise UserError(f"no sweep {name!r} in {runs_dir}{nearest(name, known)} {there}")
     return found
