@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from analysis.frame import predictions
 from analysis.latency import read_rows
 from analysis.markdown import markdown
+from birds.core.proportions import wilson
 from birds.core.store import RunFolder
-from birds.metrics.proportions import wilson
 
 CONFUSED = 10  # pairs of classes that are listed
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from analysis.latency import CELL, cell_title
 from analysis.palette import OKABE_ITO, panels
+from birds.core import proportions
 from birds.core.spec import UserError
-from birds.metrics import proportions
 
 MARKERS = "osD^vPX*<>"
 COLOURS = OKABE_ITO[:7]  # yellow is too light for a hollow marker

@@ -19,7 +19,7 @@ from analysis.markdown import markdown
 from analysis.model_card import confused_pairs
 from analysis.palette import panels
 from birds.core.letters import labels
-from birds.metrics.proportions import wilson
+from birds.core.proportions import wilson
 
 PERPLEXITY = 20.0
 NAMED = 20  # classes in the legend

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birds.core.errors import UserError
+from birds.core.proportions import wilson
 from birds.core.store import RunFolder
-from birds.metrics.proportions import wilson
 
 TEMPERATURES = (0.01, 100.0)
 

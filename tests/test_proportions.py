@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from birds.metrics.proportions import wilson
+from birds.core.proportions import wilson
 
 
 @given(st.integers(1, 5000), st.floats(0, 1))
