@@ -85,9 +85,9 @@ def _take_apart(args: argparse.Namespace) -> None:
     """Read a folder of one folder with classes and one of unlabelled photos as those two."""
     from birds.data.names import means_no_class
 
-    folders = (
-        [path for path in args.place.iterdir() if path.is_dir()] if args.place.is_dir() else []
-    )
+    if not args.place.is_dir():
+        return
+    folders = [path for path in args.place.iterdir() if path.is_dir()]
     unlabelled = [path for path in folders if means_no_class(path.name)]
     classes = [path for path in folders if path not in unlabelled]
     if len(unlabelled) == len(classes) == 1 and not args.unlabelled:
@@ -150,11 +150,11 @@ def _command(args: argparse.Namespace, words: list[str], found: Any) -> str:
     own = [*words, f"data.classes={len(found.classes)}"]
     if args.unlabelled:
         own.append(f"data.unlabelled={args.unlabelled.resolve()}")
-    variants = [
-        "Logistic",
-        *["SelfTraining"] * (unlabelled or most >= 1),
-        *["A"] * (not args.weights),
-    ]
+    variants = ["Logistic"]
+    if unlabelled or most >= 1:
+        variants.append("SelfTraining")
+    if not args.weights:
+        variants.append("A")
     own += [f"data.labels_per_class={','.join(counts)}", f"variant={','.join(variants)}"]
     if args.weights:
         own += [f"encoder={args.library}", f"encoder.model={args.model}"]
