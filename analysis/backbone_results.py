@@ -46,9 +46,9 @@ def add(runs_dir: Path, file: Path = FILE) -> None:
     wanted = (found["stage"] == "classify") & (found["choice.data.classes"] == CLASSES) & frozen
     rows = []
     for record in found[wanted].to_dict("records"):
-        saved = predictions(runs_dir, record["key"], "test_hits_noise")
+        saved = predictions(runs_dir, record["key"], "test_logits", "test_label")
         if saved is not None:
-            told = np.packbits(saved[0][:, :1]).tobytes().hex()
+            told = np.packbits(saved[0].argmax(1) == saved[1]).tobytes().hex()
             kept = {name: record.get(column) for name, column in COLUMNS.items()}
             rows.append({"key": record["key"], **kept, "hits": told})
     known = load(file) if file.exists() else pd.DataFrame()

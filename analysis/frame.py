@@ -131,6 +131,15 @@ def predictions(runs_dir: Path, key: str, *names: str) -> list[NDArray[Any]] | N
         return None
 
 
+def noisy_hits(runs_dir: Path, key: str) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+    """The names (N,) of the images on which a run was tested under noise, and correct or not for
+    each of them and each noise level (N, L), 0 first; None if they are not saved.
+    """
+    saved = predictions(runs_dir, key, "test_image_noise", "test_hits_noise")
+    saved = saved or predictions(runs_dir, key, "test_image", "test_hits_noise")
+    return (saved[0], saved[1]) if saved else None
+
+
 def is_uneven(frame: pd.DataFrame) -> bool:
     """Whether class sizes differ by more than two to one, in labels or in test images; empty
     classes do not count.

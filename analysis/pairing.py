@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.frame import ASKED, asked_runs, predictions, refuse_mixed, short
+from analysis.frame import ASKED, asked_runs, noisy_hits, predictions, refuse_mixed, short
 from analysis.intervals import balancing_weights
 from analysis.variants import REFERENCE, variant
 from birds.core.errors import dotted
@@ -211,17 +211,25 @@ def _right(runs_dir: Path, key: str, *, noisy: bool, balanced: bool = False) -> 
     With `balanced`, a correct answer is weighted by the inverse of the class's number of images.
     Returns None if it is missing or was not measured.
     """
-    names = ("test_hits_noise",) if noisy else ("test_logits", "test_label")
     record = load_records(runs_dir, [key])
-    saved = predictions(runs_dir, key, "test_image", *names)
+    if noisy:
+        return None if record.empty else _right_under_noise(runs_dir, key, record)
+    saved = predictions(runs_dir, key, "test_image", "test_logits", "test_label")
     if record.empty or saved is None:
         return None
-    right = saved[1][:, 1:] if noisy else saved[1].argmax(1) == saved[2]
+    right = saved[1].argmax(1) == saved[2]
     counted = right * balancing_weights(saved[2]) if balanced else right.astype(float)
-    frame = pd.DataFrame(counted, index=saved[0])
-    if noisy and "test_noise" in record:
+    return pd.DataFrame(counted, index=saved[0])
+
+
+def _right_under_noise(runs_dir: Path, key: str, record: pd.DataFrame) -> pd.DataFrame | None:
+    hits = noisy_hits(runs_dir, key)
+    if hits is None or hits[1].shape[1] < 2:
+        return None
+    frame = pd.DataFrame(hits[1][:, 1:].astype(float), index=hits[0])
+    if "test_noise" in record:
         frame.columns = pd.Index(record["test_noise"].iloc[0][1:])
-    return frame if len(frame.columns) else None
+    return frame
 
 
 def _in_all(frames: list[pd.DataFrame]) -> list[Any]:

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.frame import predictions
+from analysis.frame import noisy_hits
 from analysis.statistics import crossed
 from analysis.variants import REFERENCE, variant
 from birds.core.record import load_records
@@ -75,7 +75,7 @@ Cells = dict[tuple[Any, ...], pd.Series]  # for each cell, its rows by seed
 
 def add(runs_dir: Path, file: Path = FILE) -> None:
     """Append the finished classifiers of a runs folder to the file, if they were tested under
-    noise.
+    noise on all test images (robustness_images=null).
 
     A run replaces an earlier one with the same choices and seed.
     """
@@ -83,9 +83,9 @@ def add(runs_dir: Path, file: Path = FILE) -> None:
     found["gpu"] = found["device_name"].where(found["device"].str.startswith("cuda"))
     rows = []
     for record in found[found["stage"] == "classify"].to_dict("records"):
-        saved = predictions(runs_dir, record["key"], "test_hits_noise")
-        if saved is not None:
-            rows.append(_line(record, saved[0]))
+        saved = noisy_hits(runs_dir, record["key"])
+        if saved is not None and len(saved[1]) == record["images_test"]:
+            rows.append(_line(record, saved[1]))
     known = pd.read_csv(file, dtype={"key": str}) if file.exists() else pd.DataFrame()
     both = pd.concat([known, pd.DataFrame(rows)])
     both = both.reindex(columns=["key", *CHOICES, *KEPT, *METRICS, "hits"])

@@ -20,7 +20,7 @@ from analysis.frame import (
     chance,
     is_uneven,
     meaningless,
-    predictions,
+    noisy_hits,
     pretraining_seconds,
     sweep_frame,
     swept_choices,
@@ -115,13 +115,12 @@ def _under_noise(runs_dir: Path, cell: pd.DataFrame) -> dict[str, float]:
         return {}
     noise = cell["test_noise"].iloc[0]
     mean = np.mean(cell["test_accuracy_noise"].tolist(), axis=0)
-    hits = [predictions(runs_dir, key, "test_hits_noise", "test_image") for key in cell["key"]]
+    saved = [noisy_hits(runs_dir, key) for key in cell["key"]]
     half = np.full(len(noise), np.nan)
-    is_crossed = len(hits) > 1 and cell["images_test"].min() >= FEWEST_IMAGES
-    if is_crossed and all(hits) and len({one[1].tobytes() for one in hits if one}) == 1:
-        half = crossed(
-            np.array([one[0].T for one in hits if one], float).swapaxes(0, 1)
-        ).satterthwaite()
+    hits = [one[1] for one in saved if one]
+    on_same_images = len({one[0].tobytes() for one in saved if one}) == 1
+    if len(hits) == len(saved) > 1 and on_same_images and len(hits[0]) >= FEWEST_IMAGES:
+        half = crossed(np.array([one.T for one in hits], float).swapaxes(0, 1)).satterthwaite()
     means = {f"accuracy_noise_{share:g}": float(a) for share, a in zip(noise, mean, strict=True)}
     return means | {f"half_noise_{share:g}": float(h) for share, h in zip(noise, half, strict=True)}
 

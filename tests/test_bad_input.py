@@ -221,6 +221,7 @@ WRONG_VALUES = [
     (["device=tpu"], ["device=tpu is not supported; choose auto, cpu, mps, cuda or cuda:N"]),
     (["device=1"], ["device=1 is not supported; choose auto, cpu, mps, cuda or cuda:N"]),
     (["precision=64"], ["precision=64", "choose auto, 32, bf16 or 16"]),
+    (["robustness_images=0"], ["robustness_images=0", "choose 1 or more"]),
     (["features=hot"], ["features=hot", "choose cached or live"]),
     (["dry_run=perhaps"], ["dry_run=perhaps: choose true or false"]),
 ]

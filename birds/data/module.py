@@ -27,7 +27,7 @@ from birds.data.split import Split
 Batch = dict[str, Tensor]
 Places = list[tuple[int, int]]  # (view, position in the part) of each image of a batch
 EVALUATION_BATCH = 64
-NOISY = "noisy"  # the test images a second time, always as images, for the test under noise
+NOISY = "noisy"  # test images a second time, always as images, for the test under noise
 
 
 class ImageData(L.LightningDataModule):

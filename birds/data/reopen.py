@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from birds.core.randomness import stream
 from birds.core.spec import Part, RunSpec, Runtime, UserError
 from birds.core.store import RunFolder
 from birds.data.images import Images
-from birds.data.module import ImageData
+from birds.data.module import NOISY, ImageData
 from birds.data.pool import read_pool
 from birds.data.prepare import READER, chosen_pool, cut_as_asked, decode_as_asked, load_images
 from birds.data.split import Split
@@ -29,7 +33,20 @@ def _beside(
     cut = cut_as_asked(spec, images)
     pixels = decode_as_asked(images, spec, runtime.cache_dir)
     more = decode_as_asked(pool, spec, runtime.cache_dir) if pool else None
-    return ImageData(spec, images, pixels, cut, accumulate, more, pool), cut
+    data = ImageData(spec, images, pixels, cut, accumulate, more, pool)
+    data.rows[NOISY] = noisy_rows(images, spec.data.seed, runtime.robustness_images)
+    return data, cut
+
+
+def noisy_rows(images: Images, seed: int, most: int | None) -> NDArray[np.int64]:
+    """The rows of the test images that are also tested under noise, ascending: at most `most`.
+
+    They are drawn with the data set's seed, so every run sees the same ones, and a smaller sample
+    is a part of a larger one.
+    """
+    rows = images.rows("test")
+    drawn = stream(seed, "noisy images").permutation(len(rows))[:most]
+    return rows[np.sort(drawn)]
 
 
 def reopened(
@@ -66,17 +83,17 @@ def reopened(
         source=source,
         skip_unreadable=True,  # if the run did not skip any, the digest will differ
         allow_untested=True,
-        pool_root=recorded.get("runtime.pool_root"),
-        **_reader(recorded),
+        **_as_recorded(recorded),
     )
     images = load_images(spec.data, runtime)
     pool = _pool_of(spec, images, runtime) if with_pool else None
     return _beside(pool, spec, images, runtime)[0]
 
 
-def _reader(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """The recorded options of the reader, except those that are relaxed here."""
+def _as_recorded(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The recorded pool, sample under noise and reader, except the options that are relaxed here."""
     kept = [name for name in READER if name not in ("skip_unreadable", "allow_untested")]
+    kept += ["pool_root", "robustness_images"]
     return {name: recorded.get(f"runtime.{name}") for name in kept}
 
 

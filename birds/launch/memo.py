@@ -34,6 +34,7 @@ NEVER_READ = (  # keys that do not change a spec: where and how runs run
     "compile",
     "features",
     "encode",
+    "robustness_images",
     "slots",
     "dry_run",
     "sweep",

@@ -30,6 +30,7 @@ from birds.launch.foretold import Counts, counted
 from birds.launch.memo import memo_in
 
 C = TypeVar("C", bound=Choices)
+HOW = ("device", "threads", "features", "encode", "compile", "robustness_images")
 
 
 class Launch(Choices):
@@ -139,7 +140,7 @@ def _refuse_odd_runtime(values: Mapping[str, Any]) -> None:
 
 
 def _runtime(values: Mapping[str, Any]) -> Runtime:
-    chosen = {name: values[name] for name in ("device", "threads", "features", "encode", "compile")}
+    chosen = {name: values[name] for name in HOW}
     chosen |= {
         "runs_dir": Path(str(values["runs_dir"])).expanduser().resolve(),
         "cache_dir": Path(str(values["cache_dir"])).expanduser().resolve(),

@@ -47,10 +47,12 @@ def test_runs_are_added_once(tmp_path: Path) -> None:
     for seed in (0, 1):
         words = "variant=Logistic split=90 data.classes=20 robustness=false"
         made = asked(f"{words} seed={seed}")
-        right = np.random.default_rng(seed).random((500, 1)) < 0.7
+        right = np.random.default_rng(seed).random(500) < 0.7
         measures = {"test_accuracy": float(right.mean()), "valid_accuracy": 0.5}
         key = finish(tmp_path / "runs", made, device="cpu", **measures)
-        np.savez(RunFolder(tmp_path / "runs", key).predictions_file, test_hits_noise=right)
+        file_of_run = RunFolder(tmp_path / "runs", key).predictions_file
+        logits = np.where(right[:, None], [1.0, 0.0], [0.0, 1.0])
+        np.savez(file_of_run, test_logits=logits, test_label=np.zeros(500, int))
     for _ in range(2):
         add(tmp_path / "runs", file)
         assert len(load(file)) == before + 2

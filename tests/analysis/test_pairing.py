@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_up import asked, finish, print_comparisons, sweep
 
+from analysis import frame
 from analysis.comparisons import as_markdown, compare_sweep
 from analysis.palette import look
 from analysis.tables import sweep_table
@@ -148,6 +149,26 @@ def test_only_shared_levels_of_noise_are_compared(tmp_path: Path) -> None:
     ask(tmp_path, "off", {"split=70 variant=A robustness=false": 0.5, "split=70 variant=B2": 0.7})
     assert compare_sweep(tmp_path, "off", noisy=True)["seeds"].tolist() == [0]
     print_comparisons(tmp_path, "off")
+
+
+def test_runs_tested_under_noise_on_other_images_are_compared_on_those_that_both_have(
+    tmp_path: Path,
+) -> None:
+    cells = {"split=90 variant=A": 0.5, "split=90 variant=B2": 0.7}
+    keys = ask(tmp_path, "samples", cells)
+    for key in keys[:3]:  # A
+        file = RunFolder(tmp_path, key).predictions_file
+        arrays = dict(np.load(file))
+        kept = np.arange(0, IMAGES, 3)
+        arrays["test_image_noise"] = arrays["test_image"][kept]
+        arrays["test_hits_noise"] = arrays["test_hits_noise"][kept]
+        np.savez(file, **arrays)
+    sides = [frame.noisy_hits(tmp_path, key) for key in (keys[0], keys[3])]
+    assert [len(hits) for _, hits in sides] == [len(kept), IMAGES]
+    row = compare_sweep(tmp_path, "samples", noisy=True).iloc[0]
+    first = [frame.noisy_hits(tmp_path, key)[1][:, 1:] for key in keys[:3]]
+    second = [frame.noisy_hits(tmp_path, key)[1][kept, 1:] for key in keys[3:]]
+    assert row["gap"] == pytest.approx(np.mean(second) - np.mean(first))
 
 
 def test_a_variant_that_nobody_foresaw_is_compared_with_a_and_has_a_look(tmp_path: Path) -> None:

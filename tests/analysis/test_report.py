@@ -129,9 +129,10 @@ def mutated(dice: random.Random, runs_dir: Path, out: Path) -> tuple[str, Path, 
     return f"{file.name}, line {number + 1}", file, "".join(lines).encode()
 
 
-def test_a_hundred_planted_changes_are_all_named(without_latex: Path, runs_dir: Path) -> None:
+@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])
+def test_planted_changes_are_all_named(without_latex: Path, runs_dir: Path, count: int) -> None:
     dice = random.Random(0)
-    for _ in range(100):
+    for _ in range(count):
         named, file, changed = mutated(dice, runs_dir, without_latex)
         before = file.read_bytes()
         if changed is None:

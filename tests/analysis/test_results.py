@@ -32,13 +32,18 @@ def test_runs_of_this_recipe_are_added_as_cells_of_their_own(
     file = Path(shutil.copy(FILE, tmp_path / "runs.csv"))
     before = pd.read_csv(file)
     for variant, right in (("A", 0.5), ("B1", 0.8)):
-        for seed in (0, 1):
+        for seed in (0, 1, 2):
             made = asked(f"variant={variant} split=90 data.classes=3 seed={seed}")
             told = np.random.default_rng(seed).random((50, 6)) < right
             accuracy = float(told[:, 0].mean())
             measured = {"test_accuracy": accuracy, "test_macro_f1": 0.5, "valid_accuracy": 0.5}
+            measured["images_test"] = 50
             key = finish(tmp_path / "runs", made, device="cpu", **measured)
-            np.savez(RunFolder(tmp_path / "runs", key).predictions_file, test_hits_noise=told)
+            names = np.array([f"{n}.png" for n in range(50)])
+            tested = {"test_image_noise": names, "test_hits_noise": told}
+            if seed == 2:  # tested under noise on a sample of its images
+                tested = {name: values[:20] for name, values in tested.items()}
+            np.savez(RunFolder(tmp_path / "runs", key).predictions_file, **tested)
     for _ in range(2):  # adding twice changes nothing
         add(tmp_path / "runs", file)
         after = pd.read_csv(file)

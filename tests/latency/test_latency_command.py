@@ -165,6 +165,7 @@ def test_too_few_rounds_and_no_time_are_refused() -> None:
         refuse_too_little(41, -1)
 
 
+@pytest.mark.slow
 def test_torch_compile_computes_what_eager_computes_at_every_shape(tiny_run) -> None:  # type: ignore[no-untyped-def]
     from birds.use.latency.entries import eager, load_network
 

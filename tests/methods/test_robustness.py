@@ -14,6 +14,8 @@ from composing import spec
 from made_specs import SMALL, fitted, given, job_for
 from small_data import data_for
 
+from birds.data.module import NOISY
+from birds.data.reopen import noisy_rows
 from birds.methods.classify._robustness import accuracy_under_noise, hits_under_noise
 
 LEVELS = (0.05, 0.1, 0.2, 0.4, 0.6)
@@ -104,4 +106,42 @@ def test_levels_are_those_asked_for_and_two_seeds_see_the_same_noise(tmp_path: P
 def test_accuracy_is_the_mean_over_images_at_each_level() -> None:
     hits = torch.tensor([[True, True, False], [True, False, False]])
     found = accuracy_under_noise(hits, (0.1, 0.5))
-    assert found == {"test_noise": [0.0, 0.1, 0.5], "test_accuracy_noise": [1.0, 0.5, 0.0]}
+    assert found == {
+        "test_noise": [0.0, 0.1, 0.5],
+        "test_accuracy_noise": [1.0, 0.5, 0.0],
+        "test_noise_images": 2,
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("words", ["variant=A", "variant=B1", "variant=B0 head=svm"])
+def test_a_sample_of_the_images_has_the_hits_that_all_images_have(
+    tmp_path: Path, words: str
+) -> None:
+    made = spec(*words.split(), *SMALL)
+    hits, names = [], []
+    for most in (None, 5):
+        data = data_for(made)
+        data.rows[NOISY] = noisy_rows(data.images, made.data.seed, most)
+        job = job_for(made, data, tmp_path / str(most), given(made))
+        _, measured = fitted(job)
+        saved = np.load(job.folder.predictions_file)
+        hits.append(saved["test_hits_noise"])
+        names.append(saved["test_image_noise"].tolist())
+        assert measured["test_noise_images"] == len(hits[-1]) == len(names[-1])
+        assert measured["test_accuracy_noise"] == pytest.approx(hits[-1].mean(0).tolist())
+        right = saved["test_logits"].argmax(1) == saved["test_label"]
+        clean = dict(zip(saved["test_image"].tolist(), right, strict=True))
+        assert [clean[name] for name in names[-1]] == hits[-1][:, 0].tolist()
+    places = [names[0].index(name) for name in names[1]]
+    assert len(places) == 5
+    assert np.array_equal(hits[0][places], hits[1])
+
+
+def test_a_smaller_sample_is_a_part_of_a_larger_one() -> None:
+    images = data_for(spec("variant=A", *SMALL)).images
+    small, large, every = (set(noisy_rows(images, 3, most).tolist()) for most in (4, 9, None))
+    assert (len(small), len(large)) == (4, 9)
+    assert small < large < every == set(images.rows("test").tolist())
+    assert small != set(noisy_rows(images, 4, 4).tolist())
+    assert set(noisy_rows(images, 3, 1000).tolist()) == every

@@ -96,6 +96,7 @@ def submitter(site: Site, monkeypatch: pytest.MonkeyPatch) -> Submitter:
     return Submitter(site, Order(sweep.name, sweep.runtime, profile), sweep.specs(site.runs_dir))
 
 
+@pytest.mark.slow
 def test_a_submitter_killed_at_any_step_and_asked_again_submits_each_run_once(
     submitter: Submitter,
 ) -> None:
@@ -137,6 +138,7 @@ def test_two_people_start_the_same_sweep_at_once(site: Site) -> None:
     assert all("| 75/25" in words for words in said)
 
 
+@pytest.mark.slow
 def test_scancel_loses_a_run_that_asking_again_brings_back(site: Site) -> None:
     process = site.start("variant=A", "seed=0,905", "launch.canary=false")
     site.until(lambda: len(site.events("started")) == 2 and site.values() and site.epoch())
@@ -195,6 +197,7 @@ def test_out_of_memory_in_one_run_touches_no_other(site: Site) -> None:
     site.all_done(6)
 
 
+@pytest.mark.slow
 def test_the_controller_restarts_during_a_sweep(site: Site) -> None:
     process = site.start(*SWEEP)
     site.until(lambda: "RUNNING" in site.jobs())

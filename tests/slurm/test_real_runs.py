@@ -49,7 +49,7 @@ def train_here(site: Site, runs_dir: Path, *words: str) -> str:
 def test_records_equal_those_of_this_machine_even_after_a_warning(
     site: Site, tmp_path: Path
 ) -> None:
-    longer = ("budget.pretrain.epochs=80", "budget.pretrain.patience=80")
+    longer = ("budget.pretrain.epochs=40", "budget.pretrain.patience=40")
     process = site.start("variant=B2", *longer, script=[str(ROOT / "train.py")])
     site.until(lambda: site.epoch() >= 2)
     site.cluster.run("scancel", "--signal=USR2", site.status()[0]["job"])
@@ -60,11 +60,11 @@ def test_records_equal_those_of_this_machine_even_after_a_warning(
     assert results(site.runs_dir) == results(tmp_path / "here")
     log = site.birds("logs", site.status()[0]["key"][:8])
     assert "stopped before epoch" in log
-    assert log.count("epoch 1/80") == 1, "it began again instead of going on"
+    assert log.count("epoch 1/40") == 1, "it began again instead of going on"
 
 
 def test_a_requeued_run_stays_one_wandb_run(site: Site) -> None:
-    longer = ("budget.classify.epochs=90", "budget.classify.patience=90", "tracking=offline")
+    longer = ("budget.classify.epochs=45", "budget.classify.patience=45", "tracking=offline")
     site.settings = [word for word in site.settings if word != "tracking=none"]
     process = site.start("variant=A", *longer, script=[str(ROOT / "train.py")])
     site.until(lambda: site.epoch() >= 2)
@@ -92,6 +92,7 @@ def test_stock_launchers_end_in_the_same_records(site: Site, tmp_path: Path, lau
     assert "3 runs: 3 already finished" in said
 
 
+@pytest.mark.slow
 def test_a_search_averages_seeds_survives_being_killed_and_shows_its_trials(site: Site) -> None:
     """Started and killed on this machine, finished on SLURM: the study is the same."""
     slurm, search = (

@@ -21,6 +21,7 @@ from birds.core.checkpoint import saved_weights
 from birds.core.parts import options_of
 from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder, write_atomically
+from birds.data.module import NOISY
 from birds.encoders import blank_encoders, create_encoder, seeded_encoder
 from birds.methods import Job
 from birds.methods.classify._balance import class_weights, oversampled
@@ -186,10 +187,10 @@ class FittedClassifier(nn.Module):
         return {"images_without_keypoint": sum(counts)}
 
     def _noisy_hits(self, job: Job) -> Tensor:
-        label = job.data.label[job.data.rows["test"]]
+        label = job.data.label[job.data.rows[NOISY]]
         hits = []
         for level in job.spec.noise_levels:
-            scores = self.scores(features_of(self.encoder, job, "test", noise=level))
+            scores = self.scores(features_of(self.encoder, job, NOISY, noise=level))
             hits.append(torch.from_numpy(scores.argmax(1) == label))
         return torch.stack(hits, dim=1)
 

@@ -22,7 +22,7 @@ from birds.core.parts import options_of
 from birds.core.randomness import stream_seed
 from birds.core.spec import RunSpec
 from birds.core.store import RunFolder
-from birds.data.module import Batch
+from birds.data.module import NOISY, Batch
 from birds.encoders import seeded_encoder
 from birds.methods import Job
 from birds.methods.classify._balance import class_weights
@@ -190,7 +190,7 @@ class GradientClassifier(GradientMethod):
 
     def test_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
         part = self.trainer.datamodule.test_parts[dataloader_idx]  # type: ignore[attr-defined]
-        if part == "noisy":
+        if part == NOISY:
             levels, seed = self.spec.noise_levels, self.spec.data.seed
             self._hits.append(hits_under_noise(self, batch, levels, seed).cpu())
             return

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from birds.core.guesses import telling
 from birds.core.store import write_atomically
 from birds.core.thumbnails import save_thumbnails
+from birds.data.module import NOISY
 from birds.methods import Job
 from birds.methods.classify._robustness import accuracy_under_noise
 from birds.metrics.classification import classification_metrics
@@ -25,21 +26,23 @@ def measured_predictions(
 ) -> dict[str, Any]:
     """The record's metrics of the test and validation images, and the training accuracy.
 
-    `noisy_hits`: correct or not, per test image and noise level; None without a test under noise.
+    `noisy_hits`: correct or not, per image of the test under noise and noise level; None without
+    such a test.
     The predictions of the test and validation images are saved in the run's folder.
     """
     test = predicted["test"]
     clean = test["logits"].argmax(1) == test["label"]
-    hits = clean[:, None]
+    hits, rows = clean[:, None], test["row"]
     measured: dict[str, Any] = {}
     if noisy_hits is not None:
-        hits = torch.cat([clean[:, None], noisy_hits], dim=1)
+        rows = torch.from_numpy(job.data.rows[NOISY])
+        hits = torch.cat([hits[torch.isin(test["row"], rows)], noisy_hits], dim=1)
         measured |= accuracy_under_noise(hits, job.spec.noise_levels)
     labelled = predicted.pop("labelled", None)
     if labelled is not None:
         right = labelled["logits"].argmax(1) == labelled["label"]
         measured["train_accuracy"] = right.double().mean().item()
-    save_predictions(predicted, hits, job)
+    save_predictions(predicted, hits, rows, job)
     save_telling_images(test, job)
     for part, saved in predicted.items():
         measured |= classification_metrics(saved["logits"], saved["label"], prefix=f"{part}_")
@@ -51,14 +54,20 @@ def measured_predictions(
     return measured
 
 
-def save_predictions(predicted: Predictions, hits: Bool[Tensor, "N L"], job: Job) -> None:
-    """Write logits, labels and image names of each part, and the hits at every noise level."""
+def save_predictions(
+    predicted: Predictions, hits: Bool[Tensor, "N L"], rows: Int64[Tensor, N], job: Job
+) -> None:
+    """Write logits, labels and image names of each part, and the hits at every noise level.
+
+    `rows` are those of the images in `hits`.
+    """
     images = job.data.images
+    names = np.array(images.ids)
     arrays: dict[str, Any] = {
         "classes": np.array(images.classes),
         "test_hits_noise": hits.numpy(),
+        "test_image_noise": names[rows.numpy()],
     }
-    names = np.array(images.ids)
     for part, saved in predicted.items():
         arrays[f"{part}_logits"] = saved["logits"].numpy()
         arrays[f"{part}_label"] = saved["label"].numpy()

@@ -7,6 +7,7 @@ same noise, and pixels that are replaced at one level are also replaced at every
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,11 +46,10 @@ def hits_under_noise(
     return torch.stack(hits, dim=1)
 
 
-def accuracy_under_noise(
-    hits: Bool[Tensor, "N L"], levels: Sequence[float]
-) -> dict[str, list[float]]:
-    """The record's columns: the noise levels, 0 first, and the accuracy at each."""
+def accuracy_under_noise(hits: Bool[Tensor, "N L"], levels: Sequence[float]) -> dict[str, Any]:
+    """The record's columns: the noise levels, 0 first, the accuracy at each, and how many images."""
     return {
         "test_noise": [0.0, *levels],
         "test_accuracy_noise": hits.double().mean(0).tolist(),
+        "test_noise_images": len(hits),
     }

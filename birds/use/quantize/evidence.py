@@ -14,6 +14,7 @@ from torch import Tensor
 from birds.core.randomness import stream
 from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder
+from birds.data.module import NOISY
 from birds.data.reopen import reopened
 from birds.methods.classify._robustness import accuracy_under_noise, hits_under_noise
 from birds.metrics.classification import classification_metrics
@@ -98,16 +99,17 @@ class Evidence:
         found: dict[str, Any] = {}
         if self.spec.noise_levels:
             clean = said["test"].argmax(1) == self.label["test"]
-            found |= self._under_noise(classify, clean)
+            tested = np.isin(self.rows["test"], self.data.rows[NOISY])
+            found |= self._under_noise(classify, clean[tested])
         for part, logits in said.items():
             label = torch.from_numpy(self.label[part])
             found |= classification_metrics(torch.from_numpy(logits), label, prefix=f"{part}_")
         return found
 
-    def _under_noise(self, model: Classifier, clean: NDArray[np.bool_]) -> dict[str, list[float]]:
-        """The accuracy on the test part under salt-and-pepper noise, as in the record.
+    def _under_noise(self, model: Classifier, clean: NDArray[np.bool_]) -> dict[str, Any]:
+        """The accuracy under salt-and-pepper noise, on the test images of the record.
 
-        `clean` (N,): correct or not without noise.
+        `clean` (N,): correct or not without noise, for each of these images.
         """
 
         def classify(image: Tensor) -> Tensor:
@@ -117,7 +119,7 @@ class Evidence:
         levels, seed = self.spec.noise_levels, self.spec.data.seed
         hits = [torch.from_numpy(clean)[:, None]]
         noisy = []
-        for batch in self.data.evaluation_batches("test"):
+        for batch in self.data.evaluation_batches(NOISY):
             noisy.append(hits_under_noise(classify, batch, levels, seed))
         hits.append(torch.cat(noisy))
         return accuracy_under_noise(torch.cat(hits, dim=1), levels)
