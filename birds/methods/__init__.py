@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from birds.core.machine import Machine
 from birds.core.parts import options_of, part_class
 from birds.core.spec import RunSpec, Runtime, UserError
+from birds.core.stopwatch import Stopwatch
 from birds.core.store import RunFolder
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Job:
     """What a method gets besides its options: the data, the runs it builds on, and where it works.
 
     given: the finished methods that the run needs, in the order of `spec.needs`.
-    log: the run in W&B, or None.
+    log: the run in W&B, or None. watch: the seconds of the run's phases.
     """
 
     spec: RunSpec
@@ -36,6 +37,7 @@ class Job:
     say: Callable[[str], object]
     should_stop: Callable[[], bool]
     log: Any = None
+    watch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
 
 
 class Method(Protocol):

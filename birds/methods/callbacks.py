@@ -11,6 +11,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from birds.core.spec import Training
+from birds.core.stopwatch import Stopwatch
 from birds.core.store import RunFolder, Stopped, write_text
 
 TOLD = {  # what a run reports after each epoch: name in the report -> column of the curves
@@ -33,6 +34,7 @@ class Curves(Callback):
         training: Training,
         say: Callable[[str], object],
         monitored: str | None,
+        watch: Stopwatch,
     ) -> None:
         self.rows: list[dict[str, float]] = []
         self.train_seconds = 0.0
@@ -41,6 +43,7 @@ class Curves(Callback):
         self._training = training
         self._say = say
         self._monitored = monitored
+        self._watch = watch
         self._epoch_started = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class Curves(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._epoch_started = time.perf_counter()
+        self._watch.begin("train")
         if trainer.current_epoch == 0:
             self._folder.report(state="running", epoch=0, epochs=self._training.epochs)
 

@@ -75,11 +75,12 @@ class GradientMethod(L.LightningModule):
     def fit(self, job: Job) -> dict[str, Any]:
         """Train to the end, from the last checkpoint if there is a complete one."""
         hush()
-        curves = Curves(job.folder, self.training_choices, job.say, self.monitored)
+        curves = Curves(job.folder, self.training_choices, job.say, self.monitored, job.watch)
         trainer = self._new_trainer(job, curves)
         with trainer.precision_plugin.forward_context():
             compiled = self.before_fit(job)
         self._fit(trainer, job, curves)
+        job.watch.begin("prepare")
         best = read_checkpoint(job.folder.checkpoint("best"))
         assert best is not None
         self.load_state_dict(best["state_dict"])
@@ -97,7 +98,9 @@ class GradientMethod(L.LightningModule):
     def measure(self, job: Job) -> dict[str, Any]:
         """Test with the best checkpoint if there is a `test_step`; returns metrics and costs."""
         if is_overridden("test_step", self):
+            self._watch = job.watch
             self._tester.test(self, job.data, verbose=False)
+        job.watch.begin("save")
         measured = self.tested(job)
         return measured | self.costs(job)
 

@@ -1,7 +1,6 @@
 """Trains one run, from its spec to its record. `run` shows the whole process; read it first."""
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from birds.core.files import remember_files
 from birds.core.machine import resolve
 from birds.core.record import Record, make_record
 from birds.core.spec import RunSpec, Runtime
+from birds.core.stopwatch import Stopwatch
 from birds.core.store import FULL, Orphaned, RunFolder, Stopped, disk_full
 from birds.core.triage import failure_of
 from birds.data.module import ImageData
@@ -66,26 +66,31 @@ def voice(spec: RunSpec) -> Callable[[str], None]:
 
 def _record(spec: RunSpec, runtime: Runtime, folder: RunFolder, should_stop: ShouldStop) -> Record:
     """Load the data, fit the method, and measure it; returns the record."""
+    watch = Stopwatch()
+    watch.begin("open")
     machine = resolve(runtime)
     remember_files(runtime.files)
-    started = time.perf_counter()
     data, split = opened(spec, runtime, folder.accumulate)
     refuse_without_unlabelled(spec, len(data.rows["unlabelled"]))
     if machine.device.type == "cuda":
         data.keep_on(machine.device)
+    watch.begin("prepare")
     log = tracker(spec, folder.tracking, runtime.tracking)
     given = tuple(_given(needed, runtime, data) for needed in spec.needs)
     say = voice(spec)
-    job = Job(spec, data, given, folder, machine, runtime, say, should_stop, log)
+    job = Job(spec, data, given, folder, machine, runtime, say, should_stop, log, watch)
     filtered = leave_far_out(job, spec.pool.filter) if spec.pool.filter else {}
     method = create_method(job)
     measured: dict[str, Any] = filtered | method.fit(job)
     folder.report(**(folder.progress() | {"state": "testing"}))
+    watch.begin("test")
     measured |= method.measure(job)
     measured |= _counts(data, split) | machine.record()
     measured |= {f"runtime.{name}": value for name, value in _columns(runtime).items()}
     measured |= _origin_of_weights(spec, runtime)
-    measured["cost_attempt_seconds"] = time.perf_counter() - started
+    seconds = watch.seconds()
+    measured |= {f"cost_seconds_{phase}": spent for phase, spent in seconds.items()}
+    measured["cost_attempt_seconds"] = sum(seconds.values())
     record = make_record(spec, split.digest, measured)
     if log:
         scalars = {k: v for k, v in measured.items() if isinstance(v, int | float | str)}

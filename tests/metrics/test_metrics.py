@@ -7,10 +7,11 @@ import pytest
 import torch
 from sklearn import metrics as sk
 from torch import nn
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from birds.metrics.classification import classification_metrics
 from birds.metrics.cost import forward_flops, parameter_counts
-from birds.metrics.reconstruction import photo_scores, reconstruction_metrics
+from birds.metrics.reconstruction import photo_scores, reconstruction_metrics, similarity
 
 
 def predictions(classes: int = 6, images: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,3 +81,17 @@ def test_costs_of_a_known_layer() -> None:
     assert forward_flops(layer, (3, 16, 16), cpu) == 2 * 216 * 16 * 16
     grey = nn.Conv2d(1, 8, 3, padding=1, bias=False)
     assert forward_flops(grey, (1, 28, 28), cpu) == 2 * 72 * 28 * 28
+
+
+@pytest.mark.parametrize("shape", [(3, 128, 128), (1, 28, 28), (3, 8, 40)])
+def test_ssim_is_that_of_torchmetrics(shape: tuple[int, int, int]) -> None:
+    random = torch.Generator().manual_seed(0)
+    one = torch.rand(4, *shape, generator=random)
+    one[3] = 0.5  # without any contrast
+    two = (one + 0.1 * torch.randn(4, *shape, generator=random)).clamp(0, 1)
+    expected = structural_similarity_index_measure(one, two, data_range=1.0, reduction="none")
+    assert torch.allclose(similarity(one, two), expected, atol=1e-5)
+    assert torch.allclose(similarity(one, one), torch.ones(4), atol=1e-6)
+    with torch.autocast("cpu", torch.bfloat16):  # where a run of that precision is tested
+        assert torch.equal(similarity(one, two), similarity(one, two).float())
+        assert torch.allclose(similarity(one, two), expected, atol=1e-5)

@@ -131,6 +131,7 @@ class FittedClassifier(nn.Module):
     def fit(self, job: Job) -> dict[str, Any]:
         """Encode every image once, fit the head on the labelled ones, and save both."""
         started = time.perf_counter()
+        job.watch.begin("train")
         job.folder.report(state="running", epoch=0, epochs=0)
         for part in PARTS:
             self._features[part] = features_of(self.encoder, job, part)
@@ -164,7 +165,9 @@ class FittedClassifier(nn.Module):
                 "label": torch.from_numpy(job.data.label[job.data.rows[part]]),
                 "row": rows,
             }
+        job.watch.begin("noise")
         hits = self._noisy_hits(job) if job.spec.noise_levels else None
+        job.watch.begin("save")
         measured = measured_predictions(predicted, hits, job)
         image = job.spec.image
         shape = (image.channels, image.size, image.size)

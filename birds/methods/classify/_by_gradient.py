@@ -190,6 +190,7 @@ class GradientClassifier(GradientMethod):
 
     def test_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
         part = self.trainer.datamodule.test_parts[dataloader_idx]  # type: ignore[attr-defined]
+        self._watch.begin("noise" if part == NOISY else "test")
         if part == NOISY:
             levels, seed = self.spec.noise_levels, self.spec.data.seed
             self._hits.append(hits_under_noise(self, batch, levels, seed).cpu())
