@@ -252,7 +252,7 @@ class Runtime(Choices):
     threads: int | Literal["auto"] = "auto"
     tracking: Literal["offline", "online", "none"] = "offline"
     features: Literal["cached", "live"] = "cached"
-    encode: Literal["eager", "onnx"] = "eager"
+    encode: Literal["auto", "eager", "onnx"] = "eager"
     compile: bool | Literal["auto"] = "auto"
     robustness_images: Annotated[int, Field(ge=1)] | None = None
 

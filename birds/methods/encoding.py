@@ -54,33 +54,38 @@ class Compared(NamedTuple):
 _KEPT: WeakKeyDictionary[Encoder, Compared] = WeakKeyDictionary()  # an export takes seconds
 
 
-def encoding(encoder: Encoder, job: Job, first: Float[Tensor, "B C H W"]) -> Encode:
-    """The function that encodes batches of images for this run, as the option `encode` says.
+def encoding(encoder: Encoder, job: Job, way: str, first: Float[Tensor, "B C H W"]) -> Encode:
+    """The function that encodes batches of images for this run.
 
     Args:
         encoder: frozen, on the run's device.
+        way: eager or onnx.
         first: some images as fractions, on which ONNX Runtime is compared with PyTorch.
 
     Raises UserError if ONNX Runtime is asked for and cannot run the encoder.
     """
-    if job.runtime.encode == "eager":
+    if way == "eager":
         return encoder.features
     if job.machine.device.type != "cpu":
         raise UserError("encode=onnx works only with device=cpu; choose encode=eager")
+    return kept_in_onnx(encoder, first, job).encode
+
+
+def encode_record(encoder: Encoder, way: str) -> dict[str, Any]:
+    """The record's columns: the way and, if ONNX Runtime encoded images here, the largest
+    difference from PyTorch's fp32 features, as a share of the largest feature.
+    """
+    kept = _KEPT.get(encoder) if way == "onnx" else None
+    return {"encode": way} | ({"encode_difference": kept.difference} if kept else {})
+
+
+def kept_in_onnx(encoder: Encoder, first: Float[Tensor, "B C H W"], job: Job) -> Compared:
+    """`through_onnx`, once for each encoder."""
     if encoder not in _KEPT:
         _KEPT[encoder] = through_onnx(encoder, first, job.machine.threads)
         difference = _KEPT[encoder].difference
-        job.say(f"encodes by ONNX Runtime, features within {difference:.1g} of PyTorch's in fp32")
-    return _KEPT[encoder].encode
-
-
-def encode_record(encoder: Encoder) -> dict[str, float]:
-    """The record's column for an encoder that ONNX Runtime ran; empty for other encoders.
-
-    It is the largest difference from PyTorch's fp32 features, as a share of the largest feature.
-    """
-    kept = _KEPT.get(encoder)
-    return {"encode_difference": kept.difference} if kept else {}
+        job.say(f"ONNX Runtime: features within {difference:.1g} of PyTorch's in fp32")
+    return _KEPT[encoder]
 
 
 def through_onnx(encoder: Encoder, first: Float[Tensor, "B C H W"], threads: int) -> Compared:

@@ -22,6 +22,7 @@ from birds.encoders._own_size import OwnSizeEncoder
 from birds.methods import Job
 from birds.methods.corruption import seasoned
 from birds.methods.descriptions import Descriptions, described
+from birds.methods.encode_choice import way_of
 from birds.methods.encoding import encoding
 
 VERSION = 1
@@ -70,23 +71,24 @@ def images_described(
 def _shared(
     encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float
 ) -> NDArray[np.float32]:
-    file = job.runtime.cache_dir / f"features-{_name(encoder, job, rows, noise)}.npy"
+    way = way_of(encoder, job)
+    file = job.runtime.cache_dir / f"features-{_name(encoder, job, rows, noise, way)}.npy"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         with locked(file.with_suffix(".lock")):
             if not file.exists():
-                features = _encoded(encoder, job, rows, noise)
+                features = _encoded(encoder, job, rows, noise, way)
                 write_atomically(file, partial(np.save, arr=features, allow_pickle=False))
     found: NDArray[np.float32] = np.load(file, allow_pickle=False)
     return found
 
 
-def _name(encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float) -> str:
+def _name(encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float, way: str) -> str:
     digest = hashlib.sha256()
     about = [str(VERSION), job.spec.encoder.model_dump_json(), job.spec.image.model_dump_json()]
     about += [job.machine.precision, job.machine.device.type, str(noise), str(job.spec.data.seed)]
-    if job.runtime.encode != "eager":
-        about.append(job.runtime.encode)
+    if way != "eager":
+        about.append(way)
     digest.update("\n".join(about).encode())
     for name, value in encoder.state_dict().items():
         digest.update(name.encode())
@@ -103,7 +105,7 @@ def _name(encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float) -> 
 
 @torch.no_grad()
 def _encoded(
-    encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float
+    encoder: Encoder, job: Job, rows: NDArray[np.int64], noise: float, way: str
 ) -> NDArray[np.float32]:
     if isinstance(encoder, OwnSizeEncoder):
         return encoder.encode(described(encoder, job, rows, noise))
@@ -119,7 +121,7 @@ def _encoded(
             image = to_float(pixels.permute(0, 3, 1, 2))
             if noise:
                 image = seasoned(image, noise, _draws(job, chunk, image.shape[2:]).to(device))
-            encode = encoding(encoder, job, image)
+            encode = encoding(encoder, job, way, image)
             features.append(encode(image).float().cpu())
     encoded: NDArray[np.float32] = torch.cat(features).numpy()
     return encoded

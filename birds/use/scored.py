@@ -78,6 +78,7 @@ def scored_run(folder: RunFolder, data_root: Path | None = None) -> ScoredRun:
         cache_dir=cached if cached.is_dir() else folder.path.parent / "cache",
         source=Part(name="folder"),
         precision=recorded.get("precision", "auto"),
+        encode=recorded.get("encode", "eager"),
         device=recorded.get("device", "cpu") if torch.cuda.is_available() else "cpu",
     )
     job = Job(spec, data, (), folder, resolve(runtime), runtime, _say, lambda: False)

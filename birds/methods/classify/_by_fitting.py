@@ -28,6 +28,7 @@ from birds.methods.classify._balance import class_weights, oversampled
 from birds.methods.classify._network import Network
 from birds.methods.classify._predictions import Predictions, measured_predictions
 from birds.methods.classify.heads import LEAST, create_head
+from birds.methods.encode_choice import way_of
 from birds.methods.encoding import encode_record
 from birds.methods.features import features_of
 from birds.metrics.cost import forward_flops, parameter_counts, peak_memory_mb
@@ -176,7 +177,7 @@ class FittedClassifier(nn.Module):
         return {
             **measured,
             **self._unseen(),
-            **encode_record(self.encoder),
+            **encode_record(self.encoder, way_of(self.encoder, job)),
             **parameter_counts(encoder),
             "cost_flops_per_image": flops,
             **peak_memory_mb(job.machine.device),
