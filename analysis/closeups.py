@@ -22,6 +22,7 @@ from analysis.errors import confusion_figure, errors_figure, reliability, reliab
 from analysis.errors import mistakes as mistakes
 from analysis.frame import needed_records, sweep_frame
 from analysis.palette import named, panels
+from analysis.reading import once
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
 from birds.core.thumbnails import read_thumbnails
@@ -60,13 +61,18 @@ def curves(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
     Raises UserError if no run has epochs; a head that is fitted in one step has none.
     """
     files = {run.key: RunFolder(runs_dir, run.key).curves_file for run in runs.itertuples()}
-    found = [pd.read_csv(file).assign(key=key) for key, file in files.items() if file.exists()]
+    found = [_epochs(file).assign(key=key) for key, file in files.items() if file.exists()]
     if not found:
         raise UserError("no run has curves: heads that are fitted in one step have no epochs")
     about = runs.reindex(
         columns=["key", "variant", "split", "family", "best_epoch", "epochs_asked"]
     )
     return pd.concat(found, ignore_index=True).merge(about, on="key")
+
+
+@once
+def _epochs(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file)
 
 
 def reconstructions_figure(

@@ -24,6 +24,7 @@ from analysis.frame import BROKEN, chance, command, sweep_frame, sweep_keys
 from analysis.latency import latency_table
 from analysis.palette import look
 from analysis.pareto import wilson
+from analysis.reading import reading_once
 from analysis.tables import sweep_table
 from analysis.variants import variant
 from analysis.verdicts import outcome, sentence, verdicts
@@ -47,6 +48,7 @@ FROM_PROGRESS = ("epoch", "epochs", "seconds_left")
 Values = dict[str, Any]
 
 
+@reading_once()
 def content(runs_dir: Path, name: str) -> Values:
     """The content of a sweep's page, ready for JSON. Raises UserError if there is no such sweep."""
     sweep = read_sweep(runs_dir, name)
