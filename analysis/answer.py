@@ -20,6 +20,7 @@ from analysis.comparisons import compare_sweep, write_comparisons
 from analysis.early import early_epochs
 from analysis.frame import command
 from analysis.markdown import markdown
+from analysis.reading import reading_once
 from analysis.tables import percent, sweep_table, swept_columns, write_tables
 from analysis.variants import REFERENCE, variant
 from analysis.verdicts import Verdict, outcome, verdicts
@@ -38,6 +39,7 @@ def print_sweep_table(runs_dir: Path, name: str, written_as: str | None = None) 
         print(refusal)
 
 
+@reading_once()
 def print_answer(
     runs_dir: Path, name: str, written_as: str | None = None, *, details: bool = False
 ) -> None:

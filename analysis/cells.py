@@ -5,11 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.frame import short, sweep_frame, swept_choices
+from analysis.reading import once
 from analysis.tables import sweep_table
 from birds.core import letters
 from birds.core.spec import UserError
 
 
+@once
 def named_runs(runs_dir: Path, sweep: str) -> pd.DataFrame:
     """The sweep's finished runs with the name of their cell (`cell`).
 

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
 
-from analysis import frame
 from analysis.curve_panels import curves_figure as curves_figure
 from analysis.errors import calibration_error as calibration_error
 from analysis.errors import confused_pairs as confused_pairs
@@ -22,6 +20,9 @@ from analysis.errors import confusion_figure, errors_figure, reliability, reliab
 from analysis.errors import mistakes as mistakes
 from analysis.frame import needed_records, sweep_frame
 from analysis.palette import named, panels
+from analysis.single_runs import best_run as best_run
+from analysis.single_runs import curves as curves
+from analysis.single_runs import predictions as predictions
 from birds.core.spec import UserError
 from birds.core.store import RunFolder
 from birds.core.thumbnails import read_thumbnails
@@ -33,40 +34,6 @@ ABOUT_EPOCHS = (  # columns of `curves` that are not metrics
     *("key", "variant", "split", "family", "best_epoch", "epochs_asked"),
 )
 ROWS = ("image", "shown", "restored", "without skips", "drawn from the prior")
-
-
-def best_run(runs: pd.DataFrame) -> pd.Series:
-    """The run with the best accuracy on validation images."""
-    return runs.loc[runs["valid_accuracy"].idxmax()]
-
-
-def predictions(runs_dir: Path, key: str) -> dict[str, NDArray[Any]]:
-    """A run's saved predictions on its test images: label, logits, image, classes.
-
-    Raises UserError if they are missing.
-    """
-    saved = frame.predictions(runs_dir, key, "classes", "test_label", "test_logits", "test_image")
-    if saved is None:
-        raise UserError(
-            f"the predictions of run {key} are missing; remove its record.json and run it again"
-        )
-    return dict(zip(("classes", "label", "logits", "image"), saved, strict=True))
-
-
-def curves(runs_dir: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """The epochs of all runs that have any, with each run's key, variant, split, best epoch and
-    maximum number of epochs.
-
-    Raises UserError if no run has epochs; a head that is fitted in one step has none.
-    """
-    files = {run.key: RunFolder(runs_dir, run.key).curves_file for run in runs.itertuples()}
-    found = [pd.read_csv(file).assign(key=key) for key, file in files.items() if file.exists()]
-    if not found:
-        raise UserError("no run has curves: heads that are fitted in one step have no epochs")
-    about = runs.reindex(
-        columns=["key", "variant", "split", "family", "best_epoch", "epochs_asked"]
-    )
-    return pd.concat(found, ignore_index=True).merge(about, on="key")
 
 
 def reconstructions_figure(

@@ -19,6 +19,7 @@ from analysis import statistics
 from analysis.frame import command, is_uneven, meaningless, sweep_frame
 from analysis.markdown import markdown, write_table
 from analysis.pairing import Pair, pairs
+from analysis.reading import once
 from analysis.variants import REFERENCE
 from analysis.verdicts import opponent, p_words, sentence, verdicts
 
@@ -27,6 +28,7 @@ FOR_PROGRAMS = ("noisy", "pretrained", "keys", "compared")  # columns only for o
 STEPS = "budget.classify.min_steps"
 
 
+@once
 def compare_sweep(
     runs_dir: Path, sweep: str, *, noisy: bool = False, balanced: bool = False
 ) -> pd.DataFrame:

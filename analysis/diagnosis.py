@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.pareto import wilson
+from analysis.intervals import wilson
 
 BIAS = 0.10  # error on training images above this
 GAP = 0.05  # of training accuracy above validation accuracy

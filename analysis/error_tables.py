@@ -16,11 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.cells import named_runs
-from analysis.closeups import predictions
-from analysis.errors import SURE
-from analysis.pareto import wilson
+from analysis.intervals import wilson
+from analysis.single_runs import predictions
 from analysis.statistics import crossed
-from birds.core.guesses import guesses
+from birds.core.guesses import SURE, guesses
 from birds.core.spec import UserError
 
 WORST = 5  # classes and pairs of a cell

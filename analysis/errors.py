@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from scipy.special import softmax
 
 from analysis.palette import OKABE_ITO, RIM, explain, legend, line, look, named, panels
-from birds.core.guesses import guesses
+from birds.core.guesses import SURE, guesses
 from birds.core.letters import labels
 from birds.core.spec import UserError
 
@@ -24,7 +24,6 @@ DIAGONAL = (
 BINS = 15  # of the reliability diagram, as for the calibration error in the record
 PAIRS = 12
 IMAGES = 6
-SURE = 0.8  # a probability above this is called confident
 LONGEST_NAME = 24  # characters of a class name in these figures
 
 

@@ -6,7 +6,7 @@ single runs are in `analysis.closeups`. A figure without records raises UserErro
 to run. Equal records give files with equal bytes: no dates, no versions, fixed ids.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,39 +17,23 @@ from matplotlib.figure import Figure
 from analysis import closeups, study_figures
 from analysis.cells import cells as cells
 from analysis.comparisons import compare_sweep
+from analysis.drawing import FORMATS, draw_all
+from analysis.drawing import save as save
 from analysis.frame import short, sweep_frame
 from analysis.palette import FAINT, RIM, dot, explain, legend, line, look, named, panels
+from analysis.reading import reading_once
 from analysis.tuned import tuned_figure
 from analysis.variants import REFERENCE
 from analysis.verdicts import opponent, p_words
 from birds.core import letters
 from birds.core.spec import UserError
-from birds.core.store import write_atomically
 
-FORMATS = ("png", "pdf", "svg")
-UNDATED = {
-    "png": {"Software": None},
-    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
-    "svg": {"Creator": None, "Date": None},
-}
 MARKS = "large marks: means; bars: 95 % intervals; circles: single seeds"
 CHANCE = "dotted line: chance"
 GAPS = "bars: 95 % intervals; filled marks: shown, p at most 0.05 after Holm's correction"
 BANDS = "lines: means; bands: from the lowest to the highest seed"
 BARS = "bars: 95 % intervals"
 DASHES = ("-", "--", ":", "-.")
-
-
-def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write a figure to `stem`.png, .pdf and .svg, always with equal bytes; returns the files."""
-    files = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, for all formats
-    for file, kind in zip(files, formats, strict=True):
-        write_atomically(
-            file, partial(figure.savefig, format=kind, dpi=160, metadata=UNDATED[kind])
-        )
-    return files
 
 
 def results_figure(table: pd.DataFrame, runs: pd.DataFrame, metric: str = "accuracy") -> Figure:
@@ -258,20 +242,28 @@ def write_figures(runs_dir: Path, sweep: str, out: Path | None = None) -> dict[s
     Returns the reason for each figure that could not be drawn, by name. Raises UserError if the
     sweep does not exist.
     """
-    table, _ = cells(runs_dir, sweep)  # raises errors of the sweep itself, once
-    warning = table.attrs.get("meaningless", "")
-    folder, missing = out or runs_dir / "figures" / sweep, {}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in FIGURES.items():
-        try:
-            figure = draw(runs_dir, sweep)
-            if warning:
-                explain(figure, warning)
-            save(figure, folder / name)
-        except UserError as refusal:
-            missing[name] = str(refusal)
+    folder = out or runs_dir / "figures" / sweep
+    with reading_once():
+        table, _ = cells(runs_dir, sweep)  # raises errors of the sweep itself, once
+        warning = table.attrs.get("meaningless", "")
+        folder.mkdir(parents=True, exist_ok=True)
+        draw = partial(_write, runs_dir, sweep, folder, warning)
+        reasons = dict(zip(FIGURES, draw_all(draw, list(FIGURES)), strict=True))
+    missing = {name: reason for name, reason in reasons.items() if reason}
     print(f"Written: {len(FIGURES) - len(missing)} figures as {', '.join(FORMATS)} in {folder}")
     for why in dict.fromkeys(missing.values()):
         names = ", ".join(name for name, reason in missing.items() if reason == why)
         print(f"Not drawn: {names}: {why}")
     return missing
+
+
+def _write(runs_dir: Path, sweep: str, folder: Path, warning: str, name: str) -> str:
+    """Write one figure; returns the reason if it cannot be drawn, else an empty text."""
+    try:
+        figure = FIGURES[name](runs_dir, sweep)
+        if warning:
+            explain(figure, warning)
+        save(figure, folder / name)
+    except UserError as refusal:
+        return str(refusal)
+    return ""

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.reading import once
 from birds.core.record import load_records
 from birds.core.spec import UserError, read_spec
 from birds.core.store import RunFolder
@@ -38,6 +39,7 @@ def sweep_keys(runs_dir: Path, name: str) -> list[str]:
     return list(dict.fromkeys(run.key for run in read_sweep(runs_dir, name).runs))
 
 
+@once
 def swept_choices(runs_dir: Path, name: str) -> pd.DataFrame:
     """The swept choices of a sweep except split, variant and seed: one column each, one row per key
     (from its first overrides).
@@ -63,6 +65,7 @@ def short(choice: str) -> str:
     return choice.rpartition(".")[2]
 
 
+@once
 def sweep_frame(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     """The records of a sweep's finished runs, one row each, and the keys of the missing runs.
 
@@ -90,6 +93,7 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
             )
 
 
+@once
 def asked_runs(runs_dir: Path, name: str) -> pd.DataFrame:
     """Every requested run of a sweep: key, split, variant, seed, its spec, and other swept choices.
 
@@ -187,7 +191,12 @@ def needed_keys(frame: pd.DataFrame) -> list[str]:
 
 def needed_records(runs_dir: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """The records of the runs that these runs need, directly or not, the deepest last."""
-    found = [load_records(runs_dir, needed_keys(frame))]
+    return _with_their_needs(runs_dir, tuple(needed_keys(frame)))
+
+
+@once
+def _with_their_needs(runs_dir: Path, keys: tuple[str, ...]) -> pd.DataFrame:
+    found = [load_records(runs_dir, list(keys))]
     while len(found[-1]):
         found.append(load_records(runs_dir, needed_keys(found[-1])))
     records = pd.concat(found, ignore_index=True)

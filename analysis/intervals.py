@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birds.core import proportions
+
 LEVEL = 0.95
 RESAMPLES = 2000
 
@@ -135,3 +137,8 @@ def seed_interval(values: Sequence[float]) -> tuple[float, float]:
 def as_proportions(low: float, high: float) -> tuple[float, float]:
     """The ends of an interval, cut to what a proportion can be; nan stays nan."""
     return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` images."""
+    return proportions.wilson(round(share * count), count)

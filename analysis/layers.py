@@ -1,4 +1,4 @@
-"""Measures and draws each layer of a run's encoder, to show where the classes separate.
+"""Measures each layer of a run's encoder, to show where the classes separate.
 
 A layer's vectors get two numbers. The silhouette (-1 to 1; Rousseeuw 1987,
 10.1016/0377-0427(87)90125-7) measures how well test images of different classes are separated. The
@@ -9,29 +9,21 @@ on the labelled images' vectors. Two layers, an intermediate one and the last, a
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.frame import BROKEN, predictions
+from analysis.intervals import wilson
 from analysis.latent_space import silhouette, tsne
-from analysis.palette import OKABE_ITO, legend, panels
-from analysis.pareto import wilson
-from birds.core.letters import labels
 from birds.core.spec import UserError
 from birds.core.store import RunFolder, write_atomically, write_text
 
-COLOURS = OKABE_ITO[:7]
-MARKERS = "os^DvPX"
 PROBE_STEPS = 500  # maximum of steps of the logistic regression
 FEWEST_CLASSES = 2
-LONGEST_NAME = 24
-MOST_NAMED = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,40 +136,3 @@ def read_layers(folder: RunFolder) -> Layers | None:
             return Layers(rows, drawn, saved["label"], saved["wrong"])
     except (*BROKEN, TypeError):
         return None
-
-
-def layers_figure(found: Mapping[str, Layers], classes: Mapping[str, Sequence[str]]) -> Figure:
-    """One row per run: the middle and the last layer.
-
-    Colour and marker show the true class; a ring marks an image that the run classified wrongly.
-
-    Args:
-        found: the layers, by the title of the run.
-        classes: the names of its classes, by the same title.
-    """
-    columns = max(len(layers.drawn) for layers in found.values())
-    size = (0.6 + 3.7 * columns, 0.9 + 3.4 * len(found))
-    figure, axes = panels(len(found), columns, *size)
-    for row, (words, layers) in zip(axes, found.items(), strict=True):
-        measured = {one["layer"]: one for one in layers.rows}
-        names = labels(list(classes[words]), LONGEST_NAME)
-        for axis in row:
-            axis.set_axis_off()
-        for axis, (name, places) in zip(row, layers.drawn.items(), strict=False):
-            _cloud(axis, places, layers, names)
-            one = measured[name]
-            numbers = f"silhouette {one['silhouette']:.2f}, probe {one['probe']:.0%}"
-            axis.set_title(f"{words}\n{name}: {numbers}", fontsize=8)
-    if len({tuple(own) for own in classes.values()}) == 1 and len(names) <= MOST_NAMED:
-        legend(figure, [axes[0][0]], columns=5)
-    return figure
-
-
-def _cloud(axis: Axes, places: NDArray[np.float32], layers: Layers, names: Sequence[str]) -> None:
-    for number in np.unique(layers.label).tolist():
-        x, y = places[layers.label == number].T
-        colour = COLOURS[number % len(COLOURS)]
-        marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axis.scatter(x, y, s=9, c=colour, marker=marker, linewidths=0, label=names[number])
-    x, y = places[layers.wrong].T
-    axis.scatter(x, y, s=26, facecolors="none", edgecolors="0.2", linewidths=0.5)

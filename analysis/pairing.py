@@ -7,7 +7,7 @@ the choices of that A that differ.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +18,11 @@ import pandas as pd
 from analysis import statistics
 from analysis.frame import ASKED, asked_runs, noisy_hits, predictions, refuse_mixed, short
 from analysis.intervals import balancing_weights
+from analysis.reading import once
 from analysis.variants import REFERENCE, variant
 from birds.core.errors import dotted
 from birds.core.record import load_records
-from birds.core.spec import RunSpec, read_spec
+from birds.core.spec import RunSpec, UserError, read_spec
 from birds.core.store import RunFolder
 
 Right = Callable[[str], pd.DataFrame | None]
@@ -67,6 +68,7 @@ class Sides(NamedTuple):
         return (*self.mine["key"], *self.theirs["key"])
 
 
+@once
 def pairs(runs_dir: Path, sweep: str, *, noisy: bool = False, balanced: bool = False) -> list[Pair]:
     """Every comparison of a sweep that the variants' YAMLs define, with all other choices equal.
 
@@ -211,25 +213,36 @@ def _right(runs_dir: Path, key: str, *, noisy: bool, balanced: bool = False) -> 
     With `balanced`, a correct answer is weighted by the inverse of the class's number of images.
     Returns None if it is missing or was not measured.
     """
-    record = load_records(runs_dir, [key])
+    record = _record(runs_dir, key)
     if noisy:
-        return None if record.empty else _right_under_noise(runs_dir, key, record)
+        return None if record is None else _right_under_noise(runs_dir, key, record)
     saved = predictions(runs_dir, key, "test_image", "test_logits", "test_label")
-    if record.empty or saved is None:
+    if record is None or saved is None:
         return None
     right = saved[1].argmax(1) == saved[2]
     counted = right * balancing_weights(saved[2]) if balanced else right.astype(float)
     return pd.DataFrame(counted, index=saved[0])
 
 
-def _right_under_noise(runs_dir: Path, key: str, record: pd.DataFrame) -> pd.DataFrame | None:
+def _right_under_noise(runs_dir: Path, key: str, record: Mapping[str, Any]) -> pd.DataFrame | None:
     hits = noisy_hits(runs_dir, key)
     if hits is None or hits[1].shape[1] < 2:
         return None
     frame = pd.DataFrame(hits[1][:, 1:].astype(float), index=hits[0])
     if "test_noise" in record:
-        frame.columns = pd.Index(record["test_noise"].iloc[0][1:])
+        frame.columns = pd.Index(record["test_noise"][1:])
     return frame
+
+
+def _record(runs_dir: Path, key: str) -> Mapping[str, Any] | None:
+    """The columns of a run's record besides those of every record; None if it is not finished, or
+    if its record is of another recipe.
+    """
+    try:
+        record = RunFolder(runs_dir, key).record()
+    except UserError:
+        return None
+    return None if record is None else record.model_extra
 
 
 def _in_all(frames: list[pd.DataFrame]) -> list[Any]:

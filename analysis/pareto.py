@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
+from analysis.intervals import wilson as wilson
 from analysis.latency import CELL, cell_title
 from analysis.palette import OKABE_ITO, panels
-from birds.core import proportions
 from birds.core.spec import UserError
 
 MARKERS = "osD^vPX*<>"
@@ -115,8 +115,3 @@ def pareto(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:
     order: NDArray[np.int64] = np.lexsort((-y, x))
     best_before = np.maximum.accumulate(np.append(-np.inf, y[order]))[:-1]
     return order[y[order] > best_before]
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` images."""
-    return proportions.wilson(round(share * count), count)

@@ -10,16 +10,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis import closeups
 from analysis.cells import named_runs
-from analysis.closeups import best_run
 from analysis.diagnosis import diagnosed
 from analysis.error_tables import error_tables
-from analysis.figures import save
 from analysis.frame import BROKEN
 from analysis.layers import read_layers
 from analysis.markdown import markdown, write_table
-from analysis.study_figures import STUDY_FIGURES
+from analysis.single_runs import best_run
 from birds.core.spec import UserError
 from birds.core.store import RunFolder, write_text
 
@@ -201,6 +198,10 @@ def write_study(runs_dir: Path, sweep: str, out: Path | None = None) -> Path:
     """Write a sweep's study into a folder (default: `RUNS_DIR/study/SWEEP`): study.md, one file per
     table, and the figures. Returns the folder.
     """
+    from analysis import closeups  # figures need matplotlib, and the page of a sweep does not
+    from analysis.drawing import save
+    from analysis.study_figures import STUDY_FIGURES
+
     found = study(runs_dir, sweep)
     folder = out or runs_dir / "study" / sweep
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.cells import named_runs
-from analysis.closeups import best_run, curves
 from analysis.frame import predictions, short, sweep_frame
-from analysis.layers import Layers, layers_figure, read_layers
+from analysis.layer_pictures import layers_figure
+from analysis.layers import Layers, read_layers
 from analysis.palette import FAINT, OKABE_ITO, RIM, dot, explain, legend, line, look, named, panels
+from analysis.single_runs import best_run, curves
 from analysis.tables import sweep_table, swept_columns
 from birds.core.letters import labels
 from birds.core.spec import UserError

@@ -27,6 +27,7 @@ from analysis.frame import (
 )
 from analysis.intervals import as_proportions
 from analysis.markdown import markdown, write_table
+from analysis.reading import once
 from analysis.statistics import crossed
 from birds.core.spec import UserError
 
@@ -37,6 +38,7 @@ NOISE = (
 )
 
 
+@once
 def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     """One row for each split, variant and other swept choice, with metrics and costs; and the keys
     of missing runs.

@@ -1,8 +1,8 @@
 """`make bench`: measure, keep in bench/results.jsonl, write the table of bench/README.md.
 `--check`: the quick ones.
 
-python -m bench [training startup makespan side_by_side cache photos records experiment] [--rounds
-    15] [--folder PHOTOS] [--check]
+python -m bench [training startup finished makespan side_by_side cache photos records experiment]
+    [--rounds 15] [--folder PHOTOS] [--check]
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ def _startup(asked: argparse.Namespace) -> list[Row]:
     from bench.starting import startup
 
     return startup(max(3, asked.rounds // 3))
+
+
+def _finished(asked: argparse.Namespace) -> list[Row]:
+    from bench.starting import finished
+
+    return finished(max(3, asked.rounds // 3))
 
 
 def _makespan(asked: argparse.Namespace) -> list[Row]:
@@ -72,6 +78,7 @@ def _experiment(asked: argparse.Namespace) -> list[Row]:
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "training": _training,
     "startup": _startup,
+    "finished": _finished,
     "makespan": _makespan,
     "side_by_side": _side_by_side,
     "cache": _cache,
@@ -81,6 +88,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
 }
 ELSEWHERE = (
     "startup",
+    "finished",
     "makespan",
     "side_by_side",
     "records",

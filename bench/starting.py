@@ -1,5 +1,5 @@
-"""What stands around the training: start-up, warm starts, memory, and how full the slots are
-kept.
+"""What stands around the training: start-up, warm starts, memory, how full the slots are kept, and
+the commands after a sweep.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
@@ -18,6 +19,7 @@ import numpy as np
 from bench.paired import ROOT, Row
 from birds.core.machine import cores
 from birds.core.spec import read_spec
+from birds.core.sweep import read_sweep
 from birds.launch.local_workers import visible_gpus
 
 SHORT = (
@@ -28,6 +30,15 @@ SHORT = (
     "budget.classify.epochs=6",
     "data.classes=6",
 )
+EXPERIMENT = (
+    "budget=smoke",
+    "tracking=none",
+    "sweep=finished",
+    "split=70,90",
+    "variant=A,B1,B2",
+    "seed=0,1,2,3,4",
+)
+AFTER_A_SWEEP = {"table": 1.0, "dashboard": 2.0, "figures": 6.0, "report": 10.0}
 
 
 def _seconds(*command: str, **environment: str) -> float:
@@ -91,6 +102,34 @@ def startup(rounds: int) -> list[Row]:
         Row(name, median(own), aim, False, "s", min(own), max(own), f"{len(own)} times")
         for name, own, aim in zip(names, took, aims, strict=True)
     ]
+
+
+def finished(rounds: int) -> list[Row]:
+    """What is waited for after a sweep: the commands on the finished runs of experiment 1 with five
+    seeds.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder) / "runs"
+        _seconds(*_train(runs, "-m", *EXPERIMENT))
+        return after_a_sweep(runs, "finished", rounds)
+
+
+def after_a_sweep(
+    runs: Path, sweep: str, rounds: int, aims: Mapping[str, float] = AFTER_A_SWEEP
+) -> list[Row]:
+    """Seconds of each command on a finished sweep, against its aim in seconds."""
+    count = len(read_sweep(runs, sweep).runs)
+    took: dict[str, list[float]] = {name: [] for name in aims}
+    for _ in range(rounds):
+        for name, own in took.items():
+            out = ["--out", str(runs / "article")] if name == "report" else []
+            own.append(_seconds("-m", "birds", "--runs-dir", str(runs), name, sweep, *out))
+    rows = []
+    for name, own in took.items():
+        what = f"birds {name} on {count} runs"
+        shown = f"{len(own)} times"
+        rows.append(Row(what, median(own), aims[name], False, "s", min(own), max(own), shown))
+    return rows
 
 
 def _copies(runs: Path, run: Path, count: int) -> None:

@@ -21,9 +21,9 @@ from analysis.comparisons import FOR_PROGRAMS, compare_sweep
 from analysis.dashboard.pictures import jpegs, sheet
 from analysis.dashboard.study_section import study_section
 from analysis.frame import BROKEN, chance, command, sweep_frame, sweep_keys
+from analysis.intervals import wilson
 from analysis.latency import latency_table
-from analysis.palette import look
-from analysis.pareto import wilson
+from analysis.reading import reading_once
 from analysis.tables import sweep_table
 from analysis.variants import variant
 from analysis.verdicts import outcome, sentence, verdicts
@@ -47,6 +47,7 @@ FROM_PROGRESS = ("epoch", "epochs", "seconds_left")
 Values = dict[str, Any]
 
 
+@reading_once()
 def content(runs_dir: Path, name: str) -> Values:
     """The content of a sweep's page, ready for JSON. Raises UserError if there is no such sweep."""
     sweep = read_sweep(runs_dir, name)
@@ -73,7 +74,7 @@ def content(runs_dir: Path, name: str) -> Values:
     shown["names"] = {name: variant(name).named() for name in sorted(variants)}
     shown["chance"] = _chance(runs_dir, name)
     names = variants | {run["what"] for run in runs}
-    shown["looks"] = {name: look(name)._asdict() for name in sorted(names)}
+    shown["looks"] = {name: variant(name).look._asdict() for name in sorted(names)}
     return shown | {"notices": list(notices)}
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from analysis.frame import predictions
 from analysis.latency import read_rows
+from analysis.reading import reading_once
 from analysis.report.language import HOUSE, Language
 from analysis.report.products import contents, digest
 from analysis.report.sources import article_records, experiments
@@ -45,6 +46,7 @@ NUMBER = re.compile(r"(?<![A-Za-z\d])\d[\d.,]*")
 FEW = 5
 
 
+@reading_once()
 def write_article(out: Path, runs_dir: Path, sweeps: Sequence[str], name: str) -> None:
     """Write the article of the sweeps in the language of that name, es or en, into `out`.
 
@@ -143,6 +145,7 @@ def items(files: Mapping[str, bytes]) -> dict[str, str]:
     return found
 
 
+@reading_once()
 def check_article(out: Path, runs_dir: Path) -> None:
     """Compare an article with the records it was written from, and its template with the rule that
     it has no numbers.

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from birds.core.spec import UserError
 from birds.core.store import RunFolder, find_run, write_atomically, write_text
 from birds.core.sweep import sweep_file
-from birds.core.thumbnails import save_thumbnails
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,6 +137,7 @@ def _leave(run: Opened, start: Space, space: Space, perplexity: float) -> None:
 
     from analysis.figures import save
     from analysis.latent_pictures import save_page, save_sheets, spaces_figure
+    from birds.core.thumbnails import save_thumbnails
 
     place = run.folder.latent
     classes = run.data.images.classes

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EACH = 12  # images of each kind: small margin, small margin and wrong, confident and wrong
+SURE = 0.8  # a probability above this is called confident
 
 
 class Guesses(NamedTuple):

@@ -3,12 +3,10 @@
 import argparse
 from typing import Any
 
-from birds.core.broken_pair import examine_pair
 from birds.core.spec import UserError
 from birds.core.state import AGAIN, State
 from birds.core.store import find_run
 from birds.core.sweep import NEWEST, read_sweep
-from birds.launch.progress import Board
 
 
 def add_commands(commands: Any) -> None:
@@ -43,13 +41,15 @@ def add_commands(commands: Any) -> None:
 
 def _status(args: argparse.Namespace) -> None:
     from birds.launch.slurm.status import as_json, sweep_status
-    from birds.launch.slurm.waiting import watch_jobs
 
     sweep = read_sweep(args.runs_dir, args.sweep)
     runs = sweep.specs(args.runs_dir)
     if args.json:
         print(as_json(sweep_status(args.runs_dir, sweep.name, runs)))
     elif args.watch:
+        from birds.launch.progress import Board
+        from birds.launch.slurm.waiting import watch_jobs
+
         watch_jobs(sweep, Board(args.runs_dir, runs), args.runs_dir)
     else:
         _print(sweep_status(args.runs_dir, sweep.name, runs), args.sweep)
@@ -77,6 +77,7 @@ def _print(found: list[Any], sweep: str) -> None:
 
 def _retry(args: argparse.Namespace) -> None:
     from birds.launch.launcher import print_failures, refuse_failures, work_off
+    from birds.launch.progress import Board
     from birds.launch.slurm.status import sweep_status
 
     sweep = read_sweep(args.runs_dir, args.sweep)
@@ -123,6 +124,7 @@ def _logs(args: argparse.Namespace) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> None:
+    from birds.core.broken_pair import examine_pair
     from birds.launch.slurm.doctor import examine, write_profile
 
     if args.write:

@@ -71,6 +71,12 @@ TORCH_FREE = [
     "birds.launch.slurm.worker",
     "birds.launch.search",
 ]
+NOT_FOR = {  # slow packages that a start of these does not need
+    "birds.cli": {"numpy", "pandas", "scipy", "PIL", "matplotlib", "rich"},
+    "analysis.answer": {"PIL", "matplotlib", "scipy.stats", "sklearn"},
+    "analysis.dashboard.page": {"matplotlib", "scipy.stats", "sklearn"},
+    "analysis.figures": {"scipy.stats", "sklearn"},
+}
 
 
 def modules() -> dict[str, Path]:
@@ -307,6 +313,16 @@ def test_imports_neither_torch_nor_wandb(name: str) -> None:
         f"import sys, {name}; sys.exit(bool({{'torch', 'lightning', 'wandb'}} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("name", "slow"), NOT_FOR.items())
+def test_a_command_does_not_wait_for_a_package_that_it_does_not_use(
+    name: str, slow: set[str]
+) -> None:
+    code = f"import sys, {name}; print(sorted({slow!r} & set(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("name", modules())

@@ -13,10 +13,8 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from birds.core.home import install
@@ -24,12 +22,16 @@ from birds.core.machine import INT8_INSTRUCTIONS, cpu_name, int8_instructions
 from birds.core.spec import ImageChoices, UserError
 from birds.core.store import RunFolder, write_text
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 INPUT, OUTPUT = "image", "logits"
 NEEDS = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf")}
 BACKENDS = tuple(NEEDS)
 NOT_OURS = "is not a model of `birds quantize`, or it is incomplete; give one of runs/<key>/models/"
 
-Classifier = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Classifier: TypeAlias = "Callable[[NDArray[np.uint8]], NDArray[np.float32]]"
 
 
 class Model(BaseModel, frozen=True):
@@ -187,7 +189,7 @@ def _by_openvino(path: Path, threads: int, precision: str, image: ImageChoices) 
 
     request(True)  # compile for the model's own size now, not at the first image
 
-    def classify(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def classify(images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
         own_size = images.shape[1:3] == (image.size, image.size)
         logits: NDArray[np.float32] = request(own_size).infer({INPUT: images})[OUTPUT]
         return logits
