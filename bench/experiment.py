@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,11 +96,23 @@ def measure(
             for r in records
             if r["stage"] == "classify"
         },
-        "ours_training_seconds": round(sum(r["cost_seconds"] for r in records), 1),
-        "ours_other_seconds": round(
-            sum(r["cost_attempt_seconds"] - r["cost_seconds"] for r in records), 1
-        ),
+        "ours_phases": phases(records),
+        "reference_phases": {
+            "pretrain": round(sum(job["pretrain_seconds"] for job in jobs.values()), 1),
+            "classify": round(sum(job["classify_seconds"] for job in jobs.values()), 1),
+        },
     }
+
+
+def phases(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The seconds of each phase of our runs, summed over runs: `cost_seconds_*` of the records."""
+    start = "cost_seconds_"
+    total: dict[str, float] = {}
+    for record in records:
+        for name in (name for name in record if name.startswith(start)):
+            phase = name.removeprefix(start)
+            total[phase] = round(total.get(phase, 0.0) + record[name], 1)
+    return total
 
 
 def rows(result: dict[str, Any]) -> list[Row]:
@@ -108,18 +120,21 @@ def rows(result: dict[str, Any]) -> list[Row]:
     reference repeats.
     """
     epochs = "/".join(str(count) for count in result["epochs"].values())
-    seconds = (
-        "epochs {}, {} cores: reference {:.0f} s, ours {:.0f} s (summed over runs {:.0f} "
-        "training, {:.0f} around it)"
-    )
-    own = [result[name] for name in ("ours_seconds", "ours_training_seconds", "ours_other_seconds")]
+    seconds = "epochs {}, {} cores: reference {:.0f} s, ours {:.0f} s (summed over runs: {})"
+    parts = ", ".join(f"{name} {spent:.0f}" for name, spent in result["ours_phases"].items())
     return [
         Row(
             f"experiment 1: {name}",
             result[f"ratio{end}"],
             8,
             more=True,
-            shown=seconds.format(epochs, result["cores"], result[f"reference_seconds{end}"], *own),
+            shown=seconds.format(
+                epochs,
+                result["cores"],
+                result[f"reference_seconds{end}"],
+                result["ours_seconds"],
+                parts,
+            ),
         )
         for name, end in (
             ("reference / ours, wall time", ""),

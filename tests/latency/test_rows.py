@@ -249,3 +249,10 @@ def test_tables_need_neither_torch_nor_a_runtime(tmp_path: Path) -> None:
         env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},
     )
     assert done.returncode == 0
+
+
+def test_this_folder_runs_on_one_worker(request: pytest.FixtureRequest) -> None:
+    """Otherwise each worker would train the models that its tests share (`tests/conftest.py`)."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("not run by several workers")
+    assert request.node.nodeid.endswith("@tests/latency/")
