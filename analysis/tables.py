@@ -59,7 +59,19 @@ def sweep_table(runs_dir: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
     table = pd.DataFrame(rows).sort_values(["split", "variant"], kind="stable", ignore_index=True)
     table.attrs["meaningless"] = meaningless(frame)
     table.attrs["chance"] = chance(frame)
+    table.attrs["noise"] = NOISE + _sample_words(frame)
     return table, missing
+
+
+def _sample_words(frame: pd.DataFrame) -> str:
+    """What to add to the caption of accuracies under noise if they come from a sample."""
+    if (
+        "test_noise_images" not in frame
+        or (frame["test_noise_images"] == frame["images_test"]).all()
+    ):
+        return ""
+    count, every = frame["test_noise_images"].min(), frame["images_test"].max()
+    return f"\nEach column, 0 % as well, is of {count:.0f} random ones of the {every} test images."
 
 
 def _row(
@@ -191,7 +203,7 @@ def write_tables(
     noise = noise_table(table)
     if not noise.empty:
         shown = markdown(list(noise.columns), noise.astype(str).to_numpy().tolist())
-        noisy_text, csv = f"{shown}\n\n{NOISE}", noise.to_csv(index=False)
+        noisy_text, csv = f"{shown}\n\n{table.attrs['noise']}", noise.to_csv(index=False)
         noisy_stem = stem.with_name(f"{name}-noise")
         written.append((noisy_text, write_table(noisy_stem, noisy_text, csv)))
     return written

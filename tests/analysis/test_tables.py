@@ -105,6 +105,20 @@ def test_the_csv_has_validation_and_accuracy_under_noise(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize(("tested", "is_said"), [(100, False), (40, True)])
+def test_the_table_under_noise_says_that_it_is_of_a_sample(
+    tmp_path: Path, tested: int, is_said: bool
+) -> None:
+    noisy = {"test_noise": [0.0, 0.4], "test_accuracy_noise": [0.6, 0.2]}
+    counts = {"images_test": 100, "test_noise_images": tested}
+    measured = {"test_accuracy": 0.6, "test_macro_f1": 0.5, "valid_accuracy": 0.9}
+    key = finish(tmp_path, spec("variant=A"), **measured, **noisy, **counts)
+    sweep(tmp_path, "exp2", [key])
+    print_tables(tmp_path, "exp2")
+    said = (tmp_path / "tables" / "exp2-noise.md").read_text()
+    assert ("of 40 random ones of the 100 test images" in said) == is_said
+
+
 def test_no_such_sweep_names_the_nearest(tmp_path: Path) -> None:
     sweep(tmp_path, "exp1", [])
     with pytest.raises(UserError, match="did you mean exp1"):
