@@ -63,6 +63,12 @@ def _photos(asked: argparse.Namespace) -> list[Row]:
     return photos(10_000, 100_000)
 
 
+def _encoding(asked: argparse.Namespace) -> list[Row]:
+    from bench.encoding import measure
+
+    return measure(max(3, asked.rounds // 3))
+
+
 def _records(asked: argparse.Namespace) -> list[Row]:
     from bench.scale import records
 
@@ -83,6 +89,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "side_by_side": _side_by_side,
     "cache": _cache,
     "photos": _photos,
+    "encoding": _encoding,
     "records": _records,
     "experiment": _experiment,
 }

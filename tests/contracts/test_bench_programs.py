@@ -14,7 +14,7 @@ import forked
 import numpy as np
 import pytest
 
-from bench import experiment, latency_validity, scale, training
+from bench import encoding, experiment, latency_validity, scale, training
 from bench.paired import ROOT, Row
 
 TINY = ["data.classes=2", "encoder.widths=[8,16]", "image.size=32"]
@@ -51,6 +51,13 @@ def test_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "STEPS", 1)
     monkeypatch.setattr(training, "HEAD_STEPS", 1)
     refuse_no_numbers(training.measure(1, *TINY))
+
+
+def test_encoding() -> None:
+    pytest.importorskip("onnxruntime")
+    rows = encoding.measure(1, "data.classes=2", "encoder.widths=[8,16]", "image.size=32")
+    refuse_no_numbers(rows)
+    assert rows[1].value <= 1
 
 
 def test_the_cache_and_the_photos() -> None:
