@@ -20,6 +20,7 @@ from analysis.comparisons import compare_sweep, write_comparisons
 from analysis.early import early_epochs
 from analysis.frame import command
 from analysis.markdown import markdown
+from analysis.phases import phase_text
 from analysis.reading import reading_once
 from analysis.tables import percent, sweep_table, swept_columns, write_tables
 from analysis.variants import REFERENCE, variant
@@ -60,6 +61,8 @@ def print_answer(
     if details:
         for text, files in written:
             print(f"\n{text}\nWritten: {files}")
+        if text := phase_text(runs_dir, name):
+            print(f"\n{text}")
     else:
         print(f"\n{short_table(table, columns())}\n")
         for line in [*caption(table, missing), *early_epochs(runs_dir, name)]:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis.markdown import markdown
 from birds.core.locks import locked
+from birds.core.record import load_records
 from birds.core.spec import UserError
 from birds.core.store import write_text
 
@@ -66,16 +67,27 @@ def latency_table(runs_dir: Path) -> pd.DataFrame:
             f"no latency was measured in {runs_dir} yet; measure it with: birds latency SWEEP"
         )
     newest = rows[rows["time"] == rows.groupby(RACE)["time"].transform("max")]
-    runs = [
-        f"{row.variant} {row.split}/{100 - row.split} seed {row.seed}"
-        for row in newest.itertuples()
-    ]
+    encoders = encoder_names(runs_dir, list(newest["key"].unique()))
+    told_apart = len(set(encoders.values())) > 1
+    runs = []
+    for row in newest.itertuples():
+        own = f" {encoders[row.key]}" if told_apart and row.key in encoders else ""
+        runs.append(f"{row.variant}{own} {row.split}/{100 - row.split} seed {row.seed}")
     newest = newest.assign(run=runs, last=newest.groupby("machine")["time"].transform("max"))
     order = ["last", "machine", *CELL, "split", "variant", "seed", "key", "baseline", "median_ms"]
     upwards = [name not in ("last", "baseline", "median_ms") for name in order]
     return newest.sort_values(order, ascending=upwards, kind="stable", ignore_index=True).drop(
         columns="last"
     )
+
+
+def encoder_names(runs_dir: Path, keys: Sequence[str]) -> dict[str, str]:
+    """The encoder of each finished run by key: its model where a library has many, else its name."""
+    names = {}
+    for record in load_records(runs_dir, list(keys)).to_dict("records"):
+        model = record.get("choice.encoder.options.model")
+        names[record["key"]] = model if isinstance(model, str) else record["choice.encoder.name"]
+    return names
 
 
 def cell_title(device: str, threads: int, batch: int) -> str:

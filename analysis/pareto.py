@@ -101,13 +101,14 @@ def _scale(axes: Axes, x: NDArray[np.float64], title: str) -> None:
 
 
 def _label_runs(axes: Axes, rows: pd.DataFrame, column: str) -> None:
-    """Write the name of each run next to its rightmost point, moved up to avoid overlaps."""
+    """Write the name of each run above its rightmost point, moved up to avoid overlaps; it ends at
+    the point, so that it stays inside the axes.
+    """
     ends = rows.sort_values(column).drop_duplicates("run", keep="last").sort_values("percent")
     gap, floor = 0.05 * float(np.ptp(axes.get_ylim())), -np.inf
-    beside = (axes.get_xlim()[1] / axes.get_xlim()[0]) ** 0.03
     for run, x, y in zip(ends["run"], ends[column], ends["percent"], strict=True):
         floor = max(y, floor + gap)
-        axes.text(x * beside, floor, run, fontsize=8, va="center")
+        axes.annotate(run, (x, floor), (12, 8), textcoords="offset points", ha="right", fontsize=8)
 
 
 def pareto(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:

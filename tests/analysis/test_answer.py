@@ -10,6 +10,7 @@ from made_up import finish, spec, sweep, two_seeds
 
 from analysis.answer import answer, print_answer, short_table
 from analysis.early import early_epochs
+from analysis.phases import phase_text
 from analysis.tables import sweep_table
 from analysis.variants import described_variants, variant
 from analysis.verdicts import Verdict, outcome
@@ -73,6 +74,27 @@ def test_one_seed_shows_nothing_and_the_next_command_is_whole(tmp_path: Path) ->
     said = answer(tmp_path, "one", table, missing)
     assert any("birds seeds" in line or line.startswith("  python train.py") for line in said)
     assert not any("shown to be" in line.lower() for line in said)
+
+
+def test_the_seconds_of_a_run_are_shown_by_phase(tmp_path: Path) -> None:
+    keys = []
+    for seed, spent in ((0, 10.0), (1, 14.0)):
+        seconds = {"cost_seconds_train": spent, "cost_seconds_test": 1.0}
+        keys.append(
+            finish(tmp_path, spec("variant=A", f"seed={seed}"), test_accuracy=0.5, **seconds)
+        )
+    keys.append(
+        finish(tmp_path, spec("variant=B2"), test_accuracy=0.5, test_macro_f1=0.5)
+    )  # an older record
+    words = ["variant=A seed=0", "variant=A seed=1", "variant=B2"]
+    sweep(tmp_path, "one", keys, words)
+    lines = phase_text(tmp_path, "one").splitlines()
+    cells = [[word.strip() for word in line.split("|")[1:-1]] for line in lines[:4]]
+    assert cells[0] == ["split", "run", "train", "test"]
+    assert cells[2:] == [["90/10", "A", "12.0", "1.0"], ["90/10", "B2", "-", "-"]]
+    old = finish(tmp_path / "old", spec("variant=A"), test_accuracy=0.5, test_macro_f1=0.5)
+    sweep(tmp_path / "old", "one", [old])
+    assert phase_text(tmp_path / "old", "one") == ""
 
 
 def test_a_run_that_kept_an_early_epoch_is_named(tmp_path: Path) -> None:

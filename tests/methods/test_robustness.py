@@ -72,6 +72,7 @@ def test_every_classifier_is_tested_under_noise(tmp_path: Path, words: str) -> N
     hits = saved["test_hits_noise"]
     assert hits.shape == (12, 1 + len(LEVELS))
     assert np.array_equal(hits[:, 0], saved["test_logits"].argmax(1) == saved["test_label"])
+    assert {"train", "noise", "save"} <= set(job.watch.seconds())
     assert measured["test_noise"] == [0.0, *LEVELS]
     assert measured["test_accuracy_noise"] == pytest.approx(hits.mean(0).tolist())
 
