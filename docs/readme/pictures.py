@@ -41,11 +41,14 @@ def screenshot(page: Path, out: Path, width: int) -> None:
     shrink(out)
 
 
-def shrink(picture: Path) -> None:
-    """The top of a picture, 480 by 300 pixels, in at most 64 colours."""
+def shrink(picture: Path, start: float = 0.0) -> None:
+    """A part of a picture, 480 by 300 pixels, in at most 64 colours; it begins at the fraction
+    `start` of the height.
+    """
     image = Image.open(picture).convert("RGB")
-    high = min(image.height, image.width * HEIGHT // WIDTH)
-    top = image.crop((0, 0, image.width, high)).resize(
+    above = round(start * image.height)
+    high = min(image.height - above, image.width * HEIGHT // WIDTH)
+    top = image.crop((0, above, image.width, above + high)).resize(
         (WIDTH, WIDTH * high // image.width), Image.Resampling.LANCZOS
     )
     sheet = Image.new("RGB", (WIDTH, HEIGHT), "white")
@@ -55,7 +58,7 @@ def shrink(picture: Path) -> None:
 
 
 def article(runs: str, sweep: str, folder: Path) -> None:
-    """The third page of the article, where there is LaTeX."""
+    """The first table and figure of the article, on its third page, where there is LaTeX."""
     if not (shutil.which("pdflatex") and shutil.which("pdftoppm")):
         print("article: no pdflatex or pdftoppm here")
         return
@@ -63,7 +66,7 @@ def article(runs: str, sweep: str, folder: Path) -> None:
     page = HERE / "article"
     options = ["-f", "3", "-l", "3", "-r", "80", "-png", "-singlefile"]
     subprocess.run(["pdftoppm", *options, str(folder / "article.pdf"), str(page)], check=True)
-    shrink(page.with_suffix(".png"))
+    shrink(page.with_suffix(".png"), start=0.46)
 
 
 def main(runs: str, sweep: str, photos: str) -> None:
