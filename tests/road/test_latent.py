@@ -123,7 +123,7 @@ def test_grey_images_and_frozen_encoders(road: Road) -> None:
 def test_a_sweep_of_heads_on_a_random_encoder_has_no_encoder_that_learned(road: Road) -> None:
     road.train("-m", "split=50", "variant=B0", "head=knn,svm")
     key = next(iter(road.records()))
-    assert "no encoder of last has learned" in refuses(road, "last")
+    assert "no encoder of last was trained" in refuses(road, "last")
     assert "its own, frozen" in road.birds("latent", key, "--perplexity", "5")
 
 
