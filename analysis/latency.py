@@ -82,7 +82,7 @@ def latency_table(runs_dir: Path) -> pd.DataFrame:
 
 
 def encoder_names(runs_dir: Path, keys: Sequence[str]) -> dict[str, str]:
-    """The encoder of each finished run by key: its model where a library has many, else its name."""
+    """The encoder of each finished run by key: its model or, without one, its name."""
     names = {}
     for record in load_records(runs_dir, list(keys)).to_dict("records"):
         model = record.get("choice.encoder.options.model")

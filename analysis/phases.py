@@ -1,4 +1,4 @@
-"""Where the seconds of a sweep's runs went: the phases of each cell, training apart from the rest."""
+"""Where the seconds of a sweep's runs went: the phases of each cell."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
-"""Encoding by a frozen backbone on one thread: the way that `encode=auto` chooses against PyTorch in
-fp32, and against the fastest way.
+"""Encoding by a frozen backbone on one thread.
+
+The way that `encode=auto` chooses is compared with PyTorch in fp32 and with the fastest way.
 """
 
 from __future__ import annotations

@@ -232,8 +232,8 @@ class Runtime(Choices):
     """Where and how a run runs; it is never hashed but always recorded.
 
     source: the place of the images. files: paths of files that choices name by SHA-256. origins:
-    facts about these files: origin, tag, revision, licence. robustness_images: the largest number of
-    images in the test under noise; None for all of the test part.
+    facts about these files: origin, tag, revision, licence. robustness_images: the largest number
+    of images in the test under noise; None for all of the test part.
     """
 
     runs_dir: Path

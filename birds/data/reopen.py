@@ -91,7 +91,7 @@ def reopened(
 
 
 def _as_recorded(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """The recorded pool, sample under noise and reader, except the options that are relaxed here."""
+    """The recorded pool, sample under noise and reader, except options that are relaxed here."""
     kept = [name for name in READER if name not in ("skip_unreadable", "allow_untested")]
     kept += ["pool_root", "robustness_images"]
     return {name: recorded.get(f"runtime.{name}") for name in kept}

@@ -47,7 +47,7 @@ def hits_under_noise(
 
 
 def accuracy_under_noise(hits: Bool[Tensor, "N L"], levels: Sequence[float]) -> dict[str, Any]:
-    """The record's columns: the noise levels, 0 first, the accuracy at each, and how many images."""
+    """The record's columns: noise levels, 0 first, the accuracy at each, how many images."""
     return {
         "test_noise": [0.0, *levels],
         "test_accuracy_noise": hits.double().mean(0).tolist(),
