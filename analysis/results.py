@@ -77,15 +77,17 @@ def add(runs_dir: Path, file: Path = FILE) -> None:
     """Append the finished classifiers of a runs folder to the file, if they were tested under
     noise on all test images (robustness_images=null).
 
-    A run replaces an earlier one with the same choices and seed.
+    A run replaces an earlier one with the same choices and seed. Says how many were left out.
     """
     found = load_records(runs_dir)
     found["gpu"] = found["device_name"].where(found["device"].str.startswith("cuda"))
-    rows = []
+    rows, left_out = [], 0
     for record in found[found["stage"] == "classify"].to_dict("records"):
         saved = noisy_hits(runs_dir, record["key"])
         if saved is not None and len(saved[1]) == record["images_test"]:
             rows.append(_line(record, saved[1]))
+        else:
+            left_out += 1
     known = pd.read_csv(file, dtype={"key": str}) if file.exists() else pd.DataFrame()
     both = pd.concat([known, pd.DataFrame(rows)])
     both = both.reindex(columns=["key", *CHOICES, *KEPT, *METRICS, "hits"])
@@ -93,6 +95,11 @@ def add(runs_dir: Path, file: Path = FILE) -> None:
     for name in ("epochs", "min_steps", "size"):
         both[name] = both[name].astype("Int64")
     both.sort_values([*CHOICES, "seed"], na_position="first").to_csv(file, index=False)
+    if left_out:
+        print(
+            f"Left out: {left_out} classifiers that were not tested under noise on all test images; "
+            "train them with robustness_images=null"
+        )
 
 
 def _line(record: Mapping[Any, Any], hits: NDArray[np.bool_]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bench.paired import Row, in_turn, ratio_row
 from bench.training import planned
 from birds.core.machine import resolve
 from birds.encoders import seeded_encoder
-from birds.methods.encode_choice import PAYS
+from birds.methods.encode_choice import faster_way
 from birds.methods.encoding import through_onnx
 
 BATCH = 32
@@ -53,7 +53,7 @@ def measure(rounds: int, *words: str) -> list[Row]:
     with torch.inference_mode():
         took = in_turn({name: partial(_seconds, way) for name, way in ways.items()}, rounds)
     seconds = {name: float(np.median(each)) for name, each in took.items()}
-    chosen = "onnx" if seconds["eager"] >= PAYS * seconds["onnx"] else "eager"
+    chosen = faster_way(1 / seconds["eager"], 1 / seconds["onnx"])
     fastest = min(seconds, key=seconds.__getitem__)
     rates = ", ".join(f"{name} {BATCH / each:.0f}" for name, each in seconds.items())
     name = words[-2].split("=")[-1]

@@ -191,3 +191,33 @@ def test_a_name_that_is_not_utf8_is_said_with_its_cure(
     done = train(tmp_path, root_word, *door, "tracking=none")
     assert "Traceback" not in done.stderr
     assert done.returncode == 0 or "UTF-8" in done.stderr.splitlines()[-1]
+
+
+FAULTS = """
+import resource, sys
+import torch
+from birds.core.machine import keep_freed_memory
+
+kept = keep_freed_memory() if sys.argv[1] == "kept" else None
+for step in range(12):
+    if step == 2:  # by then what is used once has been touched
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(12_000_000).sum()  # 46 MiB
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _page_faults(how: str) -> tuple[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True
+    )
+    kept, faults = done.stdout.split()
+    return kept, int(faults)
+
+
+def test_freed_memory_is_used_again() -> None:
+    kept, faults = _page_faults("kept")
+    if kept != "True":
+        pytest.skip("the C library is not glibc")
+    assert faults < 100
+    assert _page_faults("left alone")[1] > 10_000

@@ -8,7 +8,6 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.figures import FIGURES, save
+from analysis.drawing import draw_all, save
+from analysis.figures import FIGURES
 from analysis.report.facts import Facts, all_facts
 from analysis.report.language import HOUSE, Language, latex, reading
 from analysis.report.network import network_code
@@ -171,15 +171,24 @@ def _provenance(facts: Facts, records: pd.DataFrame, language: Language) -> str:
 
 def figures(runs_dir: Path, language: Language) -> dict[str, bytes]:
     """The figures that the article shows and the records allow, as PDF, in its language."""
-    found = {}
+    names = re.findall(r"\\fig\{([^}]+)\}", language.template)
     with tempfile.TemporaryDirectory() as folder:
-        for name in re.findall(r"\\fig\{([^}]+)\}", language.template):
-            role, _, figure = name.partition("-")
-            with suppress(UserError, KeyError):
-                drawn = translated(FIGURES[figure](runs_dir, language.sweeps[role]), language)
-                [file] = save(drawn, Path(folder) / name, ("pdf",))
-                found[f"figures/{name}.pdf"] = file.read_bytes()
-    return found
+        refused = draw_all(partial(_draw, runs_dir, language, Path(folder)), names)
+        drawn = [name for name, why in zip(names, refused, strict=True) if not why]
+        return {
+            f"figures/{name}.pdf": (Path(folder) / f"{name}.pdf").read_bytes() for name in drawn
+        }
+
+
+def _draw(runs_dir: Path, language: Language, folder: Path, name: str) -> str:
+    """Draw one figure of the article; returns the reason if the records do not allow it."""
+    role, _, figure = name.partition("-")
+    try:
+        drawn = FIGURES[figure](runs_dir, language.sweeps[role])
+        save(translated(drawn, language), folder / name, ("pdf",))
+    except (UserError, KeyError) as refusal:
+        return str(refusal)
+    return ""
 
 
 def translated(figure: Figure, language: Language) -> Figure:

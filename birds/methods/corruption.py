@@ -4,9 +4,14 @@ Salt and pepper after Vincent et al. (2008, 10.1145/1390156.1390294); hidden pat
 (2022, arXiv:2111.06377), with a convolutional encoder that sees grey where a patch is hidden.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from birds.core.randomness import stream
 
 GREY = 0.5
 
@@ -28,6 +33,15 @@ def seasoned(
     ones.
     """
     return image.masked_fill(draw < noise / 2, 0.0).masked_fill(draw >= 1 - noise / 2, 1.0)
+
+
+def noise_draws(seed: int, rows: Sequence[int], sides: tuple[int, int]) -> Float[Tensor, "B 1 H W"]:
+    """A uniform draw, 0 to 1, for each image, from the data set's seed and the image's row.
+
+    So every run on a data set sees the same noise on its test images.
+    """
+    draws = [stream(seed, "test noise", row).random((1, *sides), dtype=np.float32) for row in rows]
+    return torch.from_numpy(np.stack(draws))
 
 
 def hidden_patches(

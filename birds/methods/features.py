@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from birds.core.errors import UserError
 from birds.core.locks import locked
-from birds.core.randomness import stream
 from birds.core.store import write_atomically
 from birds.data.augmentation import to_float
 from birds.encoders import Encoder
 from birds.encoders._own_size import OwnSizeEncoder
 from birds.methods import Job
-from birds.methods.corruption import seasoned
+from birds.methods.corruption import noise_draws, seasoned
 from birds.methods.descriptions import Descriptions, described
 from birds.methods.encode_choice import way_of
 from birds.methods.encoding import encoding
@@ -120,7 +119,9 @@ def _encoded(
             pixels = torch.from_numpy(job.data.decoded(chunk)).to(device)
             image = to_float(pixels.permute(0, 3, 1, 2))
             if noise:
-                image = seasoned(image, noise, _draws(job, chunk, image.shape[2:]).to(device))
+                sides = (image.shape[2], image.shape[3])
+                draw = noise_draws(job.spec.data.seed, chunk.tolist(), sides)
+                image = seasoned(image, noise, draw.to(device))
             encode = encoding(encoder, job, way, image)
             features.append(encode(image).float().cpu())
     encoded: NDArray[np.float32] = torch.cat(features).numpy()
@@ -136,12 +137,3 @@ def _looked_up(encoder: Encoder, job: Job, rows: NDArray[np.int64]) -> NDArray[n
             "pool=split"
         )
     return encoder.looked_up([ids[row] for row in rows])
-
-
-def _draws(job: Job, rows: NDArray[np.int64], sides: torch.Size) -> torch.Tensor:
-    """One uniform draw (B, 1, H, W) for each image, from the data set's seed and its row."""
-    draws = []
-    for row in rows.tolist():
-        random = stream(job.spec.data.seed, "test noise", row)
-        draws.append(random.random((1, *sides), dtype=np.float32))
-    return torch.from_numpy(np.stack(draws))

@@ -48,6 +48,7 @@ def test_runs_of_this_recipe_are_added_as_cells_of_their_own(
         add(tmp_path / "runs", file)
         after = pd.read_csv(file)
         assert len(after) == len(before) + 4
+        assert "Left out: 2 classifiers" in capsys.readouterr().out
     new = after[after["recipe"] == RECIPE]
     assert set(new["pretext"].dropna()) == {"autoencode"}
     assert set(new["head"]) == {"linear"}

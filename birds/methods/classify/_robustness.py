@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from birds.core.randomness import stream
 from birds.data.module import Batch
-from birds.methods.corruption import seasoned
+from birds.methods.corruption import noise_draws, seasoned
 
 
 def noisy_images(
@@ -27,12 +25,8 @@ def noisy_images(
     `seed` is that of the data set, so that every run on it sees the same noise.
     """
     image = batch["image"]
-    sides = tuple(image.shape[2:])
-    draws = [
-        stream(seed, "test noise", row).random((1, *sides), dtype=np.float32)
-        for row in batch["row"].tolist()
-    ]
-    draw = torch.from_numpy(np.stack(draws)).to(image.device)
+    sides = (image.shape[2], image.shape[3])
+    draw = noise_draws(seed, batch["row"].tolist(), sides).to(image.device)
     for level in levels:
         yield seasoned(image, level, draw)
 
