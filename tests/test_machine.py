@@ -20,10 +20,11 @@ from pathlib import Path
 
 import forked
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birds.core import record
+from birds.core import machine, record
 from birds.core.locks import claimed, locked
 from birds.core.process import prepare_process, tracking_is_off
 from birds.core.spec import UserError
@@ -221,3 +222,21 @@ def test_freed_memory_is_used_again() -> None:
         pytest.skip("the C library is not glibc")
     assert faults < 100
     assert _page_faults("left alone")[1] > 10_000
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "precision"),
+    [
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16", "bf16"),
+        ("GenuineIntel", "avx512f avx512_bf16", "32"),
+        ("AuthenticAMD", "avx512f avx512_bf16", "bf16"),
+        ("AuthenticAMD", "avx2", "32"),
+        ("", "", "32"),
+    ],
+)
+def test_bf16_is_taken_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, flags: str, precision: str
+) -> None:
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags.split()))
+    monkeypatch.setattr(machine, "_cpuinfo", lambda field: vendor)
+    assert machine.fastest_precision(torch.device("cpu")) == precision
