@@ -126,7 +126,7 @@ NOTE = (
     "over new seeds and images,\nadjusted for the whole table (Holm). p flip (sign flips) and p "
     "McNemar hold for the trained models only. h: Cohen's\neffect size. Shown from: the smallest "
     "true gap that this many seeds and images show with 80 % power.\n"
-    "Same: the gap is shown to be smaller than two points."
+    "Same: two one-sided tests at 5 % show a gap of less than two points."
 )
 HEAD_START = (
     f"- A gain over {REFERENCE} can be a mere head start: repeat it with {STEPS}=20,80,160 "

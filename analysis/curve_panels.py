@@ -7,7 +7,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from analysis.palette import RIM, dot, explain, legend, line, look, named, panels
 
@@ -45,11 +45,21 @@ def curves_figure(epochs: pd.DataFrame, measured: dict[str, str]) -> Figure:
     return figure
 
 
+class _Plain(LogFormatter):
+    """Labels the ticks of a logarithmic axis with plain numbers: 0.05 in place of a power."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def _curves_of_a_cell(axis: Axes, cell: pd.DataFrame, column: str) -> None:
     if column not in cell or cell[column].isna().all():
         return
     if column == "valid_loss":
         axis.set_yscale("log")
+        plain = _Plain(labelOnlyBase=False, minor_thresholds=(2, 0.4))
+        axis.yaxis.set_major_formatter(plain)
+        axis.yaxis.set_minor_formatter(plain)
     if cell["key"].nunique() >= SEVERAL:
         _band(axis, cell, column)
         return

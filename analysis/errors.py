@@ -92,7 +92,7 @@ def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
     """
     splits = sorted({split for split, _ in tables})
     variants = list(dict.fromkeys(variant for _, variant in tables))
-    size = (0.8 + 3.2 * len(splits), 4.2 + 0.17 * len(variants))
+    size = (0.8 + 3.2 * len(splits), 4.2 + 0.17 * len(variants))  # about squares
     figure, axes = panels(1, len(splits), *size, sharex=True, sharey=True)
     for axis, split in zip(axes[0], splits, strict=True):
         axis.plot([0, 100], [0, 100], color="0.5", linestyle=":", linewidth=1)
@@ -100,7 +100,7 @@ def reliability_figure(tables: dict[tuple[int, str], pd.DataFrame]) -> Figure:
             if (split, variant) in tables:
                 errors = [tables[cut, variant] for cut in splits if (cut, variant) in tables]
                 _reliable(axis, variant, tables[split, variant], errors)
-        limits: dict[str, Any] = {"xlim": (-4, 104), "ylim": (-4, 104), "aspect": "equal"}
+        limits: dict[str, Any] = {"xlim": (-4, 104), "ylim": (-4, 104)}
         axis.set(title=f"{split}/{100 - split}", xlabel="confidence, %", **limits)
     axes[0][0].set_ylabel("correct, %")
     legend(figure, axes[0], columns=1)

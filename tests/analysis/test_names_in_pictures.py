@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis.closeups import confusion_figure, errors_figure
+from analysis.errors import reliability, reliability_figure
 from analysis.latent_pictures import Space, save_sheets, spaces_figure
+from analysis.palette import explain
 from birds.core.letters import drawable, families, fitted, label, labels, shortened
 from birds.use.picture import annotated
 from birds.use.predict import Prediction
@@ -110,3 +112,12 @@ def test_letters_of_predictions_differ(tmp_path: Path) -> None:
     pictures = [picture(name) for name in ("n", "ñ", "ú", "麻", "雀", "\udcc1")]
     assert len(set(pictures)) == len(pictures)
     assert picture("x" * 300)[: 3 * 224] == picture("x" * 400)[: 3 * 224]
+
+
+def test_titles_of_panels_stay_inside_their_figure() -> None:
+    bins = reliability(np.random.default_rng(0).normal(size=(80, 4)), np.arange(80) % 4)
+    variants = ("A", "B1", "B2")
+    figure = reliability_figure({(split, v): bins for v in variants for split in (70, 90)})
+    explain(figure, "a further line below the figure")
+    figure.draw_without_rendering()
+    assert figure.get_tightbbox().y1 <= figure.get_size_inches()[1]
