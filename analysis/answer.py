@@ -7,8 +7,6 @@ SWEEP --details`.
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,9 +25,9 @@ from analysis.variants import REFERENCE, variant
 from analysis.verdicts import Verdict, outcome, verdicts
 from birds.core.home import birds_on
 from birds.core.spec import UserError
+from birds.core.terminal import columns, wrapped
 
 NAMED = 3  # comparisons and splits that a sentence names; the others are counted
-WIDEST = 100
 
 
 def print_sweep_table(runs_dir: Path, name: str, written_as: str | None = None) -> None:
@@ -66,30 +64,18 @@ def print_answer(
     else:
         print(f"\n{short_table(table, columns())}\n")
         for line in [*caption(table, missing), *early_epochs(runs_dir, name)]:
-            print(_wrapped(line))
+            print(wrapped(line))
     print()
     said = [refusal] if refusal else answer(runs_dir, name, table, missing)
     for line in said:
-        print(_wrapped(line))
+        print(wrapped(line))
     if not details:
         own = "" if called.startswith("last") else f" {called}"
         more = f"All numbers: birds table{own} --details. Figures: birds figures{own}, or a page: "
         more += f"birds watch{own}. Files: {runs_dir / 'tables'}/{called}*"
         if (birds := birds_on(runs_dir)) != "birds":
             more += f". Write these commands as {birds} ..."
-        print(_wrapped(more))
-
-
-def _wrapped(line: str) -> str:
-    """A sentence wrapped between words; a command, which begins with a blank, stays in one line."""
-    if line.startswith(" "):
-        return line
-    return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False)
-
-
-def columns() -> int:
-    """The maximum number of characters in a line on this terminal."""
-    return min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
+        print(wrapped(more))
 
 
 def short_table(table: pd.DataFrame, width: int = 80) -> str:

@@ -4,7 +4,7 @@
     python -m analysis.backbone_results add RUNS_DIR  # adds its classifiers of 20 classes
 
 A cell is a method (a variant and, for Logistic, its penalty) on one network with one number of
-labels. Only frozen networks stand here, with five seeds each. `hits` holds whether each test image
+labels. Networks are frozen (224 pixels) or trained further (160 pixels). `hits` holds whether each test image
 was told, as in `analysis.results`. Gaps are to Logistic on the same network and labels, paired by
 seed and test image.
 """
@@ -40,10 +40,13 @@ ALONE = "Logistic"
 
 
 def add(runs_dir: Path, file: Path = FILE) -> None:
-    """Append the finished classifiers on frozen weights that are not in the file yet."""
+    """Append the finished classifiers that are frozen or stand on weights and are not in the file
+    yet.
+    """
     found = load_records(runs_dir)
-    frozen = found["choice.method.options.train"] == "head"
-    wanted = (found["stage"] == "classify") & (found["choice.data.classes"] == CLASSES) & frozen
+    on_weights = found[COLUMNS["weights"]].fillna("none") != "none"
+    own = on_weights | (found["choice.method.options.train"] == "head")
+    wanted = (found["stage"] == "classify") & (found["choice.data.classes"] == CLASSES) & own
     rows = []
     for record in found[wanted].to_dict("records"):
         saved = predictions(runs_dir, record["key"], "test_logits", "test_label")

@@ -44,10 +44,10 @@ class Row(NamedTuple):
     uses: str
 
 
-def small_network(variant: str) -> NDArray[np.float64]:
-    """Whether a small U-Net told each test photo, (seeds, images), at 60 labels of 20 species."""
+def small_network(variant: str, split: int = 90) -> NDArray[np.float64]:
+    """Whether a small U-Net told each test photo of 20 species, (seeds, images)."""
     runs = pd.read_csv(FILE, dtype={"key": str})
-    usual = (runs["species"] == 20) & (runs["split"] == 90) & (runs["recipe"] == 3)
+    usual = (runs["species"] == 20) & (runs["split"] == split) & (runs["recipe"] == 3)
     usual &= (runs["min_steps"] == 20) & runs["gpu"].isna()
     usual &= runs["pool"].isna() | (runs["pool"] == "split")
     rows = runs[usual & (runs["variant"] == variant)]

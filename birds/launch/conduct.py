@@ -1,11 +1,10 @@
 """Plans and trains the run of one composed configuration, for `python train.py`."""
 
-import sys
-
 from omegaconf import DictConfig
 
 from birds.core.spec import UserError
 from birds.core.sweep import with_needs
+from birds.core.terminal import tell
 from birds.launch.foretold import foretold
 from birds.launch.hydra_compose import heed_environment
 from birds.launch.plan import describe, how_tracked, plan_run, told_before
@@ -26,10 +25,8 @@ def conduct(config: DictConfig) -> float | None:
             f"slurm={planned.slurm['name']} is only for sweeps: put -m first, as in python "
             "train.py -m slurm=..."
         )
-    for line in told_before([planned]):
-        print(line, file=sys.stderr)
-    for line in foretold([planned], with_needs([planned.spec])):
-        print(line, file=sys.stderr)
+    for line in (*told_before([planned]), *foretold([planned], with_needs([planned.spec]))):
+        tell(line)
     if planned.dry_run:
         print(describe([planned]))
         return None

@@ -6,7 +6,6 @@ dependencies (`birds.launch.slurm`). The folder of a run decides its state, neve
 whose process died without a record has failed.
 """
 
-import sys
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from birds.core.spec import RunSpec, UserError
 from birds.core.state import State, not_started, root_cause
 from birds.core.store import RunFolder
 from birds.core.sweep import LAST, Asked, Sweep, with_needs
+from birds.core.terminal import tell
 from birds.launch.foretold import efforts, foretold
 from birds.launch.local_workers import LocalSlots
 from birds.launch.looks import Asked as AskedJob
@@ -62,7 +62,7 @@ def launch(
             "a search needs the result of each trial before the next one: use launch.wait=true"
         )
     for line in (*told_before(planned), *foretold(planned, runs)):
-        print(line, file=sys.stderr)
+        tell(line)
     looks = load_looks() if first.launch.until else None
     if looks:
         refuse_odd_looks(asked, looks)

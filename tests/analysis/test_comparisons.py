@@ -106,8 +106,8 @@ def test_what_cannot_be_told_says_how_many_more_seeds(tmp_path: Path) -> None:
     verdict = only(compare_sweep(tmp_path, "exp"))
     assert verdict.word == "cannot tell"
     assert verdict.more_seeds is not None
-    assert f"about {verdict.more_seeds} more seeds would decide it" in sentence(verdict)
-    assert f"unas {verdict.more_seeds} semillas más" in sentence(verdict, "es")
+    assert f"more seeds (about {verdict.more_seeds}) would decide it" in sentence(verdict)
+    assert f"más semillas (en torno a {verdict.more_seeds})" in sentence(verdict, "es")
 
 
 def test_the_hypotheses_of_the_second_experiment(tmp_path: Path) -> None:

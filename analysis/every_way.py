@@ -1,0 +1,94 @@
+"""One table of every way of learning that was measured with 60 labels of 20 species, and one with
+180.
+
+    python -m analysis.every_way
+
+They are made from the kept lines of `docs/results` and stand in its README.md. Each row is compared
+with logistic regression on the frozen features of EfficientNet-Lite0, paired by seed and test
+photo. The p values are adjusted for all rows of a table (Holm).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import statistics
+from analysis.backbone_results import load, told
+from analysis.markdown import markdown
+from analysis.readme_figure import NETWORKS, small_network
+from analysis.results import shown
+from analysis.variants import variant
+from analysis.verdicts import p_words
+
+SPLITS = {60: 90, 180: 70}  # labels -> per cent of the training photos whose labels are hidden
+AGAINST = ("tf_efficientnet_lite0", "Logistic")
+SMALL = ("A", "B2", "DAE", "FixMatch")
+ON_WEIGHTS = (
+    *("KNN", "SVM", "Logistic", "LabelSpreading", "Prototypes", "SelfTraining"),
+    *("FineTuned", "FineTunedAugmented", "FixMatch", "SimCLR", "DAE"),
+)
+HEADS = ("network", "method", "seeds", "accuracy %", "minus Logistic", "p", "verdict")
+
+
+class Way(NamedTuple):
+    """A way of learning; `told` (seeds, images) is 1 for each test photo that it told, else 0."""
+
+    network: str
+    variant: str
+    told: NDArray[np.float64]
+
+
+def ways(labels: int) -> Iterator[Way]:
+    """Every way with runs of so many labels, those without weights first."""
+    for name in SMALL:
+        yield Way("U-Net, random weights", name, small_network(name, SPLITS[labels]))
+    runs = load()
+    runs = runs[runs["photos_labelled"] == labels]
+    for network, named in NETWORKS.items():
+        for name in ON_WEIGHTS:
+            if ((runs["network"] == network) & (runs["variant"] == name)).any():
+                yield Way(named, name, told(runs, network, labels, name))
+
+
+def table(labels: int) -> str:
+    """The table for so many labels as Markdown."""
+    reference = told(load(), AGAINST[0], labels, AGAINST[1])
+    rows = list(ways(labels))
+    gaps = [_gap(way, reference) for way in rows]
+    found = [statistics.crossed(gap) for gap in gaps]
+    p = [
+        float(one.p_value()) if gap.any() else np.nan for one, gap in zip(found, gaps, strict=True)
+    ]
+    adjusted = statistics.holm(np.array(p))
+    cells = []
+    for way, gap, one, q in zip(rows, gaps, found, adjusted, strict=True):
+        line = [
+            way.network,
+            variant(way.variant).named(),
+            str(len(way.told)),
+            shown(way.told, cell=True),
+        ]
+        beside = [shown(gap, cell=False), p_words(q), _verdict(one, q)] if gap.any() else [""] * 3
+        cells.append([*line, *beside])
+    return markdown(HEADS, cells)
+
+
+def _gap(way: Way, reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The differences by seed and photo, over the seeds that both have."""
+    seeds = min(len(way.told), len(reference))
+    return way.told[:seeds] - reference[:seeds]
+
+
+def _verdict(gap: statistics.Crossed, p: float) -> str:
+    if p <= statistics.ALPHA:
+        return "shown to be above" if gap.mean > 0 else "shown to be below"
+    if statistics.equivalent(gap):
+        return f"shown to be within {100 * statistics.MARGIN:g} points"
+    return "not shown to differ"
+
+
+if __name__ == "__main__":
+    for labels in SPLITS:
+        print(f"{labels} labels:\n\n{table(labels)}\n")
