@@ -58,7 +58,7 @@ sweep-mnist: $(READY)  ## a small network on digits at four widths (ARGS="data.r
 sweep-alexnet: $(READY)  ## AlexNet at three widths on small images (ARGS="data.root=FOLDER")
 	@$(RUN) train.py -m sweeps=alexnet $(ARGS)
 
-sweep-transfer: $(READY)  ## from scratch, frozen with an SVM, fine-tuned without and with augmentation (ARGS="weights=FILE ...")
+sweep-transfer: $(READY)  ## from scratch, frozen with an SVM, fine-tuned without and with augmentation (ARGS="encoder.weights=FILE ...")
 	@$(RUN) train.py -m sweeps=transfer $(ARGS)
 
 sweep-backbones: $(READY)  ## twelve pretrained networks with one head, in one overall table
@@ -75,6 +75,9 @@ sweep-vit: $(READY)  ## a vision transformer beside a convolutional network
 
 sweep-tuned: $(READY)  ## every method tuned with the same number of trials, then compared
 	@$(RUN) train.py -m sweeps=tuned $(ARGS)
+
+sweep-tuned-heads: $(READY)  ## the same for five methods on frozen weights (ARGS="encoder.weights=FILE ...")
+	@$(RUN) train.py -m sweeps=tuned_heads $(ARGS)
 
 sweep-words: $(READY)  ## a bag of visual words: vocabulary, descriptor, kernel, matcher, one at a time (ARGS="data=birds525 ...")
 	@$(RUN) train.py -m sweeps=words $(ARGS)

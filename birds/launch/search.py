@@ -82,7 +82,7 @@ def refuse_dry_run(sweeper: Any, arguments: Sequence[str]) -> None:
     if dry:
         raise UserError(
             "a search has no dry run: each trial depends on the results of earlier trials. To see "
-            "one run, leave out sweeps=search, as in python train.py variant=B2 dry_run=true"
+            "one run, leave out the word sweeps=, as in python train.py variant=B2 dry_run=true"
         )
 
 
