@@ -193,10 +193,14 @@ def _draw(runs_dir: Path, language: Language, folder: Path, name: str) -> str:
 
 def translated(figure: Figure, language: Language) -> Figure:
     """A figure with its words and decimal points in the language of the article."""
+    terms = [
+        (re.compile(rf"(?<!\w){re.escape(english)}(?!\w)"), words)
+        for english, words in (_short_names(language) | language.words["terms"]).items()
+    ]
 
     def own(text: str) -> str:
-        for english, words in (_short_names(language) | language.words["terms"]).items():
-            text = re.sub(rf"(?<!\w){re.escape(english)}(?!\w)", words, text)
+        for english, words in terms:
+            text = english.sub(words, text)
         return language.localized(text)
 
     for text in figure.findobj(Text):
