@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -13,6 +14,7 @@ from birds.core.machine import cores
 from birds.core.store import write_atomically
 
 FORMATS = ("png", "pdf", "svg")
+FASTER_PNG = {"compress_level": 3}  # the usual 6 takes twice the time for 5 to 10 % of the size
 UNDATED = {
     "png": {"Software": None},
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
@@ -25,9 +27,9 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
     files = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
     _lay_out(figure)
     for file, kind in zip(files, formats, strict=True):
-        write_atomically(
-            file, partial(figure.savefig, format=kind, dpi=160, metadata=UNDATED[kind])
-        )
+        options: dict[str, Any] = {"pil_kwargs": FASTER_PNG} if kind == "png" else {}
+        options |= {"format": kind, "dpi": 160, "metadata": UNDATED[kind]}
+        write_atomically(file, partial(figure.savefig, **options))
     return files
 
 
