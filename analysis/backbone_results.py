@@ -4,9 +4,9 @@
     python -m analysis.backbone_results add RUNS_DIR  # adds its classifiers of 20 classes
 
 A cell is a method (a variant and, for Logistic, its penalty) on one network with one number of
-labels. Networks are frozen (224 pixels) or trained further (160 pixels). `hits` holds whether each test image
-was told, as in `analysis.results`. Gaps are to Logistic on the same network and labels, paired by
-seed and test image.
+labels. Networks are frozen (224 pixels) or trained further (160 pixels). `hits` holds whether each
+test image was told, as in `analysis.results`. Gaps are to Logistic on the same network and labels,
+paired by seed and test image.
 """
 
 from pathlib import Path

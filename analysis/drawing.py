@@ -50,7 +50,8 @@ def draw_all(draw: Callable[[str], str], names: Sequence[str]) -> list[str]:
     Forked processes draw, one for each core: they need no second import. They do not search what
     was imported for garbage, which would take a tenth of their time.
     """
-    from matplotlib.backends import backend_agg, backend_pdf, backend_svg  # noqa: F401  before forks
+    # before forks
+    from matplotlib.backends import backend_agg, backend_pdf, backend_svg  # noqa: F401
 
     processes = min(cores(), len(names))
     if processes < 2 or "fork" not in multiprocessing.get_all_start_methods():

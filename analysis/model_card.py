@@ -32,7 +32,8 @@ def model_card(folder: RunFolder, sizes: dict[str, int], sentence: str) -> str:
     row = record.model_dump()
     sections = [
         f"# {row['variant']} on {row['data_name']}: {len(row['classes'])} classes",
-        f"Run `{row['key']}`, trained by birds (recipe {row['recipe']}, code {row['git_sha'][:12]}).",
+        f"Run `{row['key']}`, trained by birds (recipe {row['recipe']}, code "
+        f"{row['git_sha'][:12]}).",
         "## Data\n\n" + _data(row),
         "## Accuracy\n\n" + _accuracy(folder, row, sentence),
         "## Confused classes\n\n" + _confusions(folder),

@@ -3,6 +3,7 @@ validation and test images, choices, parameters and seconds; and two recommended
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -138,7 +139,8 @@ def _write_sheets(out: Path, table: pd.DataFrame, said: list[str]) -> None:
         ) from None
 
     def write(file: object) -> None:
-        with pd.ExcelWriter(file, engine="openpyxl") as book:  # type: ignore[arg-type,unused-ignore]
+        book: Any
+        with pd.ExcelWriter(file, engine="openpyxl") as book:  # type: ignore[arg-type]
             table.to_excel(book, sheet_name="cells", index=False, freeze_panes=(1, 2))
             pd.DataFrame({"choice": said}).to_excel(book, sheet_name="choices", index=False)
             for sheet in book.sheets.values():
@@ -152,7 +154,8 @@ def _make_readable(sheet: object) -> None:
     for column in sheet.columns:  # type: ignore[attr-defined]
         head = str(column[0].value)
         longest = max(len(str(cell.value)) for cell in column)
-        sheet.column_dimensions[column[0].column_letter].width = min(60, max(9, longest + 2))  # type: ignore[attr-defined]
+        own = sheet.column_dimensions[column[0].column_letter]  # type: ignore[attr-defined]
+        own.width = min(60, max(9, longest + 2))
         if head in (*PERCENT, "test_low", "test_high"):
             for cell in column[1:]:
                 cell.number_format = "0.0%"

@@ -97,8 +97,8 @@ def add(runs_dir: Path, file: Path = FILE) -> None:
     both.sort_values([*CHOICES, "seed"], na_position="first").to_csv(file, index=False)
     if left_out:
         print(
-            f"Left out: {left_out} classifiers that were not tested under noise on all test images; "
-            "train them with robustness_images=null"
+            f"Left out: {left_out} classifiers that were not tested under noise on all test "
+            "images; train them with robustness_images=null"
         )
 
 

@@ -147,7 +147,8 @@ def _measured(names: list[str] | tuple[str, ...], asked: argparse.Namespace) -> 
         after = seconds_of_others()
         told = name not in ELSEWHERE and before is not None and after is not None
         if not asked.check:
-            keep(own, (after - before) / (time.perf_counter() - started) if told else None)  # type: ignore[operator]
+            took = time.perf_counter() - started
+            keep(own, (after - before) / took if told else None)  # type: ignore[operator]
         for row in own:
             print(_line(row), flush=True)
         rows += own

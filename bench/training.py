@@ -102,9 +102,14 @@ class Bench:
             "limit_val_batches": 0,
         }
         trainer = L.Trainer(
-            **self.machine.trainer_options(), **options, max_epochs=1, callbacks=[clock], gradient_clip_val=1.0,
-            enable_checkpointing=False, plugins=[LightningEnvironment()],
-        )  # fmt: skip
+            **self.machine.trainer_options(),
+            **options,
+            max_epochs=1,
+            callbacks=[clock],
+            gradient_clip_val=1.0,
+            enable_checkpointing=False,
+            plugins=[LightningEnvironment()],
+        )
         trainer.fit(self.task, self.job.data)
         return clock.seconds
 
@@ -182,9 +187,9 @@ def _convolution(
     layer: nn.Conv2d, shape: torch.Size, kind: torch.dtype, device: torch.device
 ) -> Callable[[], Tensor]:
     """One convolution and its two gradients; the first layer's input needs none."""
-    last = {"memory_format": torch.channels_last}
-    x = torch.rand(shape, device=device, dtype=kind).contiguous(**last)  # type: ignore[call-overload]
-    weight = layer.weight.detach().to(kind).contiguous(**last)  # type: ignore[call-overload]
+    last = torch.channels_last
+    x = torch.rand(shape, device=device, dtype=kind).contiguous(memory_format=last)
+    weight = layer.weight.detach().to(kind).contiguous(memory_format=last)
     out = F.conv2d(x, weight, padding=layer.padding)
     padding, first = list(layer.padding), shape[1] == 12
 

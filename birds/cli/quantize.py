@@ -147,7 +147,8 @@ def notes(models: Sequence[Model]) -> str:
     lines = [
         f"All numbers are for the {twins[0].measured['against_fp32']['images']} test images. In "
         "brackets: 95 % interval of the difference, paired over images. The p value is of "
-        "McNemar's exact test. Flips are images whose predicted class changed (listed in the JSON).",
+        "McNemar's exact test. Flips are images whose predicted class changed (listed in the "
+        "JSON).",
         f"Left in float inside int8: {', '.join(sorted(in_float)) or 'nothing'}.",
         *sorted({f"{model.measured['absent']}." for model in models}),
     ]

@@ -97,7 +97,7 @@ def resolve(runtime: Runtime) -> Machine:
 
 
 def keep_freed_memory() -> bool:
-    """Have this process use freed memory again instead of giving it back; whether that could be set.
+    """Have this process use freed memory again, not give it back; whether that could be set.
 
     glibc gives a block of more than 32 MiB back to the system as soon as it is freed. The next step
     asks for it again, and the system fills it with zeros, page by page. For the large layers of a

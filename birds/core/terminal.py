@@ -6,7 +6,7 @@ import textwrap
 
 
 def columns(most: int = 100) -> int:
-    """The number of characters in a line on this terminal, at most `most`; 80 where there is none."""
+    """The characters in a line on this terminal, at most `most`; 80 where there is none."""
     return min(shutil.get_terminal_size((80, 24)).columns, most)
 
 

@@ -96,7 +96,9 @@ def as_lines(report: Report, groups: Sequence[Sequence[str]], dated: int) -> lis
     inside = sum(map(len, groups))
     across = report.crossing(groups)
     by_id = {item.id: item for item in report.images}
-    several = sum(len({by_id[name].label for name in group} - {None}) > 1 for group in groups)
+    several = 0
+    for group in groups:
+        several += len({by_id[name].label for name in group} - {None}) > 1
     lines = [
         f"  likely groups: {len(groups)} of {inside} images (near duplicates, or taken within "
         f"{SECONDS:g} s; {dated} images have a time), {across} of them across parts, {several} "

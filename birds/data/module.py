@@ -8,6 +8,7 @@ resumed run sees the same images.
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -169,7 +170,8 @@ class ImageData(L.LightningDataModule):
         return plan
 
     def _loader(self, part: str, plan: list[Places]) -> DataLoader[Batch]:
-        return DataLoader(plan, batch_size=None, collate_fn=partial(self.batch, part))  # type: ignore[arg-type]
+        batches: Any = plan  # a plan is a map-style data set: each item is a batch's places
+        return DataLoader(batches, batch_size=None, collate_fn=partial(self.batch, part))
 
     @property
     def images_per_epoch(self) -> int:

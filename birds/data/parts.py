@@ -85,7 +85,9 @@ def _moved_groups(
     names = sorted(units)
     order = stream(seed, "parts/groups").permutation(len(names))
     waiting = [names[k] for k in order]
-    counts = {name: Counter(item.label or "" for item in units[name]) for name in names}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for name in names:
+        counts[name].update(item.label or "" for item in units[name])
     free = Counter({name: len(items) for name, items in by_class.items()})
     moved: dict[str, str] = {}
     for part in JUDGING:

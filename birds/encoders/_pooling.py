@@ -43,7 +43,8 @@ def mean_and_maximum(maps: Sequence[Tensor]) -> Float[Tensor, "B F"]:
     """
     if torch.compiler.is_exporting():
         return _by_windows(maps)
-    means, maxima = zip(*(_MeanAndMaximum.apply(level) for level in maps), strict=True)  # type: ignore[no-untyped-call]
+    pool: Any = _MeanAndMaximum.apply
+    means, maxima = zip(*(pool(level) for level in maps), strict=True)
     return torch.cat([*means, *maxima], dim=1)
 
 

@@ -84,6 +84,7 @@ def cell_overrides(name: str, cells: Any) -> list[str]:
         )
     if name not in known:
         raise UserError(
-            f"cell={name}: there is no such cell{nearest(name, known)} There are: {', '.join(known)}"
+            f"cell={name}: there is no such cell{nearest(name, known)} There are: "
+            f"{', '.join(known)}"
         )
     return [str(override) for override in there[name] or ()]

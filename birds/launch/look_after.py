@@ -1,6 +1,7 @@
 """`birds status`, `retry`, `cancel`, `logs` and `doctor`: commands for a sweep that was started."""
 
 import argparse
+from collections import Counter
 from typing import Any
 
 from birds.core.spec import UserError
@@ -68,11 +69,9 @@ def _print(found: list[Any], sweep: str) -> None:
             filter(None, (far, left, one.why, one.node, one.job and f"job {one.job}", log))
         )
         print(f"{one.key}  {one.title:32}  {one.state.value:8}  {words}".rstrip())
-    counts = {state: sum(one.state is state for one in found) for state in State}
-    print(
-        f"{sweep}: "
-        + ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
-    )
+    counts = Counter(one.state for one in found)
+    told = (f"{counts[state]} {state.value}" for state in State if counts[state])
+    print(f"{sweep}: {', '.join(told)}")
 
 
 def _retry(args: argparse.Namespace) -> None:

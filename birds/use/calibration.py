@@ -70,9 +70,9 @@ def softmax(logits: Scores, temperature: float = 1.0) -> NDArray[np.float64]:
 def fitted_temperature(logits: Scores, label: Labels) -> float:
     """The temperature with the lowest cross entropy (Guo et al. 2017, arXiv:1706.04599).
 
-    The target of N images is not 1 for the true class but (N + 1) / (N + 2), as Platt (1999) has it:
-    a few images that are all right do not make a classifier certain. 1 where there are fewer than
-    two images, or their logits are no numbers.
+    The target of N images is not 1 for the true class but (N + 1) / (N + 2), as Platt (1999) has
+    it: a few images that are all right do not make a classifier certain. 1 where there are fewer
+    than two images, or their logits are no numbers.
 
     Args:
         logits: of the validation images, (N, S).

@@ -76,8 +76,8 @@ class _Reader:
     def scan(self) -> Scan:
         if not self.root.is_dir():
             raise UserError(
-                f"data.root={self.root} is not a folder; give the folder of the images (`make data` "
-                "says how to obtain BIRDS 525)"
+                f"data.root={self.root} is not a folder; give the folder of the images (`make "
+                "data` says how to obtain BIRDS 525)"
             )
         names = self._folders("", stray="stray_files")
         parts = {name: part for name in names if (part := part_of(name))}

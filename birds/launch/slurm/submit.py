@@ -113,7 +113,10 @@ def _on_their_way(order: Order, runs: Mapping[str, RunSpec]) -> dict[str, Place]
     for sweep in marked - still_held:
         marks[sweep].unlink(missing_ok=True)
     client.cancel(sorted(gone))
-    living = [(s, [element for element in own if element.id not in gone]) for s, own in living]
+    kept = []
+    for submission, own in living:
+        kept.append((submission, [element for element in own if element.id not in gone]))
+    living = kept
     jobs = {(s.job_id, index): keys for s, _ in living for index, keys in s.jobs.items()}
     return {
         key: Place(str(element.array), element.index, len(jobs[element.array, element.index]) > 1)
@@ -177,10 +180,10 @@ def _arrays(
         else:
             others.append((",".join(_after(place) for place in places), spec.key))
     for depends, members in _grouped(others, lambda pair: pair[0]):
-        jobs = [tuple(key for _, key in part) for part in _parts(members, resources.runs_per_job)]
-        yield from (
-            Array(stage, dict(enumerate(part)), resources, depends) for part in _parts(jobs, limit)
-        )
+        keys = [key for _, key in members]
+        jobs = [tuple(part) for part in _parts(keys, resources.runs_per_job)]
+        for part in _parts(jobs, limit):
+            yield Array(stage, dict(enumerate(part)), resources, depends)
     for array, levels in paired.items():
         yield from (Array(stage, level, resources, f"aftercorr:{array}") for level in levels)
 

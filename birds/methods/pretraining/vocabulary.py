@@ -124,8 +124,8 @@ class Vocabulary(nn.Module):
         write_atomically(best, partial(torch.save, {"state_dict": self.state_dict(), "epoch": 0}))
         seconds = time.perf_counter() - started
         job.say(
-            f"{len(words)} words of {len(values)} descriptors in {seconds:.0f}s, {described_in:.0f}s "
-            "of them to describe images"
+            f"{len(words)} words of {len(values)} descriptors in {seconds:.0f}s, "
+            f"{described_in:.0f}s of them to describe images"
         )
         return {
             "epochs": 0,
