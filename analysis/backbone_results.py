@@ -44,8 +44,9 @@ def add(runs_dir: Path, file: Path = FILE) -> None:
     yet.
     """
     found = load_records(runs_dir)
-    on_weights = found[COLUMNS["weights"]].fillna("none") != "none"
-    own = on_weights | (found["choice.method.options.train"] == "head")
+    own = found["choice.method.options.train"] == "head"
+    if COLUMNS["weights"] in found:
+        own |= found[COLUMNS["weights"]].fillna("none") != "none"
     wanted = (found["stage"] == "classify") & (found["choice.data.classes"] == CLASSES) & own
     rows = []
     for record in found[wanted].to_dict("records"):
