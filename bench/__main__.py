@@ -1,7 +1,8 @@
 """`make bench`: measure, keep in bench/results.jsonl, write the table of bench/README.md.
 `--check`: the quick ones.
 
-python -m bench [training startup finished makespan side_by_side cache photos records experiment]
+python -m bench [training startup finished makespan side_by_side cache photos encoding
+    memory records experiment]
     [--rounds 15] [--folder PHOTOS] [--check]
 """
 
@@ -69,6 +70,12 @@ def _encoding(asked: argparse.Namespace) -> list[Row]:
     return measure(max(3, asked.rounds // 3))
 
 
+def _memory(asked: argparse.Namespace) -> list[Row]:
+    from bench.memory import measure
+
+    return measure(max(3, asked.rounds // 3))
+
+
 def _records(asked: argparse.Namespace) -> list[Row]:
     from bench.scale import records
 
@@ -90,6 +97,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "cache": _cache,
     "photos": _photos,
     "encoding": _encoding,
+    "memory": _memory,
     "records": _records,
     "experiment": _experiment,
 }

@@ -14,7 +14,7 @@ import forked
 import numpy as np
 import pytest
 
-from bench import encoding, experiment, latency_validity, scale, training
+from bench import encoding, experiment, latency_validity, memory, scale, training
 from bench.paired import ROOT, Row
 
 TINY = ["data.classes=2", "encoder.widths=[8,16]", "image.size=32"]
@@ -58,6 +58,13 @@ def test_encoding() -> None:
     rows = encoding.measure(1, "data.classes=2", "encoder.widths=[8,16]", "image.size=32")
     refuse_no_numbers(rows)
     assert rows[1].value <= 1
+
+
+def test_memory() -> None:
+    rows = memory.measure(1, images=2, size=32)
+    if not rows:
+        pytest.skip("the C library is not glibc")
+    refuse_no_numbers(rows)
 
 
 def test_the_cache_and_the_photos() -> None:
