@@ -24,7 +24,7 @@ def measure(rounds: int, images: int = 48, size: int = 160) -> list[Row]:
     if not keep_freed_memory():
         return []
     torch.set_num_threads(1)
-    network = _depthwise().to(memory_format=torch.channels_last)
+    network = _depthwise()
     image = torch.rand(images, 3, size, size).contiguous(memory_format=torch.channels_last)
     ways = {"kept": keep_freed_memory, "default": _as_by_default}
     took = in_turn(
