@@ -1,0 +1,32 @@
+"""The tables of every way of learning, made from the kept lines, stand in the page of results."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.every_way import SPLITS, table, ways
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "README.md"
+
+
+@pytest.mark.parametrize("labels", SPLITS)
+def test_the_table_stands_in_the_page(labels: int) -> None:
+    page = PAGE.read_text()
+    for line in table(labels).splitlines():
+        assert line in page
+
+
+def test_every_row_is_compared_with_one_that_is_not() -> None:
+    rows = [re.split(r" *\| *", line)[1:-1] for line in table(60).splitlines()[2:]]
+    alone = [row for row in rows if not row[4]]
+    assert [row[:2] for row in alone] == [["EfficientNet-Lite0", "Logistic · regression, frozen"]]
+    for row, way in zip(rows, ways(60), strict=True):
+        assert float(row[3].split()[0]) == pytest.approx(100 * way.told.mean(), abs=0.051)
+        assert set(np.unique(way.told)) == {0.0, 1.0}
+        if row[4]:
+            low, high = map(float, re.findall(r"[+-][\d.]+", row[4])[1:])
+            shown = "below" if high < 0 else "above" if low > 0 else ""
+            assert not row[6].startswith("shown to be a") or shown == "above"
+            assert not row[6].startswith("shown to be b") or shown == "below"
