@@ -37,6 +37,7 @@ COLUMNS = {  # column of the file -> column of the record
 }
 CLASSES = 20
 ALONE = "Logistic"
+BySeed = dict[int, NDArray[np.float64]]  # 1 for each test image that a run told, else 0
 
 
 def add(runs_dir: Path, file: Path = FILE) -> None:
@@ -73,21 +74,38 @@ def told(runs: pd.DataFrame, network: str, labels: int, variant: str, penalty: s
     `penalty` is the column C; methods without one ignore it. Raises KeyError if there is no such
     run.
     """
+    return np.array(list(by_seed(runs, network, labels, variant, penalty).values()))
+
+
+def paired(one: BySeed, other: BySeed) -> NDArray[np.float64]:
+    """The differences one - other by seed and image, over the seeds that both have."""
+    return np.array([one[seed] - other[seed] for seed in sorted(set(one) & set(other))])
+
+
+def by_seed(
+    runs: pd.DataFrame, network: str, labels: int, variant: str, penalty: str = "1.0"
+) -> BySeed:
+    """What `told` returns, by seed."""
     own = (runs["network"] == network) & (runs["photos_labelled"] == labels)
     own &= (runs["variant"] == variant) & runs["C"].isin([penalty, ""])
     rows = runs[own].sort_values("seed")
     if rows.empty:
         raise KeyError((network, labels, variant, penalty))
-    return np.array([hits(row)[:, 0] for row in rows.itertuples()], float)
+    return {int(row["seed"]): _first_level(row) for _, row in rows.iterrows()}
+
+
+def _first_level(row: pd.Series) -> NDArray[np.float64]:
+    return hits(row)[:, 0].astype(float)
 
 
 def show(file: Path = FILE) -> None:
     """Print every cell with its interval, and its gap to Logistic."""
     runs = load(file)
     for (network, labels, variant, penalty), _ in runs.groupby(list(CELL)):
-        own: NDArray[np.float64] = told(runs, network, labels, variant, penalty)
+        seeds = by_seed(runs, network, labels, variant, penalty)
+        own = np.array(list(seeds.values()))
         line = f"{network}, {labels} labels, {variant} {penalty}".rstrip()
-        gap = own - told(runs, network, labels, ALONE)
+        gap = paired(seeds, by_seed(runs, network, labels, ALONE))
         beside = f"; minus {ALONE} {shown(gap, cell=False)}" if gap.any() else ""
         print(f"{line}: {len(own)} seeds, {shown(own, cell=True)}{beside}")
 

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis import statistics
-from analysis.backbone_results import load, told
+from analysis.backbone_results import BySeed, by_seed, load, paired
 from analysis.markdown import markdown
 from analysis.readme_figure import NETWORKS, small_network
 from analysis.results import shown
@@ -33,30 +32,31 @@ HEADS = ("network", "method", "seeds", "accuracy %", "minus Logistic", "p", "ver
 
 
 class Way(NamedTuple):
-    """A way of learning; `told` (seeds, images) is 1 for each test photo that it told, else 0."""
+    """A way of learning; `told` is, by seed, 1 for each test photo that it told, else 0."""
 
     network: str
     variant: str
-    told: NDArray[np.float64]
+    told: BySeed
 
 
 def ways(labels: int) -> Iterator[Way]:
     """Every way with runs of so many labels, those without weights first."""
     for name in SMALL:
-        yield Way("U-Net, random weights", name, small_network(name, SPLITS[labels]))
+        own = small_network(name, SPLITS[labels])
+        yield Way("U-Net, random weights", name, dict(enumerate(own)))
     runs = load()
     runs = runs[runs["photos_labelled"] == labels]
     for network, named in NETWORKS.items():
         for name in ON_WEIGHTS:
             if ((runs["network"] == network) & (runs["variant"] == name)).any():
-                yield Way(named, name, told(runs, network, labels, name))
+                yield Way(named, name, by_seed(runs, network, labels, name))
 
 
 def table(labels: int) -> str:
     """The table for so many labels as Markdown."""
-    reference = told(load(), AGAINST[0], labels, AGAINST[1])
+    reference = by_seed(load(), AGAINST[0], labels, AGAINST[1])
     rows = list(ways(labels))
-    gaps = [_gap(way, reference) for way in rows]
+    gaps = [paired(way.told, reference) for way in rows]
     found = [statistics.crossed(gap) for gap in gaps]
     p = [
         float(one.p_value()) if gap.any() else np.nan for one, gap in zip(found, gaps, strict=True)
@@ -68,17 +68,11 @@ def table(labels: int) -> str:
             way.network,
             variant(way.variant).named(),
             str(len(way.told)),
-            shown(way.told, cell=True),
+            shown(np.array(list(way.told.values())), cell=True),
         ]
         beside = [shown(gap, cell=False), p_words(q), _verdict(one, q)] if gap.any() else [""] * 3
         cells.append([*line, *beside])
     return markdown(HEADS, cells)
-
-
-def _gap(way: Way, reference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The differences by seed and photo, over the seeds that both have."""
-    seeds = min(len(way.told), len(reference))
-    return way.told[:seeds] - reference[:seeds]
 
 
 def _verdict(gap: statistics.Crossed, p: float) -> str:
