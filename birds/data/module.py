@@ -1,8 +1,7 @@
 """The images of one run as batches, read from the shared cache and augmented on the device.
 
-Pretraining uses the unlabelled training images, classifiers the labelled ones; neither trains on
-validation or test images. Order and augmentation of an epoch depend only on (seed, epoch), so a
-resumed run sees the same images.
+Pretraining uses unlabelled training images, classifiers labelled ones. Order and augmentation of an
+epoch depend only on (seed, epoch), so a resumed run sees the same images.
 """
 
 import math
@@ -165,13 +164,12 @@ class ImageData(L.LightningDataModule):
     def _in_order(self, part: str) -> list[Places]:
         count = len(self.rows[part])
         plan: list[Places] = []
-        for start in range(0, count, EVALUATION_BATCH):
-            plan.append([(0, k) for k in range(start, min(start + EVALUATION_BATCH, count))])
+        for low in range(0, count, EVALUATION_BATCH):
+            plan.append([(0, k) for k in range(low, min(low + EVALUATION_BATCH, count))])
         return plan
 
-    def _loader(self, part: str, plan: list[Places]) -> DataLoader[Batch]:
-        batches: Any = plan  # a plan is a map-style data set: each item is a batch's places
-        return DataLoader(batches, batch_size=None, collate_fn=partial(self.batch, part))
+    def _loader(self, part: str, plan: Any) -> DataLoader[Batch]:
+        return DataLoader(plan, batch_size=None, collate_fn=partial(self.batch, part))
 
     @property
     def images_per_epoch(self) -> int:
