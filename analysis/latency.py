@@ -114,9 +114,9 @@ NOTE = (
     "Times are for one call, from uint8 images in memory to logits in memory. x eager, x best "
     "fp32: speed\nfactor, with a 98 % bootstrap interval over rounds, paired by round. =: no "
     "difference is shown. *: the best\nfp32 itself. Times are of warm calls, ratios use the "
-    "fastest call of each visit. ~: 99th percentile of fewer\nthan 100 calls. Opened: time from the file to the first "
-    "answer, in a new process with its runtime imported.\nMemory: the growth of that process, "
-    "including the runtime."
+    "fastest call of each visit. ~: 99th percentile of fewer\nthan 100 calls. Opened: "
+    "time from the file to the first answer, in a new process with its runtime imported.\n"
+    "Memory: the growth of that process, including the runtime."
 )
 
 

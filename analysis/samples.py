@@ -12,7 +12,8 @@ NOTE = (
     "Fréchet: distance in the judge's features between equal numbers of generated and test "
     "images; real: between training and\ntest images. The ratio is 1 if generated images are "
     "as close as real ones. It depends on the number of images: compare\nonly rows with "
-    "equal numbers. Seen: classes that the judge finds among the samples. Rarest: samples of the rarest class.\n"
+    "equal numbers. Seen: classes that the judge finds among the samples. Rarest: samples of the "
+    "rarest class.\n"
     "Confidence: mean of the judge's highest probability; in brackets, for test images."
 )
 
