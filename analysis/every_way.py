@@ -19,7 +19,7 @@ from analysis.markdown import markdown
 from analysis.readme_figure import NETWORKS, small_network
 from analysis.results import shown
 from analysis.variants import variant
-from analysis.verdicts import p_words
+from analysis.verdicts import Verdict, outcome, p_words
 
 SPLITS = {60: 90, 180: 70}  # labels -> per cent of the training photos whose labels are hidden
 AGAINST = ("tf_efficientnet_lite0", "Logistic")
@@ -62,6 +62,7 @@ def table(labels: int) -> str:
         float(one.p_value()) if gap.any() else np.nan for one, gap in zip(found, gaps, strict=True)
     ]
     adjusted = statistics.holm(np.array(p))
+    compared = int(np.isfinite(adjusted).sum())
     cells = []
     for way, gap, one, q in zip(rows, gaps, found, adjusted, strict=True):
         line = [
@@ -70,17 +71,22 @@ def table(labels: int) -> str:
             str(len(way.told)),
             shown(np.array(list(way.told.values())), cell=True),
         ]
-        beside = [shown(gap, cell=False), p_words(q), _verdict(one, q)] if gap.any() else [""] * 3
+        beside = (
+            [shown(gap, cell=False), p_words(q), _verdict(one, q, compared)]
+            if gap.any()
+            else [""] * 3
+        )
         cells.append([*line, *beside])
     return markdown(HEADS, cells)
 
 
-def _verdict(gap: statistics.Crossed, p: float) -> str:
-    if p <= statistics.ALPHA:
-        return "shown to be above" if gap.mean > 0 else "shown to be below"
-    if statistics.equivalent(gap):
-        return f"shown to be within {100 * statistics.MARGIN:g} points"
-    return "not shown to differ"
+def _verdict(gap: statistics.Crossed, p: float, compared: int) -> str:
+    """The verdict in the words of `birds table`."""
+    mean, half = float(gap.mean), float(gap.half_width())
+    word = "cannot tell" if p > statistics.ALPHA else "supported" if mean > 0 else "refuted"
+    same = word == "cannot tell" and bool(statistics.equivalent(gap))
+    verdict = Verdict({}, word, mean, mean - half, mean + half, None, compared=compared)
+    return outcome(verdict._replace(equivalent=same))
 
 
 if __name__ == "__main__":
