@@ -41,3 +41,31 @@ def test_the_layer_of_a_logistic_head_gives_its_probabilities(classes: int, abse
     weight, bias = head.linear()
     probability = softmax(new @ weight.T + bias, axis=1)
     assert np.abs(probability - np.exp(head.scores(new))).max() < 1e-4
+
+
+def test_class_means_compare_directions_not_lengths() -> None:
+    """Two classes lie in two directions; one image of the first is far out, one near the centre."""
+    shown = np.array([[9, 0], [-1, 0.5], [0, 4], [0.5, -1]], np.float32)
+    label = np.array([0, 1, 0, 1])
+    head = create_head(Part(name="class_means"), 2, 3)
+    head.fit(shown, label, 0)
+    centre = shown.mean(0)
+    directions = (shown - centre) / np.linalg.norm(shown - centre, axis=1, keepdims=True)
+    means = np.stack([directions[label == k].sum(0) for k in (0, 1)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    new = np.array([[20, 3], [-7, 0]], np.float32)
+    cosines = (new - centre) / np.linalg.norm(new - centre, axis=1, keepdims=True) @ means.T
+    expected = softmax(np.column_stack([cosines, np.zeros(2)]) / 0.1, axis=1)
+    np.testing.assert_allclose(np.exp(head.scores(new)), expected, rtol=1e-5)
+
+
+def test_class_means_are_prototypes_that_nothing_refined() -> None:
+    label = np.arange(20) % 4
+    shown, new, others = features(20) + label[:, None], features(30), features(50)
+    scores = []
+    for name, extra in (("class_means", {}), ("prototypes", {"unlabelled": others})):
+        options = {"rounds": 0} if name == "prototypes" else {}
+        head = create_head(Part(name=name, options={"temperature": 0.1, **options}), 12, 4)
+        head.fit(shown, label, 0, **extra)
+        scores.append(head.scores(new))
+    np.testing.assert_array_equal(*scores)
