@@ -90,13 +90,13 @@ def learning_figure(epochs: pd.DataFrame, title_of: dict[str, str]) -> Figure:
         losses.plot(x, run["valid_loss"], color=colour, **line(1.2), label="validation")
         losses.set(title=title, ylabel="loss")
         accuracies.plot(x, 100 * run["valid_accuracy"], color=colour, **line(1.2))
-        accuracies.set(ylabel="validation accuracy, %")
+        accuracies.set(ylabel="accuracy, %")
         _mark_best(losses, accuracies, run, variant)
         for axis in (losses, accuracies):
             axis.set_xlabel("epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, [axes[0][0]])
-    explain(figure, "large marks and dashed lines: the kept epoch")
+    explain(figure, "right: of validation images; large marks and dashed lines: the kept epoch")
     return figure
 
 

@@ -48,7 +48,7 @@ from IPython.display import Markdown, display
 from analysis.palette import OKABE_ITO
 from birds.core.parts import chosen_part
 from birds.data.cache import decoded_images
-from birds.data.check import as_text, check_source
+from birds.data.check import as_text, check_source, span_words
 from birds.data.deal import read_images
 from birds.data.prepare import create_source
 from birds.data.preview import contact_sheet
@@ -96,9 +96,8 @@ axes.tick_params(axis="y", labelsize=7)
 plt.show()
 display(
     Markdown(
-        f"{len(photos.ids)} photos of {len(photos.classes)} species; a species has {counts['train'].min()} to {counts['train'].max()} "
-        f"training photos, {counts['valid'].min()} to {counts['valid'].max()} for validation and {counts['test'].min()} to "
-        f"{counts['test'].max()} for the test. {photos.notes.counts()['duplicates_dropped']} copies were dropped. "
+        f"{len(photos.ids)} photos of {len(photos.classes)} species; a species has {span_words(counts['train'])} "
+        f"training photos, {span_words(counts['valid'])} for validation and {span_words(counts['test'])} for the test. {photos.notes.counts()['duplicates_dropped']} copies were dropped. "
         f"The largest species has {counts['train'].max() / counts['train'].min():.1f} times the photos of the smallest, so accuracy is "
         f"reported beside macro F1, in which species weigh the same."
     )
@@ -111,7 +110,7 @@ display(
 sizes = pd.Series([look.size for look in report.looks.values() if not look.error]).value_counts()
 display(
     Markdown(
-        f"{len(sizes)} distinct sizes; {sizes.index[0][0]}x{sizes.index[0][1]} px is the most frequent, {sizes.iloc[0] / sizes.sum():.0%} of the photos. "
+        f"{len(sizes)} distinct size{'s' * (len(sizes) > 1)}; {sizes.index[0][0]}x{sizes.index[0][1]} px is the most frequent, {sizes.iloc[0] / sizes.sum():.0%} of the photos. "
         "Training scales the short side to 128 px and keeps the middle."
     )
 )

@@ -16,8 +16,8 @@
 # Experiment 1 (from scratch, frozen and fine-tuned autoencoder; two cuts) and experiment 2
 # (denoising autoencoders, an untrained control), run from here.
 # `BUDGET = "smoke"` takes a minute and its numbers mean nothing; `"laptop"` and `"full"` are the
-# real sizes. Whatever is finished is not repeated, and what
-# was interrupted goes on: run a cell again as often as you like.
+# real sizes. Whatever is finished is not repeated, and what was interrupted goes on: run a cell
+# again as often as you like.
 
 # %% tags=["setup"]
 import os
@@ -46,6 +46,7 @@ SWEEPS = os.environ.get("SWEEPS", "exp1 exp2").split()
 RUNS = Path(os.environ.get("RUNS", "runs/notebook"))
 DATA = os.environ.get("DATA", "")  # a folder of photos; empty for the embedded birds
 MORE = os.environ.get("OVERRIDES", "")  # any other choice, such as encoder=unet_m
+AFTER = os.environ.get("AFTER", "quantize latency latent").split()  # what follows the training
 SPECIES, TEST = os.environ.get("SPECIES", 20), os.environ.get("TEST", 20)
 data = f"data=folder data.root={DATA}" if DATA else "data=synthetic"
 data += f" data.classes={SPECIES} data.test={TEST}"
@@ -66,9 +67,9 @@ get_ipython().system(
 
 # %% [markdown]
 # ## Experiment 1
-# Splits 70 and 90, variants A (from scratch), B1 (pretrained, frozen) and B2 (pretrained, fine-
-# tuned). A line tells each run that is over, and once a minute how far the sweep is; the answer
-# comes last.
+# Splits 70 and 90, variants A (from scratch), B1 (pretrained, frozen) and B2 (pretrained,
+# fine-tuned). A line tells each run that is over, and once a minute how far the sweep is; the
+# answer comes last.
 
 # %%
 get_ipython().system(f'{python} train.py -m sweeps=exp1 {settings} 2>&1 | sed "s|$PWD/||g"')
@@ -101,8 +102,8 @@ for sweep in SWEEPS:
     runs, missing = sweep_frame(RUNS, sweep)
     display(
         Markdown(
-            f"**{sweep}**: {len(runs)} runs finished, {len(missing)} missing; {runs['cost_seconds'].sum():.0f} s of training for its classifiers, "
-            f"{runs['cost_images_per_second'].median():.0f} photos a second in the middle, {runs['cost_peak_memory_mb'].max():.0f} MB at most."
+            f"**{sweep}**: {len(runs)} classifiers finished, {len(missing)} missing; {runs['cost_seconds'].sum():.0f} s of training, "
+            f"{runs['cost_images_per_second'].median():.0f} photos a second (median), {runs['cost_peak_memory_mb'].max():.0f} MB of memory at most."
         )
     )
 
@@ -116,3 +117,19 @@ FIGURES["curves"](RUNS, "exp1")
 
 # %%
 FIGURES["pretraining"](RUNS, SWEEPS[-1])
+
+# %% [markdown]
+# ## Small, fast, and from the inside
+# The best model as fp32 and int8, the latency of both, and the latent space (t-SNE and k-means).
+# The next notebook shows what they found.
+
+# %%
+commands = {
+    "quantize": "quantize exp1 --best 1",
+    "latency": "latency exp1 --batches 1,8 --threads 1 --seconds 2",
+    "latent": "latent exp1",
+}
+for name in AFTER:
+    get_ipython().system(
+        f'{python} -m birds --runs-dir {RUNS} {commands[name]} 2>&1 | sed "s|$PWD/||g"'
+    )

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Analysis
 # Every table and figure of a sweep from its records, each with a reading that is computed from the
-# numbers. Records come from `02_training` or from any
-# `python train.py -m ...`: set `RUNS` and the names of the sweeps. At `budget=smoke` the numbers
-# mean nothing; the readings say how sure they are.
+# numbers. Records come from `02_training` or from any `python train.py -m ...`: set `RUNS` and the
+# names of the sweeps. At `budget=smoke` the numbers mean nothing; the readings say how sure they
+# are. The section on pretrained weights shows numbers of real photos that this project keeps.
 
 # %% tags=["setup"]
 import os
@@ -36,7 +36,7 @@ if not Path("train.py").exists():
     os.chdir("..")  # a notebook starts in its own folder
 sys.path.insert(0, os.getcwd())
 # %matplotlib inline
-# %config InlineBackend.print_figure_kwargs = {"dpi": 60, "bbox_inches": "tight"}
+# %config InlineBackend.print_figure_kwargs = {"dpi": 70, "bbox_inches": "tight"}
 
 # %% tags=["parameters"]
 RUNS = Path(os.environ.get("RUNS", "runs/notebook"))
@@ -46,7 +46,7 @@ EXP1, EXP2 = "exp1", "exp2"
 import pandas as pd
 from IPython.display import Markdown, display
 
-from analysis.answer import answer
+from analysis.answer import answer, caption, short_table
 from analysis.closeups import (
     best_run,
     calibration_error,
@@ -58,6 +58,7 @@ from analysis.closeups import (
 from analysis.comparisons import compare_sweep
 from analysis.figures import FIGURES, cells
 from analysis.tables import as_markdown, noise_table
+from analysis.variants import variant
 from analysis.verdicts import sentence, verdicts
 from birds.core.spec import UserError
 
@@ -73,9 +74,10 @@ display(
 
 # %% [markdown]
 # ## Experiment 1
-# In brackets the 95 % interval: over seeds, or over test photos where there is one seed.
+# The table and the answer that a terminal shows, and then the table in full.
 
 # %%
+display(Markdown(short_table(table, 120)), Markdown(" ".join(caption(table, []))))
 for line in answer(RUNS, EXP1, table):
     display(Markdown(f"`{line.strip()}`" if line.startswith(" ") else line))
 display(Markdown(as_markdown(table)))
@@ -87,9 +89,9 @@ for split, rows in table.groupby("split"):
     chance = 1 / len(best["classes"])
     display(
         Markdown(
-            f"At {split}/{100 - split}, {top['variant']} is ahead with {top['accuracy']:.1%} "
-            f"[{top['accuracy_low']:.1%}, {top['accuracy_high']:.1%}]; chance is {chance:.1%}, "
-            f"{'outside' if top['accuracy_low'] > chance else 'inside'} its interval."
+            f"At {split}/{100 - split}, the highest accuracy is that of {variant(top['variant']).named()}: "
+            f"{top['accuracy']:.1%} [{top['accuracy_low']:.1%}, {top['accuracy_high']:.1%}]. Chance, {chance:.1%}, "
+            f"is {'outside' if top['accuracy_low'] > chance else 'inside'} its interval."
         )
     )
 
@@ -122,10 +124,11 @@ display(Markdown("\n".join(f"- {sentence(verdict)}" for verdict in verdicts(comp
 # %%
 try:
     second, _ = cells(RUNS, EXP2)
+    display(Markdown(short_table(second, 120)))
     for line in answer(RUNS, EXP2, second):
         display(Markdown(f"`{line.strip()}`" if line.startswith(" ") else line))
     display(Markdown(as_markdown(second)))
-    for name in ("accuracy", "differences", "robustness", "reconstructions"):
+    for name in ("accuracy", "differences", "robustness"):
         display(FIGURES[name](RUNS, EXP2))
     for noisy in (False, True):
         display(
@@ -143,12 +146,12 @@ except UserError as refusal:
 # ## Under noise
 
 # %%
-display(noise_table(table))
+display(noise_table(table).style.hide(axis="index"))
 display(FIGURES["robustness"](RUNS, EXP1))
 shares = [name for name in table if name.startswith("accuracy_noise_")]
 names = [f"{100 * float(share.removeprefix('accuracy_noise_')):g} %" for share in shares]
 lost = 100 * (table[shares[0]] - table[shares[2]]).set_axis(
-    table["variant"] + " at " + table["split"].astype(str)
+    [f"{row.variant} at {row.split}/{100 - row.split}" for row in table.itertuples()]
 )
 display(
     Markdown(
@@ -164,8 +167,8 @@ display(FIGURES["cost"](RUNS, EXP1))
 minutes = (table["train_seconds"] + table["pretraining_seconds"]) / 60
 display(
     Markdown(
-        f"The cheapest cell, {table['cell'][minutes.idxmin()]} at split {table['split'][minutes.idxmin()]}, takes {minutes.min():.1f} minutes, the dearest, {table['cell'][minutes.idxmax()]} at {table['split'][minutes.idxmax()]}, "
-        f"{minutes.max():.1f} with its pretraining, which it shares. Every classifier has {table['parameters'].max():,} parameters or fewer."
+        f"The cheapest cell, {lost.index[minutes.idxmin()]}, takes {minutes.min():.1f} minutes. The most expensive one, {lost.index[minutes.idxmax()]}, "
+        f"takes {minutes.max():.1f} minutes with its pretraining, which it shares with others. No classifier has more than {table['parameters'].max():,.0f} parameters."
     )
 )
 
@@ -195,7 +198,7 @@ pairs = confused_pairs(sum(map(pd.DataFrame, own["test_confusion"])).to_numpy(),
 worst = pairs.iloc[0]
 display(
     Markdown(
-        f"Most often {worst['true']} was taken for {worst['said']}: {worst['images']} photos, {worst['share']:.0%} of that species'."
+        f"Most often {worst['true']} was taken for {worst['said']}: {worst['images']} of its photos, {worst['share']:.0%}."
     )
 )
 
@@ -235,7 +238,9 @@ found = study(RUNS, EXP1)
 display(Markdown("\n".join(f"- {said}" for said in found.sentences)))
 for name, values in found.tables.items():
     head, rows = shown_table(values)
-    display(Markdown(f"**{TITLES[name]}**"), pd.DataFrame(rows, columns=head))
+    display(
+        Markdown(f"**{TITLES[name]}**"), pd.DataFrame(rows, columns=head).style.hide(axis="index")
+    )
 for name in ("classes", "learning"):
     display(FIGURES[name](RUNS, EXP1))
 
@@ -243,31 +248,49 @@ for name in ("classes", "learning"):
 # ## What pretraining restores
 
 # %%
-FIGURES["reconstructions"](RUNS, EXP1)
+try:
+    display(FIGURES["reconstructions"](RUNS, EXP2))
+except UserError:
+    display(FIGURES["reconstructions"](RUNS, EXP1))
 
 # %% [markdown]
-# ## Latency, size, and the rest
+# ## How fast are they?
+# The best models as fp32 and int8, timed in turn on the same cores: `birds quantize exp1` and
+# `birds latency exp1` measure them.
+
+# %%
+from analysis.latency import as_markdown as latency_markdown
+from analysis.latency import latency_table
+
+try:
+    display(Markdown(latency_markdown(latency_table(RUNS))))
+    display(FIGURES["pareto"](RUNS, EXP1))
+except UserError as refusal:
+    display(Markdown(f"**pareto** is not there: {refusal}"))
+
+# %% [markdown]
+# ## Pretrained weights and unlabelled photos
+# These numbers are not from the runs above. They are of 20 bird species with 60 labels, five seeds
+# and 500 test photos, and the lines of all runs are kept in `docs/results`. Every row is compared
+# with logistic regression on the frozen features of EfficientNet-Lite0.
+
+# %%
+from matplotlib.figure import Figure
+
+from analysis import every_way
+from analysis.readme_figure import forest
+
+overview = Figure(figsize=(7, 3.8))
+forest(overview.subplots())
+display(overview)
+display(Markdown(every_way.table(60)))
+
+# %% [markdown]
+# ## What else can be drawn
 # Figures that these records do not allow say what to run for them.
 
 # %%
-for name in sorted(
-    set(FIGURES)
-    - {
-        "accuracy",
-        "macro_f1",
-        "differences",
-        "robustness",
-        "cost",
-        "curves",
-        "pretraining",
-        "confusion",
-        "reliability",
-        "errors",
-        "reconstructions",
-        "classes",
-        "learning",
-    }
-):
+for name in ("latent", "layers", "noise", "size", "tuned"):
     try:
         display(FIGURES[name](RUNS, EXP1))
     except UserError as refusal:

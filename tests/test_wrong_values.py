@@ -28,6 +28,7 @@ class Model(Choices):
     bounded: Annotated[int, Field(ge=1, le=9)] = 1
     widths: tuple[int, int] = (1, 2)
     on: bool = True
+    title: Annotated[str, Field(min_length=2, max_length=4)] = "abc"
     must: int
 
 
@@ -41,6 +42,8 @@ REFUSALS = [
     ({"bounded": 10}, "p.bounded=10: choose 1 to 9"),
     ({"widths": 3}, "p.widths=3: choose a list, as in [1,2]"),
     ({"on": "perhaps"}, "p.on=perhaps: choose true or false"),
+    ({"title": "abcde"}, "p.title=abcde: choose a text of at most 4 characters"),
+    ({"title": "a"}, "p.title=a: choose a text of at least 2 characters"),
     ({"inner": 3}, "p.inner=3: choose a group of options"),
     ({"odd": 3}, "p.odd=3: choose another key; this one does not exist"),
 ]

@@ -73,7 +73,7 @@ class Looks(Choices):
 class DataChoices(Choices):
     """The choice of images. `digest` is a hash of the contents of every part after selection.
 
-    classes: the number of classes; those with the most training images are kept.
+    classes: the number of classes; those with the most training images are kept. null: all.
     test: auto (the data set's own test part, else a share), or the number of training images of
         each class that are moved to the test part.
     seed: the seed for moving images to other parts.
@@ -81,7 +81,7 @@ class DataChoices(Choices):
 
     name: str
     digest: str
-    classes: Annotated[int, Field(ge=2)]
+    classes: Annotated[int, Field(ge=2)] | None
     test: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
     looks: Looks = Looks()

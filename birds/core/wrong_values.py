@@ -71,6 +71,9 @@ def _allowed(found: ErrorDetails, model: type[BaseModel]) -> str:
         return "another key; this one does not exist"
     if kind.startswith(("greater_than", "less_than")):
         return _range(list(_bounds(model, _field(found)))) or _one_sided(kind, context)
+    if kind in ("string_too_long", "string_too_short"):
+        limit = context.get("max_length", context.get("min_length"))
+        return f"a text of at {'most' if kind.endswith('long') else 'least'} {limit} characters"
     for pattern, meaning in KINDS:
         if pattern.fullmatch(kind):
             return meaning

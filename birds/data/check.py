@@ -11,7 +11,7 @@ import csv
 import dataclasses
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
@@ -186,6 +186,12 @@ def csv_rows_without_file(root: Path, ids: set[str]) -> int | None:
     return absent
 
 
+def span_words(counts: Collection[int]) -> str:
+    """The smallest and the largest of some counts: `3 to 9`, or `9` if all are equal."""
+    least, most = min(counts), max(counts)
+    return str(least) if least == most else f"{least} to {most}"
+
+
 def as_text(report: Report) -> str:
     """The report as text: one fact per line, with examples of problems."""
     labels = {item.label for item in report.images if item.label is not None}
@@ -211,7 +217,7 @@ def _lines_of_parts(report: Report) -> list[str]:
         items = [item for item in report.images if (item.part or "train") == part]
         per_class = Counter(item.label for item in items if item.label is not None)
         if per_class:
-            span = f"{min(per_class.values())} to {max(per_class.values())} per class"
+            span = f"{span_words(per_class.values())} per class"
             lines.append(f"  {part:5}  {len(items):6} images, {span}")
     unlabelled = sum(item.label is None for item in report.images)
     if unlabelled:

@@ -47,7 +47,7 @@ def read_images(
     source: Source,
     cache_dir: Path,
     *,
-    classes: int,
+    classes: int | None,
     test: Test = "auto",
     seed: int,
     skip_unreadable: bool = False,
@@ -60,6 +60,7 @@ def read_images(
 
     Args:
         classes: how many classes; those with the most training images are kept (ties by name).
+            None: all.
         test: `auto` (the source's own test part, else a fifth), or how many images per class.
         seed: the seed of the parts that are made here.
         skip_unreadable, allow_untested: leave out images that cannot be decoded; accept classes

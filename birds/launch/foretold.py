@@ -123,10 +123,17 @@ def _cut_words(planned: Planned) -> str:
     return f"{words} data.pollution={reads[0].pollution}"
 
 
+def _kept_words(counts: Counts, asked: int | None) -> str:
+    """How many classes are used, and by which choice."""
+    kept = f"{counts.classes} of {counts.classes_found} classes kept"
+    if asked is not None:
+        return f"{kept} (data.classes={asked})"
+    return f"all {counts.classes} classes kept" if counts.classes == counts.classes_found else kept
+
+
 def _count_words(counts: Counts, spec: RunSpec) -> str:
     return (
-        f"{counts.classes} of {counts.classes_found} classes kept "
-        f"(data.classes={spec.data.classes}), {counts.labelled} labelled, {counts.unlabelled} "
+        f"{_kept_words(counts, spec.data.classes)}, {counts.labelled} labelled, {counts.unlabelled} "
         f"unlabelled, {counts.valid} validation, {counts.test} test images"
     )
 

@@ -123,7 +123,7 @@ def test_the_text_says_what_was_found(root, draw_photo):
     draw_photo(5, 64).convert("L").save(root / "train/WREN/grey.png")
     text = as_text(check_folder(root))
     assert "35 images of 2 classes" in text
-    assert "train      18 images, 9 to 9 per class" in text
+    assert "train      18 images, 9 per class" in text
     assert "96x96 px, 1 other images; not RGB: {'L': 1}" in text
     assert "unreadable: 1\n    train/CROW/none.jpg: not an image" in text
     assert "exact duplicates: 1 groups, 1 of them across parts" in text

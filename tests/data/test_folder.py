@@ -184,6 +184,7 @@ def test_keeps_the_species_with_most_training_photos_ties_by_name(photos_in, rea
     )
     assert read(root, classes=2, test=1).classes == ("BB", "CZ")
     assert read(root, classes=3, test=1).classes == ("BB", "CZ", "DA")
+    assert len(read(root, classes=None, test=1).classes) == len(list((root / "train").iterdir()))
 
 
 def test_moves_the_same_photos_for_the_same_seed(photos_in, read):

@@ -82,6 +82,7 @@ def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.Mo
         "TEST": "auto",
         "OVERRIDES": SMALL,
         "SWEEPS": "exp1 exp2",
+        "AFTER": "quantize",
         "OMP_NUM_THREADS": 1,
     }
     chosen |= {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -99,8 +100,8 @@ def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.Mo
     )
     made = {(one["split"], one["variant"]) for one in records}
     assert made == {(70, "A")} | {(90, name) for name in ("A", "B0", "B1", "B2", "DAE")}
-    assert "**exp1**: 4 runs finished, 0 missing" in text_of(training)
-    assert "**exp2**: 5 runs finished, 0 missing" in text_of(training)
+    assert "**exp1**: 4 classifiers finished, 0 missing" in text_of(training)
+    assert "**exp2**: 5 classifiers finished, 0 missing" in text_of(training)
     assert pictures_in(training) == 2
 
     says_what_the_records_say(execute("03_analysis"), records, tmp_path / "runs")
