@@ -26,7 +26,11 @@ from analysis.statistics import crossed
 GREY, BLUE, GREEN = "#555555", OKABE_ITO[1], OKABE_ITO[2]
 SMALL = [("A", "from scratch"), ("B2", "autoencoder, then fine-tuned"), ("FixMatch", "FixMatch")]
 NETWORKS = {"mobilenet_v2": "MobileNetV2", "tf_efficientnet_lite0": "EfficientNet-Lite0"}
-HEADS = [("Logistic", "logistic regression"), ("SelfTraining", "self-training")]
+HEADS = [
+    ("Logistic", "logistic regression"),
+    ("ClassMeans", "nearest class mean"),
+    ("SelfTraining", "self-training"),
+]
 THUMBNAIL, MARGIN = 96, 150  # pixels of the contact sheet: one row a species, names left of it
 RECIPES = [
     ("from scratch", "labels alone", GREY),
@@ -64,7 +68,7 @@ def measured() -> list[tuple[str, list[Row]]]:
     for network, title in NETWORKS.items():
         rows = []
         for variant, name in HEADS:
-            uses = BLUE if variant == "Logistic" else GREEN
+            uses = GREEN if variant == "SelfTraining" else BLUE
             rows.append(Row(name, told(runs, network, 60, variant), uses))
         alone = told(runs, network, 180, "Logistic")
         rows.append(Row("logistic regression, 180 labels", alone, BLUE))

@@ -26,7 +26,9 @@ class Selected(NamedTuple):
     found: int
 
 
-def select_classes(scan: Scan, classes: int | None, min_images: int | None, source: Source) -> Selected:
+def select_classes(
+    scan: Scan, classes: int | None, min_images: int | None, source: Source
+) -> Selected:
     """The `classes` largest classes (None: all) of a source with at least `min_images` training
     images each (ties by name). Raises UserError if fewer than two remain.
     """
