@@ -150,7 +150,7 @@ def _command(args: argparse.Namespace, words: list[str], found: Any) -> str:
     own = [*words, f"data.classes={len(found.classes)}"]
     if args.unlabelled:
         own.append(f"data.unlabelled={args.unlabelled.resolve()}")
-    variants = ["Logistic"]
+    variants = ["Logistic", "ClassMeans"]
     if unlabelled or most >= 1:
         variants.append("SelfTraining")
     if not args.weights:

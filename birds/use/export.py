@@ -17,7 +17,7 @@ from birds.core.parts import options_of
 from birds.core.spec import RunSpec, UserError
 from birds.core.store import RunFolder, write_atomically, write_text
 from birds.use.calibration import Calibration, softmax
-from birds.use.load import CLASSIFIER, CONFIG, ENCODER, LAYER, load_model
+from birds.use.load import CLASSIFIER, CONFIG, ENCODER, FITTED, load_model
 from birds.use.networks import load_network
 from birds.use.tensors import save_tensors
 
@@ -80,8 +80,9 @@ def _config(
     spec: RunSpec, classes: Sequence[str], calibration: Calibration, network: Any
 ) -> dict[str, Any]:
     head = options_of("classifier", spec.method).head.model_dump(mode="json")
-    if isinstance(network.head, torch.nn.Linear):
-        head = {"name": LAYER}
+    for name, made_by in FITTED.items():
+        if type(network.head) is made_by:
+            head = {"name": name}
     return {
         "birds": __version__,
         "key": spec.key,

@@ -19,6 +19,7 @@ from birds.core.errors import UserError
 from birds.core.spec import ImageChoices, Part
 from birds.encoders import Encoder, blank_encoders, create_encoder
 from birds.methods.classify.heads import create_head
+from birds.methods.classify.heads._cosines import Cosines
 from birds.use.calibration import softmax
 from birds.use.predict import read_images
 from birds.use.tensors import load_tensors
@@ -26,7 +27,7 @@ from birds.use.tensors import load_tensors
 CONFIG = "config.json"
 ENCODER = "encoder.safetensors"
 CLASSIFIER = "classifier.safetensors"  # the encoder and the head
-LAYER = "layer"  # the head of a fitted classifier: one linear layer
+FITTED = {"layer": nn.Linear, "cosines": Cosines}  # networks of heads that were fitted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,8 @@ def load_model(folder: Path) -> LoadedModel:
 
 def _head(described: dict[str, Any], features: int, classes: int) -> nn.Module:
     part = Part.model_validate(described)
-    if part.name == LAYER:
-        return nn.Linear(features, classes)
+    if part.name in FITTED:
+        fitted: nn.Module = FITTED[part.name](features, classes)
+        return fitted
     head: nn.Module = create_head(part, features, classes)
     return head

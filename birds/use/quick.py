@@ -27,7 +27,7 @@ from birds.use.calibration import softmax
 from birds.use.cross_validation import folds, group_numbers, refuse_small
 from birds.use.predict import decoded_batches
 
-HEADS = ("logistic", "prototypes", "knn")
+HEADS = ("logistic", "class_means", "knn")
 MOST = 600  # how many images are used, labelled and unlabelled
 UNLABELLED_SHARE = 0.4  # largest share of unlabelled images among them
 FAR = 0.95  # an image is far above this quantile of the labelled images' distances

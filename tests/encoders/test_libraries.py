@@ -144,10 +144,10 @@ def test_frozen_features_go_the_whole_road(tmp_path: Path, write_photos: Any) ->
     command = [sys.executable, str(ROOT / "train.py"), f"runs_dir={tmp_path}/runs"]
     command += ["data=folder", f"data.root={root}", "encoder=torchvision", "image.size=64"]
     command += [f"encoder.weights={tmp_path}/w.pth", "variant=B0", "split=50", "tracking=none"]
-    for head in ("logistic", "self_training"):
+    for head in ("logistic", "self_training", "class_means"):
         subprocess.run([*command, f"head={head}"], check=True, env=os.environ | {"CI": "1"})
     records = [json.loads(f.read_text()) for f in tmp_path.glob("runs/*/record.json")]
-    assert len(records) == 2
+    assert len(records) == 3
     assert {r["choice.encoder.options.weights"][:7] for r in records} == {"sha256:"}
     shared = list((tmp_path / "runs" / "cache").glob("features-*.npy"))
     assert len(shared) == 3 + 5  # training, validation and test images; five levels of noise

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 
 from birds.core.errors import UserError
+from birds.core.parts import chosen_part
 from birds.core.spec import Part
 from birds.methods.classify.heads import create_head
 
@@ -69,3 +71,14 @@ def test_class_means_are_prototypes_that_nothing_refined() -> None:
         head.fit(shown, label, 0, **extra)
         scores.append(head.scores(new))
     np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.parametrize("name", ["logistic", "class_means", "prototypes"])
+def test_the_network_of_a_fitted_head_gives_its_probabilities(name: str) -> None:
+    label = np.arange(40) % 4
+    head = create_head(chosen_part("head", {"name": name}), 12, 5)
+    head.fit(features(40) + label[:, None], label, 0)
+    new = features(30)
+    with torch.no_grad():
+        logits = head.network()(torch.from_numpy(new)).numpy()
+    assert np.abs(softmax(logits, axis=1) - np.exp(head.scores(new))).max() < 1e-4

@@ -134,6 +134,7 @@ def test_a_chain_of_three_works_as_one_of_two_does(road: Road) -> None:
     assert "4 runs: 4 already finished, 0 to do" in road.train(*CHAIN)
 
 
+@pytest.mark.slow
 def test_a_chain_that_fails_at_its_bottom_names_it_at_every_level(road: Road) -> None:
     road.train(*CHAIN, "budget.pretrain.weight_decay=1e35", status=1)
     shown = road.birds("status").splitlines()
@@ -261,6 +262,7 @@ def test_runs_end_with_their_launcher_and_one_that_is_killed_is_named(road: Road
     wait_until(lambda: not Path(f"/proc/{_working(road)[0]}").exists())
 
 
+@pytest.mark.slow
 def test_runs_end_with_a_launcher_that_a_script_started_in_the_background(
     road: Road,
 ) -> None:

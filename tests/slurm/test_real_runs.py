@@ -63,6 +63,7 @@ def test_records_equal_those_of_this_machine_even_after_a_warning(
     assert log.count("epoch 1/40") == 1, "it began again instead of going on"
 
 
+@pytest.mark.slow
 def test_a_requeued_run_stays_one_wandb_run(site: Site) -> None:
     longer = ("budget.classify.epochs=45", "budget.classify.patience=45", "tracking=offline")
     site.settings = [word for word in site.settings if word != "tracking=none"]

@@ -199,7 +199,7 @@ def test_a_first_look_takes_labelled_and_unlabelled_apart_and_names_a_whole_comm
     words = shlex.split(command)
     assert f"data.root={photos / 'labelled'}" in words
     assert f"data.unlabelled={photos / 'unlabelled'}" in words
-    assert "variant=Logistic,SelfTraining,A" in words
+    assert "variant=Logistic,ClassMeans,SelfTraining,A" in words
     assert (tmp_path / "runs" / "quick" / "labelled" / "quick.html").is_file()
 
 

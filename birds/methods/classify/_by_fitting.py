@@ -111,13 +111,11 @@ class FittedClassifier(nn.Module):
         return found if self._correction is None else found + self._correction
 
     def as_network(self) -> Network:
-        """The encoder and the head as one network, for heads with `is_linear`."""
-        weight, bias = self.head.linear()
-        if self._correction is not None:
-            bias = bias + self._correction
-        layer = nn.Linear(weight.shape[1], weight.shape[0])
-        layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-        return Network(self.encoder, layer).requires_grad_(False).eval()
+        """The encoder and the head as one network, for heads with `has_network`."""
+        head: Any = self.head.network()
+        if self._correction is not None:  # only of heads that are one linear layer
+            head.bias.data += torch.from_numpy(self._correction)
+        return Network(self.encoder, head).requires_grad_(False).eval()
 
     def latent(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         """The latent vectors of images, whose pixels are fractions (0 to 1)."""

@@ -123,11 +123,11 @@ class Standard:
 
     @classmethod
     def network(cls, spec: RunSpec, folder: RunFolder, classes: Sequence[str]) -> Network | None:
-        """The finished classifier as one network; None for a fitted head that is not linear."""
+        """The finished classifier as one network; None for a fitted head that is none."""
         options = options_of("classifier", spec.method)
         if by_gradient(options):
             return finished_network(spec, options.head, folder, len(classes))
-        if not getattr(part_class("head", options.head.place), "is_linear", False):
+        if not getattr(part_class("head", options.head.place), "has_network", False):
             return None
         with blank_encoders():
             network: Network = cls.load(spec, folder, classes).as_network()

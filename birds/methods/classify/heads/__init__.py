@@ -34,7 +34,7 @@ class FrozenHead:
     learns_from_unlabelled = False
     judges_by_validation = False
     note = ""  # a warning about the fit, such as an option that had no effect
-    is_linear = False  # whether `linear` gives a layer with the same probabilities
+    has_network = False  # whether `network` gives a network with the same probabilities
     takes_weights = False  # whether `fit` takes a weight for each image, (N,)
     counts_classes_equally = False  # whether the numbers of labels do not matter
 
@@ -97,10 +97,20 @@ class FittedHead(FrozenHead):
         """The logarithms of the class probabilities (N, classes) for features (N, F)."""
         return log_probabilities(self.model, features, self.classes)
 
+    def network(self) -> Any:
+        """The layer of `linear` in fp32, from features (B, F) to logits (B, S)."""
+        import torch
+        from torch import nn
+
+        weight, bias = self.linear()
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+        return layer
+
     def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Weights (classes, F) and biases (classes,) of one layer that replaces the whole pipeline.
 
-        The softmax of its output gives the probabilities. Only for heads with `is_linear`.
+        The softmax of its output gives the probabilities. Only for linear models.
         """
         scaler, estimator = self.model[0], self.model[-1]
         weight, bias = estimator.coef_, estimator.intercept_

@@ -4,7 +4,7 @@ The features are centred and scaled to length 1 first, as in Wang et al. (2019, 
 Nothing is chosen on data, so two or three labels per class are enough.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ class ClassMeans(FrozenHead):
     """One mean feature vector for each class."""
 
     counts_classes_equally = True
+    has_network = True
 
     class Options(Choices):
         """temperature: what cosines are divided by before the softmax."""
@@ -60,3 +61,18 @@ class ClassMeans(FrozenHead):
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """The logarithms of each class's share (N, classes) for features (N, F)."""
         return self.log_shares(self.directions(features)).astype(np.float32)
+
+    def network(self) -> Any:
+        """The same logits as a network in fp32, from features (B, F)."""
+        import torch
+
+        from birds.methods.classify.heads._cosines import Cosines
+
+        cosines = Cosines(self.means.shape[1], self.classes)
+        values = {
+            "centre": self.centre,
+            "means": self.means,
+            "temperature": self.options.temperature,
+        }
+        cosines.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
+        return cosines

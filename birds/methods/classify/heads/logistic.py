@@ -11,7 +11,7 @@ from birds.methods.classify.heads._strength import RegularisedHead, Strength
 class Logistic(RegularisedHead):
     """Multinomial logistic regression with an L2 penalty."""
 
-    is_linear = True
+    has_network = True
     takes_weights = True
 
     class Options(Choices):

@@ -37,7 +37,7 @@ class SelfTraining(RegularisedHead):
 
     learns_from_unlabelled = True
     judges_by_validation = True
-    is_linear = True
+    has_network = True
     takes_weights = True
 
     class Options(Choices):
