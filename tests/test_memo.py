@@ -54,6 +54,20 @@ def test_memo_and_composing_agree_on_keys(tmp_path: Path, words: tuple[str, ...]
             assert remembered.key == spec_from_config(values, *digests).key
 
 
+def test_all_classes_become_their_number(tmp_path: Path) -> None:
+    words = ("data=folder", "data.root=photos", "variant=B2")
+    draft = Memo(tmp_path, "stamp").draft(composed(*words), spec_from_config)
+    every, seven = (
+        Memo(tmp_path, "stamp")
+        .draft(composed(*words, *more), spec_from_config)
+        .spec("a" * 12, "", 7)
+        for more in ((), ("data.classes=7",))
+    )
+    assert draft.values["data"]["classes"] is None
+    assert [run.data.classes for run in every.lineage()] == [7, 7]
+    assert every.key == seven.key
+
+
 def test_another_choice_is_not_taken_for_the_one_that_is_remembered(tmp_path: Path) -> None:
     memo = Memo(tmp_path, "stamp")
     memo.keep(memo.draft(composed("variant=B2"), spec_from_config))

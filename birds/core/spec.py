@@ -73,7 +73,8 @@ class Looks(Choices):
 class DataChoices(Choices):
     """The choice of images. `digest` is a hash of the contents of every part after selection.
 
-    classes: the number of classes; those with the most training images are kept. null: all.
+    classes: the number of classes; those with the most training images are kept. null: all, of
+        which a planned run knows the number.
     test: auto (the data set's own test part, else a share), or the number of training images of
         each class that are moved to the test part.
     seed: the seed for moving images to other parts.

@@ -41,6 +41,7 @@ class Counts(NamedTuple):
     valid: int
     test: int
     fewest: int
+    asked: int | None  # data.classes
 
 
 class Planned(Protocol):
@@ -70,8 +71,11 @@ class Speed(NamedTuple):
     images_per_second: float
 
 
-def counted(images: Images, cut: Split, pool: Images | None) -> Counts:
-    """The counts of a split of a data set, and of the extra unlabelled pool if there is one."""
+def counted(images: Images, cut: Split, pool: Images | None, asked: int | None) -> Counts:
+    """The counts of a split of a data set, and of the extra unlabelled pool if there is one.
+
+    `asked` is data.classes.
+    """
     labels = images.label[cut.labelled]
     per_class = np.bincount(labels[labels != UNLABELLED], minlength=len(images.classes))
     return Counts(
@@ -82,6 +86,7 @@ def counted(images: Images, cut: Split, pool: Images | None) -> Counts:
         valid=len(images.rows("valid")),
         test=len(images.rows("test")),
         fewest=int(per_class.min()),
+        asked=asked,
     )
 
 
@@ -94,7 +99,7 @@ def foretold(planned: Sequence[Planned], runs: Mapping[str, RunSpec]) -> list[st
     several = len(set(by_cut.values())) > 1
     lines = []
     for words, counts in by_cut.items():
-        line = _count_words(counts, planned[0].spec)
+        line = _count_words(counts)
         line = f"{words}: {line}" if several else line
         lines += [] if line in lines else [line]
     lines.append(_time_words(planned, runs))
@@ -123,18 +128,14 @@ def _cut_words(planned: Planned) -> str:
     return f"{words} data.pollution={reads[0].pollution}"
 
 
-def _kept_words(counts: Counts, asked: int | None) -> str:
-    """How many classes are used, and by which choice."""
-    kept = f"{counts.classes} of {counts.classes_found} classes kept"
-    if asked is not None:
-        return f"{kept} (data.classes={asked})"
-    return f"all {counts.classes} classes kept" if counts.classes == counts.classes_found else kept
-
-
-def _count_words(counts: Counts, spec: RunSpec) -> str:
+def _count_words(counts: Counts) -> str:
+    kept = f"all {counts.classes} classes kept"
+    if counts.classes < counts.classes_found:
+        kept = f"{counts.classes} of {counts.classes_found} classes kept"
+        kept += f" (data.classes={counts.asked})" if counts.asked is not None else ""
     return (
-        f"{_kept_words(counts, spec.data.classes)}, {counts.labelled} labelled, {counts.unlabelled} "
-        f"unlabelled, {counts.valid} validation, {counts.test} test images"
+        f"{kept}, {counts.labelled} labelled, {counts.unlabelled} unlabelled, {counts.valid} "
+        f"validation, {counts.test} test images"
     )
 
 

@@ -97,13 +97,16 @@ class Draft:
         self.name = name
         self.new = new
 
-    def spec(self, data_digest: str, pool_digest: str, **fields: Any) -> RunSpec:
+    def spec(
+        self, data_digest: str, pool_digest: str, classes: int | None = None, **fields: Any
+    ) -> RunSpec:
         """The spec with the digests of its images and of its pool filled in.
 
-        `fields` are choices that were not known before, such as the default split.
+        `classes` replaces `data.classes=null` (all). `fields` are choices that were not known before,
+        such as the default split.
         """
         digests = {DATA: data_digest, POOL: pool_digest}
-        return RunSpec.model_validate(_filled(self.values, fields, digests))
+        return RunSpec.model_validate(_filled(self.values, fields, digests, classes))
 
 
 def memo_in(cache_dir: Path) -> Memo:
@@ -148,18 +151,25 @@ def _name_of(config: Mapping[str, Any]) -> str:
 
 
 def _filled(
-    values: Mapping[str, Any], fields: Mapping[str, Any], digests: Mapping[str, str] | None = None
+    values: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    digests: Mapping[str, str] | None = None,
+    classes: int | None = None,
 ) -> dict[str, Any]:
-    """A dumped spec with new field values, and with digests instead of placeholders.
+    """A dumped spec with new field values, with digests instead of placeholders, and with the
+    number of classes where all were asked for.
 
-    Both also apply to the runs that it needs.
+    All of this also applies to the runs that it needs.
     """
     filled = {**values, **fields}
     for name in ("data", "pool"):
         digest = values[name]["digest"]
         if digests and digest in digests:
             filled[name] = {**values[name], "digest": digests[digest]}
-    filled["needs"] = [_filled(needed, fields, digests) for needed in values["needs"]]
+    if values["data"]["classes"] is None:
+        filled["data"] = {**filled["data"], "classes": classes}
+    needs = values["needs"]
+    filled["needs"] = [_filled(needed, fields, digests, classes) for needed in needs]
     return filled
 
 

@@ -85,7 +85,8 @@ def plan_run(config: DictConfig) -> Planned:
     split = _split(values, draft.values, images)
     pool = _pool(asked_pool(values), split, draft.values["labels_per_class"], data, runtime)
     memo.keep(draft)
-    spec = draft.spec(images.digest, pool.digest if pool else "", split=split)
+    classes, extra = len(images.classes), pool.digest if pool else ""
+    spec = draft.spec(images.digest, extra, classes, split=split)
     cut = cut_as_asked(spec, images)
     if not len(cut.unlabelled) and not pool:
         from birds.methods import refuse_without_unlabelled  # it imports torch
@@ -105,7 +106,7 @@ def plan_run(config: DictConfig) -> Planned:
         seeds,
         notes=(*images.notes.lines(), *(pool.notes.lines() if pool else ())),
         licences=_licence_lines(runtime),
-        counts=counted(images, cut, pool),
+        counts=counted(images, cut, pool, values["data"]["classes"]),
     )
 
 
