@@ -18,6 +18,9 @@
 # `BUDGET = "smoke"` takes a minute and its numbers mean nothing; `"laptop"` and `"full"` are the
 # real sizes. Whatever is finished is not repeated, and what was interrupted goes on: run a cell
 # again as often as you like.
+#
+# The outputs that are kept in the repository are real ones of small images: `BUDGET=laptop SPECIES=10
+# SEEDS=0,1,2 OVERRIDES=image.size=64 make notebooks` (35 minutes on two cores beside other work).
 
 # %% tags=["setup"]
 import os
@@ -90,8 +93,8 @@ else:
 # The same from any terminal, while it runs: `birds status exp1`.
 
 # %%
-for sweep in SWEEPS:
-    get_ipython().system(f"{python} -m birds --runs-dir {RUNS} status {sweep}")
+for sweep in SWEEPS:  # the last lines: `birds status` has one for each run
+    get_ipython().system(f"{python} -m birds --runs-dir {RUNS} status {sweep} | tail -n 4")
 
 # %%
 from IPython.display import Markdown, display
@@ -124,12 +127,17 @@ FIGURES["pretraining"](RUNS, SWEEPS[-1])
 # The next notebook shows what they found.
 
 # %%
+import subprocess
+import time
+
 commands = {
     "quantize": "quantize exp1 --best 1",
     "latency": "latency exp1 --batches 1,8 --threads 1 --seconds 2",
     "latent": "latent exp1",
 }
 for name in AFTER:
-    get_ipython().system(
-        f'{python} -m birds --runs-dir {RUNS} {commands[name]} 2>&1 | sed "s|$PWD/||g"'
-    )
+    started = time.perf_counter()
+    words = [python, "-m", "birds", "--runs-dir", str(RUNS), *commands[name].split()]
+    done = subprocess.run(words, capture_output=True, text=True)
+    took = f"birds {commands[name]}: {time.perf_counter() - started:.0f} s"
+    print(done.stdout + done.stderr if done.returncode else took)

@@ -46,7 +46,8 @@ def pictures_in(notebook: Any) -> int:
     outputs = [
         output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
     ]
-    return sum("image/png" in output.get("data", {}) for output in outputs)
+    kinds = {"image/png", "image/jpeg"}
+    return sum(bool(kinds & set(output.get("data", {}))) for output in outputs)
 
 
 def embedded_birds(root: Path) -> Path:
