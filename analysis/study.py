@@ -28,9 +28,9 @@ PARTS = {
 }
 TITLES = {
     "parts": "Sizes of the parts",
-    "parameters": "Parameters",
-    "classes": "Classes with the most errors",
-    "pairs": "Most confused pairs",
+    "parameters": "Parameters and accuracies",
+    "classes": "Classes with the most errors (share: recognised)",
+    "pairs": "Most confused pairs (images: mean over seeds; share: of the true class)",
     "guesses": "Is the second guess right?",
     "layers": "Which layer separates the classes",
 }

@@ -109,7 +109,7 @@ def _mark_best(losses: Axes, accuracies: Axes, run: pd.DataFrame, variant: str) 
     accuracy = 100 * float(kept["valid_accuracy"].iloc[0])
     losses.plot([epoch], kept["valid_loss"], **dot(variant, 8))
     accuracies.plot([epoch], [accuracy], **dot(variant, 8))
-    accuracies.set_title(f"best epoch {epoch}: {accuracy:.1f} %")
+    accuracies.set_title(f"kept epoch {epoch}: {accuracy:.1f} %")
     for axis in (losses, accuracies):
         axis.axvline(epoch, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
 

@@ -15,7 +15,7 @@
 # # Training
 # Experiment 1 (from scratch, frozen and fine-tuned autoencoder; two cuts) and experiment 2
 # (denoising autoencoders, an untrained control), run from here.
-# `BUDGET = "smoke"` takes a minute and its numbers mean nothing; `"laptop"` and `"full"` are the
+# `BUDGET = "smoke"` takes a few minutes and its numbers mean nothing; `"laptop"` and `"full"` are the
 # real sizes. Whatever is finished is not repeated, and what was interrupted goes on: run a cell
 # again as often as you like.
 #
@@ -45,12 +45,13 @@ sys.path.insert(0, os.getcwd())
 # %% tags=["parameters"]
 BUDGET = os.environ.get("BUDGET", "smoke")  # smoke | laptop | full
 SEEDS = os.environ.get("SEEDS", "0,1")
-SWEEPS = os.environ.get("SWEEPS", "exp1 exp2").split()
+SWEEPS = os.environ.get("SWEEPS", "exp1 exp2").split()  # exp1 always runs
 RUNS = Path(os.environ.get("RUNS", "runs/notebook"))
 DATA = os.environ.get("DATA", "")  # a folder of photos; empty for the embedded birds
 MORE = os.environ.get("OVERRIDES", "")  # any other choice, such as encoder=unet_m
 AFTER = os.environ.get("AFTER", "quantize latency latent").split()  # what follows the training
-SPECIES, TEST = os.environ.get("SPECIES", 20), os.environ.get("TEST", 20)
+SPECIES = os.environ.get("SPECIES", 20)  # those with most training photos
+TEST = os.environ.get("TEST", 20)  # training photos of each species that move to the test part
 data = f"data=folder data.root={DATA}" if DATA else "data=synthetic"
 data += f" data.classes={SPECIES} data.test={TEST}"
 settings = f"budget={BUDGET} seed={SEEDS} runs_dir={RUNS} tracking=none {data} {MORE}"
@@ -105,7 +106,7 @@ for sweep in SWEEPS:
     runs, missing = sweep_frame(RUNS, sweep)
     display(
         Markdown(
-            f"**{sweep}**: {len(runs)} classifiers finished, {len(missing)} missing; {runs['cost_seconds'].sum():.0f} s of training, "
+            f"**{sweep}**: {len(runs)} classifiers finished, {len(missing)} missing; {runs['cost_seconds'].sum():.0f} s of training without pretraining, "
             f"{runs['cost_images_per_second'].median():.0f} photos a second (median), {runs['cost_peak_memory_mb'].max():.0f} MB of memory at most."
         )
     )
@@ -123,8 +124,8 @@ FIGURES["pretraining"](RUNS, SWEEPS[-1])
 
 # %% [markdown]
 # ## Small, fast, and from the inside
-# The best model as fp32 and int8, the latency of both, and the latent space (t-SNE and k-means).
-# The next notebook shows what they found.
+# The best model as fp32 and int8, its latency in four forms, and the latent space (t-SNE and
+# k-means). The next notebook shows what they found.
 
 # %%
 import subprocess

@@ -13,7 +13,7 @@
 
 # %% [markdown]
 # # Analysis
-# Every table and figure of a sweep from its records, each with a reading that is computed from the
+# Every table and figure of a sweep from its records, most with a reading that is computed from the
 # numbers. Records come from `02_training` or from any `python train.py -m ...`: set `RUNS` and the
 # names of the sweeps. At `budget=smoke` the numbers mean nothing; the readings say how sure they
 # are. The section on pretrained weights shows numbers of real photos that this project keeps.
@@ -68,7 +68,8 @@ saved = predictions(RUNS, best["key"])
 display(
     Markdown(
         f"{len(runs)} runs of experiment 1 at budget {best['choice.budget']}, data {best['data_name']} (digest {best['data_digest']}), "
-        f"{best['images_test']} test photos of {len(best['classes'])} species."
+        f"{best['images_test']} test photos of {len(best['classes'])} species. Where one run is looked at, it is the best by validation "
+        f"accuracy: {best['variant']} {best['split']}/{100 - best['split']} seed {best['seed']} ({best['valid_accuracy']:.1%} on validation photos)."
     )
 )
 
@@ -114,6 +115,7 @@ display(
     )
     .round(1)
     .dropna(axis="columns", how="all")  # one seed gives no interval
+    .rename(columns={"shown_from": "smallest gap that could be shown"})
 )
 display(FIGURES["differences"](RUNS, EXP1))
 display(Markdown("\n".join(f"- {sentence(verdict)}" for verdict in verdicts(comparisons))))
@@ -155,7 +157,7 @@ lost = 100 * (table[shares[0]] - table[shares[2]]).set_axis(
 )
 display(
     Markdown(
-        f"From {names[0]} to {names[2]} of the pixels replaced, {lost.idxmin()} loses least ({lost.min():.1f} points), {lost.idxmax()} most ({lost.max():.1f})."
+        f"These accuracies are of {runs['test_noise_images'].iloc[0]:.0f} of the test photos. From {names[0]} to {names[2]} of the pixels replaced, {lost.idxmin()} loses least ({lost.min():.1f} points), {lost.idxmax()} most ({lost.max():.1f})."
     )
 )
 
@@ -167,8 +169,8 @@ display(FIGURES["cost"](RUNS, EXP1))
 minutes = (table["train_seconds"] + table["pretraining_seconds"]) / 60
 display(
     Markdown(
-        f"The cheapest cell, {lost.index[minutes.idxmin()]}, takes {minutes.min():.1f} minutes. The most expensive one, {lost.index[minutes.idxmax()]}, "
-        f"takes {minutes.max():.1f} minutes with its pretraining, which it shares with others. No classifier has more than {table['parameters'].max():,.0f} parameters."
+        f"With its pretraining, which it shares, the cheapest cell, {lost.index[minutes.idxmin()]}, takes {minutes.min():.1f} minutes. The most expensive one, {lost.index[minutes.idxmax()]}, "
+        f"takes {minutes.max():.1f} minutes. No classifier has more than {table['parameters'].max():,.0f} parameters."
     )
 )
 
@@ -181,7 +183,7 @@ early = (runs["epochs"] < runs["choice.training.epochs"]).sum()
 last = (runs["best_epoch"] + 1 == runs["choice.training.epochs"]).sum()
 display(
     Markdown(
-        f"{early} of {len(runs)} trainings stopped before their last epoch; {last} were best in the very last, and would perhaps gain from more epochs."
+        f"{early} of {len(runs)} trainings stopped before their last epoch; the best epoch was the very last in {last}, which would perhaps gain from more epochs."
     )
 )
 
@@ -198,7 +200,7 @@ pairs = confused_pairs(sum(map(pd.DataFrame, own["test_confusion"])).to_numpy(),
 worst = pairs.iloc[0]
 display(
     Markdown(
-        f"Most often {worst['true']} was taken for {worst['said']}: {worst['images']} of its photos, {worst['share']:.0%}."
+        f"Most often {worst['true']} was taken for {worst['said']}: {worst['images']} of its photos in {len(own)} seeds, {worst['share']:.0%}."
     )
 )
 
@@ -211,8 +213,8 @@ bins = reliability(saved["logits"], saved["label"])
 bias = ((bins["confidence"] - bins["accuracy"]) * bins["images"]).sum() / bins["images"].sum()
 display(
     Markdown(
-        f"The best run by validation ({best['variant']} {best['split']}/{100 - best['split']}) has an expected calibration error of {calibration_error(bins):.1%} "
-        f"and is on average too {'sure' if bias > 0 else 'modest'}, by {abs(bias):.1%}."
+        f"The best run by validation ({best['variant']} {best['split']}/{100 - best['split']} seed {best['seed']}) has an expected calibration error of {calibration_error(bins):.1%} "
+        f"and is on average too {'sure' if bias > 0 else 'modest'}, by {100 * abs(bias):.1f} points."
     )
 )
 
@@ -223,7 +225,7 @@ display(FIGURES["errors"](RUNS, EXP1))
 wrong = mistakes(saved["logits"], saved["label"])
 display(
     Markdown(
-        f"Of {len(wrong)} mistakes the truth was the second guess in {(wrong['place'] == 2).mean():.0%}, and the model hesitated "
+        f"Of {len(wrong)} mistakes of this run the truth was the second guess in {(wrong['place'] == 2).mean():.0%}, and the model hesitated "
         f"(less than 10 points ahead of its second guess) in {(wrong['margin'] < 0.1).mean():.0%}."
     )
 )
@@ -248,6 +250,8 @@ for name in ("classes", "learning"):
 
 # %% [markdown]
 # ## What pretraining restores
+# The rows are the image, what the network is shown, what it restores, and what it restores from the
+# deepest features alone, when nothing passes by the skip connections.
 
 # %%
 # %config InlineBackend.figure_formats = ["jpeg"]  # photos take less space this way
@@ -259,8 +263,8 @@ except UserError:
 
 # %% [markdown]
 # ## How fast are they?
-# The best models as fp32 and int8, timed in turn on the same cores: `birds quantize exp1` and
-# `birds latency exp1` measure them.
+# The best model in PyTorch (eager and compiled) and in ONNX Runtime (fp32 and int8), timed in turn on
+# the same cores: `birds quantize exp1` and `birds latency exp1` measure them.
 
 # %%
 from analysis.latency import as_markdown as latency_markdown
@@ -274,9 +278,10 @@ except UserError as refusal:
 
 # %% [markdown]
 # ## Pretrained weights and unlabelled photos
-# These numbers are not from the runs above. They are of 20 bird species with 60 labels, five seeds
-# and 500 test photos, and the lines of all runs are kept in `docs/results`. Every row is compared
-# with the head on frozen features that is best without unlabelled photos: the one without a gap.
+# These numbers are not from the runs above but from real photos: 20 bird species, 60 labels (in the
+# figure also 180), 100 validation and 500 test photos; `docs/results` keeps a line for each run.
+# Every row is compared with the head that was best on validation photos without unlabelled ones: the
+# row without a gap. Frozen networks read 224 pixels, trained ones 160 (U-Net: 128).
 
 # %%
 from matplotlib.figure import Figure

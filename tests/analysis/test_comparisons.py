@@ -279,7 +279,7 @@ def test_noise_has_comparisons_of_its_own(
     said = capsys.readouterr().out
     assert "- It cannot be decided whether pretraining pays: DAE against A" in said
     assert "Under salt and pepper on the test images, mean over" in said
-    assert "- Under salt and pepper it pays: DAE is above A at 90/10" in said
+    assert "- Under salt and pepper there is a gain: DAE is above A at 90/10" in said
     clean, noisy = (compare_sweep(tmp_path, "exp", noisy=noisy) for noisy in (False, True))
     hits = [
         np.load(RunFolder(tmp_path, key).predictions_file)["test_hits_noise"] for key in keys[::2]

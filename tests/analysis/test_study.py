@@ -104,7 +104,9 @@ def test_a_study_is_written_and_shown_on_the_page(tmp_path: Path) -> None:
         file.name for file in folder.iterdir()
     }
     shown = study_section(tmp_path, "exp1")
-    assert {table["title"] for table in shown["tables"]} >= {"Most confused pairs"}
+    assert {table["title"] for table in shown["tables"]} >= {
+        "Most confused pairs (images: mean over seeds; share: of the true class)"
+    }
     assert [picture["name"] for picture in shown["pictures"]][:2] == ["classes", "learning"]
 
 

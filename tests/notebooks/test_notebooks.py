@@ -132,7 +132,7 @@ def says_what_the_records_say(analysis: Any, records: list[dict[str, Any]], runs
         key=lambda one: one["valid_accuracy"],
     )
     wrong = np.sum(best["test_confusion"]) - np.trace(best["test_confusion"])
-    assert f"Of {wrong} mistakes" in said
+    assert f"Of {wrong} mistakes of this run" in said
     assert "**pareto** is not there: " in said
     assert "Experiment 2 is not there" not in said
     assert pictures_in(analysis) == 17
