@@ -97,7 +97,7 @@ WRONG_WORDS = [
     (["xyzzy=1"], ["unknown key xyzzy. See python train.py --help"]),
     (
         ["variant=B9"],
-        ["unknown variant=B9", "There are: A, B0, B1, B2, Backbone, DAE, DVAE, "],
+        ["unknown variant=B9", "There are: A, B0, B1, B2, Backbone, ClassMeans, DAE, DVAE, "],
     ),
     (
         ["data=flder"],

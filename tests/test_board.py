@@ -194,7 +194,9 @@ def test_without_a_terminal_a_run_is_one_line_and_a_minute_another(
 
 def test_the_effort_of_a_run_is_the_images_that_it_trains_on() -> None:
     """Three epochs of 50,000 images are far more work than 20 epochs of 600; a ratio adds to it."""
-    counts = Counts(10, 10, labelled=600, unlabelled=50_000, valid=100, test=100, fewest=60)
+    counts = Counts(
+        10, 10, labelled=600, unlabelled=50_000, valid=100, test=100, fewest=60, asked=None
+    )
     words = ("split=90", "budget.pretrain.epochs=3", "budget.classify.epochs=20")
     found = {}
     for name in ("variant=B2", "variant=FixMatch", "variant=FixMatch extra_loss.ratio=3"):
