@@ -83,7 +83,7 @@ def test_they_run_from_photos_to_verdicts(tmp_path: Path, monkeypatch: pytest.Mo
         "TEST": "auto",
         "OVERRIDES": SMALL,
         "SWEEPS": "exp1 exp2",
-        "AFTER": "quantize",
+        "AFTER": "",
         "OMP_NUM_THREADS": 1,
     }
     chosen |= {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
