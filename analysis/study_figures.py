@@ -96,7 +96,9 @@ def learning_figure(epochs: pd.DataFrame, title_of: dict[str, str]) -> Figure:
             axis.set_xlabel("epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, [axes[0][0]])
-    explain(figure, "right: of validation images; large marks and dashed lines: the kept epoch")
+    explain(
+        figure, "right: accuracy on validation images; large marks and dashed lines: the kept epoch"
+    )
     return figure
 
 

@@ -17,7 +17,7 @@ from birds.core.errors import UserError
 from birds.core.parts import options_of, part_class
 from birds.core.spec import Part
 
-UNSEEN = -30.0  # the bias of a class without labels in a linear layer
+UNSEEN = -30.0  # the bias of a class without labels
 LEAST = 1e-6  # the smallest probability, so that its logarithm is finite
 
 

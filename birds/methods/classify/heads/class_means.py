@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from birds.core.spec import Choices
-from birds.methods.classify.heads import LEAST, FrozenHead
+from birds.methods.classify.heads import LEAST, UNSEEN, FrozenHead
 
 
 class ClassMeans(FrozenHead):
@@ -28,6 +28,7 @@ class ClassMeans(FrozenHead):
     def fit(self, features: NDArray[np.float32], label: NDArray[np.int64], seed: int) -> None:
         """The means of labelled features (N, F)."""
         self.centre = features.mean(0)
+        self.bias = np.where(np.bincount(label, minlength=self.classes), 0.0, UNSEEN)
         self.means = self.directions_of_means(
             self.directions(features), np.eye(self.classes)[label]
         )
@@ -54,7 +55,7 @@ class ClassMeans(FrozenHead):
         from scipy.special import log_softmax
 
         shares: NDArray[np.float64] = log_softmax(
-            directions @ self.means.T / self.options.temperature, axis=1
+            directions @ self.means.T / self.options.temperature + self.bias, axis=1
         )
         return shares
 
@@ -72,6 +73,7 @@ class ClassMeans(FrozenHead):
         values = {
             "centre": self.centre,
             "means": self.means,
+            "bias": self.bias,
             "temperature": self.options.temperature,
         }
         cosines.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})

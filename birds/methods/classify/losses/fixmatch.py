@@ -47,8 +47,8 @@ class FixMatch(nn.Module):
                 "extra_loss=fixmatch trains on images, not on frozen features; choose train=all or "
                 "train=last_stages"
             )
-        classes = spec.data.classes or 2  # all classes: two are the least
-        most = 1 - classifier.label_smoothing * (1 - 1 / classes)
+        share = 1 / spec.data.classes if spec.data.classes else 0.0  # not known yet: many classes
+        most = 1 - classifier.label_smoothing * (1 - share)
         if options.threshold >= most:
             raise ValueError(
                 f"extra_loss.threshold={options.threshold}: with label_smoothing="
