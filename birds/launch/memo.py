@@ -102,8 +102,8 @@ class Draft:
     ) -> RunSpec:
         """The spec with the digests of its images and of its pool filled in.
 
-        `classes` replaces `data.classes=null` (all). `fields` are choices that were not known before,
-        such as the default split.
+        `classes` replaces `data.classes=null` (all). `fields` are choices that were not known
+        before, such as the default split.
         """
         digests = {DATA: data_digest, POOL: pool_digest}
         return RunSpec.model_validate(_filled(self.values, fields, digests, classes))
